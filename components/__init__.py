@@ -1,0 +1,1 @@
+"""The work of Idiom: plain functions, no orchestrator in sight. `python -m components STAGE` runs one stage."""

@@ -1,0 +1,1 @@
+"""Tables in, tables out: readers, validation, cleaning, splits (Polars, Great Expectations; no torch)."""

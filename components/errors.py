@@ -1,0 +1,34 @@
+"""The ways a stage can end badly, each with the exit code that DVC, Prefect and a person read.
+
+Standard library only: the learning rooms import it on machines that have nothing else.
+"""
+
+from __future__ import annotations
+
+
+class StageError(Exception):
+    """A stage cannot go on. `what` was found, `where`, and how to `mend` it; all three reach the person who runs it."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str, mend: str) -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(f"{what}\n  where: {where}\n  mend:  {mend}")
+
+
+class BadInput(StageError):
+    """The input or a parameter is wrong; nothing was written."""
+
+    exit_code = 2
+
+
+class GateRefused(StageError):
+    """The input could be read, but a gate (critical expectation, contract, promotion rule) says no."""
+
+    exit_code = 3
+
+
+class Interrupted(StageError):
+    """Stopped by SIGTERM or SIGINT after the checkpoint was saved; the same command goes on from there."""
+
+    exit_code = 130

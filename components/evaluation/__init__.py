@@ -1,0 +1,1 @@
+"""Metrics, baselines and the report: arrays in, figures out (no torch)."""

@@ -1,0 +1,378 @@
+"""`params.yaml` as frozen, typed, validated settings: one class per stage, one docstring per knob.
+
+    from components.params import load
+    params = load(Path("params.yaml"))
+
+An unknown key, a wrong type or a value out of bounds is a `BadInput` that names the key and the mend. The classes are
+plain dataclasses so that the learning rooms can use them on a machine without pydantic; `load` alone imports it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from components.errors import BadInput
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def bounded(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
+    """A dataclass field with inclusive bounds, checked by `_Section`."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Checks the bounds of every field after construction; unknown keys are refused by `load`."""
+
+    # Read by pydantic when it validates; a plain dict, so that nothing is imported for it.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            value, low, high = getattr(self, spec.name), spec.metadata.get("low"), spec.metadata.get("high")
+            if isinstance(value, (int, float)) and value != value:
+                raise ValueError(f"{spec.name} is not a number")
+            if low is not None and value is not None and value < low:
+                raise ValueError(f"{spec.name} is {value}, the smallest allowed is {low}")
+            if high is not None and value is not None and value > high:
+                raise ValueError(f"{spec.name} is {value}, the largest allowed is {high}")
+
+
+def inside(path: str, *, key: str) -> str:
+    """Refuse a path that leaves the workspace; return it unchanged otherwise."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or re.match(r"[A-Za-z]:", path):
+        raise ValueError(
+            f"{key} is {path!r}, which leaves the workspace; "
+            "`idiom init PATH` links a folder from elsewhere into data/raw/"
+        )
+    return path
+
+
+Format = Literal["demo", "table", "amazon", "movielens", "recbole", "p5"]
+
+
+@dataclass(frozen=True)
+class Ingest(_Section):
+    """Raw files in any supported format -> canonical tables."""
+
+    format: Format = "demo"
+    """Layout of the raw files; `idiom init PATH` finds it out."""
+    path: str = "data/demo"
+    """Folder of the raw files, relative to the workspace."""
+    items: str | None = None
+    """File name of the item table within `path` (null: the usual names of the format)."""
+    interactions: str | None = None
+    """File name of the interaction table within `path` (null: the usual names of the format)."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Canonical column -> column in the raw file, where they differ: `{user_id: uid, timestamp: ts}`."""
+    list_separator: str | None = None
+    """Splits a list column that comes as one string (`categories` as "A,B,C"); null leaves such a string whole."""
+    min_rating: float | None = None
+    """Keep interactions with at least this rating (null: all)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside(self.path, key="ingest.path")
+        for key in ("items", "interactions"):
+            if (name := getattr(self, key)) is not None:
+                inside(name, key=f"ingest.{key}")
+
+
+Severity = Literal["critical", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Validate(_Section):
+    """Great Expectations over the canonical tables; a critical failure stops the graph."""
+
+    severities: dict[str, Severity] = field(default_factory=dict)
+    """Check name -> severity, where it should differ from the built-in one (listed in docs/data.md)."""
+    min_users: int = bounded(2, low=1)
+    """Fewer users than this is a critical failure: nothing can be learned or compared."""
+    min_items: int = bounded(2, low=1)
+    """Fewer items than this is a critical failure."""
+    max_cold_target_share: float = bounded(0.2, low=0.0, high=1.0)
+    """Largest accepted share of last items that occur in no other user's earlier history."""
+    max_tie_share: float = bounded(0.5, low=0.0, high=1.0)
+    """Largest accepted share of users whose last two items have the same time, so that their order is arbitrary."""
+    max_missing_text_share: float = bounded(0.05, low=0.0, high=1.0)
+    """Largest accepted share of interacted items that have no text at all."""
+
+
+@dataclass(frozen=True)
+class Clean(_Section):
+    """Canonical tables -> clean item texts, histories and targets."""
+
+    text_fields: list[str] = field(default_factory=lambda: ["title", "brand", "categories", "description"])
+    """Item columns that make the item text, in this order; absent or empty ones are left out."""
+    text_template: str = "{field}: {value}"
+    """How one field enters the item text; fields are joined by ", ". `{value}` alone drops the labels."""
+    max_field_chars: int = bounded(300, low=1)
+    """A longer field is cut at the last word that fits (characters)."""
+    max_text_chars: int = bounded(600, low=1)
+    """The whole item text is cut likewise (characters)."""
+    boilerplate_share: float = bounded(0.3, low=0.0, high=1.0)
+    """A sentence of the descriptions that stands in at least this share of them is dropped; 1 keeps all."""
+    merge_duplicates: bool = True
+    """Merge items that are the same in all their text into the smallest id; their interactions follow."""
+    drop_repeats: bool = True
+    """Of a user's interactions with one item keep the first only."""
+    min_user_interactions: int = bounded(5, low=3)
+    """k-core, users: at least 3, one each for training, validation and test."""
+    min_item_interactions: int = bounded(5, low=1)
+    """k-core, items; repeated with the users until nothing changes."""
+    sample_users: int = bounded(0, low=0)
+    """Keep this many users, chosen by a hash of seed and user id, with every item they touch (0: all)."""
+    split: Literal["leave-one-out", "global-time"] = "leave-one-out"
+    """leave-one-out: last item = test, the one before = validation. global-time: by the two dates below."""
+    valid_from: str | None = None
+    """global-time: first day of validation, ISO date UTC (null: the day at 80 % of the interactions)."""
+    test_from: str | None = None
+    """global-time: first day of test, ISO date UTC (null: the day at 90 % of the interactions)."""
+
+
+@dataclass(frozen=True)
+class GeneratorTraining(_Section):
+    """The ID generator: its cold start and its phase of the alternation."""
+
+    cold_start_epochs: int = bounded(6, low=0)
+    """Epochs over the catalogue of text -> its most distinctive words, before the first round (scratch only)."""
+    cold_start_lr: float = bounded(2e-3, low=0.0)
+    """Peak learning rate of the cold start."""
+    epochs: int = bounded(1, low=0)
+    """Epochs of the generator phase in every round after the first; 0 switches the phase off."""
+    lr: float = bounded(1e-4, low=0.0)
+    """Peak learning rate of the generator phase."""
+    batch_size: int = bounded(16, low=1)
+    """Users a step in the generator phase; the cold start takes eight times as many items."""
+    max_history: int = bounded(5, low=1)
+    """Most recent items of a history that get soft IDs; earlier ones keep hard IDs."""
+    samples: int = bounded(2000, low=0)
+    """Users seen per epoch of the generator phase (0: all)."""
+    soft: bool = True
+    """The recommender reads probabilities x embeddings; false feeds hard IDs, so that no gradient flows (ablation)."""
+
+
+@dataclass(frozen=True)
+class RecommenderTraining(_Section):
+    """The recommender phase of the alternation."""
+
+    epochs: int = bounded(8, low=1)
+    """Epochs in each round."""
+    lr: float = bounded(2e-3, low=0.0)
+    """Peak learning rate."""
+    batch_size: int = bounded(64, low=1)
+    """Samples a step (of all ranks together)."""
+    warmup_share: float = bounded(0.05, low=0.0, high=1.0)
+    """Share of a round's steps over which the rate rises; then it falls along a cosine."""
+    weight_decay: float = bounded(0.01, low=0.0)
+    """AdamW weight decay."""
+    label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
+    """Mass of the target distribution that is spread over the vocabulary."""
+    grad_clip: float = bounded(1.0, low=0.0)
+    """Largest gradient norm (0: not clipped)."""
+    prefixes: Literal["all", "one"] = "all"
+    """all: every prefix of a history is a sample; one: one sampled prefix per user and epoch."""
+    valid_users: int = bounded(500, low=1)
+    """Users whose validation target is decoded after each epoch, to choose the best state."""
+    valid_beams: int = bounded(10, low=1)
+    """Beams of that decoding."""
+    patience: int = bounded(0, low=0)
+    """Stop a round after this many epochs without a better validation NDCG@10 (0: never)."""
+
+
+@dataclass(frozen=True)
+class Train(_Section):
+    """Clean items and histories -> the trained pair: ID generator and recommender."""
+
+    backbone: str = "scratch"
+    """`scratch`, or a Hugging Face name or local folder of an encoder-decoder (recommender)."""
+    generator_backbone: str = "scratch"
+    """The same for the ID generator; a tag-generation checkpoint where `backbone` is pretrained."""
+    family: Literal["encoder-decoder", "decoder-only"] = "encoder-decoder"
+    """Family of the recommender."""
+    size: str = "tiny"
+    """Size of a scratch model: tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
+    vocabulary_size: int = bounded(4096, low=64)
+    """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens."""
+    dropout: float = bounded(0.1, low=0.0, high=0.9)
+    """Dropout of scratch models."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    ranks: int = bounded(1, low=1)
+    """Processes on this machine; more than one are started with torchrun."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """auto: bf16 where the GPU has it, float32 on CPU."""
+    rounds: int = bounded(2, low=1)
+    """Rounds of the alternation; the first has no generator phase, as there is no trained recommender yet."""
+    max_item_tokens: int = bounded(64, low=1)
+    """Tokens of an item text that the generator reads."""
+    max_history: int = bounded(20, low=1)
+    """Most recent items of a history that the recommender reads."""
+    user_id: bool = False
+    """Put an ID of the user, built from the training history only, into the prompt."""
+    refit: bool = False
+    """With the settings chosen on validation, train once more on training + validation items."""
+    imported_ids: str | None = None
+    """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace, used instead of the cold start."""
+    checkpoint_seconds: float = bounded(60.0, low=0.0)
+    """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
+    generator: GeneratorTraining = field(default_factory=GeneratorTraining)
+    recommender: RecommenderTraining = field(default_factory=RecommenderTraining)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.imported_ids is not None:
+            inside(self.imported_ids, key="train.imported_ids")
+
+
+@dataclass(frozen=True)
+class Index(_Section):
+    """How the generator's words become a table of unique IDs, in every round of `train` and in `index`."""
+
+    max_tokens: int = bounded(10, low=1)
+    """Longest ID (tokens, the end token not counted)."""
+    candidates: int = bounded(8, low=1)
+    """Candidates proposed per item."""
+    groups: int = bounded(4, low=1)
+    """Groups of the diverse beam search; must divide `candidates`."""
+    diversity_penalty: float = bounded(1.0, low=0.0)
+    """What a token costs in a group for each earlier group that took it in the same step (nats)."""
+    retries: int = bounded(3, low=0)
+    """Times the left-over items are asked again: higher penalty first, then longer IDs."""
+    batch_items: int = bounded(64, low=1)
+    """Items generated for at a time."""
+    stable: bool = True
+    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new IDs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.candidates % self.groups:
+            raise ValueError(f"groups is {self.groups}, which does not divide candidates = {self.candidates}")
+
+
+@dataclass(frozen=True)
+class Evaluate(_Section):
+    """The one look at the test set."""
+
+    ks: list[int] = field(default_factory=lambda: [5, 10, 20])
+    """Cut-offs of recall@k and NDCG@k."""
+    beams: int = bounded(20, low=1)
+    """Beams of the decoding; at least the largest k is used."""
+    scores: Literal["vocabulary", "trie"] = "trie"
+    """log-softmax over the whole vocabulary, or normalised over the legal children."""
+    length_penalty: float = bounded(0.0, low=-5.0, high=5.0)
+    """Score = sum of log-probabilities / length^penalty."""
+    mask_seen: bool = True
+    """Headline figures without items the user has already; the other variant is reported beside it."""
+    batch_users: int = bounded(64, low=1)
+    """Users decoded at a time."""
+    max_users: int = bounded(0, low=0)
+    """Evaluate this many users, chosen by a hash (0: all)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"ks is {self.ks}; give at least one cut-off of 1 or more")
+
+
+@dataclass(frozen=True)
+class Register(_Section):
+    """MLflow."""
+
+    model_name: str = "idiom"
+    """Name of the registered model."""
+    experiment: str | None = None
+    """MLflow experiment (null: the name of the dataset)."""
+
+
+@dataclass(frozen=True)
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    dataset: str = "demo"
+    """Name of the dataset: its artifacts lie under artifacts/NAME."""
+    seed: int = bounded(17, low=0)
+    """The one seed of everything that draws."""
+    ingest: Ingest = field(default_factory=Ingest)
+    validate: Validate = field(default_factory=Validate)
+    clean: Clean = field(default_factory=Clean)
+    train: Train = field(default_factory=Train)
+    index: Index = field(default_factory=Index)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    register: Register = field(default_factory=Register)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _NAME.fullmatch(self.dataset):
+            raise ValueError(
+                f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
+                "letters, digits, '.', '_' and '-' only"
+            )
+
+
+def load(path: Path) -> Params:
+    """Read and check `path`. Raises `BadInput`, which names the key, for anything that is not as it should be."""
+    import yaml
+
+    if not path.is_file():
+        raise BadInput(
+            "there is no parameter file",
+            where=str(path),
+            mend="run in a workspace, or write one with `idiom init PATH`",
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"not readable as YAML: {error}", where=str(path), mend="correct the syntax there") from error
+    if raw is None:
+        raw = {}
+    if not isinstance(raw, dict):
+        raise BadInput(
+            f"holds a {type(raw).__name__}, not a mapping",
+            where=str(path),
+            mend="start from the params.yaml of the repository",
+        )
+    return from_dict(raw, where=str(path))
+
+
+def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
+    """Check a nested dict and turn it into `Params`. Raises `BadInput` naming every wrong key."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Params).validate_python(raw)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise BadInput("; ".join(lines), where=where, mend="components/params.py documents every key") from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "params"
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"unknown parameter {key}{_similar(problem['loc'])}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if problem["type"] == "value_error" else f"{key}: {message} (found {problem['input']!r})"
+
+
+def _similar(location: tuple[Any, ...]) -> str:
+    """The known key nearest to an unknown one, or all known keys of its section."""
+    import difflib
+
+    section: Any = Params()
+    for part in location[:-1]:
+        section = getattr(section, str(part))
+    names = [spec.name for spec in dataclasses.fields(section)]
+    near = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" (known here: {', '.join(names)})"
+
+
+def to_dict(section: Any) -> dict[str, Any]:
+    """Plain nested dict of a section, for JSON files, hashes and MLflow."""
+    return dataclasses.asdict(section)

@@ -1,0 +1,142 @@
+"""One way to report progress and metrics: a console bar, a JSON-lines file that a flow can follow, MLflow.
+
+    with reporting(JsonLines(path), ConsoleBar()) as progress:
+        for batch in progress.track(batches, "recommender round 1"):
+            progress.metrics({"loss": 2.1}, step=batch.number)
+
+Standard library only (rich is used for the bar where it is installed). A room gets a `Progress` and never knows which
+sinks listen; `registry` adds an MLflow sink.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TextIO, TypeVar
+
+T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """Something that listens. Events: `progress` (task, done, total), `metrics` (values, step), `note` (text)."""
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Progress:
+    """What a room calls. Calls cost microseconds, so call freely; bars are throttled here, metrics never are."""
+
+    def __init__(self, sinks: Sequence[Sink] = (), *, every_seconds: float = 0.5) -> None:
+        self._sinks = list(sinks)
+        self._every = every_seconds
+        self._last = 0.0
+
+    def track(self, items: Iterable[T], task: str, total: int | None = None, start: int = 0) -> Iterator[T]:
+        """Yield `items`, reporting how many are done. `start`: items done before (a resumed loop)."""
+        if total is None and hasattr(items, "__len__"):
+            total = start + len(items)  # type: ignore[arg-type]
+        done = start
+        self.advance(task, done, total, force=True)
+        for item in items:
+            yield item
+            done += 1
+            self.advance(task, done, total, force=done == total)
+
+    def advance(self, task: str, done: int, total: int | None, *, force: bool = False) -> None:
+        """Say that `done` of `total` steps of `task` are done."""
+        now = time.monotonic()
+        if force or now - self._last >= self._every:
+            self._last = now
+            self._emit("progress", {"task": task, "done": done, "total": total})
+
+    def metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Report figures at a step; names use `/` for grouping (`recommender/loss`)."""
+        self._emit("metrics", {"values": dict(values), "step": step})
+
+    def note(self, text: str, **fields: Any) -> None:
+        """Report a line for people, with fields for machines."""
+        self._emit("note", {"text": text, **fields})
+
+    def _emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        for sink in self._sinks:
+            sink.emit(event, fields)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+
+class JsonLines:
+    """Appends one JSON object an event, flushed at once, so that another process can follow the file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("a", encoding="utf-8")
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps({"event": event, "time": time.time(), **fields}, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class ConsoleBar:
+    """A bar per task on a terminal; on a pipe, a line when a task starts and ends, and at each quarter."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._task = ""
+        self._started = 0.0
+        self._quarter = -1
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "progress":
+            self._bar(fields["task"], fields["done"], fields["total"])
+        elif event == "note":
+            self._line(fields["text"])
+        elif event == "metrics":
+            self._line("  " + "  ".join(f"{name} {value:.4g}" for name, value in fields["values"].items()), quiet=True)
+
+    def _bar(self, task: str, done: int, total: int | None) -> None:
+        if task != self._task:
+            self._task, self._started, self._quarter = task, time.monotonic(), -1
+        share = done / total if total else 0.0
+        seconds = time.monotonic() - self._started
+        left = f", {seconds / share - seconds:.0f} s left" if 0 < share < 1 else f", {seconds:.1f} s"
+        if self._live:
+            filled = int(24 * share)
+            bar = "━" * filled + "╌" * (24 - filled)
+            self._stream.write(f"\r\x1b[K{task:<28} {bar} {done}/{total or '?'}{left}")
+            if total and done >= total:
+                self._stream.write("\n")
+        elif int(4 * share) > self._quarter:
+            self._quarter = int(4 * share)
+            self._stream.write(f"{task}: {done}/{total or '?'}{left}\n")
+        self._stream.flush()
+
+    def _line(self, text: str, *, quiet: bool = False) -> None:
+        if quiet and self._live:
+            return
+        self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def reporting(*sinks: Sink) -> Iterator[Progress]:
+    """A `Progress` over `sinks`, closed at the end whatever happens."""
+    progress = Progress(sinks)
+    try:
+        yield progress
+    finally:
+        progress.close()

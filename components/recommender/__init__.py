@@ -1,0 +1,1 @@
+"""Prompts, batches, model, trie decoding (torch; no tables library)."""

@@ -1,0 +1,1 @@
+"""MLflow: tracking, the bundle, registration. The one room that imports mlflow."""

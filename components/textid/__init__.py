@@ -1,0 +1,1 @@
+"""Words for items: tokenizer, ID generator, diverse beams, unique assignment, the ID table."""

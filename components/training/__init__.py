@@ -1,0 +1,1 @@
+"""The alternation, its checkpoints and ranks (torch; no tables library)."""
