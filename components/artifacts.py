@@ -6,6 +6,7 @@ directory gets a manifest with a SHA-256 per file, written last. A reader sees t
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -138,11 +139,7 @@ def publishing(path: Path) -> Iterator[Path]:
             raise RuntimeError(f"nothing was written for {path}")
         _fsync_tree(temporary)
         if temporary.is_dir() and path.is_dir():
-            # os.replace cannot replace a directory that is not empty: set the old one aside first.
-            aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.old"
-            path.rename(aside)
-            temporary.rename(path)
-            shutil.rmtree(aside)
+            _swap_directories(temporary, path)
         else:
             temporary.replace(path)
         _fsync(path.parent)
@@ -222,6 +219,21 @@ def _files(directory: Path) -> list[Path]:
     """All files below `directory` but its manifest, sorted by relative name."""
     files = [path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST]
     return sorted(files, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def _swap_directories(new: Path, old: Path) -> None:
+    """Exchange two directories in one step, since a rename cannot replace a directory that is not empty.
+
+    Linux does it atomically (renameat2 with RENAME_EXCHANGE); elsewhere two renames leave a moment with no `old`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_cwd, exchange = -100, 2
+    if hasattr(libc, "renameat2") and libc.renameat2(at_cwd, os.fsencode(new), at_cwd, os.fsencode(old), exchange) == 0:
+        return
+    aside = new.with_suffix(".old")
+    old.rename(aside)
+    new.rename(old)
+    aside.rename(new)
 
 
 def _fsync_tree(path: Path) -> None:

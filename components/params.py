@@ -224,7 +224,9 @@ class Train(_Section):
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
+    """The ID generator: its cold start and its phase."""
     recommender: RecommenderTraining = field(default_factory=RecommenderTraining)
+    """The recommender phase."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

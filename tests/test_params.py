@@ -1,0 +1,108 @@
+"""params.yaml: every wrong key, type or value is refused with a message that names it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import BadInput
+from components.params import Params, from_dict, load, to_dict
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"trian": {}}, "unknown parameter trian (did you mean train?)"),
+        ({"train": {"sise": "tiny"}}, "unknown parameter train.sise (did you mean size?)"),
+        ({"train": {"recommender": {"wings": 2}}}, "unknown parameter train.recommender.wings (known here: epochs"),
+        ({"train": {"rounds": -1}}, "rounds is -1, the smallest allowed is 1"),
+        ({"index": {"max_tokens": 0}}, "max_tokens is 0, the smallest allowed is 1"),
+        ({"train": {"dropout": 1.5}}, "dropout is 1.5, the largest allowed is 0.9"),
+        ({"train": {"rounds": "three"}}, "train.rounds: Input should be a valid integer"),
+        ({"train": {"generator": {"lr": float("nan")}}}, "lr is not a number"),
+        ({"ingest": {"format": "excel"}}, "ingest.format"),
+        ({"ingest": {"path": "../elsewhere"}}, "leaves the workspace"),
+        ({"ingest": {"path": "/etc"}}, "leaves the workspace"),
+        ({"ingest": {"items": "../../items.csv"}}, "leaves the workspace"),
+        ({"train": {"imported_ids": "../ids.tsv"}}, "leaves the workspace"),
+        ({"dataset": "/abs"}, "letters, digits"),
+        ({"dataset": "../up"}, "letters, digits"),
+        ({"dataset": ".."}, "letters, digits"),
+        ({"index": {"candidates": 8, "groups": 3}}, "does not divide"),
+        ({"evaluate": {"ks": []}}, "at least one cut-off"),
+        ({"evaluate": {"ks": [0]}}, "at least one cut-off"),
+        ({"clean": {"min_user_interactions": 2}}, "the smallest allowed is 3"),
+    ],
+)
+def test_wrong_parameter_is_refused_by_name(raw: dict[str, Any], said: str) -> None:
+    """Prevents a typo in params.yaml from silently training with a default."""
+    with pytest.raises(BadInput) as caught:
+        from_dict(raw, where="params.yaml")
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_several_wrong_parameters_are_all_named() -> None:
+    """Prevents the mend-one-run-again loop: all problems come at once."""
+    with pytest.raises(BadInput) as caught:
+        from_dict({"sede": 1, "evaluate": {"beams": 0}})
+    assert "sede" in str(caught.value) and "beams" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "\xff"])
+def test_broken_file_is_refused(tmp_path: Path, text: str) -> None:
+    """Prevents a YAML traceback from reaching a person."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput):
+        load(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no parameter file"):
+        load(tmp_path / "params.yaml")
+
+
+def test_empty_file_means_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("")
+    assert load(path) == Params()
+
+
+def test_every_shipped_config_loads(repository: Path) -> None:
+    """Prevents a preset from rotting when a key is renamed."""
+    files = [repository / "params.yaml", *sorted((repository / "params").glob("*.yaml"))]
+    for file in files:
+        load(file)
+
+
+def test_round_trip() -> None:
+    """The dict that goes into MLflow, hashes and the bundle reads back as the same settings."""
+    assert from_dict(to_dict(Params())) == Params()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Params().seed = 3  # type: ignore[misc]
+
+
+def test_every_key_is_documented(repository: Path) -> None:
+    """A string stands under each field of each section: params.py is the reference that errors point to."""
+    tree = ast.parse((repository / "components" / "params.py").read_text())
+    for section in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"):
+        for field, after in zip(section.body, section.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and section.name != "Params":
+                documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert documented, f"{section.name}.{ast.unparse(field.target)} has no docstring"
+
+
+def test_settings_need_no_pydantic() -> None:
+    """A GPU machine has torch and no pydantic or yaml: the settings must still construct there."""
+    code = "import sys; sys.modules.update(pydantic=None, yaml=None); from components.params import Params; Params()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

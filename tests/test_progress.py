@@ -1,0 +1,45 @@
+"""Progress reaches every sink, and costs little."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from components.progress import ConsoleBar, JsonLines, Progress, reporting
+
+
+def test_json_lines_can_be_followed(tmp_path: Path) -> None:
+    """Prevents buffered lines: a flow reads the file while the stage runs."""
+    path = tmp_path / "deep" / "progress.jsonl"
+    with reporting(JsonLines(path)) as progress:
+        for number in progress.track(range(3), "epoch 1"):
+            progress.metrics({"loss": 1.0 / (number + 1)}, step=number)
+            last = json.loads(path.read_text().splitlines()[-1])
+            assert last["event"] == "metrics" and last["step"] == number
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert events[0] | {"time": 0} == {"event": "progress", "time": 0, "task": "epoch 1", "done": 0, "total": 3}
+    assert [event for event in events if event["event"] == "progress"][-1]["done"] == 3
+
+
+def test_resumed_loop_counts_on(tmp_path: Path) -> None:
+    """Prevents a resumed training from showing itself at 0 %."""
+    path = tmp_path / "p.jsonl"
+    with reporting(JsonLines(path)) as progress:
+        list(progress.track([1, 2], "epoch", start=8))
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (events[0]["done"], events[0]["total"], events[-1]["done"]) == (8, 10, 10)
+
+
+def test_bar_on_a_pipe_is_a_few_lines() -> None:
+    """Prevents ten thousand lines in a CI log: start, quarters and end."""
+    stream = io.StringIO()
+    progress = Progress([ConsoleBar(stream)], every_seconds=0.0)
+    list(progress.track(range(1000), "train"))
+    lines = stream.getvalue().splitlines()
+    assert 2 <= len(lines) <= 6
+    assert lines[-1].startswith("train: 1000/1000")
+
+
+def test_no_sinks_is_fine() -> None:
+    assert list(Progress().track([1, 2], "x")) == [1, 2]
