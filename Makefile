@@ -1,0 +1,65 @@
+# Idiom: `make` lists the commands. Needed beforehand: Python 3.11, git, make.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The environment first, so that the `python` of dvc.yaml's commands is this one, whatever is active in your shell.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Quiet runs: nothing here reports home, and tokenizers do not warn about forks.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export TOKENIZERS_PARALLELISM := false
+
+MADE := .venv/.made
+
+.PHONY: help env retrain repro ui doctor test quick lint format types hooks clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  .venv/bin/idiom --help lists what the command line does (your own data: idiom init PATH)"
+
+env: $(MADE) ## make the environment .venv from the pinned versions (about 2 minutes, with uv 10 seconds)
+
+$(MADE): pyproject.toml constraints.txt infra/env.sh
+	@bash infra/env.sh
+
+retrain: $(MADE) ## the main job: the Prefect flow over all seven stages, then what came of it
+	@idiom retrain
+
+repro: $(MADE) ## the same graph by `dvc repro`, without Prefect
+	@idiom repro
+
+ui: $(MADE) ## open MLflow and Prefect on the stores of this workspace; Ctrl-C ends both
+	@idiom ui
+
+doctor: $(MADE) ## check versions, servers, disk and data, and say how to mend what is wrong
+	@idiom doctor
+
+test: $(MADE) lint types ## lint, types and all tests, as CI runs them
+# One torch thread per test process: two that compete for two cores slow torch tenfold. By file, so that a
+# server or a trained pair is made once.
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile
+
+quick: $(MADE) ## the tests that start no server and take under ten seconds each
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile -m "not server and not slow"
+
+lint: $(MADE) ## ruff: rules and format
+	ruff check .
+	ruff format --check .
+
+types: $(MADE) ## mypy
+	mypy
+
+format: $(MADE) ## mend what ruff can mend
+	ruff check --fix .
+	ruff format .
+
+hooks: ## check what CI checks before each commit (.pre-commit-config.yaml)
+	@command -v pre-commit >/dev/null || { echo "install it first: pipx install pre-commit"; exit 2; }
+	pre-commit install --hook-type pre-commit --hook-type pre-push
+
+clean: ## remove the environment and caches; data, artifacts and the MLflow and Prefect stores stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
