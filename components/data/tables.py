@@ -1,0 +1,49 @@
+"""The canonical tables: which columns they have and of what kind; and what a reader hands over to `ingest`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+TEXT_COLUMNS = ("title", "brand", "description", "image_url")
+"""Canonical item columns that hold one text; any further text column is kept behind them."""
+LIST_COLUMNS = ("categories", "attributes", "image_labels")
+"""Canonical item columns that hold a list of texts."""
+ITEM_COLUMNS = ("item_id", "title", "brand", "categories", "description", "price", *LIST_COLUMNS[1:], "image_url")
+"""All canonical item columns in the order in which they are written."""
+INTERACTION_COLUMNS = ("user_id", "item_id", "position", "timestamp", "rating")
+"""All canonical interaction columns; the first two must be there."""
+TIMESTAMP = pl.Datetime("us", "UTC")
+
+Kind = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file, ready to be scanned: unpacked and in UTF-8."""
+
+    shown: str
+    """The name that the user knows it by; what messages say."""
+    path: Path
+    """Where its plain content lies (the raw file itself, or an unpacked copy)."""
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a reader found: raw values under canonical column names, nothing checked, nothing collected yet.
+
+    Columns of other names in `items` are kept when they hold text. Values may be text, numbers or (nested) lists, and
+    a list may come as JSON text: `canonical` makes them what the contract says.
+    """
+
+    items: pl.LazyFrame
+    interactions: pl.LazyFrame
+    items_file: RawFile
+    interactions_file: RawFile
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the reader noticed; goes into the ingest report."""
