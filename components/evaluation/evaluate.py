@@ -1,0 +1,242 @@
+"""The one look at the test set: the model beside popularity and the item graph, masked and unmasked.
+
+    metrics = evaluate(params.evaluate, seed=17, layout=layout, items=..., histories=..., valid=..., test=...,
+                       words=dict(zip(table.item_ids, table.words)), recommend=engine_call)
+
+Pure: no registry, no clock, no random name. The same inputs give the same bytes in every file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from components.artifacts import Layout, publish_json, publishing
+from components.errors import GateRefused
+from components.evaluation import examples, plots, report
+from components.evaluation.arrays import Cases, cases
+from components.evaluation.baselines import BASELINES
+from components.evaluation.metrics import bootstrap, breadth, per_user, ranks
+from components.evaluation.slices import slices
+from components.params import Evaluate
+
+Variant = Literal["masked", "unmasked"]
+VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
+MODEL = "model"
+DIGITS = 6
+
+
+class Recommended(Protocol):
+    """One recommended item."""
+
+    @property
+    def item_id(self) -> str: ...
+
+
+Recommend = Callable[[Sequence[Sequence[str]], int, bool], Sequence[Sequence[Recommended]]]
+"""(histories of item ids, k, mask_seen) -> for each history at most k items, best first."""
+
+
+def evaluate(
+    settings: Evaluate,
+    *,
+    seed: int,
+    layout: Layout,
+    items: pl.DataFrame,
+    histories: pl.DataFrame,
+    valid: pl.DataFrame,
+    test: pl.DataFrame,
+    words: Mapping[str, str],
+    recommend: Recommend,
+    protocol: Literal["strict", "refit"] = "strict",
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Rank, count, compare; publish metrics.json, per_user.parquet, plots/ and report.html; return the metrics.
+
+    items: item_id, title. histories: user_id, history. valid, test: user_id, context, target. words: item id -> textual
+    ID. protocol: `refit` where the model was built once more with the validation items; the baselines then get
+    them too, so that both sides always know the same. facts: whatever the report should say of data and model.
+    Raises `BadInput` for tables that do not fit together, `GateRefused` for a recommender that breaks its contract.
+    """
+    asked = cases(items, histories, valid, test, refit=protocol == "refit", max_users=settings.max_users, seed=seed)
+    depth = max(settings.ks)
+    lists = {variant: _all_lists(asked, recommend, depth, mask_seen=variant == "masked") for variant in VARIANTS}
+    places = {
+        variant: {name: ranks(listed, asked.targets) for name, listed in lists[variant].items()} for variant in VARIANTS
+    }
+    headline: Variant = "masked" if settings.mask_seen else "unmasked"
+    metrics: dict[str, Any] = {
+        "protocol": {
+            "training": protocol,
+            "headline": headline,
+            "headline_k": headline_k(settings.ks),
+            "depth": depth,
+            "scores": settings.scores,
+            "beams": max(settings.beams, depth),
+            "length_penalty": settings.length_penalty,
+            "test_users": len(asked.user_ids),
+            "all_test_users": len(test),
+            "catalogue_items": len(asked.item_ids),
+            "seed": seed,
+        },
+        "facts": dict(facts or {}),
+        **{variant: _figures(asked, settings, lists[variant], places[variant]) for variant in VARIANTS},
+        **_compare(places[headline], settings.ks, seed),
+        "slices": _by_slice(asked, places[headline], headline_k(settings.ks)),
+    }
+    metrics = _rounded(metrics)
+    table = _per_user(asked, lists[headline][MODEL], places, headline)
+    _publish(layout, metrics, table, items, words, seed)
+    return metrics
+
+
+def headline_k(ks: Sequence[int]) -> int:
+    """The cut-off that is talked about: 10, or the one nearest to it."""
+    return min(ks, key=lambda k: (abs(k - 10), k))
+
+
+def _all_lists(asked: Cases, recommend: Recommend, depth: int, *, mask_seen: bool) -> dict[str, np.ndarray]:
+    lists = {MODEL: _checked(asked, recommend(asked.prompt_ids(), depth, mask_seen), depth, mask_seen=mask_seen)}
+    return lists | {name: baseline(asked, depth=depth, mask_seen=mask_seen) for name, baseline in BASELINES.items()}
+
+
+def _checked(asked: Cases, answers: Sequence[Sequence[Recommended]], depth: int, *, mask_seen: bool) -> np.ndarray:
+    """[users, depth] positions of what was recommended. A list that no honest decoder can give is refused."""
+    place = {item_id: position for position, item_id in enumerate(asked.item_ids)}
+    lists = np.full((len(asked.user_ids), depth), -1, dtype=np.int64)
+    for row, (answer, prompt) in enumerate(zip(answers, asked.prompts, strict=True)):
+        found = [place.get(recommended.item_id, -1) for recommended in answer]
+        wrong = (
+            ("more items than asked for", len(found) > depth),
+            ("an item that is not in the catalogue", -1 in found),
+            ("an item twice", len(set(found)) < len(found)),
+            ("an item that the user has already", mask_seen and not set(found).isdisjoint(prompt.tolist())),
+        )
+        for what, is_so in wrong:
+            if is_so:
+                raise GateRefused(
+                    f"the recommender gave {what}",
+                    where=f"user {asked.user_ids[row]!r}",
+                    mend="the ID table and the model do not belong together, or decoding is broken: train again",
+                )
+        lists[row, : len(found)] = found
+    return lists
+
+
+def _figures(
+    asked: Cases, settings: Evaluate, lists: Mapping[str, np.ndarray], places: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    k = headline_k(settings.ks)
+    return {
+        name: {metric: float(values.mean()) for metric, values in per_user(rank, settings.ks).items()}
+        | breadth(lists[name], asked.counts, k)
+        for name, rank in places.items()
+    }
+
+
+def _compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> dict[str, Any]:
+    """Confidence intervals of everybody, and of the model minus each baseline, user by user."""
+    values = {name: per_user(rank, ks) for name, rank in places.items()}
+    columns = {f"{name}/{metric}": each for name, metrics in values.items() for metric, each in metrics.items()}
+    gains = {
+        f"gain:{name}/{metric}": values[MODEL][metric] - values[name][metric]
+        for name in BASELINES
+        for metric in values[name]
+    }
+    interval = bootstrap(columns | gains, seed=seed)
+    intervals = {
+        name: {metric: list(interval[f"{name}/{metric}"]) for metric in metrics} for name, metrics in values.items()
+    }
+    against = {
+        name: {
+            metric: {
+                "difference": float(gains[f"gain:{name}/{metric}"].mean()),
+                "interval": list(interval[f"gain:{name}/{metric}"]),
+                "verdict": _verdict(*interval[f"gain:{name}/{metric}"]),
+            }
+            for metric in (f"recall_at_{headline_k(ks)}", f"ndcg_at_{headline_k(ks)}")
+        }
+        for name in BASELINES
+    }
+    return {"intervals": intervals, "against": against}
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no clear difference"
+
+
+def _by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
+    return {
+        slicing: {
+            name: {"users": int(mask.sum())}
+            | {
+                who: {
+                    metric: float(values[mask].mean())
+                    for metric, values in per_user(rank, [k]).items()
+                    if not metric.startswith("mrr")
+                }
+                for who, rank in places.items()
+            }
+            for name, mask in masks.items()
+        }
+        for slicing, masks in slices(asked).items()
+    }
+
+
+def _per_user(
+    asked: Cases, recommended: np.ndarray, places: Mapping[Variant, Mapping[str, np.ndarray]], headline: Variant
+) -> pl.DataFrame:
+    """One row a user, sorted by user id: `rank` is the model's in the headline variant, null: not in its list."""
+    item_ids = np.array(asked.item_ids, dtype=object)
+
+    def column(rank: np.ndarray) -> pl.Series:
+        return pl.Series([int(each) or None for each in rank], dtype=pl.Int32)
+
+    return pl.DataFrame(
+        {
+            "user_id": asked.user_ids,
+            "target": item_ids[asked.targets].tolist(),
+            "prompt": asked.prompt_ids(),
+            "target_count": pl.Series(asked.counts[asked.targets], dtype=pl.Int32),
+            "rank": column(places[headline][MODEL]),
+            **{f"{name}_{variant}": column(rank) for variant in VARIANTS for name, rank in places[variant].items()},
+            "recommended": [item_ids[row[row >= 0]].tolist() for row in recommended],
+        },
+        schema_overrides={"prompt": pl.List(pl.String), "recommended": pl.List(pl.String)},
+    )
+
+
+def _publish(
+    layout: Layout,
+    metrics: Mapping[str, Any],
+    table: pl.DataFrame,
+    items: pl.DataFrame,
+    words: Mapping[str, str],
+    seed: int,
+) -> None:
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
+    with publishing(layout.per_user) as temporary:
+        table.write_parquet(temporary, compression="zstd", statistics=False)
+    with publishing(layout.plots) as temporary:
+        temporary.mkdir()
+        pictures = plots.draw(metrics, temporary)
+    with publishing(layout.report) as temporary:
+        page = report.page(metrics, examples.pick(table, titles, words, seed=seed), pictures, dataset=layout.dataset)
+        temporary.write_text(page, encoding="utf-8")
+    publish_json(layout.metrics, metrics)
+
+
+def _rounded(value: Any) -> Any:
+    """Figures to six digits: more is noise, and a sum in another order must not change the file."""
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(each) for each in value]
+    return value

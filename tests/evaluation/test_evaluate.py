@@ -1,0 +1,193 @@
+"""The whole evaluation with recommenders whose right figures are known in advance."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+
+from components.artifacts import Layout, sha256
+from components.errors import GateRefused
+from components.evaluation import summary
+from components.evaluation.evaluate import evaluate, headline_k
+from components.evaluation.examples import as_text, pick
+from components.params import Evaluate
+
+LIST = pl.List(pl.String)
+ITEMS = [f"i{number:02}" for number in range(24)]
+WORDS = {item: f"word {item}" for item in ITEMS}
+# A ring: the item after i is i+1, so that an honest recommender knows the answer from the prompt alone.
+SEQUENCES = {f"u{start:02}": [ITEMS[(start + step) % 24] for step in range(4 + start % 9)] for start in range(24)}
+NEXT = {item: ITEMS[(place + 1) % 24] for place, item in enumerate(ITEMS)}
+
+
+class Answer(NamedTuple):
+    item_id: str
+
+
+def tables() -> dict[str, pl.DataFrame]:
+    users, rows = list(SEQUENCES), list(SEQUENCES.values())
+    return {
+        "items": pl.DataFrame({"item_id": ITEMS, "title": [None, *(f"Title {i} & <b>B</b>" for i in ITEMS[1:])]}),
+        "histories": pl.DataFrame({"user_id": users, "history": [row[:-2] for row in rows]}),
+        "valid": pl.DataFrame(
+            {"user_id": users, "context": [[] for _ in rows], "target": [row[-2] for row in rows]},
+            schema_overrides={"context": LIST},
+        ),
+        "test": pl.DataFrame(
+            {"user_id": users, "context": [[row[-2]] for row in rows], "target": [row[-1] for row in rows]}
+        ),
+    }
+
+
+def oracle(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+    """The right answer second, behind a fixed wrong one; in the unmasked variant the last item comes first."""
+    lists = []
+    for history in histories:
+        right = NEXT[history[-1]]
+        wrong = next(item for item in ITEMS if item not in history and item != right)
+        first = [] if mask_seen else [history[-1]]
+        lists.append([Answer(item) for item in [*first, wrong, right]][:k])
+    return lists
+
+
+def silent(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+    return [[] for _ in histories]
+
+
+def run(folder: Path, recommend: Any = oracle, **settings: Any) -> dict[str, Any]:
+    return evaluate(
+        Evaluate(**settings), seed=17, layout=Layout(folder, "ring"), words=WORDS, recommend=recommend, **tables()
+    )
+
+
+def test_figures_of_a_known_recommender(tmp_path: Path) -> None:
+    """Prevents masked and unmasked figures that are swapped or mixed, and a hit counted at the wrong place."""
+    found = run(tmp_path)
+    masked, unmasked = found["masked"]["model"], found["unmasked"]["model"]
+    assert masked["recall_at_5"] == unmasked["recall_at_5"] == 1.0
+    assert masked["ndcg_at_10"] == pytest.approx(0.63093, abs=1e-5)
+    assert unmasked["ndcg_at_10"] == 0.5
+    assert masked["mrr_at_20"] == 0.5
+    assert found["intervals"]["model"]["recall_at_10"] == [1.0, 1.0]
+    assert found["protocol"]["headline"] == "masked"
+    assert found["protocol"]["training"] == "strict"
+
+
+def test_a_model_that_loses_to_the_item_graph_has_to_say_so(tmp_path: Path) -> None:
+    """Prevents a report that keeps quiet about the baseline that needs no training."""
+    found = run(tmp_path, silent)
+    assert found["against"]["item_graph"]["recall_at_10"]["verdict"] == "worse"
+    line = summary.sentences(found)[0]
+    assert line.startswith("The model LOSES to")
+    assert line in Layout(tmp_path, "ring").report.read_text()
+    won = run(tmp_path / "won", ks=[2])
+    assert won["against"]["popularity"]["recall_at_2"]["verdict"] == "better"
+
+
+def test_the_same_inputs_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) -> None:
+    """Prevents a clock, a random name, a hash seed or a font cache in any artifact: DVC would re-run what follows."""
+    run(tmp_path / "a")
+    code = (
+        f"import importlib.util,pathlib;s=importlib.util.spec_from_file_location('t',{__file__!r});"
+        f"t=importlib.util.module_from_spec(s);s.loader.exec_module(t);t.run(pathlib.Path({str(tmp_path / 'b')!r}))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "123", "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment | {"PYTHONPATH": str(root)})
+    first, second = (Layout(tmp_path / name, "ring").root / "evaluate" for name in "ab")
+    assert {p.name for p in first.iterdir()} == {"metrics.json", "per_user.parquet", "plots", "report.html"}
+    assert sha256(first) == sha256(second)
+
+
+def test_per_user_rows_tell_the_same_as_the_means(tmp_path: Path) -> None:
+    """Prevents a table whose ranks belong to other users than they stand beside."""
+    found = run(tmp_path)
+    table = pl.read_parquet(Layout(tmp_path, "ring").per_user)
+    assert table["user_id"].to_list() == sorted(SEQUENCES)
+    for variant in ("masked", "unmasked"):
+        for who in ("model", "popularity", "item_graph"):
+            share = (table[f"{who}_{variant}"].fill_null(99) <= 5).mean()
+            assert share == pytest.approx(found[variant][who]["recall_at_5"], abs=1e-6)
+    for row in table.iter_rows(named=True):
+        assert row["prompt"] + [row["target"]] == SEQUENCES[row["user_id"]]
+        assert row["recommended"][row["rank"] - 1] == row["target"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (lambda history: ["i23", "i23"], "an item twice"),
+        (lambda history: ["nowhere"], "not in the catalogue"),
+        (lambda history: [history[0]], "has already"),
+        (lambda history: [item for item in ITEMS if item not in history], "more items than asked for"),
+    ],
+)
+def test_a_list_that_no_honest_decoder_gives_is_refused(tmp_path: Path, answer: Any, what: str) -> None:
+    """Prevents figures from a filler beam, a wrong ID table or a mask that does not mask; nothing is published then."""
+
+    def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+        return [[Answer(item) for item in answer(history)] for history in histories]
+
+    with pytest.raises(GateRefused, match=what):
+        run(tmp_path, recommend, ks=[2])
+    assert not Layout(tmp_path, "ring").root.exists()
+
+
+def test_the_page_is_self_contained_and_escapes_product_text(tmp_path: Path) -> None:
+    """Prevents a page that is blank without internet, and markup in a title that becomes markup of the page."""
+    run(tmp_path)
+    page = Layout(tmp_path, "ring").report.read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert " &amp; &lt;b&gt;B" in page
+    assert "<b>B</b>" not in page
+    assert len(page) < 300_000
+
+
+def test_examples_show_a_hit_a_miss_and_a_random_user_and_say_which(tmp_path: Path) -> None:
+    """Prevents hand-picked successes: the page tells how each user was chosen, and the seed fixes the choice."""
+
+    def even_users_only(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+        return [
+            full if len(history) % 2 else full[:-1]
+            for history, full in zip(histories, oracle(histories, k, mask_seen), strict=True)
+        ]
+
+    run(tmp_path, even_users_only)
+    table = pl.read_parquet(Layout(tmp_path, "ring").per_user)
+    shown = pick(table, {}, WORDS, seed=17)
+    assert len({example.user_id for example in shown}) == 3
+    random, hit, miss = shown
+    assert "random" in random.why
+    assert hit.rank is not None
+    assert [item.hit for item in hit.recommended].count(True) == 1
+    assert miss.rank is None
+    assert shown == pick(table.reverse(), {}, WORDS, seed=17)
+    assert "HIT" in as_text(shown)
+
+
+def test_slices_cover_every_user_once(tmp_path: Path) -> None:
+    """Prevents users who fall between two slices or are counted in both."""
+    found = run(tmp_path)["slices"]
+    for groups in found.values():
+        assert sum(group["users"] for group in groups.values()) == len(SEQUENCES)
+
+
+def test_a_sample_of_users_says_so(tmp_path: Path) -> None:
+    """Prevents figures of a sample that look like figures of everybody."""
+    found = run(tmp_path, max_users=6)
+    assert (found["protocol"]["test_users"], found["protocol"]["all_test_users"]) == (6, 24)
+    assert "6 of 24 test users" in Layout(tmp_path, "ring").report.read_text()
+
+
+def test_the_headline_is_ten_or_the_nearest() -> None:
+    """Prevents a headline figure at a cut-off nobody quotes."""
+    assert [headline_k(ks) for ks in ([5, 10, 20], [5, 20], [1], [8, 12])] == [10, 5, 1, 8]
