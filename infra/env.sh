@@ -4,6 +4,8 @@
 #   PYTHON=/path/to/python3.11 make env     chooses the interpreter
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# The Makefile puts .venv/bin first: an environment must not be made with the Python of the one that it replaces.
+PATH="${PATH//"$PWD/.venv/bin:"/}"
 
 suitable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }
 
