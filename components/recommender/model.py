@@ -1,0 +1,251 @@
+"""The recommender behind one small interface: loss of a batch, prefill, one decoding step.
+
+    recommender = EncoderDecoder(t5)                       # a T5ForConditionalGeneration or MT5ForConditionalGeneration
+    loss = recommender.loss(batch)                         # training: loss.total / loss.count is the mean token loss
+    state = recommender.prefill(input_ids, attention_mask) # decoding: encoder and cross-attention keys, once per user
+    hidden = recommender.step(state, tokens, parents)      # [users, beams, tokens, d]
+    scores = recommender.logits(hidden)                    # [users, beams, tokens, vocabulary]
+
+Training and decoding know no more than `Recommender`, so that a second family (decoder-only: one causal forward
+supervises every position of a history) can follow behind the same five methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.recommender.batches import IGNORED, Batch
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sum of token losses and how many tokens they are of, so that ranks and accumulated batches average exactly."""
+
+    total: Tensor
+    """Sum of the cross-entropies of all target tokens (nats), scalar with gradient."""
+    count: int
+    """Target tokens in the sum."""
+
+
+@dataclass(frozen=True)
+class Soft:
+    """Distributions over the vocabulary that stand at given places of a batch of prompts, instead of hard tokens."""
+
+    rows: Tensor
+    """[n] int64: row of the batch."""
+    columns: Tensor
+    """[n] int64: position in the row; the spans of `prompts.Prompt` give it."""
+    probabilities: Tensor
+    """[n, vocabulary] probabilities (not log-probabilities); gradients flow through them."""
+
+
+class Recommender(Protocol):
+    """What training and decoding need of a model. `State` belongs to the model: callers pass it back untouched."""
+
+    start_token: int
+    """Fed at the first step of decoding."""
+    end_token: int
+    """Ends every ID; the last token of every label row."""
+    vocabulary_size: int
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module: parameters, device, train/eval, saving."""
+        ...
+
+    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
+        """Embeddings [rows, S, d] of prompts; at the places of `soft`: probabilities x the embedding table."""
+        ...
+
+    def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
+        """Loss of writing the labels of `batch`; `inputs_embeds` [rows, S, d] stands in for its `input_ids`."""
+        ...
+
+    def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> Any:
+        """Read prompts [users, S]. `capacity`: most tokens that `step` will be given for a user, of all its beams."""
+        ...
+
+    def step(self, state: Any, tokens: Tensor, parents: Tensor) -> Tensor:
+        """Append `tokens` [users, K, L] to the beams numbered `parents` [users, K] of the step before.
+
+        L is 1, or more to score the rest of known IDs in one forward. Beams may be fewer or more than in the step
+        before; at the first step every parent is 0. Returns hidden states [users, K, L, d].
+        """
+        ...
+
+    def select(self, state: Any, users: Tensor) -> Any:
+        """The state of the users numbered `users` [n] alone (finished users leave the batch)."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits [..., vocabulary] of hidden states [..., d], float32."""
+        ...
+
+    def output_rows(self, tokens: Tensor) -> Tensor:
+        """Rows [n, d] of the output layer, so that hidden @ rows.T are the logits of `tokens` [n]."""
+        ...
+
+
+@dataclass
+class State:
+    """What a T5 decoder remembers of a batch of users; grown in place by `EncoderDecoder.step`.
+
+    The tokens of all beams lie in slots that never move. A beam sees the slots of its ancestors through `ancestors`:
+    re-ordering the beams moves one bit a slot instead of keys and values.
+    """
+
+    cross_keys: list[Tensor]
+    """Per layer [users, heads, S, d_kv], once per user: the beams share them."""
+    cross_values: list[Tensor]
+    cross_bias: Tensor
+    """[users, 1, 1, S]: 0 where the prompt has a token, -inf at padding."""
+    keys: list[Tensor]
+    """Per layer [users, heads, capacity, d_kv], self-attention."""
+    values: list[Tensor]
+    ancestors: Tensor
+    """[users, beams, used] bool: the slots that each beam of the last step descends from, itself included."""
+    depths: list[int]
+    """Position of each used slot in its sequence."""
+
+
+class EncoderDecoder:
+    """`Recommender` over a T5-type encoder-decoder of Hugging Face (T5, mT5), whose weights it reads in place.
+
+    Training and the encoder call the library's forward. The decoder's step is our own, because the library keeps
+    cross-attention keys once per beam and copies all of them whenever beams change places.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        config = model.config
+        self.start_token = int(config.decoder_start_token_id)
+        self.end_token = int(config.eos_token_id)
+        self.vocabulary_size = int(model.lm_head.weight.shape[0])
+        self._heads = int(config.num_heads)
+        # T5 v1.0 ties input and output embeddings and scales the hidden states; v1.1 and mT5 do not.
+        scaled = bool(getattr(config, "scale_decoder_outputs", False))
+        self._scale = float(config.d_model) ** -0.5 if scaled else 1.0
+
+    @property
+    def module(self) -> nn.Module:
+        return self._model
+
+    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
+        table = self._model.get_input_embeddings()
+        embeddings = table(input_ids)
+        if soft is None:
+            return embeddings
+        mixed = soft.probabilities.to(table.weight.dtype) @ table.weight
+        return embeddings.index_put((soft.rows, soft.columns), mixed.to(embeddings.dtype))
+
+    def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
+        prompt = {"input_ids": batch.input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+        output = self._model(
+            **prompt,
+            attention_mask=batch.attention_mask,
+            decoder_input_ids=self._model._shift_right(batch.labels),
+            use_cache=False,
+        )
+        total = functional.cross_entropy(
+            output.logits.float().flatten(0, 1),
+            batch.labels.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+            label_smoothing=label_smoothing,
+        )
+        return Loss(total, batch.target_tokens)
+
+    @torch.no_grad()
+    def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
+        encoded = self._model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        users = input_ids.shape[0]
+        keys, values, cross_keys, cross_values = [], [], [], []
+        for block in self._model.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            cross_keys.append(self._split(attention.k(encoded)))
+            cross_values.append(self._split(attention.v(encoded)))
+            shape = (users, self._heads, capacity, attention.key_value_proj_dim)
+            keys.append(encoded.new_empty(shape))
+            values.append(encoded.new_empty(shape))
+        bias = torch.zeros(attention_mask.shape, dtype=encoded.dtype, device=encoded.device)
+        bias = bias.masked_fill(attention_mask == 0, float("-inf"))[:, None, None, :]
+        ancestors = torch.zeros(users, 1, 0, dtype=torch.bool, device=encoded.device)
+        return State(cross_keys, cross_values, bias, keys, values, ancestors, [])
+
+    @torch.no_grad()
+    def step(self, state: State, tokens: Tensor, parents: Tensor) -> Tensor:
+        users, beams, length = tokens.shape
+        used = len(state.depths)
+        bias = self._self_bias(state, parents, length)
+        span = slice(used, used + beams * length)
+        hidden = self._model.decoder.embed_tokens(tokens.flatten(1))
+        for layer, block in enumerate(self._model.decoder.block):
+            attention = block.layer[0].SelfAttention
+            normed = block.layer[0].layer_norm(hidden)
+            keys, values = state.keys[layer], state.values[layer]
+            keys[:, :, span] = self._split(attention.k(normed))
+            values[:, :, span] = self._split(attention.v(normed))
+            hidden = hidden + self._attend(attention, normed, keys[:, :, : span.stop], values[:, :, : span.stop], bias)
+            attention = block.layer[1].EncDecAttention
+            normed = block.layer[1].layer_norm(hidden)
+            seen = state.cross_keys[layer], state.cross_values[layer]
+            hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
+            hidden = block.layer[2](hidden)
+        hidden = self._model.decoder.final_layer_norm(hidden)
+        return hidden.view(users, beams, length, -1)
+
+    def select(self, state: State, users: Tensor) -> State:
+        return State(
+            [keys[users] for keys in state.cross_keys],
+            [values[users] for values in state.cross_values],
+            state.cross_bias[users],
+            [keys[users] for keys in state.keys],
+            [values[users] for values in state.values],
+            state.ancestors[users],
+            list(state.depths),
+        )
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden * self._scale, self._model.lm_head.weight).float()
+
+    def output_rows(self, tokens: Tensor) -> Tensor:
+        return self._model.lm_head.weight[tokens] * self._scale
+
+    def _split(self, flat: Tensor) -> Tensor:
+        """[users, n, heads * d_kv] -> [users, heads, n, d_kv]."""
+        return flat.unflatten(2, (self._heads, -1)).transpose(1, 2)
+
+    def _attend(self, attention: Any, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        queries = self._split(attention.q(normed))
+        # T5 does not scale the dot product: its initialisation does.
+        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
+        return attention.o(mixed.transpose(1, 2).flatten(2))
+
+    def _self_bias(self, state: State, parents: Tensor, length: int) -> Tensor:
+        """Additive mask [users, heads, beams * length, slots]: relative position bias at ancestors, -inf elsewhere.
+
+        Adds the slots of this step to `state.ancestors` and `state.depths`.
+        """
+        users, beams = parents.shape
+        device = parents.device
+        used, start = len(state.depths), (state.depths[-1] + 1 if state.depths else 0)
+        inherited = state.ancestors.gather(1, parents[:, :, None].expand(-1, -1, used))
+        own = torch.eye(beams, dtype=torch.bool, device=device)[:, None, :, None]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, :, None, :]
+        new = (own & earlier).reshape(1, beams * length, beams * length)
+        seen = torch.cat([inherited.repeat_interleave(length, 1), new.expand(users, -1, -1)], 2)
+        state.ancestors = seen[:, length - 1 :: length]
+        fresh = [start + offset for _ in range(beams) for offset in range(length)]
+        state.depths = state.depths + fresh
+        first = self._model.decoder.block[0].layer[0].SelfAttention
+        by_distance = first.compute_bias(start + length, start + length, device=device)[0]
+        asking = torch.tensor(fresh, device=device)
+        asked = torch.tensor(state.depths, device=device)
+        # A slot deeper than the asking token is never an ancestor; its bias is masked below.
+        bias = by_distance[:, asking[:, None], asked[None, :]]
+        return torch.where(seen[:, None], bias[None], float("-inf"))

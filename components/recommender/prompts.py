@@ -1,0 +1,138 @@
+"""Prompts: a few phrasings around a history of item IDs, put together on token ids.
+
+    prompts = Prompts()                                  # or Prompts.load(bundle / "prompts.json")
+    pieces = prompts.tokenise(tokenizer)
+    prompt = pieces.build(0, [ids of the oldest item, ..., ids of the newest], max_tokens=512)
+    prompt.token_ids, prompt.spans                       # spans[i]: where item i stands, for soft IDs
+
+Every piece is tokenised once, alone, and IDs are spliced between them by position. Text is never joined and tokenised
+again: then a token could straddle two pieces, and an item would not stand in the prompt as the tokens of its ID.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import publish_json, read_json
+from components.errors import BadInput
+
+TEMPLATES = (
+    "a customer bought {history} what comes next",
+    "after {history} the next purchase is",
+    "purchases so far {history} predict the next item",
+    "given the history {history} recommend one more item",
+    "someone who likes {history} would also buy",
+    "the shopping list reads {history} continue it",
+)
+"""Words only, as IDs are: a tokenizer trained on a catalogue can write them. The first one is used to decode."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids of one prompt, and where in it each item of the history stands."""
+
+    token_ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    """[start, end) of each item that was kept, oldest first; they are the last ones of the history given."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The templates as token ids."""
+
+    heads: tuple[tuple[int, ...], ...]
+    """What stands before the history, per template."""
+    tails: tuple[tuple[int, ...], ...]
+    """What stands after it, per template; ends with the end token."""
+    separator: tuple[int, ...]
+    """Between two items, and between the words of a user and the head."""
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def build(
+        self,
+        template: int,
+        items: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        max_items: int | None = None,
+        user: Sequence[int] = (),
+    ) -> Prompt:
+        """One prompt from the token ids of the history's items, oldest first, and of the user's words, if any.
+
+        The oldest items are dropped until at most `max_items` are left and the prompt has at most `max_tokens` tokens.
+        An empty history gives the prompt without items.
+        """
+        token_ids = [*user, *self.separator] if user else []
+        token_ids += self.heads[template]
+        room = max_tokens - len(token_ids) - len(self.tails[template])
+        kept = list(items if max_items is None else items[max(0, len(items) - max_items) :])
+        while kept and sum(map(len, kept)) + len(self.separator) * (len(kept) - 1) > room:
+            kept.pop(0)
+        spans = []
+        for number, item in enumerate(kept):
+            token_ids += self.separator if number else ()
+            spans.append((len(token_ids), len(token_ids) + len(item)))
+            token_ids += item
+        return Prompt((*token_ids, *self.tails[template]), tuple(spans))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts; they travel with the model as JSON."""
+
+    templates: tuple[str, ...] = TEMPLATES
+    """Each holds `{history}` once."""
+    separator: str = ","
+    """Between two items; where the tokenizer cannot write it, the end token stands there instead."""
+
+    def __post_init__(self) -> None:
+        for template in self.templates:
+            if template.count("{history}") != 1:
+                raise BadInput(
+                    f"the template {template!r} does not hold {{history}} exactly once",
+                    where="prompts",
+                    mend="write {history} where the item IDs shall stand",
+                )
+        if not self.templates:
+            raise BadInput("there is no template", where="prompts", mend="give at least one")
+
+    def texts(self) -> list[str]:
+        """The words around the histories, for training a tokenizer that can write them in few tokens."""
+        return [part.strip() for template in self.templates for part in template.split("{history}") if part.strip()]
+
+    def tokenise(self, tokenizer: Any) -> Pieces:
+        """Tokenise every piece once. `tokenizer` is a Hugging Face tokenizer with an end token."""
+
+        def encode(text: str) -> tuple[int, ...]:
+            return tuple(tokenizer.encode(text.strip(), add_special_tokens=False)) if text.strip() else ()
+
+        separator = encode(self.separator)
+        if not separator or tokenizer.unk_token_id in separator:
+            separator = (tokenizer.eos_token_id,)
+        parts = [template.split("{history}") for template in self.templates]
+        return Pieces(
+            heads=tuple(encode(head) for head, _ in parts),
+            tails=tuple((*encode(tail), tokenizer.eos_token_id) for _, tail in parts),
+            separator=separator,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        publish_json(path, json.loads(json.dumps(asdict(self))))
+
+    @classmethod
+    def load(cls, path: Path) -> Prompts:
+        """Read what `save` wrote. Raises `BadInput` if it is missing or not that."""
+        value = read_json(path)
+        try:
+            return cls(tuple(map(str, value["templates"])), str(value["separator"]))
+        except (KeyError, TypeError) as error:
+            raise BadInput(
+                f"does not hold prompts: {error!r}", where=str(path), mend="restore the file, or train again"
+            ) from error

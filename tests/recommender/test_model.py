@@ -1,0 +1,116 @@
+"""The recommender's own decoding step equals the library's forward; losses and soft inputs are what they claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from components.recommender.batches import IGNORED, Batch
+from components.recommender.model import EncoderDecoder, Soft
+
+KINDS = ["t5", "t5-gated", "mt5"]
+
+
+def prompts(users: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(users)
+    input_ids = torch.randint(3, vocabulary, (users, 9))
+    mask = (torch.arange(9) < torch.arange(9, 9 - users, -1)[:, None]).long()
+    return input_ids * mask, mask
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_equal_the_forward_of_the_library(make_model: Callable[..., Any], kind: str) -> None:
+    """Beams change places, shrink, take several tokens at once: a wrong slot, position or padding shows here."""
+    model = make_model(30, kind=kind)
+    recommender = EncoderDecoder(model)
+    input_ids, mask = prompts(3, 30)
+    state = recommender.prefill(input_ids, mask, capacity=40)
+    written = torch.empty(3, 1, 0, dtype=torch.long)
+    plan = [(1, 1), (4, 1), (4, 1), (2, 1), (3, 3), (2, 2)]
+    before = 1
+    for beams, length in plan:
+        tokens = torch.randint(0, 30, (3, beams, length))
+        parents = torch.randint(0, before, (3, beams))
+        logits = recommender.logits(recommender.step(state, tokens, parents))
+        written = torch.cat([written.gather(1, parents[:, :, None].expand(-1, -1, written.shape[2])), tokens], 2)
+        expected = model(
+            input_ids=input_ids.repeat_interleave(beams, 0),
+            attention_mask=mask.repeat_interleave(beams, 0),
+            decoder_input_ids=written.flatten(0, 1),
+        ).logits.unflatten(0, (3, beams))[:, :, -length:]
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+        before = beams
+
+
+def test_selected_users_go_on_alone(make_model: Callable[..., Any]) -> None:
+    """Finished users leave the batch; the others must not notice."""
+    recommender = EncoderDecoder(make_model(30))
+    input_ids, mask = prompts(3, 30)
+    tokens, parents = torch.randint(0, 30, (3, 2, 1)), torch.zeros(3, 2, dtype=torch.long)
+    whole = recommender.prefill(input_ids, mask, capacity=8)
+    recommender.step(whole, tokens, parents)
+    kept = torch.tensor([2, 0])
+    part = recommender.select(whole, kept)
+    swapped = torch.tensor([[1, 0]] * 3)
+    expected = recommender.step(whole, tokens, swapped)[kept]
+    torch.testing.assert_close(recommender.step(part, tokens[kept], swapped[kept]), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_output_rows_give_the_logits(make_model: Callable[..., Any], kind: str) -> None:
+    """Logits of children alone use these rows; a forgotten scale changes every trie score."""
+    recommender = EncoderDecoder(make_model(30, kind=kind))
+    hidden, tokens = torch.randn(5, 16), torch.tensor([3, 7, 29])
+    expected = recommender.logits(hidden)[:, tokens]
+    torch.testing.assert_close(hidden @ recommender.output_rows(tokens).T, expected)
+
+
+def make_batch(vocabulary: int) -> Batch:
+    input_ids, mask = prompts(3, vocabulary)
+    labels = torch.tensor([[5, 6, 1], [7, 1, IGNORED], [1, IGNORED, IGNORED]])
+    return Batch(input_ids, mask, labels, 6)
+
+
+def test_loss_is_a_sum_with_its_count(make_model: Callable[..., Any]) -> None:
+    """Ranks with unequal shares average wrongly if each divides by its own count."""
+    model = make_model(30)
+    batch = make_batch(30)
+    loss = EncoderDecoder(model).loss(batch)
+    expected = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss
+    torch.testing.assert_close(loss.total / loss.count, expected)
+
+
+def test_padding_of_labels_bears_no_loss(make_model: Callable[..., Any]) -> None:
+    """More padding must not change the loss, smoothed or not."""
+    recommender = EncoderDecoder(make_model(30))
+    batch = make_batch(30)
+    wider = Batch(batch.input_ids, batch.attention_mask, functional.pad(batch.labels, (0, 4), value=IGNORED), 6)
+    for smoothing in (0.0, 0.1):
+        narrow, wide = (recommender.loss(one, label_smoothing=smoothing).total for one in (batch, wider))
+        torch.testing.assert_close(narrow, wide)
+
+
+def test_one_hot_soft_ids_are_hard_ids(make_model: Callable[..., Any]) -> None:
+    """Splicing soft IDs off by one place, or mixing log-probabilities, breaks this equality."""
+    recommender = EncoderDecoder(make_model(30))
+    batch = make_batch(30)
+    rows, columns = torch.tensor([0, 0, 2]), torch.tensor([1, 2, 4])
+    hot = functional.one_hot(batch.input_ids[rows, columns], 30).float()
+    blank = batch.input_ids.index_put((rows, columns), torch.tensor(0))
+    embeds = recommender.embed(blank, Soft(rows, columns, hot))
+    torch.testing.assert_close(embeds, recommender.embed(batch.input_ids))
+    torch.testing.assert_close(recommender.loss(batch, inputs_embeds=embeds).total, recommender.loss(batch).total)
+
+
+def test_gradients_reach_the_probabilities(make_model: Callable[..., Any]) -> None:
+    """Without them the generator phase trains nothing."""
+    recommender = EncoderDecoder(make_model(30))
+    batch = make_batch(30)
+    scores = torch.zeros(2, 30, requires_grad=True)
+    soft = Soft(torch.tensor([0, 1]), torch.tensor([0, 3]), scores.softmax(-1))
+    recommender.loss(batch, inputs_embeds=recommender.embed(batch.input_ids, soft)).total.backward()
+    assert scores.grad is not None and bool((scores.grad.abs().sum(1) > 0).all())
