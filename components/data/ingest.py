@@ -48,7 +48,7 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
         items, about_items = catalogue.canonical(
             tables.items, tables.items_file, interacted=history["item_id"], list_separator=settings.list_separator
         )
-    report = {
+    report: dict[str, Any] = {
         "format": settings.format,
         "items": about_items,
         "interactions": about_interactions,

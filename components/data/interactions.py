@@ -59,8 +59,9 @@ def ids(values: pl.Series, file: RawFile) -> pl.Series:
     missing = text.is_null() | text.str.to_lowercase().is_in(MISSING_IDS)
     if missing.any():
         rows = missing.arg_true()
+        shown = ", ".join(str(row + 1) for row in rows.head(10).to_list())
         raise BadInput(
-            f"{len(rows):,} rows have no {values.name}: row {', '.join(str(row + 1) for row in rows.head(10).to_list())}",
+            f"{len(rows):,} rows have no {values.name}: row {shown}",
             where=f"{file.shown}, column {values.name}",
             mend="complete or remove these rows: an interaction without both ids says nothing",
         )
@@ -92,8 +93,9 @@ def _rated(frame: pl.DataFrame, least: float, file: RawFile, facts: dict[str, An
         )
     kept = frame.filter(pl.col("rating") >= least)
     if kept.is_empty():
+        highest = frame["rating"].to_numpy().max()
         raise BadInput(
-            f"no interaction has a rating of {least} or more (the highest is {frame['rating'].max()})",
+            f"no interaction has a rating of {least} or more (the highest is {highest})",
             where=file.shown,
             mend="lower ingest.min_rating",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from itertools import islice
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import polars as pl
 
@@ -32,7 +32,7 @@ def scan(file: RawFile, *, header: list[str] | None = None, separator: str | Non
         _names(frame, file)
         return frame
     if file.kind == "jsonl":
-        return pl.scan_ndjson(file.path, schema={name: pl.String for name in json_keys(file)})
+        return pl.scan_ndjson(file.path, schema=dict.fromkeys(json_keys(file), pl.String))
     separator = separator or _SEPARATORS[file.kind]
     frame = pl.scan_csv(
         file.path,
@@ -119,7 +119,7 @@ def _find_broken_json(file: RawFile) -> None:
 
 
 def _find_broken_row(file: RawFile, separator: str) -> None:
-    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
     try:
         with file.path.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream, delimiter=separator, quoting=quoting, strict=True)
