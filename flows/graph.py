@@ -1,0 +1,105 @@
+"""The graph as dvc.yaml states it: stages, inputs, outputs, and the order that follows from them.
+
+dvc.yaml is its only definition; the flow and the tests read it here, so an edge is never written down twice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from components.errors import BadInput
+from components.params import Params, load, to_dict
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: paths are relative to the workspace, with parameters filled in."""
+
+    name: str
+    cmd: str
+    params: tuple[str, ...]
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    upstream: tuple[str, ...]
+    """Stages whose outputs it reads, in the order of dvc.yaml."""
+
+
+def read(workspace: Path) -> list[Stage]:
+    """The stages of `workspace`/dvc.yaml, each after the stages it reads from; else in the order of the file.
+
+    Raises `BadInput` where the folder is not a workspace, a parameter is unknown, or stages wait for each other.
+    """
+    params = load(workspace / "params.yaml")
+    raw = _stages(workspace / "dvc.yaml")
+    outs = {name: _paths([*spec.get("outs", []), *spec.get("metrics", [])], params) for name, spec in raw.items()}
+    deps = {name: _paths(spec.get("deps", []), params) for name, spec in raw.items()}
+    upstream = {
+        name: tuple(other for other in raw if any(_overlap(dep, out) for dep in deps[name] for out in outs[other]))
+        for name in raw
+    }
+    return [
+        Stage(name, raw[name]["cmd"], tuple(raw[name].get("params", [])), deps[name], outs[name], upstream[name])
+        for name in _in_order(upstream, where=str(workspace / "dvc.yaml"))
+    ]
+
+
+def _stages(path: Path) -> dict[str, dict[str, Any]]:
+    import yaml
+
+    if not path.is_file():
+        raise BadInput(
+            "this is not a workspace: there is no dvc.yaml",
+            where=str(path.parent),
+            mend="run in a clone of the repository, or name one",
+        )
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return document.get("stages", {})
+
+
+def _paths(entries: list[Any], params: Params) -> tuple[str, ...]:
+    """An entry is a path, or a mapping from one path to its options."""
+    return tuple(_filled(entry if isinstance(entry, str) else next(iter(entry)), params) for entry in entries)
+
+
+def _filled(text: str, params: Params) -> str:
+    """`artifacts/${dataset}/x` with the value from the parameters."""
+
+    def value(match: re.Match[str]) -> str:
+        found: Any = to_dict(params)
+        for part in match[1].split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise BadInput(f"unknown parameter {match[1]}", where="dvc.yaml", mend="components/params.py lists them")
+            found = found[part]
+        return str(found)
+
+    return _REFERENCE.sub(value, text)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether the paths are the same, or one lies inside the other."""
+    first, second = PurePosixPath(one), PurePosixPath(other)
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _in_order(upstream: dict[str, tuple[str, ...]], *, where: str) -> list[str]:
+    sorter = TopologicalSorter(upstream)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise BadInput(f"stages wait for each other: {' -> '.join(error.args[1])}", where=where, mend="cut one edge") from error
+    order: list[str] = []
+    place = {name: number for number, name in enumerate(upstream)}
+    ready: set[str] = set()
+    while sorter.is_active():
+        ready.update(sorter.get_ready())
+        name = min(ready, key=place.__getitem__)
+        ready.remove(name)
+        order.append(name)
+        sorter.done(name)
+    return order

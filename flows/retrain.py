@@ -1,0 +1,137 @@
+"""The chain on Prefect: the stages of dvc.yaml, each as one task that runs them through DVC.
+
+    idiom retrain                # what a person types
+    python -m flows WORKSPACE    # the same without the summary; ends with the stage's exit code
+
+DVC decides what has to run; Prefect adds schedules, retries after faults of the machine, live progress and results.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import Cancelled, Completed, Failed, State
+
+from components.errors import BadInput, StageError
+from components.params import Params, load
+from components.progress import ConsoleBar
+from flows import graph
+from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
+from flows.shown import ShownProgress, show_result
+
+_RETRIES = 2
+_RETRY_SECONDS = [10, 60]
+
+
+def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
+    """Retry what the machine did; a bad input, a refusal, an interrupt or a bug comes again with the same input."""
+    return state.name in WORTH_ANOTHER_TRY
+
+
+@task(
+    task_run_name="{stage}",
+    retries=_RETRIES,
+    retry_delay_seconds=_RETRY_SECONDS,
+    retry_condition_fn=another_try,
+    cache_policy=NO_CACHE,  # DVC decides what is unchanged, by content
+    persist_result=False,
+    result_serializer="json",
+)
+def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
+    """Run one stage through DVC. The state's name says how it ended (flows/repro.py), its message what to do."""
+    logger = get_run_logger()
+    folder = Path(workspace)
+    path = folder / "work" / "progress" / f"{stage}.jsonl"
+    bar = ConsoleBar()
+    live = sys.stderr.isatty()
+    shown = ShownProgress(stage, path, _bar_only(bar) if live else lambda event, fields: None)
+
+    def on_line(line: str) -> None:
+        if live:
+            sys.stderr.write("\r\x1b[K")  # the bar's line makes room
+        logger.info(line)
+
+    outcome = reproduce(stage, folder, force=force, progress_file=path, on_line=on_line, on_tick=shown.look)
+    state = as_state(outcome)
+    shown.close(completed=state.is_completed())
+    if not state.is_completed():
+        logger.error(outcome.message)
+    return state
+
+
+def _bar_only(bar: ConsoleBar) -> Callable[[str, Mapping[str, Any]], None]:
+    """Progress events to the bar; notes and metrics come as lines of the stage's output already."""
+
+    def emit(event: str, fields: Mapping[str, Any]) -> None:
+        if event == "progress":
+            bar.emit(event, fields)
+
+    return emit
+
+
+def as_state(outcome: Outcome) -> State[Any]:
+    """The Prefect state of an outcome: Completed (or *Cached*), Cancelled when interrupted, else Failed."""
+    message = outcome.message or f"{outcome.stage}: done in {outcome.seconds:.1f} s"
+    if outcome.ending in ("Completed", "Cached"):
+        return Completed(name=outcome.ending, message=message)
+    if outcome.ending == "Interrupted":
+        return Cancelled(name=outcome.ending, message=message)
+    return Failed(name=outcome.ending, message=message)
+
+
+@flow(name="retrain", persist_result=False, result_serializer="json", validate_parameters=True)
+def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
+    """Run every stage of the workspace's graph in order; stop at the first that does not complete.
+
+    workspace: folder with params.yaml and dvc.yaml (a clone of this repository). force: run the stages even if DVC
+    finds nothing changed.
+    """
+    logger = get_run_logger()
+    try:
+        folder = checked(workspace)
+        stages = graph.read(folder)
+        params = load(folder / "params.yaml")
+    except StageError as error:
+        logger.error(str(error))
+        return Failed(name="BadInput", message=str(error))
+    states: dict[str, State[Any]] = {}
+    for stage in stages:
+        upstream = [states[name] for name in stage.upstream]
+        state = run_stage(stage.name, str(folder), force, return_state=True, wait_for=upstream)
+        states[stage.name] = state
+        if not state.is_completed():
+            kind = Cancelled if state.is_cancelled() else Failed
+            return kind(name=state.name, message=state.message)
+    _show(folder, params)
+    cached = sum(state.name == "Cached" for state in states.values())
+    return Completed(message=f"{len(states)} stages, {cached} of them cached")
+
+
+def checked(workspace: str) -> Path:
+    """The workspace as an absolute path. Raises `BadInput` for a folder that is none."""
+    folder = Path(workspace).resolve()
+    for name in ("params.yaml", "dvc.yaml", ".dvc"):
+        if not (folder / name).exists():
+            raise BadInput(
+                f"not a workspace: there is no {name}",
+                where=str(folder),
+                mend="name a clone of the repository; the flow's parameter `workspace` is relative to where it runs",
+            )
+    return folder
+
+
+def _show(folder: Path, params: Params) -> None:
+    from flows.results import links, table, words
+
+    show_result(table(folder, params), words(folder, params), links(folder, params))
+
+
+def exit_code(state: State[Any]) -> int:
+    """Exit code of a person's command for the state of the flow."""
+    return EXIT_CODES.get(state.name or "", 0 if state.is_completed() else 1)

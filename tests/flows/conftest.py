@@ -1,0 +1,95 @@
+"""A workspace with the seven stages as tiny scripts: what the flow does with a stage can be tried in a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.environment import search_path
+
+STAGES = ("ingest", "validate", "clean", "train", "index", "evaluate", "register")
+
+# What each stage runs: knobs/STAGE.json says how it behaves.
+SCRIPT = """
+import json, os, pathlib, signal, sys, time
+name, source, out = sys.argv[1:]
+knobs = json.loads(pathlib.Path(f"knobs/{name}.json").read_text())
+progress = os.environ.get("IDIOM_PROGRESS_FILE")
+if progress and knobs.get("progress"):
+    path = pathlib.Path(progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        for event in knobs["progress"]:
+            stream.write(json.dumps(event) + "\\n")
+            stream.flush()
+            time.sleep(knobs.get("pause", 0))
+def stop(number, frame):
+    pathlib.Path(f"{name}.checkpoint").write_text("saved")
+    print(f"{name}: stopped; the checkpoint is saved\\n  where: training\\n  mend:  run it again", file=sys.stderr)
+    sys.exit(130)
+if knobs.get("sleep"):
+    signal.signal(signal.SIGINT, stop)
+    pathlib.Path(f"{name}.started").write_text(str(os.getpid()))
+    time.sleep(knobs["sleep"])
+if knobs.get("kill"):
+    marker = pathlib.Path(f"{name}.killed")
+    if not marker.exists():
+        marker.write_text("once")
+        os.kill(os.getpid(), knobs["kill"])
+if knobs.get("exit"):
+    print(f"{name}: {knobs['what']}\\n  where: there\\n  mend:  this way", file=sys.stderr)
+    sys.exit(knobs["exit"])
+path = pathlib.Path(out)
+path.parent.mkdir(parents=True, exist_ok=True)
+path.write_text(name + " of " + pathlib.Path(source).read_text())
+"""
+
+
+class MiniWorkspace:
+    """The seven stages, each copying what the one before wrote."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def make(cls, root: Path) -> MiniWorkspace:
+        (root / ".dvc").mkdir(parents=True)
+        (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n")
+        (root / "params.yaml").write_text("dataset: mini\n")
+        (root / "stage.py").write_text(SCRIPT)
+        (root / "raw.txt").write_text("raw")
+        (root / "knobs").mkdir()
+        stages, source = {}, "raw.txt"
+        for name in STAGES:
+            out = f"artifacts/mini/{name}/out.txt"
+            stages[name] = {
+                "cmd": f"python stage.py {name} {source} {out}",
+                "deps": [source, f"knobs/{name}.json"],
+                "outs": [out],
+            }
+            (root / "knobs" / f"{name}.json").write_text("{}")
+            source = out
+        (root / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+        return cls(root)
+
+    def behave(self, stage: str, **knobs: Any) -> None:
+        """Say how a stage behaves from now on: exit=, what=, sleep=, kill=, progress=[events]."""
+        (self.root / "knobs" / f"{stage}.json").write_text(json.dumps(knobs))
+
+    def out(self, stage: str) -> Path:
+        return self.root / "artifacts" / "mini" / stage / "out.txt"
+
+
+@pytest.fixture
+def mini(tmp_path: Path) -> MiniWorkspace:
+    """A fresh mini workspace."""
+    return MiniWorkspace.make(tmp_path / "workspace")
+
+
+@pytest.fixture(autouse=True)
+def programs_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc` and `python` are those of the Python that runs the tests, whether the environment is active or not."""
+    monkeypatch.setenv("PATH", search_path())
