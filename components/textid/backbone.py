@@ -1,0 +1,139 @@
+"""The networks: a T5 from scratch in named sizes, or any encoder-decoder of the hub or a local folder.
+
+    model = build("scratch", size="tiny", vocabulary_size=len(tokenizer), dropout=0.1, seed=17)
+    model = build("google-t5/t5-small")
+
+Weights are safetensors only: a pickle or code that comes with a checkpoint is never run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from components.errors import BadInput
+from components.textid.hub import locate
+from components.textid.tokenizer import load_tokenizer
+
+SCRATCH = "scratch"
+
+# `small` and `base` are the sizes of T5; tiny, with a vocabulary of 4,096, has 1.4 million parameters.
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"d_model": 128, "layers": 2, "heads": 4, "d_ff": 512},
+    "small": {"d_model": 512, "layers": 6, "heads": 8, "d_ff": 2048},
+    "base": {"d_model": 768, "layers": 12, "heads": 12, "d_ff": 3072},
+}
+
+
+def build(
+    name: str, *, size: str = "tiny", vocabulary_size: int = 0, dropout: float = 0.1, seed: int = 0
+) -> PreTrainedModel:
+    """A new model in evaluation mode: from scratch (`size`, `vocabulary_size`, `dropout`, `seed` count), or pretrained.
+
+    Raises `BadInput` where `name` cannot be reached, is no encoder-decoder, or has no safetensors.
+    """
+    if name == SCRATCH:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout)).eval()
+    return load_model(locate(name))
+
+
+def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a pretrained backbone; of a scratch one, see `train_tokenizer`."""
+    return load_tokenizer(locate(name))
+
+
+def scratch_config(size: str, vocabulary_size: int, dropout: float) -> T5Config:
+    """A T5 (Raffel et al., 2020) with ReLU and tied embeddings.
+
+    Tied embeddings are initialised with deviation 1 and T5 scales the decoder's output by d_model^-0.5, so the logits
+    of a new model have deviation 1 and its loss starts near log(vocabulary_size).
+    """
+    shape = parse_size(size)
+    return T5Config(
+        vocab_size=vocabulary_size,
+        d_model=shape["d_model"],
+        d_kv=shape["d_model"] // shape["heads"],
+        d_ff=shape["d_ff"],
+        num_layers=shape["layers"],
+        num_decoder_layers=shape["layers"],
+        num_heads=shape["heads"],
+        dropout_rate=dropout,
+        pad_token_id=0,
+        eos_token_id=1,
+        **_START,
+    )
+
+
+# The decoder starts on the padding token, as T5's; not a declared field of T5Config, so typed apart.
+_START: dict[str, Any] = {"decoder_start_token_id": 0}
+
+
+def parse_size(size: str) -> dict[str, int]:
+    """`tiny`, `small`, `base`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
+    if size in SIZES:
+        return SIZES[size]
+    mend = f"one of {', '.join(SIZES)}, or numbers such as d_model=192,layers=3,heads=6,d_ff=768"
+    shape: dict[str, int] = {}
+    for part in size.split(","):
+        match = re.fullmatch(r"\s*(d_model|layers|heads|d_ff)\s*=\s*([1-9][0-9]{0,5})\s*", part)
+        if match is None:
+            raise BadInput(f"size {size!r} is not understood at {part.strip()!r}", where="train.size", mend=mend)
+        shape[match[1]] = int(match[2])
+    shape = {**SIZES["tiny"], "d_ff": 4 * shape.get("d_model", SIZES["tiny"]["d_model"]), **shape}
+    if shape["d_model"] % shape["heads"]:
+        raise BadInput(
+            f"d_model {shape['d_model']} is not a multiple of heads {shape['heads']}", where="train.size", mend=mend
+        )
+    return shape
+
+
+def save_model(model: PreTrainedModel, path: Path) -> None:
+    """Write config.json and model.safetensors to the folder `path`; equal weights give equal bytes."""
+    path.mkdir(parents=True, exist_ok=True)
+    disable_progress_bar()  # transformers' own bar would tear ours
+    model.save_pretrained(path, max_shard_size="1TB")  # one file: a bundle names it
+    config = path / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_model(path: Path) -> PreTrainedModel:
+    """Read a model, float32 and in evaluation mode. Raises `BadInput` if it is missing, a pickle or another family."""
+    where = str(path)
+    if not (path / "config.json").is_file():
+        raise BadInput("there is no model (config.json)", where=where, mend=_MEND)
+    if not any(path.glob("*.safetensors")):
+        raise BadInput("no *.safetensors; a pickle (.bin, .pt) is not opened", where=where, mend=_MEND)
+    try:
+        config = AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=where, mend=_MEND) from error
+    if not config.is_encoder_decoder:
+        raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
+    disable_progress_bar()
+    model = AutoModelForSeq2SeqLM.from_pretrained(where, config=config, dtype=torch.float32, **_SAFE)
+    return model.eval()
+
+
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+_MEND = "name an encoder-decoder with safetensors (google-t5/t5-small), or set train.backbone: scratch"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

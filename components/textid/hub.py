@@ -1,0 +1,55 @@
+"""Find a pretrained checkpoint: a local folder, the local cache, or the Hugging Face hub, in this order.
+
+Never hangs: without a connection the answer comes within seconds, and it names the way that needs none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.request import urlopen
+
+from transformers.utils.hub import LocalEntryNotFoundError, snapshot_download
+
+from components.errors import BadInput
+
+# What a model needs and nothing else: pickles and code stay where they are.
+_FILES = ["*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt"]
+_SECONDS = 5.0
+_MEND = (
+    "set train.backbone and train.generator_backbone to `scratch` (needs no hub), to a local folder, "
+    "or check the connection and the name"
+)
+
+
+def locate(name: str) -> Path:
+    """The local folder of checkpoint `name`, downloaded if need be. Raises `BadInput` if it is not to be had."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    try:
+        cached = Path(snapshot_download(name, local_files_only=True, allow_patterns=_FILES))
+    except ValueError as error:  # not of the form owner/name
+        raise BadInput(f"{name!r} is neither a folder nor a name on the hub", where="train", mend=_MEND) from error
+    except LocalEntryNotFoundError:
+        return _download(name)
+    return cached if any(cached.glob("*.safetensors")) else _download(name)
+
+
+def _download(name: str) -> Path:
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        raise BadInput(f"{name} is not in the local cache and HF_HUB_OFFLINE is set", where="train", mend=_MEND)
+    if not {"model.safetensors", "model.safetensors.index.json"} & _listing(name):
+        raise BadInput(f"{name} has no safetensors; a pickle is not opened", where="train", mend=_MEND)
+    return Path(snapshot_download(name, allow_patterns=_FILES))
+
+
+def _listing(name: str) -> set[str]:
+    """File names of `name` on the hub; one request, no retries, so that a machine without a hub knows at once."""
+    address = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/api/models/{name}"
+    try:
+        with urlopen(address, timeout=_SECONDS) as answer:
+            return {file["rfilename"] for file in json.load(answer).get("siblings", [])}
+    except (OSError, ValueError) as error:  # no name server, no route, a time-out, HTTP 401 or 404, no JSON
+        raise BadInput(f"{name} cannot be reached on the hub: {error}", where=address, mend=_MEND) from error
