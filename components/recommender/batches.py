@@ -51,8 +51,10 @@ class Batch:
     """Labels that count, known without asking the device."""
 
     def to(self, device: torch.device | str) -> Batch:
-        parts = (part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels))
-        return Batch(*parts, self.target_tokens)
+        prompt, mask, labels = (
+            part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels)
+        )
+        return Batch(prompt, mask, labels, self.target_tokens)
 
 
 @dataclass(frozen=True)
