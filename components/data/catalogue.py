@@ -13,7 +13,9 @@ from components.data import scanning
 from components.data.interactions import ids
 from components.data.tables import ITEM_COLUMNS, LIST_COLUMNS, RawFile
 
-_PRICE = r"(\d[\d,]*(?:\.\d+)?)"
+# "$1,299.00", "from 14.99", "12.99 EUR"; a price cell that begins with other text (2018 metadata hold CSS) is no price.
+_PRICE = r"^\s*(?:from\s+)?[^\d\s.{]{0,4}\s?(\d[\d,]*(?:\.\d+)?)"
+_DECIMAL_COMMA = r",(\d{2})(\D*)$"
 
 
 def canonical(
@@ -60,8 +62,10 @@ def _column(values: pl.Series, separator: str | None) -> pl.Series | None:
         return _mapped(values, lambda value: flat(value, separator), pl.List(pl.String))
     if values.name == "price":
         text = values.cast(pl.String) if not values.dtype.is_nested() else values.clear(len(values)).cast(pl.String)
-        number = text.str.extract(_PRICE).str.replace_all(",", "").cast(pl.Float64, strict=False)
-        return number.alias("price")
+        text = text.str.replace(_DECIMAL_COMMA, ".$1$2").str.extract(_PRICE).str.replace_all(",", "")
+        return text.cast(pl.Float64, strict=False).alias("price")
+    if values.dtype == pl.String and values.name in ("title", "brand", "image_url"):
+        return _mapped(values, lambda value: value if value and not value.isspace() else None, pl.String)
     if values.dtype == pl.String or isinstance(values.dtype, pl.List):
         text = _mapped(values, _joined, pl.String)
         return None if values.name not in ITEM_COLUMNS and text.null_count() == len(text) else text
@@ -109,7 +113,7 @@ def _as_list(text: str) -> list[Any] | None:
 
 def _joined(value: Any) -> str | None:
     """One text: a list of paragraphs is joined, an empty text is a missing one."""
-    text = " ".join(_texts(value, None)) if not isinstance(value, str) or value.startswith("[") else value
+    text = value if isinstance(value, str) and _as_list(value) is None else " ".join(filter(None, _texts(value, None)))
     return text if text and not text.isspace() else None
 
 

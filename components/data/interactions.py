@@ -93,7 +93,7 @@ def _rated(frame: pl.DataFrame, least: float, file: RawFile, facts: dict[str, An
         )
     kept = frame.filter(pl.col("rating") >= least)
     if kept.is_empty():
-        highest = frame["rating"].to_numpy().max()
+        highest = frame.select(pl.col("rating").max()).item()
         raise BadInput(
             f"no interaction has a rating of {least} or more (the highest is {highest})",
             where=file.shown,
