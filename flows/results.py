@@ -28,9 +28,11 @@ def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
 
 def words(workspace: Path, params: Params) -> str:
     """The findings as Markdown; empty where nothing was evaluated."""
+    if not Layout(workspace, params.dataset).metrics.is_file():
+        return ""
     from components.stages import findings
 
-    return findings(workspace, params) if Layout(workspace, params.dataset).metrics.is_file() else ""
+    return findings(workspace, params)
 
 
 def links(workspace: Path, params: Params) -> dict[str, str]:

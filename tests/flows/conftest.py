@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.environment import search_path
@@ -93,3 +102,66 @@ def mini(tmp_path: Path) -> MiniWorkspace:
 def programs_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dvc` and `python` are those of the Python that runs the tests, whether the environment is active or not."""
     monkeypatch.setenv("PATH", search_path())
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A real Prefect server with a store of its own."""
+
+    api: str
+    home: Path
+
+    def environment(self) -> dict[str, str]:
+        """Environment of a program that talks to it."""
+        return {**os.environ, "PREFECT_API_URL": self.api, "PREFECT_HOME": str(self.home)}
+
+    def post(self, path: str, **body: Any) -> Any:
+        """What the server answers: the test asks it, not the process that ran the flow."""
+        response = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
+    @staticmethod
+    def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+        """Wait for `condition`; fails after `seconds`."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not so after {seconds:.0f} s"
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """One for the whole session: it takes 6 to 10 s to start."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = PrefectServer(f"http://127.0.0.1:{port}/api", home)
+    with (home / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"],
+            env={**os.environ, "PREFECT_HOME": str(home)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            server.wait_until(lambda: healthy(server.api) or process.poll() is not None, seconds=120)
+            assert process.poll() is None, (home / "server.log").read_text()
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def healthy(api: str) -> bool:
+    """Whether the server answers."""
+    try:
+        return httpx.get(f"{api}/health", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False

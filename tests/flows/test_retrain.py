@@ -1,0 +1,105 @@
+"""The flow against a real Prefect server: what its UI will say of each stage, and what a person's command returns."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.server
+
+STAGES = ["ingest", "validate", "clean", "train", "index", "evaluate", "register"]
+
+
+@pytest.fixture(autouse=True)
+def against_the_server(prefect_server: Any) -> Iterator[None]:
+    """Flows called in this process talk to the session's server."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_server.api, PREFECT_HOME: prefect_server.home}):
+        yield
+
+
+def run(workspace: Path, *, force: bool = False) -> Any:
+    from flows.retrain import retrain
+
+    return retrain(str(workspace), force, return_state=True)
+
+
+def task_runs(server: Any, state: Any) -> list[tuple[str, str, str]]:
+    """(stage, kind of state, its name) in order of start, as the server tells them."""
+    query = {"flow_runs": {"id": {"any_": [str(state.state_details.flow_run_id)]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    return [(each["name"], each["state_type"], each["state_name"]) for each in server.post("/task_runs/filter", **query)]
+
+
+def artifacts(server: Any, state: Any) -> dict[str, Any]:
+    query = {"artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}}
+    return {each["key"]: each for each in server.post("/artifacts/filter", **query)}
+
+
+def settled(server: Any, state: Any, expected: int) -> list[tuple[str, str, str]]:
+    """Task runs reach the server as events: wait until all of them have."""
+    final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+    server.wait_until(lambda: sum(kind in final for _, kind, _ in task_runs(server, state)) == expected, seconds=30)
+    return task_runs(server, state)
+
+
+def test_seven_tasks_in_order_and_cached_the_second_time(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a stage left out, run out of order, or shown as computed although DVC skipped it."""
+    first = run(mini.root)
+    assert first.is_completed()
+    assert settled(prefect_server, first, 7) == [(stage, "COMPLETED", "Completed") for stage in STAGES]
+    assert mini.out("register").read_text().startswith("register of evaluate of index of train of clean of")
+
+    mini.behave("evaluate", progress=[])
+    second = run(mini.root)
+    names = [name for _, _, name in settled(prefect_server, second, 7)]
+    assert names == ["Cached"] * 5 + ["Completed", "Cached"]
+    assert second.message == "7 stages, 6 of them cached"
+
+
+def test_a_refusal_fails_the_flow_with_the_stages_own_words(prefect_server: Any, mini: Any) -> None:
+    """Prevents: stages after a refused one, a refusal tried again, and exit code 1 for everything."""
+    from flows.retrain import exit_code
+
+    mini.behave("validate", exit=3, what="sequences are sorted by item code")
+    state = run(mini.root)
+    assert state.is_failed() and exit_code(state) == 3
+    assert "sequences are sorted by item code" in state.message and "mend:" in state.message
+    assert settled(prefect_server, state, 2) == [("ingest", "COMPLETED", "Completed"), ("validate", "FAILED", "Refused")]
+
+
+def test_a_killed_stage_is_tried_again(prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a night lost because the machine ran out of memory once."""
+    from flows import retrain as module
+
+    monkeypatch.setattr(module, "run_stage", module.run_stage.with_options(retry_delay_seconds=[0]))
+    mini.behave("clean", kill=int(signal.SIGKILL))
+    state = run(mini.root)
+    assert state.is_completed()
+    assert [kind for _, kind, _ in settled(prefect_server, state, 7)] == ["COMPLETED"] * 7
+
+
+def test_progress_of_a_running_stage_is_shown(prefect_server: Any, mini: Any) -> None:
+    """Prevents: an hour of training that looks hung in the UI."""
+    events = [
+        {"event": "progress", "time": 0, "task": "recommender round 1", "done": 30, "total": 120},
+        {"event": "metrics", "time": 0, "values": {"recommender/loss": 2.125}, "step": 30},
+    ]
+    mini.behave("train", progress=events, exit=2, what="stopped on purpose")
+    state = run(mini.root)
+    shown = artifacts(prefect_server, state)["progress-train"]
+    assert (shown["type"], shown["data"]) == ("progress", 25.0)
+    assert "recommender round 1" in shown["description"] and "2.125" in shown["description"]
+
+
+def test_a_folder_that_is_no_workspace_is_refused(mini: Any) -> None:
+    """Prevents: a wrong path from the UI's form that ends in a traceback, or runs something else."""
+    from flows.retrain import exit_code
+
+    state = run(mini.root / "artifacts")
+    assert state.is_failed() and exit_code(state) == 2
+    assert "not a workspace" in state.message
