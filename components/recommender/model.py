@@ -170,9 +170,10 @@ class EncoderDecoder:
             cross_keys.append(self._split(attention.k(encoded)))
             cross_values.append(self._split(attention.v(encoded)))
             shape = (users, self._heads, capacity, attention.key_value_proj_dim)
-            keys.append(encoded.new_empty(shape))
-            values.append(encoded.new_empty(shape))
-        bias = torch.zeros(attention_mask.shape, dtype=encoded.dtype, device=encoded.device)
+            # Like the projections, not like `encoded`: under autocast they are bf16.
+            keys.append(cross_keys[-1].new_empty(shape))
+            values.append(cross_keys[-1].new_empty(shape))
+        bias = torch.zeros(attention_mask.shape, device=encoded.device)
         bias = bias.masked_fill(attention_mask == 0, float("-inf"))[:, None, None, :]
         ancestors = torch.zeros(users, 1, 0, dtype=torch.bool, device=encoded.device)
         return State(cross_keys, cross_values, bias, keys, values, ancestors, [])
@@ -223,6 +224,7 @@ class EncoderDecoder:
     def _attend(self, attention: Any, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         queries = self._split(attention.q(normed))
         # T5 does not scale the dot product: its initialisation does.
+        bias = bias.to(queries.dtype)
         mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
         return attention.o(mixed.transpose(1, 2).flatten(2))
 

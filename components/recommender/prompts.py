@@ -89,7 +89,7 @@ class Prompts:
     templates: tuple[str, ...] = TEMPLATES
     """Each holds `{history}` once."""
     separator: str = ","
-    """Between two items; where the tokenizer cannot write it, the end token stands there instead."""
+    """One token, between two items; where the tokenizer does not have it, the end token stands there instead."""
 
     def __post_init__(self) -> None:
         for template in self.templates:
@@ -112,14 +112,13 @@ class Prompts:
         def encode(text: str) -> tuple[int, ...]:
             return tuple(tokenizer.encode(text.strip(), add_special_tokens=False)) if text.strip() else ()
 
-        separator = encode(self.separator)
-        if not separator or tokenizer.unk_token_id in separator:
-            separator = (tokenizer.eos_token_id,)
+        # Looked up, not encoded: a comma encoded alone is two tokens, as T5 puts a space before it.
+        separator = tokenizer.get_vocab().get(self.separator, tokenizer.eos_token_id)
         parts = [template.split("{history}") for template in self.templates]
         return Pieces(
             heads=tuple(encode(head) for head, _ in parts),
             tails=tuple((*encode(tail), tokenizer.eos_token_id) for _, tail in parts),
-            separator=separator,
+            separator=(separator,),
         )
 
     def save(self, path: Path) -> None:

@@ -114,3 +114,19 @@ def test_gradients_reach_the_probabilities(make_model: Callable[..., Any]) -> No
     soft = Soft(torch.tensor([0, 1]), torch.tensor([0, 3]), scores.softmax(-1))
     recommender.loss(batch, inputs_embeds=recommender.embed(batch.input_ids, soft)).total.backward()
     assert scores.grad is not None and bool((scores.grad.abs().sum(1) > 0).all())
+
+
+def test_steps_run_under_autocast(make_model: Callable[..., Any]) -> None:
+    """Training on a GPU validates in bf16: caches of another type than the projections would stop it."""
+    recommender = EncoderDecoder(make_model(30))
+    tokens, parents = torch.randint(0, 30, (3, 1, 1)), torch.zeros(3, 1, dtype=torch.long)
+
+    def logits() -> torch.Tensor:
+        state = recommender.prefill(*prompts(3, 30), capacity=1)
+        return recommender.logits(recommender.step(state, tokens, parents))
+
+    exact = logits()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = logits()
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0.1)

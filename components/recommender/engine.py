@@ -1,0 +1,134 @@
+"""Histories in, recommendations out: what evaluation, serving and bulk scoring call.
+
+engine = Engine.load(Path("artifacts/demo/train/pair"))       # or a bundle
+engine.recommend([["B001", "B007"]], k=10, beams=20, scores="trie", mask_seen=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.artifacts import verify_manifest
+from components.errors import BadInput
+from components.progress import Progress
+from components.recommender.batches import MAX_TOKENS, pad_prompts
+from components.recommender.decode import BeamSearch, Scores
+from components.recommender.model import EncoderDecoder, Recommender
+from components.recommender.pair import parts
+from components.recommender.prompts import Pieces, Prompt
+from components.recommender.trie import Trie
+from components.textid.table import IdTable
+
+MAX_BEAMS = 500
+
+_ATTENTION_CELLS = 400_000
+"""Users x beams x beams at a time: the self-attention of all beams of a user over all their tokens stays below
+160 MB at 8 heads and 10 tokens. It binds from 80 beams on, with 64 users a batch."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item."""
+
+    item_id: str
+    words: str
+    """Its textual ID: what the model wrote."""
+    score: float
+    """Sum of the log-probabilities of its tokens / length ** length_penalty; higher is better, never above 0."""
+
+
+class Engine:
+    """A recommender with its prompts and ID table, ready to answer. It keeps no state between calls."""
+
+    def __init__(
+        self, recommender: Recommender, pieces: Pieces, table: IdTable, *, max_history: int, device: torch.device
+    ) -> None:
+        self._recommender, self._pieces, self._table = recommender, pieces, table
+        self._max_history, self._device = max_history, device
+        self._row_of = {item_id: row for row, item_id in enumerate(table.item_ids)}
+        # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
+        self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
+        # Bound to the settings, which rarely change between calls.
+        self._search = lru_cache(maxsize=4)(self._new_search)
+
+    @classmethod
+    def load(cls, directory: Path, *, device: str = "auto", id_table: Path | None = None) -> Engine:
+        """From a pair or a bundle, whose manifest is verified; `id_table` replaces its table.
+
+        Raises `BadInput` for what does not match its manifest, or a table that the model cannot write.
+        """
+        verify_manifest(directory)
+        loaded = parts(directory)
+        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        model = loaded["recommender"].to(place).eval()
+        return cls(
+            EncoderDecoder(model),
+            loaded["prompts"].tokenise(loaded["tokenizer"]),
+            loaded["table"] if id_table is None else IdTable.load(id_table),
+            max_history=loaded["facts"]["max_history"],
+            device=place,
+        )
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        *,
+        k: int,
+        beams: int,
+        scores: Scores,
+        mask_seen: bool,
+        length_penalty: float = 0.0,
+        batch_users: int = 64,
+        progress: Progress | None = None,
+    ) -> list[list[Recommendation]]:
+        """The best `k` items for each history of item ids (oldest first), best first.
+
+        Items that have no ID are skipped; a history without any left is answered from the prompt without items, so a
+        new visitor gets what the model finds likely for anyone. With `mask_seen`, items of the history never come out.
+        Where fewer than `k` legal items exist, there are fewer results. At least `k` beams are used. Answers do not
+        depend on the other histories of the call. Raises `BadInput` for settings out of bounds.
+        """
+        search = self._search(_checked(k=k, beams=beams, batch_users=batch_users), k, scores, length_penalty)
+        known = [[self._row_of[item] for item in history if item in self._row_of] for history in histories]
+        prompts = [self._prompt(rows) for rows in known]
+        # Prompts of like length together: padding is work.
+        order = sorted(range(len(prompts)), key=lambda user: len(prompts[user].token_ids))
+        at_once = max(1, min(batch_users, _ATTENTION_CELLS // max(k, beams) ** 2))
+        answers: list[list[Recommendation]] = [[] for _ in prompts]
+        starts = range(0, len(order), at_once)
+        for start in (progress or Progress()).track(starts, "recommend"):
+            users = order[start : start + at_once]
+            input_ids, mask = pad_prompts([prompts[user] for user in users])
+            excluded = [known[user] for user in users] if mask_seen else None
+            hits = search(input_ids.to(self._device), mask.to(self._device), excluded=excluded)
+            for user, items, values in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
+                answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
+        return answers
+
+    def _new_search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
+        return BeamSearch(
+            self._recommender, self._trie, beams=beams, results=k, scores=scores, length_penalty=length_penalty
+        )
+
+    def _prompt(self, rows: Sequence[int]) -> Prompt:
+        items = [self._table.token_ids[row] for row in rows[-self._max_history :]]
+        return self._pieces.build(0, items, max_tokens=MAX_TOKENS)
+
+    def _say(self, item: int, score: float) -> Recommendation:
+        return Recommendation(self._table.item_ids[item], self._table.words[item], score)
+
+
+def _checked(**settings: Any) -> int:
+    """Refuse settings out of bounds; return the beams to use: never fewer than the results asked for."""
+    for name, value in settings.items():
+        high = MAX_BEAMS if name in ("k", "beams") else None
+        if value < 1 or (high is not None and value > high):
+            bounds = f"1 to {high}" if high else "1 or more"
+            raise BadInput(f"{name} is {value}", where="recommend", mend=f"give {bounds}")
+    return max(settings["k"], settings["beams"])

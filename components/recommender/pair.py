@@ -1,0 +1,76 @@
+"""The trained pair on disk: generator, recommender, tokenizer, prompts, ID table, facts. One directory, one atom.
+
+with publishing(job.out) as directory:
+    pair.write(directory)
+    ...                                   # further files, such as training_log.jsonl
+    write_manifest(directory)
+pair = Pair.load(job.out)                 # verifies the manifest; refuses pickles and remote code
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import read_json, verify_manifest
+from components.errors import BadInput
+from components.recommender.prompts import Prompts
+from components.textid.backbone import load_model, save_model
+from components.textid.table import IdTable
+from components.textid.tokenizer import load_tokenizer, save_tokenizer
+
+GENERATOR = "generator"
+RECOMMENDER = "recommender"
+TOKENIZER = "tokenizer"
+PROMPTS = "prompts.json"
+ID_TABLE = "id_table.parquet"
+FACTS = "pair.json"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a training leaves behind. The models are Hugging Face models in evaluation mode, on the CPU when loaded."""
+
+    generator: Any
+    recommender: Any
+    tokenizer: Any
+    prompts: Prompts
+    table: IdTable
+    facts: dict[str, Any]
+    """Content of pair.json: settings, train key, metrics. The engine needs `max_history` (items)."""
+
+    def write(self, directory: Path) -> None:
+        """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
+        directory.mkdir(parents=True, exist_ok=True)
+        save_model(self.generator, directory / GENERATOR)
+        save_model(self.recommender, directory / RECOMMENDER)
+        save_tokenizer(self.tokenizer, directory / TOKENIZER)
+        self.prompts.save(directory / PROMPTS)
+        self.table.save(directory / ID_TABLE)
+        facts = {**self.facts, "table_digest": self.table.digest()}
+        text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        (directory / FACTS).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Pair:
+        """Read a pair or a bundle. Raises `BadInput` for a file that is missing, changed, unlisted or unsafe."""
+        verify_manifest(directory)
+        return cls(generator=load_model(directory / GENERATOR), **parts(directory))
+
+
+def parts(directory: Path) -> dict[str, Any]:
+    """All parts but the generator, which recommending does not need. The manifest must have been verified."""
+    facts = read_json(directory / FACTS)
+    if not isinstance(facts, dict) or not isinstance(facts.get("max_history"), int):
+        raise BadInput(
+            "does not say max_history", where=str(directory / FACTS), mend="restore it (dvc checkout) or train again"
+        )
+    return {
+        "recommender": load_model(directory / RECOMMENDER),
+        "tokenizer": load_tokenizer(directory / TOKENIZER),
+        "prompts": Prompts.load(directory / PROMPTS),
+        "table": IdTable.load(directory / ID_TABLE),
+        "facts": facts,
+    }

@@ -1,0 +1,179 @@
+"""The engine and the pair it loads: histories with holes, answers in words, and files that are not what they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from components.artifacts import publishing, write_manifest
+from components.errors import BadInput
+from components.recommender.engine import Engine
+from components.recommender.pair import Pair
+from components.recommender.prompts import Prompts
+from components.textid.table import IdTable
+from tests.recommender.references import by_hugging_face
+
+WORDS = {
+    "B1": "black soap",
+    "B2": "honey cream",
+    "B3": "honey soap",
+    "B4": "lemon towel",
+    "B5": "honey",
+    "B6": "mia sonic brush",
+}
+SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "vocabulary", "mask_seen": True}
+
+
+@pytest.fixture(scope="module")
+def saved(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair on disk, untrained."""
+    table = IdTable.from_words(tokenizer, WORDS)
+    models = {"generator": make_model(len(tokenizer), seed=1), "recommender": make_model(len(tokenizer), seed=2)}
+    pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
+    path = tmp_path_factory.mktemp("pairs") / "pair"
+    with publishing(path) as directory:
+        pair.write(directory)
+        write_manifest(directory)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine(saved: Path) -> Engine:
+    return Engine.load(saved, device="cpu")
+
+
+def test_answers_are_those_of_hugging_face(saved: Path, engine: Engine) -> None:
+    """The whole way from item ids to item ids: a wrong row, prompt or mask on it shows here."""
+    pair = Pair.load(saved)
+    history = ["B2", "B4"]
+    rows = [pair.table.item_ids.index(item) for item in history]
+    items = [pair.table.token_ids[row] for row in rows]
+    prompt = pair.prompts.tokenise(pair.tokenizer).build(0, items, max_tokens=512)
+    input_ids = torch.tensor([prompt.token_ids])
+    expected = by_hugging_face(
+        pair.recommender, pair.table.token_ids, input_ids, input_ids * 0 + 1, beams=4, results=3, excluded=[rows]
+    )[0]
+    found = engine.recommend([history], **SETTINGS)[0]
+    assert [one.item_id for one in found] == [pair.table.item_ids[item] for item, _ in expected]
+    assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-4)
+    assert [one.words for one in found] == [WORDS[one.item_id] for one in found]
+
+
+@pytest.mark.parametrize("scores", ["vocabulary", "trie"])
+def test_seen_items_come_out_only_unmasked(engine: Engine, scores: Any) -> None:
+    """A customer is not offered what they have, unless repeat purchases are wanted."""
+    everything = {"k": 6, "beams": 6, "scores": scores}
+    masked = engine.recommend([["B2", "B5"]], mask_seen=True, **everything)[0]
+    assert {one.item_id for one in masked} == {"B1", "B3", "B4", "B6"}
+    unmasked = engine.recommend([["B2", "B5"]], mask_seen=False, **everything)[0]
+    assert {one.item_id for one in unmasked} == set(WORDS)
+
+
+def test_items_beyond_the_prompt_are_masked_too(engine: Engine) -> None:
+    """The prompt reads three items; older ones the user has all the same."""
+    found = engine.recommend([["B1", "B2", "B3", "B4", "B5"]], **{**SETTINGS, "k": 6})[0]
+    assert [one.item_id for one in found] == ["B6"]
+
+
+def test_unknown_items_are_skipped(engine: Engine) -> None:
+    """An item that left the catalogue must neither crash nor change the answer."""
+    assert engine.recommend([["gone", "B2", "gone too"]], **SETTINGS) == engine.recommend([["B2"]], **SETTINGS)
+
+
+def test_empty_histories_are_answered(engine: Engine) -> None:
+    """A new visitor gets what is likely for anyone; no histories, no answers."""
+    nobody, stranger = engine.recommend([[], ["gone"]], **SETTINGS)
+    assert nobody == stranger
+    assert len(nobody) == 3
+    assert engine.recommend([], **SETTINGS) == []
+
+
+def test_answers_do_not_depend_on_the_batch(engine: Engine) -> None:
+    """Sorting by length and splitting into batches must put every answer back to its user."""
+    histories = [["B1"] * count + ["B2", "B3"][: count % 3] for count in range(7)]
+    whole = engine.recommend(histories, **SETTINGS)
+    pieces = engine.recommend(histories, batch_users=2, **SETTINGS)
+    single = [engine.recommend([history], **SETTINGS)[0] for history in histories]
+    for other in (pieces, single):
+        assert [[one.item_id for one in row] for row in other] == [[one.item_id for one in row] for row in whole]
+
+
+def test_beams_are_at_least_k(engine: Engine) -> None:
+    """k beyond the beams would silently give fewer results."""
+    assert len(engine.recommend([["B1"]], k=5, beams=1, scores="trie", mask_seen=True)[0]) == 5
+
+
+@pytest.mark.parametrize("setting", [{"k": 0}, {"beams": 501}, {"batch_users": 0}, {"scores": "best"}])
+def test_settings_out_of_bounds_are_refused(engine: Engine, setting: dict[str, Any]) -> None:
+    """A k of nothing or a batch of nobody would loop or crash deep inside."""
+    with pytest.raises(BadInput):
+        engine.recommend([["B1"]], **{**SETTINGS, **setting})
+
+
+def test_another_table_replaces_that_of_the_pair(saved: Path, tokenizer: Any, tmp_path: Path) -> None:
+    """`index` adds items after training: they must be there to be recommended."""
+    IdTable.from_words(tokenizer, {**WORDS, "B7": "lemon cream"}).save(tmp_path / "table.parquet")
+    wider = Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
+    found = wider.recommend([[]], k=7, beams=7, scores="trie", mask_seen=False)[0]
+    assert {one.item_id for one in found} == {*WORDS, "B7"}
+
+
+def test_same_pair_same_bytes(saved: Path, tmp_path: Path) -> None:
+    """DVC compares bytes: writing what was read must change nothing."""
+    with publishing(tmp_path / "again") as directory:
+        Pair.load(saved).write(directory)
+        write_manifest(directory)
+    assert (tmp_path / "again" / "manifest.json").read_bytes() == (saved / "manifest.json").read_bytes()
+
+
+def copy_of(saved: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(saved, tmp_path / "pair"))
+
+
+def test_changed_files_are_refused(saved: Path, tmp_path: Path) -> None:
+    """A flipped bit in the weights answers with nonsense; only the manifest can tell."""
+    pair = copy_of(saved, tmp_path)
+    weights = pair / "recommender" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(BadInput, match="SHA-256"):
+        Engine.load(pair)
+
+
+def test_pickles_are_refused(saved: Path, tmp_path: Path) -> None:
+    """Opening a pickle runs what is in it, manifest or not."""
+    pair = copy_of(saved, tmp_path)
+    weights = pair / "recommender" / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
+    write_manifest(pair)
+    with pytest.raises(BadInput, match="pickle"):
+        Engine.load(pair)
+
+
+def test_remote_code_is_refused(saved: Path, tmp_path: Path) -> None:
+    """A config can name Python code to load the model with; it must not run."""
+    pair = copy_of(saved, tmp_path)
+    (pair / "recommender" / "evil.py").write_text("raise SystemExit('remote code ran')\n")
+    config = json.loads((pair / "recommender" / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil", "AutoModelForSeq2SeqLM": "evil.Evil"}}
+    (pair / "recommender" / "config.json").write_text(json.dumps(config))
+    write_manifest(pair)
+    with pytest.raises(BadInput, match="config cannot be read"):
+        Engine.load(pair)
+
+
+def test_facts_without_max_history_are_refused(saved: Path, tmp_path: Path) -> None:
+    """Another history length than in training makes other prompts; it must not be guessed."""
+    pair = copy_of(saved, tmp_path)
+    (pair / "pair.json").write_text("{}")
+    write_manifest(pair)
+    with pytest.raises(BadInput, match="max_history"):
+        Engine.load(pair)
