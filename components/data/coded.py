@@ -13,7 +13,8 @@ import polars as pl
 
 from components.errors import BadInput
 
-COLUMNS = {
+Kind = pl.DataType | type[pl.DataType]
+COLUMNS: dict[str, Kind] = {
     "user_id": pl.String,
     "item_id": pl.String,
     "position": pl.Int32,
@@ -46,7 +47,7 @@ def read(path: Path) -> Coded:
     return Coded(rows.sort("user", "position", maintain_order=True), users, items)
 
 
-def scan(path: Path, columns: dict[str, pl.DataType | type[pl.DataType]]) -> pl.LazyFrame:
+def scan(path: Path, columns: dict[str, Kind]) -> pl.LazyFrame:
     """A Parquet artifact as a lazy frame that has at least `columns` in these types. Raises `BadInput` otherwise."""
     mend = "run `python -m components ingest`, which writes it"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""From the text columns of a catalogue to one clean text an item: scrub, drop boilerplate, merge, cut, fill a template."""
+"""From the text columns of a catalogue to one clean text an item: scrub, drop boilerplate, cut, fill a template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.errors import BadInput
 NOT_TEXT = ("item_id", "image_url")
 """String columns that no one reads aloud."""
 _FEWEST = 3
-"""A sentence of fewer descriptions than this is no boilerplate, whatever its share: two of four can be a coincidence."""
+"""A sentence of fewer descriptions than this is no boilerplate whatever its share: two of four may be a coincidence."""
 _SENTENCE = r"(?s).+?(?:[.!?]+\s+|$)"
 
 

@@ -81,7 +81,7 @@ def find_cuts(rows: pl.DataFrame, valid_from: str | None, test_from: str | None)
 
     Raises `BadInput` where no interaction has a time, a date is not ISO, or the dates leave a part empty.
     """
-    moments = rows["timestamp"].drop_nulls()
+    moments = rows["timestamp"].drop_nulls().sort()
     if moments.is_empty():
         raise BadInput(
             "split is global-time, but no interaction has a time",
@@ -92,10 +92,11 @@ def find_cuts(rows: pl.DataFrame, valid_from: str | None, test_from: str | None)
         _day(valid_from, "clean.valid_from") or _day_at(moments, 0.8),
         _day(test_from, "clean.test_from") or _day_at(moments, 0.9),
     )
-    if not moments.min() < cuts.valid_from < cuts.test_from <= moments.max():  # type: ignore[operator]
+    first, last = moments[0], moments[-1]
+    if not first < cuts.valid_from < cuts.test_from <= last:
         raise BadInput(
             f"validation from {cuts.valid_from.date()} and test from {cuts.test_from.date()} leave a part empty: the "
-            f"interactions run from {moments.min()} to {moments.max()}",
+            f"interactions run from {first} to {last}",
             where="params.yaml: clean.valid_from, clean.test_from",
             mend="choose two days in between, the first one earlier",
         )
@@ -112,7 +113,8 @@ def _day(text: str | None, key: str) -> datetime | None:
 
 
 def _day_at(moments: pl.Series, share: float) -> datetime:
-    return moments.sort()[int(share * (len(moments) - 1))].replace(hour=0, minute=0, second=0, microsecond=0)
+    """Start of the day at `share` of the sorted `moments`."""
+    return moments[int(share * (len(moments) - 1))].replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def histories(rows: pl.DataFrame) -> pl.LazyFrame:
