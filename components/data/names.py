@@ -20,7 +20,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("item_id", "itemid", "item", "iid", "parent_asin", "asin", "product_id", "productid", "product", "sku"),
         *("article_id", "articleid", "movie_id", "movieid", "book_id", "track_id", "business_id", "goods_id", "i"),
     ),
-    "position": ("position", "pos", "order", "rank", "step", "seq", "sequence", "index"),
+    "position": ("position", "pos", "order", "step", "seq", "sequence"),
     "timestamp": (
         *("timestamp", "time", "ts", "unixreviewtime", "unix_time", "datetime", "date", "event_time", "created_at"),
         *("purchase_date", "order_date", "t_dat", "t"),

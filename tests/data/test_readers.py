@@ -139,7 +139,7 @@ def test_amazon_2018_page_source_is_not_text(tmp_path: Path) -> None:
 
 
 def test_amazon_2023_uses_parent_asin_and_milliseconds(tmp_path: Path) -> None:
-    """Prevents: variants as items (no metadata under their asin), times in the year 52000, review titles as item titles."""
+    """Prevents: variants as items (no metadata under their asin), wrong years, review titles as item titles."""
     items, histories, report = read(FIXTURES / "amazon-2023", tmp_path, format="amazon")
     assert histories == {
         "AE74DYR3QUGVPZJ3P7RFWBGIX7XQ": ["B081TJ8YS3"],
