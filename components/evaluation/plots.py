@@ -46,7 +46,7 @@ def _picture(path: Path, caption: str, painter: Any, metrics: Mapping[str, Any])
         painter(axes, metrics)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=len(NAMES), frameon=False, fontsize=8)
         figure.savefig(path, metadata={"Software": None})
 
 

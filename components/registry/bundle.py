@@ -1,0 +1,96 @@
+"""The model bundle: one directory = one atom. What is served, registered and compared is a bundle, never its parts.
+
+Holds the pair (weights, configs, tokenizer), the published ID table, titles, settings and the fingerprints of the data,
+and a manifest with a SHA-256 per file, written last. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import MANIFEST, Layout, publishing, sha256, verify_manifest, write_manifest
+from components.errors import BadInput
+from components.params import Params, to_dict
+
+ITEMS = "items.parquet"
+ID_TABLE = "id_table.parquet"
+PARAMS = "params.json"
+FINGERPRINTS = "fingerprints.json"
+
+# Formats that run code when they are opened; a bundle holds safetensors, Parquet and JSON instead.
+_UNSAFE = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".py", ".so"}
+
+
+def assemble(layout: Layout, params: Params) -> Path:
+    """Publish the bundle of the dataset's current artifacts and return its directory.
+
+    The pair's own ID table gives way to the published one (`index`), which holds the same ID for every item that
+    the pair was trained on. Raises `BadInput` for a pair that does not match its manifest or a catalogue that does not
+    match the table.
+    """
+    verify_manifest(layout.pair)
+    with publishing(layout.bundle) as temporary:
+        shutil.copytree(layout.pair, temporary, ignore=shutil.ignore_patterns(MANIFEST))
+        shutil.copyfile(layout.id_table, temporary / ID_TABLE)
+        _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
+        _write_json(temporary / PARAMS, to_dict(params))
+        _write_json(temporary / FINGERPRINTS, fingerprints(layout))
+        _refuse_unsafe(temporary)
+        write_manifest(temporary, kind="bundle", dataset=layout.dataset)
+    return layout.bundle
+
+
+def fingerprints(layout: Layout) -> dict[str, str]:
+    """SHA-256 of what the bundle was made from."""
+    sources = {
+        "items_clean": layout.items_clean,
+        "histories": layout.histories,
+        "verdict": layout.verdict,
+        "pair": layout.pair / MANIFEST,
+        "id_table": layout.id_table,
+    }
+    return {name: sha256(path) for name, path in sources.items()}
+
+
+def verified(bundle: Path) -> dict[str, Any]:
+    """Check a bundle against its manifest and return the manifest. Raises `BadInput` naming the file that differs."""
+    manifest = verify_manifest(bundle)
+    if manifest.get("kind") != "bundle":
+        raise BadInput("this is not a model bundle", where=str(bundle), mend="take the output of the stage `register`")
+    _refuse_unsafe(bundle)
+    return manifest
+
+
+def bundle_sha256(bundle: Path) -> str:
+    """What identifies a bundle: the SHA-256 of its manifest, which holds the SHA-256 of every file."""
+    return sha256(bundle / MANIFEST)
+
+
+def _write_items(items_clean: Path, id_table: Path, path: Path) -> None:
+    import polars as pl
+
+    items = pl.read_parquet(items_clean, columns=["item_id", "title"]).sort("item_id")
+    if items["item_id"].to_list() != sorted(pl.read_parquet(id_table, columns=["item_id"])["item_id"]):
+        raise BadInput(
+            "the ID table and the catalogue hold different items",
+            where=f"{id_table} and {items_clean}",
+            mend="run the stage `index` again",
+        )
+    items.write_parquet(path, compression="zstd", statistics=False)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _refuse_unsafe(directory: Path) -> None:
+    for file in sorted(directory.rglob("*")):
+        if file.suffix.lower() in _UNSAFE or file.is_symlink():
+            raise BadInput(
+                "a bundle holds neither code nor pickles nor links",
+                where=str(file),
+                mend="save weights as safetensors and tables as Parquet",
+            )

@@ -1,0 +1,50 @@
+"""Which bundle is served: `models:/NAME@champion` as a directory on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from components.artifacts import Layout, publishing
+from components.errors import BadInput
+from components.params import Params
+from components.registry.bundle import bundle_sha256, verified
+from components.registry.register import BUNDLE, CHAMPION
+from components.registry.store import connect, tracking_uri
+
+
+def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:
+    """Directory of the bundle behind an alias, its manifest checked.
+
+    The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
+    kept under work/bundles/. Raises `BadInput` where no version has the alias.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, name = connect(workspace), params.register.model_name
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise BadInput(
+            f"no version of {name!r} has the alias {alias!r}",
+            where=tracking_uri(workspace),
+            mend="train and register a model first: idiom retrain",
+        ) from error
+    digest = version.tags[BUNDLE]
+    own = Layout(workspace, params.dataset).bundle
+    if (own / "manifest.json").is_file() and bundle_sha256(own) == digest:
+        verified(own)
+        return own
+    kept = workspace / "work" / "bundles" / digest
+    if not kept.is_dir():
+        _fetch(f"models:/{name}/{version.version}", kept)
+    verified(kept)
+    return kept
+
+
+def _fetch(model_uri: str, directory: Path) -> None:
+    import mlflow.artifacts
+
+    model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
+    with publishing(directory) as temporary:
+        shutil.copytree(model / "artifacts" / "bundle", temporary)

@@ -1,0 +1,63 @@
+"""What a result came from: the commit, the data versions, the verdict. Tags of the MLflow run and the model version."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Layout, read_json, sha256
+
+
+def tags(layout: Layout) -> dict[str, str]:
+    """Tags of everything that is known now; a part that is not there (no git, no dvc.lock) is said to be absent."""
+    lock = layout.workspace / "dvc.lock"
+    return {
+        "idiom.dataset": layout.dataset,
+        "idiom.dvc_lock": sha256(lock) if lock.is_file() else "absent",
+        "idiom.validation": _verdict(layout.verdict),
+        **_git(layout.workspace),
+    }
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as `train.recommender.lr` -> text, for MLflow's params."""
+    for key, each in value.items():
+        if isinstance(each, Mapping) and each:
+            yield from flat(each, f"{prefix}{key}.")
+        else:
+            text = each if isinstance(each, str) else json.dumps(each, ensure_ascii=False, sort_keys=True)
+            yield f"{prefix}{key}", text
+
+
+def _verdict(path: Path) -> str:
+    if not path.is_file():
+        return "absent"
+    verdict = read_json(path)
+    failed = sorted(check["name"] for check in verdict.get("checks", []) if not check["passed"])
+    return ("passed" if verdict["passed"] else "FAILED") + (f"; not met: {', '.join(failed)}" if failed else "")
+
+
+def _git(workspace: Path) -> dict[str, str]:
+    commit = _ask_git(workspace, "rev-parse", "HEAD")
+    if commit is None:
+        return {"idiom.git_commit": "absent", "idiom.git_dirty": "unknown"}
+    # dvc.lock changes with every run and has its own tag.
+    changed = _ask_git(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return {
+        "idiom.git_commit": commit,
+        "idiom.git_dirty": "unknown" if changed is None else "true" if changed else "false",
+        # The name under which MLflow's own pages show it.
+        "mlflow.source.git.commit": commit,
+    }
+
+
+def _ask_git(workspace: Path, *words: str) -> str | None:
+    """Git's answer; None outside a repository with a commit, or where git is not installed."""
+    try:
+        done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

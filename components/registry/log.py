@@ -1,0 +1,152 @@
+"""What `register` writes into the run: results, pictures, a sample of the IDs, and the model itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import Layout
+from components.params import Params
+from components.registry.tracking import NOTE, MlflowSink
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+ID_SAMPLE = "id_table_sample.json"
+_SAMPLE_ROWS = 200
+_NAMES = {"model": "test"}
+
+# What the served model imports; pinned to what it was made with.
+_REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow")
+
+
+def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """metrics.json as flat names: `test/recall_at_10`, `popularity/recall_at_10`, `test_unmasked/recall_at_10`, ...
+
+    The headline variant has no suffix; its intervals are `test/recall_at_10_low` and `_high`.
+    """
+    headline = metrics["protocol"]["headline"]
+    values: dict[str, float] = {}
+    for variant in ("masked", "unmasked"):
+        for who, figures in metrics[variant].items():
+            prefix = _NAMES.get(who, who) + ("" if variant == headline else f"_{variant}")
+            values |= {f"{prefix}/{metric}": float(value) for metric, value in figures.items()}
+    for who, intervals in metrics["intervals"].items():
+        for metric, (low, high) in intervals.items():
+            values[f"{_NAMES.get(who, who)}/{metric}_low"] = float(low)
+            values[f"{_NAMES.get(who, who)}/{metric}_high"] = float(high)
+    return values
+
+
+def log_results(
+    client: MlflowClient,
+    run_id: str,
+    layout: Layout,
+    bundle: Path,
+    description: str,
+    *,
+    replay: bool,
+) -> None:
+    """Report, plots, verdict and a sample of the ID table, into the run.
+
+    replay: the run is new although the pair is trained (it came from DVC's cache or another machine), so the losses are
+    taken from its training log.
+    """
+    if replay:
+        replay_losses(client, run_id, bundle / "training_log.jsonl")
+    client.set_tag(run_id, NOTE, description or f"Trained on `{layout.dataset}`.")
+    for path in (layout.report, layout.metrics, layout.verdict):
+        client.log_artifact(run_id, str(path))
+    client.log_artifacts(run_id, str(layout.plots), "plots")
+    if ID_SAMPLE not in {each.path for each in client.list_artifacts(run_id)}:
+        # log_table appends to a table that is there, and one trained pair has one table.
+        client.log_table(run_id, _id_sample(bundle), ID_SAMPLE)
+
+
+def replay_losses(client: MlflowClient, run_id: str, log: Path) -> None:
+    """Send the metrics of a training log to a run that did not see the training."""
+    if not log.is_file():
+        return
+    sink = MlflowSink(client, run_id)
+    for values, step in _epochs(log):
+        sink.emit("metrics", {"values": values, "step": step})
+    sink.close()
+
+
+def log_model(params: Params, layout: Layout, bundle: Path, tags: Mapping[str, str]) -> str:
+    """Log the bundle as a models-from-code pyfunc in the active run; return the id of the logged model."""
+    import mlflow.pyfunc
+
+    import components
+
+    example = _input_example(layout)
+    logged = mlflow.pyfunc.log_model(
+        name=params.register.model_name,
+        python_model=str(Path(__file__).with_name("served.py")),
+        code_paths=[str(Path(components.__file__).parent)],
+        artifacts={"bundle": str(bundle)},
+        signature=signature(),
+        input_example=example,
+        pip_requirements=[_pin(name) for name in _REQUIREMENTS],
+        tags=dict(tags),
+        model_type="recommender",
+    )
+    return logged.model_id
+
+
+def signature() -> ModelSignature:
+    """Input: history (list of strings), k (integer, may be left out). Output: lists and a sentence."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(Array(DataType.string), "history"), ColSpec(DataType.long, "k", required=False)]),
+        outputs=Schema(
+            [
+                ColSpec(Array(DataType.string), "item_ids"),
+                ColSpec(Array(DataType.string), "textual_ids"),
+                ColSpec(Array(DataType.string), "titles"),
+                ColSpec(Array(DataType.double), "scores"),
+                ColSpec(DataType.string, "sentence"),
+            ]
+        ),
+    )
+
+
+def _pin(name: str) -> str:
+    # "2.13.0+cpu" is a build of 2.13.0 that no index offers under this name.
+    return f"{name}=={version(name).partition('+')[0]}"
+
+
+def _input_example(layout: Layout) -> Any:
+    """The last items of the first user, so that the example is one the model has answers to."""
+    import pandas as pd
+    import polars as pl
+
+    history = pl.read_parquet(layout.histories, n_rows=1)["history"][0].to_list()
+    return pd.DataFrame({"history": [history[-3:]], "k": [10]})
+
+
+def _id_sample(bundle: Path) -> dict[str, list[str]]:
+    """Evenly spaced rows of the ID table, with titles."""
+    import polars as pl
+
+    table = pl.read_parquet(bundle / "id_table.parquet", columns=["item_id", "words"]).join(
+        pl.read_parquet(bundle / "items.parquet"), on="item_id", how="left", maintain_order="left"
+    )
+    sample = table.gather_every(max(1, -(-len(table) // _SAMPLE_ROWS)))
+    return {column: sample[column].fill_null("").to_list() for column in ("item_id", "words", "title")}
+
+
+def _epochs(log: Path) -> Iterator[tuple[dict[str, float], int]]:
+    """(figures, step) of each epoch of training_log.jsonl, named PHASE/FIGURE as training reports them live."""
+    with log.open(encoding="utf-8") as stream:
+        for row in map(json.loads, stream):
+            if row["event"] == "epoch":
+                names = set(row) - {"event", "phase", "steps"}
+                yield {f"{row['phase']}/{name}": float(row[name]) for name in sorted(names)}, row["steps"]

@@ -1,0 +1,140 @@
+"""The bundle of all artifacts -> one version of the registered model, with everything a reviewer asks for beside it.
+
+The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
+The first version gets the alias `champion`, every later one `challenger`: nothing is promoted here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import Layout, publish_json, read_json
+from components.params import Params
+from components.progress import Progress
+from components.registry import lineage
+from components.registry.bundle import assemble, bundle_sha256
+from components.registry.log import log_model, log_results, metric_values
+from components.registry.store import connect, tracking_uri
+from components.registry.tracking import describe, run_for
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+BUNDLE = "idiom.bundle_sha256"
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def register(
+    params: Params, layout: Layout, *, description: str = "", progress: Progress | None = None
+) -> dict[str, Any]:
+    """Assemble the bundle, register it unless it is registered already, publish and return the registration.
+
+    description: Markdown on the results, shown as the description of run and version. The registration holds no run
+    id, clock or path, so two fresh workspaces with the same inputs publish the same bytes.
+    Raises `BadInput` for artifacts that do not fit together or a store that does not answer.
+    """
+    progress = progress or Progress()
+    metrics = read_json(layout.metrics)
+    client = connect(layout.workspace)
+    name = params.register.model_name
+    bundle = assemble(layout, params)
+    digest = bundle_sha256(bundle)
+    with _one_at_a_time(tracking_uri(layout.workspace)):
+        version = find(client, name, digest)
+        if version is not None:
+            progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
+        else:
+            version = _new_version(client, params, layout, bundle, metrics, description)
+            progress.note(f"registered {name} version {version.version}", version=int(version.version))
+    registration = {
+        "name": name,
+        "version": int(version.version),
+        "aliases": sorted(version.aliases),
+        "bundle_sha256": digest,
+        "headline": headline(metrics),
+    }
+    publish_json(layout.registration, registration)
+    return registration
+
+
+def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    """The version of model `name` that holds the bundle with this SHA-256, with its aliases; None if there is none."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{BUNDLE}` = '{digest}'")
+    if not found:
+        return None
+    # Searching leaves the aliases out; asking for the one version brings them.
+    return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Recall and NDCG at the headline cut-off, the model's and the baselines', and the protocol they belong to."""
+    protocol = metrics["protocol"]
+    variant, k = protocol["headline"], protocol["headline_k"]
+    return {
+        "protocol": f"{protocol['training']}, {variant}",
+        **{
+            f"{who}/{metric}_at_{k}": values[f"{metric}_at_{k}"]
+            for who, values in metrics[variant].items()
+            for metric in ("recall", "ndcg")
+        },
+    }
+
+
+def _new_version(
+    client: MlflowClient, params: Params, layout: Layout, bundle: Path, metrics: Mapping[str, Any], description: str
+) -> ModelVersion:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    name, digest = params.register.model_name, bundle_sha256(bundle)
+    pair = read_json(bundle / "pair.json")
+    run_id, new = run_for(client, layout.workspace, params, pair["train_key"])
+    tags = {BUNDLE: digest, "idiom.protocol": headline(metrics)["protocol"], **lineage.tags(layout)}
+    with mlflow.start_run(run_id=run_id):
+        describe(client, run_id, layout, params)
+        log_results(client, run_id, layout, bundle, description, replay=new)
+        model_id = log_model(params, layout, bundle, tags)
+        # Into the run and, linked, onto the logged model's own page.
+        mlflow.log_metrics(metric_values(metrics), model_id=model_id)
+        mlflow.set_tags({BUNDLE: digest, "idiom.protocol": tags["idiom.protocol"]})
+    try:
+        client.create_registered_model(
+            name,
+            tags={"idiom.dataset": layout.dataset},
+            description="Generative recommender that speaks in textual IDs. `champion` is what is served; a newer "
+            "version is `challenger` until it is promoted.",
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    made = client.create_model_version(
+        name, f"models:/{model_id}", run_id, tags=tags, description=description, model_id=model_id
+    )
+    # What mlflow.register_model does as well; the logged model's page then links to the version.
+    client.set_logged_model_tags(
+        model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": made.version}])}
+    )
+    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
+    client.set_registered_model_alias(name, alias, made.version)
+    return client.get_model_version(name, made.version)
+
+
+@contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Let one process of this machine register in the store at a time: it looks first and then writes.
+
+    Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is
+    a second version of the same bundle, which is found by its tag.
+    """
+    name = f"idiom-register-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

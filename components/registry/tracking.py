@@ -1,0 +1,177 @@
+"""One MLflow run per trained model: made by `train`, followed live, continued by the stages after it.
+
+    with TrainingRun(workspace, params, train_key) as sink, reporting(sink) as progress:
+        ...                                    # progress.metrics(...) appears in MLflow while training runs
+
+The run is found again by the tag `idiom.train_key`, so a resumed training, and `register`, go on with the same one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts import Layout, sha256
+from components.errors import Interrupted
+from components.params import Params, to_dict
+from components.registry import lineage
+from components.registry.store import connect, experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TRAIN_KEY = "idiom.train_key"
+NOTE = "mlflow.note.content"
+_MAX_PARAM = 6000
+_MAX_BATCH = 1000
+_MAX_DIGEST = 36
+
+
+def run_for(client: MlflowClient, workspace: Path, params: Params, train_key: str) -> tuple[str, bool]:
+    """(run id, whether it is new) of the run of one trained model. A run that was deleted in the UI is not reused."""
+    name = params.register.experiment or params.dataset
+    experiment = experiment_id(client, workspace, name)
+    found = client.search_runs([experiment], f"tags.`{TRAIN_KEY}` = '{train_key}'", order_by=["start_time ASC"])
+    if found:
+        return found[0].info.run_id, False
+    tags = {
+        TRAIN_KEY: train_key,
+        "mlflow.source.name": "python -m components train",
+        "mlflow.source.type": "JOB",
+        NOTE: f"Training on `{params.dataset}`. Losses appear while it runs; results when `register` is done.",
+    }
+    run = client.create_run(experiment, tags=tags, run_name=f"{params.dataset}-{train_key[:8]}")
+    return run.info.run_id, True
+
+
+def describe(client: MlflowClient, run_id: str, layout: Layout, params: Params) -> None:
+    """Write settings as params and lineage as tags.
+
+    MLflow's params cannot change. Settings that may (those of evaluation) therefore keep their first value there; the
+    tag `idiom.params_changed` names those that have another by now, and params.json of the run has the current ones.
+    """
+    from mlflow.entities import Param, RunTag
+
+    settings = {key: text[:_MAX_PARAM] for key, text in lineage.flat(to_dict(params))}
+    known = client.get_run(run_id).data.params
+    new = [Param(key, text) for key, text in settings.items() if key not in known]
+    changed = sorted(key for key, text in settings.items() if key in known and known[key] != text)
+    tags = lineage.tags(layout) | {"idiom.params_changed": ", ".join(changed) or "none"}
+    # One call takes at most a hundred params.
+    for start in range(0, len(new), 100):
+        client.log_batch(run_id, params=new[start : start + 100])
+    client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()])
+    client.log_dict(run_id, to_dict(params), "params.json")
+
+
+class MlflowSink:
+    """Sends metrics in batches, at most one every `every_seconds` (10 ms on SQLite), so that training does not wait.
+
+    A figure that the run has already (same name and step) is not sent again: a resumed training repeats some steps.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, *, every_seconds: float = 1.0) -> None:
+        self.run_id = run_id
+        self._client = client
+        self._every = every_seconds
+        self._sent = time.monotonic()
+        self._waiting: list[Any] = []
+        self._trouble = False
+        self._known = {
+            (name, each.step)
+            for name in client.get_run(run_id).data.metrics
+            for each in client.get_metric_history(run_id, name)
+        }
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take one event of `Progress`; only metrics are of interest here."""
+        if event != "metrics":
+            return
+        from mlflow.entities import Metric
+
+        now, step = int(time.time() * 1000), fields["step"]
+        self._waiting += [
+            Metric(name, float(value), now, step)
+            for name, value in fields["values"].items()
+            if (name, step) not in self._known
+        ]
+        if time.monotonic() - self._sent >= self._every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits. A store that fails for a moment costs no training: the figures wait for the next time."""
+        from mlflow.exceptions import MlflowException
+
+        self._sent = time.monotonic()
+        while self._waiting:
+            batch = self._waiting[:_MAX_BATCH]
+            try:
+                self._client.log_batch(self.run_id, metrics=batch)
+            except MlflowException as error:
+                if not self._trouble:
+                    print(f"MLflow takes no metrics, trying again: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+                self._trouble = True
+                return
+            self._trouble = False
+            del self._waiting[: len(batch)]
+
+    def close(self) -> None:
+        """Send the rest; say so if that fails (training_log.jsonl in the pair has every figure)."""
+        self.flush()
+        if self._waiting:
+            print(f"{len(self._waiting)} metrics did not reach MLflow; training_log.jsonl has them", file=sys.stderr)
+
+
+class TrainingRun:
+    """The run of one training, as a context that gives the sink; its status follows how the training ends."""
+
+    def __init__(self, workspace: Path, params: Params, train_key: str) -> None:
+        self._layout = Layout(workspace, params.dataset)
+        self._params = params
+        self._client = connect(workspace)
+        self.run_id, self.new = run_for(self._client, workspace, params, train_key)
+
+    def __enter__(self) -> MlflowSink:
+        import mlflow
+
+        mlflow.start_run(run_id=self.run_id)
+        describe(self._client, self.run_id, self._layout, self._params)
+        if self.new:
+            _log_datasets(self._layout)
+        self._sink = MlflowSink(self._client, self.run_id)
+        return self._sink
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        import mlflow
+
+        self._sink.close()
+        stopped = kind is not None and issubclass(kind, (Interrupted, KeyboardInterrupt))
+        mlflow.end_run("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+
+
+def _log_datasets(layout: Layout) -> None:
+    """What was learned from, each with the digest of its file, so that MLflow shows which data made which model."""
+    import mlflow
+    import polars as pl
+    from mlflow.data.polars_dataset import from_polars
+
+    for name, path, context in (
+        ("items_clean", layout.items_clean, "training"),
+        ("histories", layout.histories, "training"),
+        ("valid_targets", layout.valid_targets, "validation"),
+    ):
+        if path.is_file():
+            with warnings.catch_warnings():
+                # mlflow 3.17 registers its local source twice and warns of the choice between the two.
+                warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")
+                data = from_polars(
+                    pl.read_parquet(path),
+                    source=path.relative_to(layout.workspace).as_posix(),
+                    name=name,
+                    digest=sha256(path)[:_MAX_DIGEST],
+                )
+            mlflow.log_input(data, context=context)

@@ -1,0 +1,185 @@
+"""Bundles, versions and aliases on a real MLflow store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import read_json, sha256
+from components.errors import BadInput
+from components.registry.bundle import assemble, verified
+from components.registry.champion import champion_bundle
+from components.registry.register import BUNDLE, register
+from components.registry.store import connect
+from components.registry.tracking import TrainingRun
+from tests.registry.workspace import build
+
+KEY = "f00d" * 16
+
+
+def test_the_same_bundle_is_registered_once(workspace: Path) -> None:
+    """Prevents a new version every night for a model that did not change."""
+    layout, params = build(workspace)
+    first = register(params, layout)
+    written = layout.registration.read_bytes()
+    assert register(params, layout) == first
+    assert layout.registration.read_bytes() == written
+    assert [each.version for each in connect(workspace).search_model_versions("name = 'idiom'")] == [1]
+
+
+def test_the_first_version_is_champion_and_later_ones_challenge(workspace: Path) -> None:
+    """Prevents an alias that moves to a new model unconditionally, which would serve a worse one the same night."""
+    layout, params = build(workspace)
+    assert register(params, layout)["aliases"] == ["champion"]
+    served = champion_bundle(workspace, params)
+    layout, params = build(workspace, weights=b"other weights")
+    assert register(params, layout)["aliases"] == ["challenger"]
+    layout, params = build(workspace, weights=b"third weights")
+    assert register(params, layout) | {"headline": None, "bundle_sha256": None} == {
+        "name": "idiom",
+        "version": 3,
+        "aliases": ["challenger"],
+        "headline": None,
+        "bundle_sha256": None,
+    }
+    client = connect(workspace)
+    assert int(client.get_model_version_by_alias("idiom", "champion").version) == 1
+    assert int(client.get_model_version_by_alias("idiom", "challenger").version) == 3
+    kept = champion_bundle(workspace, params)
+    assert kept != served, "the stage's output is another model by now"
+    assert (kept / "recommender" / "model.safetensors").read_bytes() == b"weights"
+    assert champion_bundle(workspace, params) == kept
+
+
+def test_two_fresh_workspaces_publish_the_same_bytes(tmp_path: Path, empty_store: Path) -> None:
+    """Prevents run ids, clocks or paths in outputs of the graph: `dvc repro` and the flow have to agree on hashes."""
+    outputs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mlflow.db").write_bytes(empty_store.read_bytes())
+        layout, params = build(tmp_path / name)
+        register(params, layout)
+        outputs.append((sha256(layout.bundle), layout.registration.read_bytes()))
+    assert outputs[0] == outputs[1]
+
+
+def test_a_reviewer_finds_everything_in_the_run_and_the_version(workspace: Path) -> None:
+    """Prevents a version whose figures, data and code have to be looked for elsewhere."""
+    layout, params = build(workspace)
+    with TrainingRun(workspace, params, KEY) as sink:
+        pass
+    register(params, layout, description="The model LOSES to the item graph.")
+    client = connect(workspace)
+    run = client.get_run(sink.run_id)
+    headline = read_json(layout.metrics)["masked"]
+    for who, name in (("test", "model"), ("popularity", "popularity"), ("item_graph", "item_graph")):
+        assert run.data.metrics[f"{who}/recall_at_5"] == headline[name]["recall_at_5"]
+    assert "test_unmasked/recall_at_5" in run.data.metrics
+    assert run.data.metrics["test/recall_at_5_low"] <= run.data.metrics["test/recall_at_5"]
+    assert "LOSES" in run.data.tags["mlflow.note.content"]
+    assert run.info.status == "FINISHED"
+    paths = {each.path for each in client.list_artifacts(sink.run_id)}
+    assert {"report.html", "plots", "metrics.json", "verdict.json", "params.json", "id_table_sample.json"} <= paths
+    version = client.get_model_version("idiom", "1")
+    assert version.run_id == sink.run_id
+    assert version.tags[BUNDLE] == sha256(layout.bundle / "manifest.json")
+    assert "LOSES" in version.description
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert "idiom" in logged.tags["mlflow.modelVersions"]
+    assert {each.key: each.value for each in logged.metrics}["test/recall_at_5"] == headline["model"]["recall_at_5"]
+
+
+def test_a_pair_from_the_cache_brings_its_losses(workspace: Path) -> None:
+    """Prevents a run without a curve where DVC fetched the trained pair and this store never saw the training."""
+    layout, params = build(workspace)
+    register(params, layout)
+    client = connect(workspace)
+    run_id = client.get_model_version("idiom", "1").run_id
+    losses = [(each.step, each.value) for each in client.get_metric_history(run_id, "recommender/loss")]
+    assert losses == [(0, 2.0), (1, 1.9), (2, 1.8)]
+
+
+def test_a_second_evaluation_of_a_pair_appends_nothing_to_the_table_of_ids(workspace: Path) -> None:
+    """Prevents log_table, which appends, from doubling the sample of IDs."""
+    import mlflow
+
+    from components.params import from_dict
+
+    layout, params = build(workspace)
+    register(params, layout)
+    register(from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5], "beams": 9}}), layout)
+    run_id = connect(workspace).get_model_version("idiom", "2").run_id
+    table = mlflow.artifacts.load_dict(f"runs:/{run_id}/id_table_sample.json")
+    assert len(table["data"]) == 8
+    assert table["columns"] == ["item_id", "words", "title"]
+
+
+def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
+    """Prevents a double version when the schedule and a person start the same run."""
+    build(workspace)
+    code = (
+        "from pathlib import Path; from components.artifacts import Layout; from components.params import from_dict;"
+        "from components.registry.register import register;"
+        "p = from_dict({'dataset': 'tiny', 'evaluate': {'ks': [2, 5]}});"
+        f"register(p, Layout(Path({str(workspace)!r}), 'tiny'))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    racing = [subprocess.Popen([sys.executable, "-c", code], cwd=root, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in racing] == [0, 0]
+    assert len(connect(workspace).search_model_versions("name = 'idiom'")) == 1
+
+
+def test_a_changed_pair_is_refused_and_the_old_bundle_stays(workspace: Path) -> None:
+    """Prevents a bundle of weights that are not the ones that were trained and evaluated."""
+    layout, params = build(workspace)
+    assemble(layout, params)
+    before = sha256(layout.bundle)
+    (layout.pair / "recommender" / "model.safetensors").write_bytes(b"tampered")
+    with pytest.raises(BadInput, match="differs from the manifest"):
+        register(params, layout)
+    assert sha256(layout.bundle) == before
+
+
+def test_a_table_of_another_catalogue_is_refused(workspace: Path) -> None:
+    """Prevents items without an ID, or IDs without an item, in production."""
+    import polars as pl
+
+    layout, params = build(workspace)
+    pl.read_parquet(layout.id_table).head(5).write_parquet(layout.id_table)
+    with pytest.raises(BadInput, match="different items"):
+        assemble(layout, params)
+
+
+@pytest.mark.parametrize("name", ["weights.pkl", "pytorch_model.bin", "modeling_custom.py"])
+def test_a_bundle_with_a_pickle_or_code_in_it_is_refused(workspace: Path, name: str) -> None:
+    """Prevents code that runs when somebody loads a model."""
+    from components.artifacts import write_manifest
+
+    layout, params = build(workspace)
+    (layout.pair / name).write_bytes(b"")
+    write_manifest(layout.pair)
+    with pytest.raises(BadInput, match="neither code nor pickles"):
+        assemble(layout, params)
+
+
+def test_a_tampered_bundle_is_not_taken_for_the_champion(workspace: Path) -> None:
+    """Prevents serving a file that was changed after registration."""
+    layout, params = build(workspace)
+    register(params, layout)
+    (layout.bundle / "id_table.parquet").write_bytes(b"")
+    with pytest.raises(BadInput, match="differs from the manifest"):
+        champion_bundle(workspace, params)
+    with pytest.raises(BadInput, match="not a model bundle"):
+        verified(layout.pair)
+
+
+def test_no_champion_says_what_to_do(workspace: Path) -> None:
+    """Prevents mlflow's 'Registered Model with name=idiom not found' as the first thing a new user reads."""
+    _, params = build(workspace)
+    with pytest.raises(BadInput, match="idiom retrain"):
+        champion_bundle(workspace, params)

@@ -1,0 +1,146 @@
+"""What is answered to a request: in process with a tiny engine whose answers are known."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+
+from components.registry.register import register
+from components.registry.served import MAX_K, sentence
+from components.registry.store import connect
+from tests.registry.workspace import ITEMS, Answer, build, recommend
+
+
+class TinyEngine:
+    """Recommends the first items that a history has not; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    @classmethod
+    def load(cls, directory: Path) -> TinyEngine:
+        assert (directory / "manifest.json").is_file()
+        return cls()
+
+    def recommend(self, histories: Sequence[Sequence[str]], *, k: int, **settings: Any) -> list[list[Answer]]:
+        self.asked.append({"rows": len(histories), "k": k, **settings})
+        return recommend(histories, k, True)
+
+
+@pytest.fixture
+def model(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`models:/idiom@champion`, loaded by MLflow from what `register` logged, around the tiny engine."""
+    import mlflow.pyfunc
+
+    module = types.ModuleType("components.recommender.engine")
+    module.Engine = TinyEngine  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    layout, params = build(workspace)
+    register(params, layout)
+    connect(workspace)
+    return mlflow.pyfunc.load_model("models:/idiom@champion")
+
+
+def ask(model: Any, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return model.predict(pd.DataFrame(rows)).to_dict("records")
+
+
+def test_an_answer_holds_ids_words_titles_scores_and_a_sentence(model: Any) -> None:
+    """Prevents lists of one answer that do not belong together, and a title where there is none."""
+    (answer,) = ask(model, {"history": ["i0", "i6"], "k": 6})
+    assert answer["item_ids"] == ["i1", "i2", "i3", "i4", "i5", "i7"]
+    assert answer["textual_ids"] == [f"words of {item}" for item in answer["item_ids"]]
+    assert answer["titles"] == [f"Title of i{n}" for n in range(1, 6)] + ["words of i7"]
+    assert len(answer["scores"]) == 6
+    assert answer["sentence"] == "Because you chose Title of i0 and Title of i6: Title of i1."
+
+
+def test_a_row_is_answered_alone_as_in_a_batch(model: Any) -> None:
+    """Prevents an answer that changes with its neighbours: k of one row widening the beams of another."""
+    rows = [{"history": ["i0"], "k": 2}, {"history": ["i1"], "k": 5}, {"history": ["i2"], "k": 2}]
+    assert ask(model, *rows) == [ask(model, row)[0] for row in rows]
+
+
+def test_unknown_items_are_skipped_and_nothing_known_is_answered_kindly(model: Any) -> None:
+    """Prevents a server error for a new product, and made-up recommendations from an empty prompt."""
+    some, none, empty = ask(
+        model, {"history": ["new", "i0"], "k": 2}, {"history": ["new"], "k": 2}, {"history": [], "k": 2}
+    )
+    assert some["sentence"] == "Because you chose Title of i0: Title of i1."
+    for answer in (none, empty):
+        assert answer["item_ids"] == []
+        assert "nothing to go by" in answer["sentence"]
+
+
+def test_k_may_be_left_out(model: Any) -> None:
+    """Prevents a required field that the documentation calls optional."""
+    (answer,) = ask(model, {"history": ["i0"]})
+    assert len(answer["item_ids"]) == len(ITEMS) - 1
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"history": ["i0"], "k": 0}, "`k` is 0"),
+        ({"history": ["i0"], "k": -3}, "`k` is -3"),
+        ({"history": ["i0"], "k": MAX_K + 1}, "whole number from 1 to 100"),
+        ({"history": ["i0"], "k": 2.5}, "k"),
+        ({"history": ["i0"], "k": True}, "k"),
+        ({"history": "i0", "k": 1}, "list"),
+        ({"history": None, "k": 1}, "list"),
+        ({"history": [7], "k": 1}, "convert"),
+        ({"k": 1}, "history"),
+    ],
+)
+def test_malformed_input_is_refused_with_a_reason(model: Any, row: dict[str, Any], what: str) -> None:
+    """Prevents a string read as a list of letters, a request for all memory, and answers to nonsense."""
+    with pytest.raises(MlflowException, match=what) as refused:
+        ask(model, row)
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_loading_and_predicting_unpickle_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a model file that runs code when it is loaded: safetensors, Parquet and JSON only."""
+    import pickle
+
+    import cloudpickle
+    import mlflow.pyfunc
+
+    module = types.ModuleType("components.recommender.engine")
+    module.Engine = TinyEngine  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    layout, params = build(workspace)
+    register(params, layout)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was unpickled")
+
+    for owner, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (cloudpickle, "load")):
+        monkeypatch.setattr(owner, name, refuse)
+    loaded = mlflow.pyfunc.load_model("models:/idiom@champion")
+    assert ask(loaded, {"history": ["i0"], "k": 1})[0]["item_ids"] == ["i1"]
+    stored = {path.suffix for path in workspace.joinpath("mlartifacts", "tiny", "models").rglob("*") if path.is_file()}
+    assert stored.isdisjoint({".pkl", ".pickle", ".pt", ".bin"})
+
+
+@pytest.mark.parametrize(
+    ("history", "recommended", "line"),
+    [
+        (["A"], ["B"], "Because you chose A: B."),
+        (["A", "B", "C"], ["D", "E"], "Because you chose B and C: D."),
+        ([], [], "None of these items is known here, so there is nothing to go by."),
+        (["A"], [], "You chose A: nothing is left to recommend."),
+        (["A\n\x1b[31m B"], ["C."], "Because you chose A [31m B: C."),
+        (["x" * 70 + " long tail of words"], ["C"], "Because you chose " + "x" * 70 + " long…: C."),
+    ],
+)
+def test_the_sentence_is_one_clean_line(history: list[str], recommended: list[str], line: str) -> None:
+    """Prevents terminal escapes, line breaks and 900-character titles in what a person is shown."""
+    assert sentence(history, recommended) == line

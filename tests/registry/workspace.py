@@ -1,0 +1,79 @@
+"""A workspace with the artifacts of all stages before `register`, small and made by hand; no model in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from components.artifacts import Layout, publish_json, publishing, write_manifest
+from components.evaluation.evaluate import evaluate
+from components.params import Params, from_dict
+
+ITEMS = [f"i{number}" for number in range(8)]
+
+
+class Answer(NamedTuple):
+    item_id: str
+    words: str
+    score: float
+
+
+def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+    """The first items that a history has not."""
+    return [
+        [Answer(item, f"words of {item}", -float(place)) for place, item in enumerate(ITEMS) if item not in history][:k]
+        for history in histories
+    ]
+
+
+def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
+    """Write the artifacts of the stages up to `evaluate`."""
+    params = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
+    layout = Layout(workspace, "tiny")
+    titles = [f"Title of {item}" for item in ITEMS[:-1]] + [None]
+    items = pl.DataFrame({"item_id": ITEMS, "text": ITEMS, "title": titles})
+    users = [f"u{number}" for number in range(6)]
+    histories = pl.DataFrame({"user_id": users, "history": [[ITEMS[n], ITEMS[n + 1]] for n in range(6)]})
+    test = pl.DataFrame(
+        {"user_id": users, "context": [[] for _ in users], "target": [ITEMS[(n + 2) % 8] for n in range(6)]},
+        schema_overrides={"context": pl.List(pl.String)},
+    )
+    words = {item: f"words of {item}" for item in ITEMS}
+    table = pl.DataFrame(
+        {"item_id": ITEMS, "words": list(words.values()), "token_ids": [[n] for n in range(8)]},
+        schema_overrides={"token_ids": pl.List(pl.Int32)},
+    )
+    for path, frame in (
+        (layout.items_clean, items),
+        (layout.histories, histories),
+        (layout.valid_targets, test),
+        (layout.id_table, table),
+    ):
+        with publishing(path) as temporary:
+            frame.write_parquet(temporary)
+    publish_json(layout.verdict, {"passed": True, "checks": [{"name": "ties_in_time", "passed": False}], "facts": {}})
+    with publishing(layout.pair) as temporary:
+        for model in ("generator", "recommender"):
+            (temporary / model).mkdir(parents=True)
+            (temporary / model / "model.safetensors").write_bytes(weights)
+        (temporary / "pair.json").write_text(json.dumps({"train_key": "f00d" * 16}))
+        table.write_parquet(temporary / "id_table.parquet")
+        lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
+        (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_manifest(temporary)
+    evaluate(
+        params.evaluate,
+        seed=params.seed,
+        layout=layout,
+        items=items,
+        histories=histories,
+        valid=test,
+        test=test,
+        words=words,
+        recommend=recommend,
+    )
+    return layout, params
