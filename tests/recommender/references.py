@@ -36,7 +36,8 @@ def by_hugging_face(
     excluded: Sequence[Sequence[int]] | None = None,
 ) -> Answer:
     """What anyone would write. Fillers, which it lets out when legal items are few, are taken out here."""
-    tries = [dict_trie(ids, seen) for seen in excluded or [()] * len(input_ids)]
+    whole = dict_trie(ids)
+    tries = [dict_trie(ids, seen) if len(seen) else whole for seen in excluded or [()] * len(input_ids)]
     places = {tuple(sequence): item for item, sequence in enumerate(ids)}
 
     def allowed(user: int, written: Tensor) -> list[int]:
