@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from flows.environment import prepare
+from flows.servers import adopt_running_prefect
 
 
 def main(arguments: list[str]) -> int:
@@ -17,6 +18,8 @@ def main(arguments: list[str]) -> int:
     folders = [argument for argument in arguments if argument != "--force"]
     workspace = folders[0] if folders else "."
     prepare(Path(workspace))  # before Prefect is imported and reads its settings
+
+    adopt_running_prefect(Path(workspace))
 
     from flows.retrain import exit_code, retrain
 

@@ -20,7 +20,7 @@ QUIET = {
 """No package reports home; what is set already stays as it is."""
 
 EPHEMERAL_STARTUP_SECONDS = 120
-"""A Prefect server of its own takes 6 to 10 s to start here; Prefect gives up after 20 s, too soon for a busy machine."""
+"""A Prefect server of its own takes 6 to 10 s to start here; Prefect gives up after 20 s by default."""
 
 
 def prepare(workspace: Path) -> None:

@@ -74,7 +74,9 @@ def _filled(text: str, params: Params) -> str:
         found: Any = to_dict(params)
         for part in match[1].split("."):
             if not isinstance(found, dict) or part not in found:
-                raise BadInput(f"unknown parameter {match[1]}", where="dvc.yaml", mend="components/params.py lists them")
+                raise BadInput(
+                    f"unknown parameter {match[1]}", where="dvc.yaml", mend="components/params.py lists them"
+                )
             found = found[part]
         return str(found)
 
@@ -92,7 +94,9 @@ def _in_order(upstream: dict[str, tuple[str, ...]], *, where: str) -> list[str]:
     try:
         sorter.prepare()
     except CycleError as error:
-        raise BadInput(f"stages wait for each other: {' -> '.join(error.args[1])}", where=where, mend="cut one edge") from error
+        raise BadInput(
+            f"stages wait for each other: {' -> '.join(error.args[1])}", where=where, mend="cut one edge"
+        ) from error
     order: list[str] = []
     place = {name: number for number, name in enumerate(upstream)}
     ready: set[str] = set()

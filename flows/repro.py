@@ -7,26 +7,26 @@ lock file with a plain `dvc repro`. Standard library only.
 from __future__ import annotations
 
 import os
-import queue
 import re
 import signal
-import subprocess
-import threading
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from components.stages import PROGRESS_FILE
+from flows.child import running
 from flows.environment import search_path
 
 Ending = Literal["Completed", "Cached", "BadInput", "Refused", "Interrupted", "Killed", "Busy", "Failed"]
-"""How a stage ended; also the name of its state in Prefect. Killed: by a signal that we did not send (out of memory, for
-one). Busy: another DVC process holds the lock. Failed: a crash, with its traceback in the log."""
+"""How a stage ended; also the name of its state in Prefect.
+
+Killed: by a signal that we did not send (out of memory, for one). Busy: another DVC process holds the lock. Failed: a
+crash, with its traceback in the log.
+"""
 
 EXIT_CODES: dict[str, int] = {"Completed": 0, "Cached": 0, "BadInput": 2, "Refused": 3, "Interrupted": 130}
 """Exit code of a person's command for each ending; 1 for the others."""
@@ -34,14 +34,16 @@ EXIT_CODES: dict[str, int] = {"Completed": 0, "Cached": 0, "BadInput": 2, "Refus
 WORTH_ANOTHER_TRY: frozenset[str] = frozenset({"Killed", "Busy"})
 """Faults of the machine; all others come again with the same input."""
 
-_TICK_SECONDS = 0.25
-_KEPT_LINES = 400
+_KEPT_LINES, _KEPT_BYTES = 400, 65536
 _SKIPPED = re.compile(r"^Stage '.+' (didn't change, skipping|is cached - skipping run)")
+_FAILED = re.compile(r"failed to reproduce '(.+?)'")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
 _MISSING = re.compile(r"No such file or directory: '(.+)'|missing data 'source': (.+)")
 _DVC_INTERRUPTED = 252
 _NOISE = re.compile(
-    r"^\s*$|^> |^To track the changes with git|^\s+git add |^To enable auto staging|^\s+dvc config core.autostage|^Use `dvc push`"
+    r"^\s*$|^> |^To track the changes with git|^\s+git add |^To enable auto staging"
+    r"|^\s+dvc config core.autostage|^Use `dvc push`"
 )
 """DVC's advice after each stage; seven times the same says nothing."""
 
@@ -71,39 +73,52 @@ def reproduce(
 ) -> Outcome:
     """Run `dvc repro --single-item STAGE` in `workspace` and say how it ended; never raises for a stage that fails.
 
-    on_line gets each line of output as it comes, on_tick is called about four times a second. SIGINT and SIGTERM to this
-    process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
+    on_line gets each line of output as it comes, on_tick is called about four times a second. SIGINT and SIGTERM to
+    this process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
     """
-    environment = {**os.environ, "PATH": search_path(), "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    environment = _environment()
     if progress_file is not None:
         progress_file.unlink(missing_ok=True)
         environment[PROGRESS_FILE] = str(progress_file)
     command = ["dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
     started = time.monotonic()
-    with _passing_signals() as attach:
-        process = subprocess.Popen(
-            command,
-            cwd=workspace,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        attach(process)
-        lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        for line in _lines(process):
+    with running(command, cwd=workspace, environment=environment) as child:
+        for line in child.lines():
             if line is None:
                 on_tick()
             elif not _NOISE.match(line):
                 lines.append(line)
                 on_line(line)
-        code = process.wait()
     on_tick()
-    ending, message = conclude(stage, code, list(lines), workspace)
+    ending, message = conclude(stage, child.code, list(lines), workspace)
     return Outcome(stage, ending, time.monotonic() - started, message)
+
+
+def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = False) -> Outcome:
+    """Run plain `dvc repro`, to the stage `until` or to the end, its output and bars on our own stderr as they come.
+
+    DVC ends with 255 for every failure; the outcome says what the failed stage itself said.
+    """
+    command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
+    kept = b""
+    started = time.monotonic()
+    with running(command, cwd=workspace, environment=_environment(), terminal=sys.stderr.isatty()) as child:
+        for chunk in child.chunks():
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.buffer.flush()
+            kept = (kept + chunk)[-_KEPT_BYTES:]
+    text = _ESCAPES.sub("", kept.decode("utf-8", errors="replace")).replace("\r", "\n")
+    failed = _FAILED.search(text)
+    stage = failed[1] if failed else (until or "repro")
+    ending, message = conclude(
+        stage, child.code, [line for line in text.split("\n") if not _NOISE.match(line)], workspace
+    )
+    return Outcome(stage, ending, time.monotonic() - started, "" if child.code == 0 else message)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PATH": search_path(), "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[Ending, str]:
@@ -120,13 +135,12 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
     if status == 3:
         return "Refused", _said(stage, lines)
     if status is not None and (status < 0 or status > 128):
-        number = -status if status < 0 else status - 128
         return "Killed", (
-            f"{stage}: killed by {signal.Signals(number).name if number in set(signal.Signals) else f'signal {number}'}\n"
+            f"{stage}: killed by {_signal_name(-status if status < 0 else status - 128)}\n"
             "  where: the stage's process\n  mend:  SIGKILL is most often memory: see `dmesg`, take smaller batches"
         )
     if status is None and code < 0:
-        return "Killed", f"{stage}: DVC was killed by {signal.Signals(-code).name}"
+        return "Killed", f"{stage}: DVC was killed by {_signal_name(-code)}"
     if status is None and ("Unable to acquire lock" in text or "is busy, it is being blocked by" in text):
         return "Busy", (
             f"{stage}: another DVC process works in this workspace{_blockers(text)}\n"
@@ -150,72 +164,11 @@ def _said(stage: str, lines: list[str]) -> str:
     return "\n".join(message[: ends[0]] if ends else message)
 
 
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in {each.value for each in signal.Signals} else f"signal {number}"
+
+
 def _blockers(text: str) -> str:
     """` (PID 123: dvc repro)` where DVC says who holds the lock."""
     found = re.findall(r"\(PID (\d+)\): (.+)", text)
     return "".join(f" (PID {pid}: {command.strip()})" for pid, command in dict(found).items())
-
-
-def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:
-    """Lines of output as they come; None about every quarter second and at each line, so that progress is looked at."""
-    arrived: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            arrived.put(line.rstrip("\n"))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    looked = time.monotonic()
-    while True:
-        try:
-            yield arrived.get(timeout=_TICK_SECONDS)
-        except queue.Empty:
-            if not reader.is_alive():
-                return
-            # A stray grandchild may hold the pipe open: the stage has ended when its process has.
-            if process.poll() is not None:
-                reader.join(timeout=2.0)
-                while not arrived.empty():
-                    yield arrived.get()
-                return
-        if time.monotonic() - looked >= _TICK_SECONDS:
-            looked = time.monotonic()
-            yield None
-
-
-@contextmanager
-def _passing_signals() -> Iterator[Callable[[subprocess.Popen[str]], None]]:
-    """While open, SIGINT and SIGTERM go to the attached process group instead of ending this process.
-
-    The handlers stand before the process starts: a background job's ignored SIGINT would otherwise be inherited, and
-    the stage could not be asked to stop. Outside the main thread Python cannot set handlers: nothing is passed on.
-    """
-    attached: list[subprocess.Popen[str]] = []
-    asked: list[int] = []
-
-    def send(number: int) -> None:
-        for process in attached:
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        # The whole group: DVC ignores SIGINT while its stage runs, the stage and its ranks save their checkpoint.
-        send(signal.SIGINT if len(asked) == 1 else signal.SIGKILL)
-
-    def attach(process: subprocess.Popen[str]) -> None:
-        attached.append(process)
-        if asked:  # it came while the process was starting
-            send(signal.SIGINT)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield attach
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield attach
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import Layout, read_json
 from components.params import Params
-
-MLFLOW_PORT = 5000
-PREFECT_PORT = 4200
+from flows.servers import mlflow_address
 
 
 def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
@@ -41,13 +38,27 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
     found = {"Evaluation report": layout.report.as_uri()} if layout.report.is_file() else {}
     if layout.registration.is_file():
         registered = read_json(layout.registration)
-        found["MLflow model"] = (
-            f"{mlflow_address()}/#/models/{registered['model_name']}/versions/{registered['version']}"
+        found["MLflow model version"] = (
+            f"{mlflow_address()}/#/models/{registered['name']}/versions/{registered['version']}"
         )
     return found
 
 
-def mlflow_address() -> str:
-    """Where MLflow answers in a browser: the server that is set, else the one that `idiom ui` starts."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
+def summary(workspace: Path, params: Params) -> str:
+    """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
+    from components.stages import examples
+
+    layout = Layout(workspace, params.dataset)
+    if not layout.metrics.is_file():
+        return "Nothing was evaluated in this workspace yet."
+    registered = read_json(layout.registration)
+    aliases = ", ".join(registered["aliases"]) or "no alias"
+    parts = [
+        words(workspace, params).rstrip(),
+        "Three users:",
+        examples(workspace, params).rstrip(),
+        f"Registered: {registered['name']} version {registered['version']} ({aliases})",
+        f"Report:     {layout.report}",
+        "Next:       make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
+    ]
+    return "\n\n".join(parts[:3]) + "\n\n" + "\n".join(parts[3:])

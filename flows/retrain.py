@@ -26,7 +26,7 @@ from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.shown import ShownProgress, show_result
 
 _RETRIES = 2
-_RETRY_SECONDS = [10, 60]
+_RETRY_SECONDS = [10.0, 60.0]
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:

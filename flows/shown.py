@@ -1,4 +1,4 @@
-"""What a flow run shows in Prefect's UI: progress while a stage runs, the result table and where to look next at the end."""
+"""What a flow run shows in Prefect's UI: progress while a stage runs; the result table and links at the end."""
 
 from __future__ import annotations
 

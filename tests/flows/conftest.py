@@ -66,7 +66,9 @@ class MiniWorkspace:
     @classmethod
     def make(cls, root: Path) -> MiniWorkspace:
         (root / ".dvc").mkdir(parents=True)
-        (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n")
+        (root / ".dvc" / "config").write_text(
+            "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+        )
         (root / "params.yaml").write_text("dataset: mini\n")
         (root / "stage.py").write_text(SCRIPT)
         (root / "raw.txt").write_text("raw")

@@ -92,6 +92,10 @@ def test_a_second_dvc_process_is_named(mini: Any) -> None:
 
 def test_a_crash_keeps_its_traceback(tmp_path: Path) -> None:
     """Prevents: a bug reported without the line that raised it."""
-    lines = ["Traceback (most recent call last):", "ValueError: x", "ERROR: failed to reproduce 'train': failed to run: python -m components train, exited with 1"]
+    lines = [
+        "Traceback (most recent call last):",
+        "ValueError: x",
+        "ERROR: failed to reproduce 'train': failed to run: python -m components train, exited with 1",
+    ]
     ending, message = conclude("train", 255, lines, tmp_path)
     assert ending == "Failed" and "ValueError: x" in message

@@ -32,7 +32,9 @@ def run(workspace: Path, *, force: bool = False) -> Any:
 def task_runs(server: Any, state: Any) -> list[tuple[str, str, str]]:
     """(stage, kind of state, its name) in order of start, as the server tells them."""
     query = {"flow_runs": {"id": {"any_": [str(state.state_details.flow_run_id)]}}, "sort": "EXPECTED_START_TIME_ASC"}
-    return [(each["name"], each["state_type"], each["state_name"]) for each in server.post("/task_runs/filter", **query)]
+    return [
+        (each["name"], each["state_type"], each["state_name"]) for each in server.post("/task_runs/filter", **query)
+    ]
 
 
 def artifacts(server: Any, state: Any) -> dict[str, Any]:
@@ -69,7 +71,10 @@ def test_a_refusal_fails_the_flow_with_the_stages_own_words(prefect_server: Any,
     state = run(mini.root)
     assert state.is_failed() and exit_code(state) == 3
     assert "sequences are sorted by item code" in state.message and "mend:" in state.message
-    assert settled(prefect_server, state, 2) == [("ingest", "COMPLETED", "Completed"), ("validate", "FAILED", "Refused")]
+    assert settled(prefect_server, state, 2) == [
+        ("ingest", "COMPLETED", "Completed"),
+        ("validate", "FAILED", "Refused"),
+    ]
 
 
 def test_a_killed_stage_is_tried_again(prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:

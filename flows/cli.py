@@ -1,0 +1,176 @@
+"""The command line `idiom`. It imports typer alone; everything else inside the command that needs it.
+
+Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted with the checkpoint saved; 1 others.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="The production pipeline for generative recommendation with textual item IDs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml and dvc.yaml.")]
+HERE = Path()
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Register a command: the environment first, and an error that a person can mend without a traceback."""
+
+    @app.command()
+    @functools.wraps(function)
+    def run(**arguments: Any) -> None:
+        from components.errors import StageError
+        from flows.environment import prepare
+
+        prepare(arguments.get("workspace", HERE))
+        try:
+            code = function(**arguments)
+        except StageError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        raise typer.Exit(code or 0)
+
+    return function
+
+
+@command
+def init(
+    path: Annotated[Path, typer.Argument(help="Folder with the raw files.")],
+    sample_users: Annotated[int, typer.Option(min=0, help="Keep this many users, for a first try (0: all).")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a link of the same name that points elsewhere.")
+    ] = False,
+    workspace: Workspace = HERE,
+) -> None:
+    """Look at your raw files, link them into data/raw/, write params.yaml for them."""
+    from flows.initialise import initialise
+
+    done = initialise(workspace, path, sample_users=sample_users, force=force)
+    for line in done.lines:
+        typer.echo(line)
+    typer.echo("")
+    if done.link:
+        typer.echo(f"linked   {done.link} -> {path.resolve()}")
+    typer.echo(f"written  {workspace / 'params.yaml'}" + (f" (the old one: {done.backup.name})" if done.backup else ""))
+    typer.echo("next     idiom retrain (in Prefect) or idiom repro; idiom repro --stage validate only checks the data")
+
+
+@command
+def retrain(
+    force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """The main job: the Prefect flow over all stages; then what came of it."""
+    from flows.processes import run_to_end
+
+    # In a session of its own: on Ctrl-C the stage saves its checkpoint, the flow reports it, the server ends last.
+    code_root = Path(__file__).resolve().parents[1]
+    flow = [sys.executable, "-m", "flows", str(workspace.resolve()), *(["--force"] if force else [])]
+    return run_to_end(flow, cwd=code_root) or _summary(workspace)
+
+
+@command
+def repro(
+    stage: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """The same graph by `dvc repro`, without Prefect; then what came of it."""
+    from flows.repro import reproduce_all
+
+    outcome = reproduce_all(workspace, stage, force=force)
+    if outcome.message:
+        typer.echo(f"error: {outcome.message}", err=True)
+    return outcome.exit_code or (0 if stage else _summary(workspace))
+
+
+@command
+def recommend(
+    items: Annotated[
+        list[str] | None, typer.Argument(help="Item ids of a history, oldest first.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items.")] = 10,
+    user: Annotated[str | None, typer.Option(help="Take the history of this user of the data instead.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    workspace: Workspace = HERE,
+) -> None:
+    """Recommendations of the champion, in words."""
+    from components.errors import BadInput
+    from components.params import load
+    from flows.recommend import history_of
+    from flows.recommend import recommend as ask
+
+    if bool(items) == bool(user):
+        raise BadInput("give item ids or --user, one of them", where="idiom recommend", mend="idiom recommend ITEM_ID")
+    params = load(workspace / "params.yaml")
+    history = history_of(workspace, params, user) if user else list(items or [])
+    answer = ask(workspace, params, history, k=k, bundle=bundle)
+    for place, (item, words, title, score) in enumerate(
+        zip(answer["item_ids"], answer["textual_ids"], answer["titles"], answer["scores"], strict=True), 1
+    ):
+        typer.echo(f"{place:>3}. {words}  ({title})  {item}  {score:.3f}")
+    typer.echo(answer["sentence"])
+
+
+@command
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    alias: Annotated[str, typer.Option(help="Which version of the registered model.")] = "champion",
+    workspace: Workspace = HERE,
+) -> int:
+    """Serve the champion over HTTP (mlflow models serve)."""
+    from components.params import load
+    from flows.serve import serve as run
+
+    params = load(workspace / "params.yaml")
+    return run(workspace.resolve(), params, host=host, port=port, alias=alias, say=typer.echo)
+
+
+@command
+def ui(
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    workspace: Workspace = HERE,
+) -> int:
+    """MLflow and Prefect in the browser, on the stores of the workspace; Ctrl-C ends both."""
+    from flows.servers import run_ui
+
+    return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo)
+
+
+@command
+def doctor(workspace: Workspace = HERE) -> int:
+    """Check versions, pins, GPU, servers, disk and data; say how to mend what is wrong."""
+    from flows.doctor import examine
+
+    failed = False
+    for finding in examine(workspace.resolve()):
+        typer.echo(f"{finding.status:<4}  {finding.what}")
+        if finding.status != "ok" and finding.mend:
+            typer.echo(f"      mend: {finding.mend}")
+        failed |= finding.status == "fail"
+    return int(failed)
+
+
+def _summary(workspace: Path) -> int:
+    from components.params import load
+    from flows.results import summary
+
+    typer.echo("\n" + summary(workspace.resolve(), load(workspace / "params.yaml")))
+    return 0
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,172 @@
+"""`idiom doctor`: what a run needs of this machine, each finding with its mend."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from components.errors import StageError
+
+Status = Literal["ok", "warn", "fail"]
+
+FREE_GIB_FAIL, FREE_GIB_WARN = 1.0, 5.0
+"""A demo run writes 0.1 GiB; each version of a T5-small pair about 0.5 GiB, twice (DVC's cache and MLflow)."""
+
+# Without these a resolve succeeds and Prefect breaks at run time.
+_MANDATORY = {
+    "fastapi": ("<0.151", "from 0.151 the Prefect server answers workers with 422, from 0.155 it does not import"),
+    "sqlalchemy": ("<2.1", "with 2.1 Prefect's scheduler dies silently: no scheduled run is ever created"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `mend` is shown unless all is well."""
+
+    status: Status
+    what: str
+    mend: str = ""
+
+
+def examine(workspace: Path) -> Iterator[Finding]:
+    """All findings, one check after the other."""
+    for check in CHECKS:
+        yield from check(workspace)
+
+
+def python(workspace: Path) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        yield Finding("ok", f"Python {version}")
+    else:
+        yield Finding("fail", f"Python {version}; 3.11 to 3.13 are supported", "make env finds python3.11")
+
+
+def pins(workspace: Path) -> Iterator[Finding]:
+    """The mandatory pins, then what is installed against constraints.txt."""
+    from packaging.specifiers import SpecifierSet
+
+    for name, (allowed, reason) in _MANDATORY.items():
+        found = _version(name)
+        if found is None:
+            yield Finding("fail", f"{name} is not installed", "make env")
+        elif found not in SpecifierSet(allowed):
+            yield Finding("fail", f"{name} {found}, needed is {allowed}: {reason}", "make env")
+        else:
+            yield Finding("ok", f"{name} {found} ({allowed})")
+    path = workspace / "constraints.txt"
+    if not path.is_file():
+        yield Finding(
+            "warn", "there is no constraints.txt to compare versions with", "run in a clone of the repository"
+        )
+        return
+    wrong, right = [], 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, _, pinned = line.partition("==")
+        installed = _version(name) if pinned else None
+        if installed is None:
+            continue  # constraints.txt pins optional packages too
+        # 2.13.0+cpu is 2.13.0, built for this machine.
+        if installed.split("+")[0] == pinned:
+            right += 1
+        else:
+            wrong.append(f"{name} {installed} (pinned {pinned})")
+    if wrong:
+        yield Finding("warn", f"{len(wrong)} versions differ from constraints.txt: {', '.join(wrong[:8])}", "make env")
+    else:
+        yield Finding("ok", f"{right} packages as pinned in constraints.txt")
+
+
+def accelerator(workspace: Path) -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        yield Finding("ok", f"GPU: {torch.cuda.get_device_name(0)}, {memory:.0f} GiB; torch {torch.__version__}")
+        return
+    if shutil.which("nvidia-smi"):
+        yield Finding(
+            "warn",
+            f"there is an NVIDIA driver, but torch {torch.__version__} sees no GPU",
+            "install the CUDA build: pip install -c constraints.txt --force-reinstall --no-deps torch "
+            "--index-url https://download.pytorch.org/whl/cu130",
+        )
+        return
+    yield Finding("ok", f"no GPU: training runs on {os.cpu_count()} CPU cores; torch {torch.__version__}")
+
+
+def programs(workspace: Path) -> Iterator[Finding]:
+    for name, needed in (
+        ("git", "DVC and the lineage of a model version read the commit"),
+        ("dvc", "it runs the stages"),
+    ):
+        if found := shutil.which(name):
+            yield Finding("ok", f"{name}: {found}")
+        else:
+            mend = "install git" if name == "git" else "make env"
+            yield Finding("fail", f"{name} is not on the PATH: {needed}", mend)
+
+
+def graph(workspace: Path) -> Iterator[Finding]:
+    """Parameters, graph and raw data of the workspace."""
+    from components.params import load
+    from flows import graph as stages
+
+    try:
+        params = load(workspace / "params.yaml")
+        names = [stage.name for stage in stages.read(workspace)]
+    except StageError as error:
+        yield Finding("fail", error.what, f"{error.mend} ({error.where})")
+        return
+    yield Finding("ok", f"params.yaml and dvc.yaml: dataset {params.dataset}, stages {' '.join(names)}")
+    data = workspace / params.ingest.path
+    if data.is_symlink() and not data.exists():
+        yield Finding(
+            "fail", f"the link {data} leads nowhere: {data.readlink()}", "idiom init PATH --force links it anew"
+        )
+    elif not data.exists():
+        yield Finding("fail", f"no raw data at {data}", "idiom init PATH links yours and writes params.yaml")
+    else:
+        yield Finding("ok", f"raw data: {data}{f' -> {data.resolve()}' if data.is_symlink() else ''}")
+
+
+def disk(workspace: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(workspace).free / 2**30
+    what, mend = f"{free:.1f} GiB free at {workspace}", "dvc gc --workspace drops old artifacts; idiom needs a few GiB"
+    status: Status = "fail" if free < FREE_GIB_FAIL else "warn" if free < FREE_GIB_WARN else "ok"
+    yield Finding(status, what, "" if status == "ok" else mend)
+
+
+def servers(workspace: Path) -> Iterator[Finding]:
+    """The addresses that are set must answer; unset, everything is kept in the workspace."""
+    from flows.servers import answers
+
+    for variable, health, local in (
+        ("MLFLOW_TRACKING_URI", "/health", "mlflow.db of the workspace"),
+        ("PREFECT_API_URL", "/health", "a server of its own, or that of idiom ui"),
+    ):
+        address = os.environ.get(variable, "")
+        if not address.startswith("http"):
+            yield Finding(
+                "ok", f"{variable} is {address or 'not set'}: {local if not address else 'no server to reach'}"
+            )
+        elif answers(address.rstrip("/") + health, seconds=5.0):
+            yield Finding("ok", f"{variable}: {address} answers")
+        else:
+            yield Finding("fail", f"{variable}: {address} does not answer", f"start it, or unset {variable}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (python, pins, accelerator, programs, graph, disk, servers)

@@ -1,0 +1,92 @@
+"""`idiom init PATH`: look at a folder of raw files, link it into the workspace, write params.yaml for it."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import publishing
+from components.errors import BadInput
+from components.params import from_dict
+
+SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
+"""dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""
+
+
+@dataclass(frozen=True)
+class Initialised:
+    """What was done: why, in lines for people; the link, if one was needed; the copy of the old params.yaml, if any."""
+
+    dataset: str
+    lines: list[str]
+    link: Path | None
+    backup: Path | None
+
+
+def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: bool = False) -> Initialised:
+    """Write `workspace`/params.yaml for the raw files in `path`, linked to data/raw/NAME if they lie elsewhere.
+
+    Raises `BadInput` for files that no reader understands, and for a link of that name that points elsewhere
+    (`force` replaces it). Everything is checked before anything is written.
+    """
+    from components.data.sniff import suggest
+
+    if not path.is_dir():
+        raise BadInput("there is no such folder", where=str(path), mend="name the folder with the raw files")
+    found = suggest(path)
+    params = {"dataset": "", "seed": 17, "ingest": {}, **{name: {} for name in SECTIONS}} | found["params"]
+    inside = path.resolve().is_relative_to(workspace.resolve())
+    if inside:
+        params["ingest"]["path"] = path.resolve().relative_to(workspace.resolve()).as_posix()
+    if sample_users:
+        params["clean"] = {**params["clean"], "sample_users": sample_users}
+    # Its versions must not become challengers of another catalogue's champion.
+    params["register"] = {"model_name": f"idiom-{params['dataset']}", **params["register"]}
+    from_dict(params, where="what `idiom init` would write")
+
+    link = None if inside else _link(workspace / params["ingest"]["path"], path.resolve(), force=force)
+    return Initialised(
+        params["dataset"], found["lines"], link, _write(workspace / "params.yaml", params, found["lines"])
+    )
+
+
+def _link(link: Path, target: Path, *, force: bool) -> Path:
+    """Make `link` point to `target`, in one step. An equal link is left as it is."""
+    if link.is_symlink():
+        if link.resolve() == target:
+            return link
+        if not force:
+            raise BadInput(
+                f"a link of this name points elsewhere: {link.readlink()}",
+                where=str(link),
+                mend="--force replaces it (the data stays), or give the folder another name",
+            )
+    elif link.exists():
+        raise BadInput(
+            "there is data of this name already", where=str(link), mend=f"idiom init {link}, or move it away"
+        )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.{uuid.uuid4().hex[:8]}")
+    temporary.symlink_to(target, target_is_directory=True)
+    temporary.replace(link)
+    return link
+
+
+def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
+    """Publish the parameters with the explanation as comments; returns where the old file was kept."""
+    import yaml
+
+    backup = None
+    if path.is_file():
+        backup = path.with_name(f"{path.name}.bak")
+        with publishing(backup) as temporary:
+            shutil.copyfile(path, temporary)
+    head = ["Written by `idiom init`; components/params.py documents every key and gives the defaults.", *lines]
+    comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())
+    with publishing(path) as temporary:
+        body = yaml.safe_dump(params, sort_keys=False, allow_unicode=True, width=120)
+        temporary.write_text(comment + body, encoding="utf-8")
+    return backup

@@ -1,0 +1,50 @@
+"""`idiom recommend`: ask a bundle from the command line, with the settings that it was evaluated with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import Layout
+from components.errors import BadInput
+from components.params import Params
+
+
+def recommend(
+    workspace: Path, params: Params, history: list[str], *, k: int, bundle: Path | None = None
+) -> dict[str, Any]:
+    """One answer as components/registry/served.py gives it: item_ids, textual_ids, titles, scores, sentence.
+
+    bundle: a bundle directory; without it the champion's is taken. Raises `BadInput` where no item is known, or
+    there is no champion yet.
+    """
+    from components.recommender.engine import Engine
+    from components.registry.bundle import verified
+    from components.registry.champion import champion_bundle
+    from components.registry.served import Answers
+
+    if bundle is None:
+        bundle = champion_bundle(workspace, params)
+    else:
+        verified(bundle)
+    answer = Answers(bundle, Engine.load(bundle))([history], [k])[0]
+    if not answer["item_ids"]:
+        raise BadInput(
+            f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",
+            where=str(bundle),
+            mend=f"give item ids of the catalogue; they stand in {bundle / 'items.parquet'}",
+        )
+    return answer
+
+
+def history_of(workspace: Path, params: Params, user: str) -> list[str]:
+    """All items of a user in order, from the canonical interactions. Raises `BadInput` for an unknown user."""
+    import pyarrow.parquet as pq
+
+    path = Layout(workspace, params.dataset).interactions
+    if not path.is_file():
+        raise BadInput("there are no interactions yet", where=str(path), mend="run `idiom retrain`, or give item ids")
+    table = pq.read_table(path, columns=["user_id", "item_id"], filters=[("user_id", "=", user)])
+    if not table.num_rows:
+        raise BadInput(f"no user {user!r}", where=str(path), mend="user ids are those of the raw data")
+    return list(table["item_id"].to_pylist())

@@ -1,0 +1,158 @@
+"""MLflow and Prefect beside a workspace: where they answer, and `idiom ui`, which runs both on its stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.artifacts import publish_json
+from components.errors import BadInput
+from flows.processes import Service, wait_until_one_ends
+from flows.signals import on_signal
+
+MLFLOW_PORT = 5000
+PREFECT_PORT = 4200
+_START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A server to start: its command, the address that answers when it is ready, and what a person opens."""
+
+    name: str
+    command: list[str]
+    health: str
+    address: str
+
+
+def answers(url: str, *, seconds: float = 2.0) -> bool:
+    """Whether an HTTP server answers `url` with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds) as response:
+            return 200 <= response.status < 300
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def adopt_running_prefect(workspace: Path) -> None:
+    """Let a flow report to the server of `idiom ui` if it runs: progress shows at once, and none has to be started.
+
+    An address that is set in the environment is left alone.
+    """
+    note = _note(workspace)
+    if "PREFECT_API_URL" in os.environ or not note.is_file():
+        return
+    api = json.loads(note.read_text(encoding="utf-8"))["api"]
+    if answers(f"{api}/health", seconds=1.0):
+        os.environ["PREFECT_API_URL"] = api
+
+
+def mlflow_address() -> str:
+    """Where MLflow answers in a browser: the server that is set, else the one that `idiom ui` starts."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
+
+
+def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[str], None]) -> int:
+    """Start what is not served elsewhere, say the addresses, and stop both on Ctrl-C or SIGTERM. Returns the exit code.
+
+    Raises `BadInput` for a port that is taken; 1 is returned when a server ends by itself.
+    """
+    planned, elsewhere = _plan(workspace, mlflow_port, prefect_port)
+    for line in elsewhere:
+        say(line)
+    if not planned:
+        return 0
+    services: list[Service] = []
+    note = _note(workspace)
+    with on_signal() as stopped:
+        try:
+            for each in planned:
+                log = workspace / "logs" / f"{each.name.lower()}.log"
+                services.append(Service(each.name, each.command, cwd=workspace, log=log))
+            for each, service in zip(planned, services, strict=True):
+                if not _ready(each, service, stopped):
+                    return 0 if stopped() else _ended(service, say)
+                say(f"{each.name:<8} {each.address}")
+                if each.name == "Prefect":
+                    publish_json(note, {"api": f"{each.address}/api"})
+            say("Ctrl-C ends both.")
+            gone = wait_until_one_ends(services, lambda: bool(stopped()))
+            return _ended(gone, say) if gone else 0
+        finally:
+            note.unlink(missing_ok=True)
+            for service in services:
+                service.stop()
+
+
+def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], list[str]]:
+    from components.registry.store import tracking_uri
+
+    planned, elsewhere = [], []
+    store = tracking_uri(workspace)
+    if store.startswith("http"):
+        elsewhere.append(f"MLflow   {store} (MLFLOW_TRACKING_URI)")
+    else:
+        address = free_address("--mlflow-port", mlflow_port)
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+        command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]
+        planned.append(_Planned("MLflow", command, f"{address}/health", address))
+    if api := os.environ.get("PREFECT_API_URL"):
+        elsewhere.append(f"Prefect  {api.removesuffix('/api')} (PREFECT_API_URL)")
+    else:
+        address = free_address("--prefect-port", prefect_port)
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(prefect_port),
+        ]
+        planned.append(_Planned("Prefect", command, f"{address}/api/health", address))
+    return planned, elsewhere
+
+
+def free_address(option: str, port: int) -> str:
+    """The address of a port that nothing listens on. Raises `BadInput` if something does."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise BadInput(
+                f"port {port} is taken",
+                where=f"127.0.0.1:{port}",
+                mend=f"end what listens there, or take another port: {option} {port + 1}",
+            )
+    return f"http://127.0.0.1:{port}"
+
+
+def _ready(planned: _Planned, service: Service, stopped: Callable[[], int]) -> bool:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and service.alive and not stopped():
+        if answers(planned.health):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _ended(service: Service, say: Callable[[str], None]) -> int:
+    lines = service.log.read_text(errors="replace").splitlines()[-10:]
+    say(f"{service.name} did not start or has ended; the end of {service.log}:")
+    for line in lines:
+        say(f"  {line}")
+    return 1
+
+
+def _note(workspace: Path) -> Path:
+    """Where `idiom ui` leaves the address of its Prefect server."""
+    return workspace / ".prefect" / "ui.json"
