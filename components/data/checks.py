@@ -222,7 +222,7 @@ def _leakage() -> list[Check]:
             "few_ties_in_time",
             "leakage",
             "warning",
-            "Few users have their last two items at the same time; where they do, the choice of the target is arbitrary.",
+            "Few users have their last two items at the same time; where they do, the target is an arbitrary choice.",
             "Bring finer times than days; otherwise compare models on the same file only, or raise "
             "validate.max_tie_share.",
         ),
