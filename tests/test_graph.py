@@ -1,0 +1,101 @@
+"""What dvc.yaml promises: the seven stages, no path from the test targets to anything that is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.artifacts import Layout
+from components.params import Params, load
+from components.stages import STAGES
+from flows import graph
+
+ORDER = ["ingest", "validate", "clean", "train", "index", "evaluate", "register"]
+
+
+@pytest.fixture(scope="module")
+def stages(repository: Path) -> dict[str, graph.Stage]:
+    return {stage.name: stage for stage in graph.read(repository)}
+
+
+def test_the_seven_stages_in_order(stages: dict[str, graph.Stage]) -> None:
+    """Prevents: a stage in the graph that no code runs, code that no graph runs, or an order the edges do not give."""
+    assert list(stages) == ORDER
+    assert list(STAGES) == ORDER
+    assert [stage.cmd for stage in stages.values()] == [f"python -m components {name}" for name in ORDER]
+
+
+def test_only_evaluation_and_what_follows_it_can_see_the_test_targets(
+    stages: dict[str, graph.Stage], repository: Path
+) -> None:
+    """Prevents: the leak of the released IDGenRec. A folder with the file in it counts as the file."""
+    params = load(repository / "params.yaml")
+    secret = Layout(Path(), params.dataset).test_targets
+    readers = {name for name, stage in stages.items() if any(secret.is_relative_to(dep) for dep in stage.deps)}
+    assert "evaluate" in readers
+    assert readers <= {"evaluate", "register"}
+
+    upstream_of_evaluation: set[str] = set()
+    todo = list(stages["evaluate"].upstream)
+    while todo:
+        name = todo.pop()
+        upstream_of_evaluation.add(name)
+        todo += stages[name].upstream
+    assert upstream_of_evaluation == {"ingest", "validate", "clean", "train", "index"}
+    assert not upstream_of_evaluation & readers
+
+
+def test_every_artifact_that_is_read_is_written_by_another_stage(stages: dict[str, graph.Stage]) -> None:
+    """Prevents: a stage that reads a leftover of an earlier version, which DVC never makes anew."""
+    written = {out: name for name, stage in stages.items() for out in stage.outs}
+    assert len(written) == sum(len(stage.outs) for stage in stages.values()), "two stages write the same path"
+    for name, stage in stages.items():
+        for dep in stage.deps:
+            if dep.startswith("artifacts/"):
+                assert dep in written and written[dep] != name, f"{name} reads {dep}"
+
+
+def test_every_artifact_of_the_layout_is_in_the_graph(stages: dict[str, graph.Stage], repository: Path) -> None:
+    """Prevents: code and dvc.yaml that disagree about a path, so that DVC keeps an empty place for it."""
+    layout = Layout(Path(), load(repository / "params.yaml").dataset)
+    paths = {name: getattr(layout, name) for name in vars(Layout) if isinstance(vars(Layout)[name], property)}
+    del paths["root"]
+    written = {out for stage in stages.values() for out in stage.outs}
+    assert {str(path) for path in paths.values()} == written
+
+
+def test_code_that_a_stage_depends_on_exists(stages: dict[str, graph.Stage], repository: Path) -> None:
+    """Prevents: a room that was renamed, whose changes no longer run its stages again."""
+    for stage in stages.values():
+        for dep in stage.deps:
+            assert not dep.startswith("components/") or (repository / dep).is_dir(), f"{stage.name}: {dep}"
+
+
+def test_parameters_of_the_graph_exist(stages: dict[str, graph.Stage], repository: Path) -> None:
+    """Prevents: a section that is renamed in params.py only: its changes would no longer run the stage again."""
+    known = {field.name for field in dataclasses.fields(Params)}
+    given = set(yaml.safe_load((repository / "params.yaml").read_text()))
+    for name, stage in stages.items():
+        assert set(stage.params) <= known & given, name
+        assert name in stage.params and "dataset" in stage.params, f"{name} has to run again when its section changes"
+
+
+def test_the_order_comes_from_the_edges(tmp_path: Path) -> None:
+    """Prevents: an order that is right only because the file happens to be sorted."""
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).touch()
+    stages = {
+        "last": {"cmd": "true", "deps": ["artifacts/b/inner.txt"], "outs": ["c"]},
+        "first": {"cmd": "true", "deps": ["raw"], "outs": [{"artifacts/${dataset}/a": {"cache": False}}]},
+        "middle": {"cmd": "true", "deps": ["artifacts/demo/a"], "outs": ["artifacts/b"]},
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    read = graph.read(tmp_path)
+    assert [(stage.name, stage.upstream) for stage in read] == [
+        ("first", ()),
+        ("middle", ("first",)),
+        ("last", ("middle",)),
+    ]

@@ -1,0 +1,109 @@
+"""Who may import whom (DESIGN section 1), read from the syntax tree of every module: imports inside functions count."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOUNDATIONS = {"errors", "params", "artifacts", "progress"}
+LEARNING = ("textid", "recommender", "training")
+
+# Room -> the components it may import; itself is always allowed.
+MAY_IMPORT = {
+    "errors": set(),
+    "params": {"errors"},
+    "artifacts": {"errors"},
+    "progress": set(),
+    "data": FOUNDATIONS,
+    "textid": FOUNDATIONS,
+    "recommender": FOUNDATIONS | {"textid"},
+    "training": FOUNDATIONS | {"textid", "recommender"},
+    "evaluation": FOUNDATIONS,
+    # The served model decodes with the recommender's engine.
+    "registry": FOUNDATIONS | {"recommender", "textid"},
+    "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    "__main__": FOUNDATIONS | {"stages"},
+    # The wiring: stages and registry; of the rooms only what `idiom init` and `idiom recommend` ask.
+    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine"},
+}
+
+# A learning room has to run on a GPU machine that has nothing else.
+BARE = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "pyarrow"}
+THIRD_PARTY = {
+    **dict.fromkeys(LEARNING, BARE),
+    "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
+    "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
+    # Settings are read on that bare machine too: `load` and `from_dict` alone, which it never calls, use these two.
+    "params": {"pydantic", "yaml"},
+    "errors": set(),
+    "artifacts": set(),
+    "progress": {"rich"},
+}
+ONLY_IN = {"mlflow": {"registry"}, "prefect": {"flows"}, "great_expectations": {"data"}, "typer": {"flows"}}
+
+
+def modules() -> list[Path]:
+    return sorted(path for folder in ("components", "flows") for path in (ROOT / folder).rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[0] == "flows":
+        return "flows"
+    return parts[1] if parts != ("components", "__init__") else "errors"
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full dotted name of everything a module imports, wherever it does."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def allowed(name: str, room: str) -> bool:
+    """Whether `components.x.y` may be imported in `room`."""
+    if name == "components":
+        return True  # a docstring and no more; the registry asks it where the code lies
+    inner = name.removeprefix("components.")
+    return any(inner == each or inner.startswith(f"{each}.") for each in MAY_IMPORT[room] | {room})
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports(path: Path) -> None:
+    """Prevents: a training that needs polars on the GPU machine, a stage that knows its orchestrator, a circle."""
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"{path} belongs to no room of DESIGN section 1"
+    for name in imported(path):
+        top = name.split(".")[0]
+        if top == "components":
+            assert allowed(name, room), f"{room} imports {name}"
+        elif top == "flows":
+            assert room == "flows", f"{room} imports {name}"
+        elif top not in sys.stdlib_module_names:
+            assert top in THIRD_PARTY.get(room, {top}), f"{room} imports {name}"
+            assert room in ONLY_IN.get(top, {room}), f"{room} imports {name}"
+
+
+def test_the_reader_of_imports_sees_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: this file passing because it looks at the top of a module only, or misses relative imports."""
+    path = tmp_path / "components" / "textid" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "def f():\n    import polars as pl\n    from ..data import tables\n    from mlflow.pyfunc import a\n"
+    )
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert list(imported(path)) == ["polars", "components.data.tables", "mlflow.pyfunc.a"]
+    assert room_of(path) == "textid"
+    assert not allowed("components.data.tables", "textid") and allowed("components.textid.trie", "textid")
+    assert not allowed("components.data.ingest", "flows") and allowed("components.data.sniff.suggest", "flows")
