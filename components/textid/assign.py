@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 LEFT_OVER = -1
 
 
-def assign(
-    candidates: Sequence[Sequence[tuple[Hashable, float]]], *, left_over: float | None = None
-) -> list[int]:
+def assign(candidates: Sequence[Sequence[tuple[Hashable, float]]], *, left_over: float | None = None) -> list[int]:
     """For each item the index of its candidate, or -1 for an item that is left over; each key is used once.
 
     candidates: for each item its keys with finite scores, higher is better. left_over: what an item without a key
@@ -95,9 +93,7 @@ class _Matching:
             if reached < end_cost:
                 self.price[key] = self.price.get(key, 0.0) + reached - end_cost
 
-    def _flip(
-        self, item: int, end: Hashable | None, loser: int, reached_from: dict[Hashable, tuple[int, int]]
-    ) -> None:
+    def _flip(self, item: int, end: Hashable | None, loser: int, reached_from: dict[Hashable, tuple[int, int]]) -> None:
         """Hand the keys on along the path that ends at a free key, or at `loser`, who is left with none."""
         if end is None:
             if loser == item:

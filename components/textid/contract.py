@@ -15,7 +15,7 @@ _SHOWN = 10
 
 
 class Violation(TypedDict):
-    """One broken rule: its name, how many rows break it, and at most ten of them."""
+    """A rule: its name, how many rows break it, and at most ten of them."""
 
     rule: str
     count: int
@@ -31,7 +31,7 @@ def check(
     max_tokens: int,
     catalogue: Sequence[str],
 ) -> list[Violation]:
-    """Every broken rule of the contract; [] if the table keeps it.
+    """Every rule of the contract with the rows that break it; a kept rule has count 0.
 
     Every item of the catalogue has exactly one ID; unique as words and as token sequences; non-empty; words only; at
     most `max_tokens` tokens; encode -> decode -> encode is the identity.
@@ -57,7 +57,6 @@ def check(
     return [
         {"rule": rule, "count": len(bad), "rows": [{"item_id": item, "words": said} for item, said in bad[:_SHOWN]]}
         for rule, bad in broken.items()
-        if bad
     ]
 
 

@@ -93,11 +93,17 @@ class IdTable:
             state.update(f"{item_id}\t{words}\t{' '.join(map(str, tokens))}\n".encode())
         return state.hexdigest()
 
+    def contract(
+        self, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, item_ids: Sequence[str]
+    ) -> list[Violation]:
+        """Every rule of the contract with the rows that break it, for a catalogue of `item_ids`."""
+        return check(self.item_ids, self.words, self.token_ids, tokenizer, max_tokens=max_tokens, catalogue=item_ids)
+
     def violations(
         self, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, item_ids: Sequence[str]
     ) -> list[Violation]:
         """Every broken rule of the contract with at most ten rows, for a catalogue of `item_ids`; [] if it is kept."""
-        return check(self.item_ids, self.words, self.token_ids, tokenizer, max_tokens=max_tokens, catalogue=item_ids)
+        return [rule for rule in self.contract(tokenizer, max_tokens=max_tokens, item_ids=item_ids) if rule["count"]]
 
     def churn(self, previous: IdTable) -> float:
         """Share of the items in both tables whose words changed, 0 to 1 (0 where the tables share no item)."""

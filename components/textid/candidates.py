@@ -1,0 +1,66 @@
+"""From the tokens that a generator wrote to candidates that a person can read and the ID table can hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from components.textid.register import Register
+from components.textid.tokenizer import decode_words
+
+# What reads badly costs in the score, which is a mean log-probability per token (nats).
+_FOREIGN = 0.5  # x share of the words that the item's own text does not hold
+_REPEATED = 0.5  # x share of the words that were said before ("black black soap"); they are dropped
+_NUMBERS_ONLY = 2.0  # an ID of numbers alone
+
+Candidate = tuple[str, float]
+
+
+def allowed_tokens(tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """bool [V]: tokens of letters, digits and their marks, with or without the sign that starts a word."""
+    special = set(tokenizer.all_special_ids)
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return torch.tensor([row not in special and _is_word_piece(piece) for row, piece in enumerate(pieces)])
+
+
+def readable(
+    tokens: Sequence[Sequence[Sequence[int]]],
+    scores: Sequence[Sequence[float]],
+    own_words: Sequence[Collection[str]],
+    tokenizer: PreTrainedTokenizerBase,
+    register: Register,
+) -> list[list[Candidate]]:
+    """Candidates (words, score) of each item, best first, each once; those that the table cannot hold are left out.
+
+    tokens: [n][candidates][tokens], padding allowed at the end; scores: -inf where there is no candidate.
+    """
+    flat = [
+        (row, sequence, score)
+        for row in range(len(tokens))
+        for sequence, score in zip(tokens[row], scores[row], strict=True)
+        if score > float("-inf")
+    ]
+    said = decode_words(tokenizer, [sequence for _, sequence, _ in flat])
+    kept = [" ".join(dict.fromkeys(words.split())) for words in said]
+    usable = register.usable(kept)
+    found: list[dict[str, float]] = [{} for _ in tokens]
+    for (row, _, score), whole, words, good in zip(flat, said, kept, usable, strict=True):
+        if good:
+            worth = score - _penalty(whole.split(), words.split(), own_words[row])
+            found[row][words] = max(worth, found[row].get(words, worth))
+    return [sorted(options.items(), key=lambda option: (-option[1], option[0])) for options in found]
+
+
+def _penalty(said: list[str], words: list[str], own: Collection[str]) -> float:
+    foreign = sum(word not in own for word in words) / len(words)
+    repeated = 1 - len(words) / len(said)
+    return _FOREIGN * foreign + _REPEATED * repeated + _NUMBERS_ONLY * all(word.isdigit() for word in words)
+
+
+def _is_word_piece(piece: str) -> bool:
+    letters = piece.replace("▁", "").replace("Ġ", "")  # the word signs of SentencePiece and of byte-level BPE
+    return bool(letters) and all(unicodedata.category(character)[0] in "LNM" for character in letters)
