@@ -9,8 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from components.data import scanning
-from components.data.interactions import ids
+from components.data import ids, scanning
 from components.data.tables import ITEM_COLUMNS, LIST_COLUMNS, RawFile
 
 # "$1,299.00", "from 14.99", "12.99 EUR"; a price cell that begins with other text (2018 metadata hold CSS) is no price.
@@ -24,10 +23,10 @@ def canonical(
     """The item table sorted by item_id, and facts for the report.
 
     Equal rows collapse; of rows that differ under one id the one with most text stays (the first of equals); items of
-    `interacted` that the table lacks are added with null text. Raises `BadInput` for a missing id.
+    `interacted` (distinct ids) that the table lacks are added with null text. Raises `BadInput` for a missing id.
     """
     frame = scanning.collect(raw, file)
-    frame = frame.with_columns(ids(frame["item_id"], file))
+    frame = frame.with_columns(ids.checked(frame["item_id"], file))
     columns: list[pl.Series] = [frame["item_id"]]
     dropped: list[str] = []
     for name in sorted(frame.columns, key=_place):
@@ -39,12 +38,12 @@ def canonical(
         columns.insert(1, pl.Series("title", [None] * frame.height, dtype=pl.String))
     typed = pl.DataFrame(columns)
     table, facts = _one_row_each(typed)
-    absent = interacted.unique().to_frame("item_id").join(table, on="item_id", how="anti")
+    absent = interacted.to_frame("item_id").join(table, on="item_id", how="anti")
     facts |= {
         "rows": frame.height,
         "items": table.height + absent.height,
         "not_in_item_table": absent.height,
-        "without_interaction": table.join(interacted.unique().to_frame("item_id"), on="item_id", how="anti").height,
+        "without_interaction": table.join(interacted.to_frame("item_id"), on="item_id", how="anti").height,
         "columns": table.columns,
         "columns_left_out": sorted(dropped),
         "without_title": table["title"].null_count() + absent.height,

@@ -46,7 +46,10 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
             tables.interactions, tables.interactions_file, min_rating=settings.min_rating
         )
         items, about_items = catalogue.canonical(
-            tables.items, tables.items_file, interacted=history["item_id"], list_separator=settings.list_separator
+            tables.items,
+            tables.items_file,
+            interacted=history.items.alias("item_id"),
+            list_separator=settings.list_separator,
         )
     report: dict[str, Any] = {
         "format": settings.format,
@@ -56,8 +59,8 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
     }
     report["notes"] = notes(report)
     with artifacts.publishing(layout.items) as items_to, artifacts.publishing(layout.interactions) as interactions_to:
-        _write(items, items_to)
-        _write(history, interactions_to)
+        _write(items.lazy(), items_to)
+        _write(interactions.decoded(history), interactions_to)
     artifacts.publish_json(layout.ingest_report, report)
     return report
 
@@ -100,6 +103,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _write(table: pl.DataFrame, path: Path) -> None:
-    """Fixed settings: the same table gives the same bytes."""
-    table.write_parquet(path, compression="zstd", compression_level=3, row_group_size=1 << 18, statistics=True)
+def _write(table: pl.LazyFrame, path: Path) -> None:
+    """Fixed settings and a kept order: the same table gives the same bytes."""
+    table.sink_parquet(
+        path, compression="zstd", compression_level=3, row_group_size=1 << 18, statistics=True, maintain_order=True
+    )

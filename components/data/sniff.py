@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from components.data import catalogue, interactions, rawfiles
+from components.data.coded import Coded
 from components.data.ingest import notes, reader
 from components.data.kcore import k_core
 from components.data.sniff_table import suggest_table
@@ -95,7 +96,10 @@ def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any],
     tables = reader(settings.format)(settings, path, scratch)
     history, about_history = interactions.canonical(tables.interactions, tables.interactions_file, min_rating=None)
     items, about_items = catalogue.canonical(
-        tables.items, tables.items_file, interacted=history["item_id"], list_separator=settings.list_separator
+        tables.items,
+        tables.items_file,
+        interacted=history.items.alias("item_id"),
+        list_separator=settings.list_separator,
     )
     lines = [
         f"{about_history['interactions']:,} interactions of {about_history['users']:,} users, {items.height:,} items."
@@ -121,10 +125,10 @@ def _filled(values: pl.Series) -> float:
     return 1 - values.null_count() / len(values)
 
 
-def _core(history: pl.DataFrame) -> tuple[int, int, str]:
+def _core(history: Coded) -> tuple[int, int, str]:
     """The 5-core of the papers where it leaves at least half of the users; else the mildest that can be split."""
-    rows = history.select(user="user_id", item="item_id").unique(maintain_order=True)
-    users = rows["user"].n_unique()
+    rows = history.rows.select("user", "item").unique(maintain_order=True)
+    users = len(history.users)
     core, _ = k_core(rows, per_user=_CORE, per_item=_CORE)
     kept = core["user"].n_unique()
     if kept * 2 >= users:

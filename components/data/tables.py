@@ -15,8 +15,6 @@ LIST_COLUMNS = ("categories", "attributes", "image_labels")
 """Canonical item columns that hold a list of texts."""
 ITEM_COLUMNS = ("item_id", "title", "brand", "categories", "description", "price", *LIST_COLUMNS[1:], "image_url")
 """All canonical item columns in the order in which they are written."""
-INTERACTION_COLUMNS = ("user_id", "item_id", "position", "timestamp", "rating")
-"""All canonical interaction columns; the first two must be there."""
 TIMESTAMP = pl.Datetime("us", "UTC")
 
 Kind = Literal["csv", "tsv", "jsonl", "parquet", "lines"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from components.data import ids
 from components.data.tables import TIMESTAMP, RawFile
 from components.errors import BadInput
 
@@ -22,7 +23,9 @@ def to_utc(values: pl.Series, file: RawFile) -> tuple[pl.Series, str]:
     if values.dtype.is_temporal():
         return _from_temporal(values), "date" if values.dtype == pl.Date else "datetime"
     text = values.cast(pl.String).str.strip_chars()
-    text = text.set(text.str.to_lowercase().is_in(["", "nan", "null", "none"]), None)
+    whole = text.cast(pl.Int64, strict=False)
+    if whole.null_count() > text.null_count():  # some are not whole numbers: look closer
+        text = text.set(text.str.to_lowercase().is_in(ids.MISSING), None)
     if text.null_count() == len(text):
         return pl.Series(values.name, [None] * len(text), dtype=TIMESTAMP), "none"
     numbers = text.cast(pl.Float64, strict=False)
