@@ -6,8 +6,9 @@ lazily in bounded memory, and a cut-off archive shows here, in one place, with i
 
 from __future__ import annotations
 
+import errno
 import gzip
-import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,10 +81,13 @@ def locate(folder: Path, given: str | None, usual: Sequence[str], *, key: str) -
     )
 
 
-def prepare(path: Path, scratch: Path, *, kind: Kind | None = None, encoding: str = "utf-8") -> RawFile:
+def prepare(
+    path: Path, scratch: Path, *, kind: Kind | None = None, encoding: str = "utf-8", limit: int | None = None
+) -> RawFile:
     """Unpack `path` if need be and recode it to UTF-8; `scratch` holds the copies. Raises `BadInput`.
 
-    `kind` overrides what the ending says (MovieLens calls a table `u.data`).
+    `kind` overrides what the ending says (MovieLens calls a table `u.data`). `limit`: unpack whole lines of about so
+    many bytes only, for a look at the beginning.
     """
     found = kind or kind_of(path.name)
     if found is None:
@@ -99,7 +103,7 @@ def prepare(path: Path, scratch: Path, *, kind: Kind | None = None, encoding: st
     if path.name.endswith(PACKED) or encoding != "utf-8":
         plain = scratch / f"{len(list(scratch.iterdir()))}-{plain_name(path.name)}"
         with opened(path) as source, plain.open("wb") as target:
-            _copy(source, target, encoding)
+            _copy(source, target, encoding, limit)
         if plain.stat().st_size == 0:
             raise BadInput("file is empty once unpacked", where=str(path), mend="get a whole copy of it")
     return RawFile(shown=str(path), path=plain, kind=found)
@@ -126,14 +130,18 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise BadInput(f"not a sound gzip archive: {error}", where=str(path), mend=mend) from error
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            mend = f"free space in {tempfile.gettempdir()}, or set TMPDIR to a folder with more"
+            raise BadInput("no room to unpack it", where=str(path), mend=mend) from error
         if not path.name.endswith(".zst"):
             raise BadInput(f"cannot be read: {error.strerror or error}", where=str(path), mend=mend) from error
         raise BadInput(f"not a sound zstd archive: {error}", where=str(path), mend=mend) from error
 
 
-def _copy(source: IO[bytes], target: IO[bytes], encoding: str) -> None:
-    if encoding == "utf-8":
-        shutil.copyfileobj(source, target, _CHUNK)
-        return
-    while chunk := source.read(_CHUNK):  # only single-byte encodings come this way, so a chunk is whole characters
-        target.write(chunk.decode(encoding).encode())
+def _copy(source: IO[bytes], target: IO[bytes], encoding: str, limit: int | None) -> None:
+    """Copy as UTF-8; only single-byte encodings are recoded, so that a chunk is whole characters."""
+    while chunk := source.read(_CHUNK):
+        target.write(chunk if encoding == "utf-8" else chunk.decode(encoding).encode())
+        if limit is not None and target.tell() >= limit:
+            target.write(source.readline())
+            return

@@ -15,6 +15,8 @@ from components.data.tables import LIST_COLUMNS, RawFile
 from components.errors import BadInput
 
 SAMPLE_ROWS = 10_000
+SAMPLE_BYTES = 64 * 2**20
+"""Of a packed file only the beginning is unpacked to look at it."""
 SEPARATORS = (" > ", "|", ";", ", ", ",")
 """Tried in this order: a category path "Creams, Gels > Oils" is split at the rarer mark."""
 _INTERACTION = ("user_id", "item_id", "position", "timestamp", "rating")
@@ -84,7 +86,7 @@ def _candidates(folder: Path, scratch: Path) -> tuple[list[Candidate], dict[str,
             unread[name] = "of no known ending"
             continue
         try:
-            file = rawfiles.prepare(folder / name, scratch)
+            file = rawfiles.prepare(folder / name, scratch, limit=SAMPLE_BYTES)
             sample = scanning.collect(scanning.scan(file).head(SAMPLE_ROWS), file)
         except BadInput as error:
             unread[name] = error.what

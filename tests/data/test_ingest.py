@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import random
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from components.artifacts import Layout
+from components.data import rawfiles
 from components.data.ingest import ingest
 from components.errors import BadInput
 from components.params import Ingest, from_dict
@@ -124,6 +126,27 @@ def test_truncated_zstd(workspace: Path) -> None:
     (workspace / "raw" / "interactions.csv").unlink()
     (workspace / "raw" / "interactions.csv.zst").write_bytes(whole.read_bytes()[:-9])
     refused(workspace, "not a sound zstd archive", "interactions.csv.zst")
+
+
+def test_full_disk_while_unpacking(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a full temporary folder reported as a damaged archive."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rawfiles, "_copy", full)
+    packed = gzip.compress(ROWS.encode())
+    (workspace / "raw" / "interactions.csv").unlink()
+    (workspace / "raw" / "interactions.csv.gz").write_bytes(packed)
+    refused(workspace, "no room to unpack it", "TMPDIR")
+
+
+def test_look_at_the_beginning_takes_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: `idiom init` unpacking 20 GB of reviews for a look at them, or cutting a line in the middle."""
+    monkeypatch.setattr(rawfiles, "_CHUNK", 10)
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"user,item\n" + b"uuuu,iiii\n" * 1000))
+    found = rawfiles.prepare(tmp_path / "x.csv.gz", tmp_path, limit=25)
+    assert found.path.read_bytes() == b"user,item\nuuuu,iiii\nuuuu,iiii\nuuuu,iiii\n"
 
 
 def test_broken_json_line_is_named(workspace: Path) -> None:
