@@ -1,0 +1,192 @@
+"""The command line as a person meets it: a process, its words, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+
+
+def idiom(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_help_is_quick() -> None:
+    """Prevents: an import of torch or Prefect (2 to 8 s) before the first word. The best of three counts."""
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 0.5
+    for name in ("init", "retrain", "repro", "recommend", "serve", "ui", "doctor"):
+        assert f" {name} " in done.stdout
+
+
+def test_the_command_line_itself_imports_typer_alone() -> None:
+    """Prevents: the same as above, without a clock: what `flows.cli` loads at import."""
+    heavy = {"torch", "prefect", "mlflow", "polars", "yaml", "rich"}
+    code = f"import sys, flows.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder of raw files as a shop might export them."""
+    folder = tmp_path / "My Shop"
+    folder.mkdir()
+    items = ["item_id,title,brand"] + [f"i{n},Product number {n},Brand {n % 3}" for n in range(12)]
+    rows = ["user_id,item_id,timestamp"]
+    rows += [
+        f"u{user},i{(user * 5 + step * 7) % 12},{1_400_000_000 + 86_400 * step}"
+        for user in range(12)
+        for step in range(6)
+    ]
+    (folder / "items.csv").write_text("\n".join(items) + "\n")
+    (folder / "interactions.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_init_links_and_writes_what_the_stages_accept(tmp_path: Path, shop: Path) -> None:
+    """Prevents: a params.yaml that `load` or DVC refuses, and an old one that is lost."""
+    from components.params import load
+
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "params.yaml").write_text("dataset: before\n")
+    done = idiom("init", shop, "--workspace", workspace, "--sample-users", "7")
+    assert done.exit_code == 0, done.output
+    params = load(workspace / "params.yaml")
+    assert (params.dataset, params.ingest.format, params.clean.sample_users) == ("my-shop", "table", 7)
+    assert params.register.model_name == "idiom-my-shop"
+    link = workspace / "data" / "raw" / "my-shop"
+    assert link.is_symlink() and link.resolve() == shop.resolve()
+    assert (workspace / "params.yaml.bak").read_text() == "dataset: before\n"
+    sections = set(yaml.safe_load((workspace / "params.yaml").read_text()))
+    assert {"ingest", "validate", "clean", "train", "index", "evaluate", "register"} <= sections
+
+
+def test_init_does_not_take_over_a_name(tmp_path: Path, shop: Path) -> None:
+    """Prevents: two shops' folders of the same name, the second silently replacing the first."""
+    workspace = tmp_path / "workspace"
+    link = workspace / "data" / "raw" / "my-shop"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "another shop")
+    refused = idiom("init", shop, "--workspace", workspace)
+    assert refused.exit_code == 2 and "--force" in refused.output
+    assert link.readlink() == tmp_path / "another shop"
+    assert not (workspace / "params.yaml").exists()
+    assert idiom("init", shop, "--workspace", workspace, "--force").exit_code == 0
+    assert link.resolve() == shop.resolve()
+
+
+def test_init_of_what_is_no_data_changes_nothing(tmp_path: Path) -> None:
+    """Prevents: a params.yaml written for a mistyped or an empty folder."""
+    (tmp_path / "params.yaml").write_text("dataset: before\n")
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "nowhere", tmp_path / "empty"):
+        done = idiom("init", path, "--workspace", tmp_path)
+        assert done.exit_code == 2 and "mend:" in done.output, done.output
+    assert (tmp_path / "params.yaml").read_text() == "dataset: before\n"
+
+
+def test_repro_says_what_the_stage_said(mini: Any) -> None:
+    """Prevents: DVC's 255 for everything."""
+    mini.behave("clean", exit=3, what="the verdict says no")
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "repro", "--workspace", str(mini.root)], capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert "clean: the verdict says no\n  where: there\n  mend:  this way" in done.stderr.split("error: ")[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_repro_up_to_a_stage(mini: Any) -> None:
+    """Prevents: `--stage validate`, the quick look at new data, that trains for an hour."""
+    assert idiom("repro", "--stage", "validate", "--workspace", mini.root).exit_code == 0
+    assert mini.out("validate").exists() and not mini.out("clean").exists()
+
+
+def test_ctrl_c_of_repro_waits_for_the_checkpoint(mini: Any) -> None:
+    """Prevents: Ctrl-C that kills DVC and the training with it, an hour of work lost."""
+    mini.behave("train", sleep=60)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "repro", "--workspace", str(mini.root)], stderr=subprocess.PIPE, text=True
+    )
+    while not (mini.root / "train.started").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the checkpoint is saved" in said
+    assert (mini.root / "train.checkpoint").exists()
+
+
+def test_recommend_wants_one_source_of_history(tmp_path: Path) -> None:
+    """Prevents: item ids that are ignored because a user was named too."""
+    both = idiom("recommend", "i1", "--user", "u1", "--workspace", tmp_path)
+    neither = idiom("recommend", "--workspace", tmp_path)
+    assert both.exit_code == neither.exit_code == 2
+    assert "one of them" in both.output and "one of them" in neither.output
+
+
+def test_an_unknown_parameter_is_named_without_a_traceback(tmp_path: Path) -> None:
+    """Prevents: a pydantic traceback for a typing error."""
+    (tmp_path / "params.yaml").write_text("clean: {min_user_interaction: 5}\n")
+    done = idiom("recommend", "i1", "--workspace", tmp_path)
+    assert done.exit_code == 2
+    assert "min_user_interaction" in done.output and "Traceback" not in done.output
+
+
+def test_doctor_finds_what_is_wrong(mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a doctor that calls everything fine: a wrong version, a dead server and missing data are told."""
+    from flows import doctor
+
+    versions = {"sqlalchemy": "2.1.3", "fastapi": "0.150.0", "polars": "9.9"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    monkeypatch.setattr(doctor, "accelerator", lambda workspace: iter(()))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    (mini.root / "constraints.txt").write_text("polars==2.1.0\n")
+    done = idiom("doctor", "--workspace", mini.root)
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert any(line.startswith("fail") and "sqlalchemy 2.1.3" in line and "scheduler" in line for line in lines)
+    assert any(line.startswith("ok") and "fastapi 0.150.0" in line for line in lines)
+    assert any(line.startswith("warn") and "polars 9.9 (pinned 2.1.0)" in line for line in lines)
+    assert any(line.startswith("fail") and "127.0.0.1:1" in line for line in lines)
+    assert any(line.startswith("fail") and "no raw data" in line for line in lines)
+
+
+def test_doctor_is_content_with_this_environment(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: pins of pyproject.toml, constraints.txt and the doctor that contradict each other."""
+    from flows import doctor
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    found = [finding for check in (doctor.python, doctor.pins, doctor.graph) for finding in check(repository)]
+    assert [finding for finding in found if finding.status != "ok"] == []
+
+
+def test_ui_note_is_followed_only_while_its_server_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a retrain that waits for the server of an `idiom ui` that was killed yesterday."""
+    from flows.servers import adopt_running_prefect
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    note = tmp_path / ".prefect" / "ui.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps({"api": "http://127.0.0.1:1/api"}))
+    adopt_running_prefect(tmp_path)
+    assert "PREFECT_API_URL" not in os.environ
