@@ -93,6 +93,10 @@ class Layout:
     def index_report(self) -> Path:
         return self.root / "index" / "report.json"
 
+    @property
+    def index_docs(self) -> Path:
+        return self.root / "index" / "data_docs"
+
     # evaluate
     @property
     def metrics(self) -> Path:

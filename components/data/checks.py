@@ -15,8 +15,9 @@ from components.params import Severity
 ROWS_SHOWN = 10
 """A verdict names at most this many offending rows per check."""
 
-Suite = Literal["catalogue", "interactions", "leakage"]
+Suite = Literal["catalogue", "interactions", "leakage", "ID table"]
 SUITES: tuple[Suite, ...] = ("catalogue", "interactions", "leakage")
+"""Those of `validate`; the ID table's is run by `index`."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.data.checks import CHECKS, ROWS_SHOWN, SUITES, Measured
+from components.data.checks import ROWS_SHOWN, Check, Measured
 from components.params import Severity
 
 _RUN_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -31,7 +32,9 @@ _OFFLINE = (
 """Before all other styles, so that theirs win where the net is there."""
 
 
-def assert_and_document(measured: dict[str, Measured], severity: dict[str, Severity], site: Path) -> dict[str, bool]:
+def assert_and_document(
+    measured: Mapping[str, Measured], checks: Mapping[str, Check], severity: Mapping[str, Severity], site: Path
+) -> dict[str, bool]:
     """Assert every measure, write the Data Docs to the new folder `site`, return check name -> passed.
 
     A skipped check passes here (a missing value violates no bound) and says in the docs that it was skipped.
@@ -48,11 +51,11 @@ def assert_and_document(measured: dict[str, Measured], severity: dict[str, Sever
     context.add_data_docs_site("idiom", _site_settings(site))
     source = context.data_sources.add_pandas("measured")
     passed: dict[str, bool] = {}
-    for suite_name in SUITES:
-        names = [name for name in measured if CHECKS[name].suite == suite_name]
+    for suite_name in dict.fromkeys(check.suite for check in checks.values()):
+        names = [name for name in measured if checks[name].suite == suite_name]
         suite = context.suites.add(gx.ExpectationSuite(name=suite_name))
         for name in names:
-            suite.add_expectation(_expectation(name, measured[name], severity[name]))
+            suite.add_expectation(_expectation(checks[name], measured[name], severity[name]))
         batch = source.add_dataframe_asset(suite_name).add_batch_definition_whole_dataframe("whole")
         definition = gx.ValidationDefinition(name=suite_name, data=batch, suite=suite)
         frame = pd.DataFrame({name: [measured[name].observed] for name in names}, dtype="float64")
@@ -77,14 +80,13 @@ def _site_settings(site: Path) -> Any:
     }
 
 
-def _expectation(name: str, measure: Measured, severity: Severity) -> Any:
+def _expectation(check: Check, measure: Measured, severity: Severity) -> Any:
     import great_expectations.expectations as gxe
 
-    check = CHECKS[name]
     bound = {"min_value": measure.threshold} if measure.at_least else {"max_value": measure.threshold}
-    said = f"{name} ({severity}): {check.meaning} {describe(measure)} Mend: {check.mend}"
+    said = f"{check.name} ({severity}): {check.meaning} {describe(measure)} Mend: {check.mend}"
     return gxe.ExpectColumnValuesToBeBetween(
-        column=name,
+        column=check.name,
         **bound,  # type: ignore[arg-type]
         severity=severity,  # type: ignore[arg-type]
         description=said,

@@ -36,7 +36,7 @@ def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
     measured |= leakage.measure(interactions, touched, settings)
 
     with publishing(layout.data_docs) as site:
-        passed = assert_and_document(measured, severity, site)
+        passed = assert_and_document(measured, CHECKS, severity, site)
     verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
     publish_json(layout.verdict, verdict)
     if not verdict["passed"]:

@@ -1,0 +1,82 @@
+"""Real workspaces for tests: this checkout's tracked files in a folder of their own, with a micro training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+MICRO: dict[str, Any] = {
+    "clean": {"sample_users": 200},
+    "train": {
+        "size": "d_model=32,layers=1,heads=2,d_ff=64",
+        "vocabulary_size": 512,
+        "rounds": 2,
+        "generator": {"cold_start_epochs": 1, "samples": 32},
+        "recommender": {"epochs": 1, "valid_users": 20, "valid_beams": 4},
+    },
+    "index": {"candidates": 4, "groups": 2},
+    "evaluate": {"ks": [5, 10], "beams": 10, "max_users": 60},
+}
+"""Settings with which all seven stages take seconds: the artifacts are real, the model is not good."""
+
+
+def make_workspace(root: Path, overrides: dict[str, Any] | None = None) -> Path:
+    """Copy what git knows (and what is new here and not ignored) to `root`, with the demo at micro size."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if name != "dvc.lock" and not name.startswith(("docs/", "tests/")) and (REPOSITORY / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPOSITORY / name, root / name)
+    set_params(root, MICRO if overrides is None else overrides)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    return root
+
+
+def set_params(root: Path, overrides: dict[str, Any]) -> None:
+    """Merge `overrides` into the workspace's params.yaml."""
+    path = root / "params.yaml"
+    path.write_text(yaml.safe_dump(_merged(yaml.safe_load(path.read_text()) or {}, overrides)))
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _merged(base.get(key) or {}, value) for key, value in over.items() if isinstance(value, dict)}
+    return {**base, **over, **nested}
+
+
+def command(root: Path, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment in the workspace, as its user would; never raises on its exit code."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_TRACKING"))}
+    return subprocess.run(
+        arguments,
+        cwd=root,
+        env={**clean, "PATH": path, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def stage(root: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one stage bare, as dvc.yaml does."""
+    return command(root, "python", "-m", "components", name, **environment)
+
+
+def lock_outs(root: Path) -> dict[str, str]:
+    """Path -> hash of every output in dvc.lock."""
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    return {out["path"]: out["md5"] for entry in lock["stages"].values() for out in entry["outs"]}
