@@ -13,15 +13,15 @@ from components.params import Params
 def recommend(
     workspace: Path, params: Params, history: list[str], *, k: int, bundle: Path | None = None
 ) -> dict[str, Any]:
-    """One answer as components/registry/served.py gives it: item_ids, textual_ids, titles, scores, sentence.
+    """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence.
 
     bundle: a bundle directory; without it the champion's is taken. Raises `BadInput` where no item is known, or
     there is no champion yet.
     """
     from components.recommender.engine import Engine
+    from components.registry.answers import Answers
     from components.registry.bundle import verified
     from components.registry.champion import champion_bundle
-    from components.registry.served import Answers
 
     if bundle is None:
         bundle = champion_bundle(workspace, params)

@@ -46,19 +46,34 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
 
 def summary(workspace: Path, params: Params) -> str:
     """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
-    from components.stages import examples
+    from components.stages import in_words
 
     layout = Layout(workspace, params.dataset)
-    if not layout.metrics.is_file():
-        return "Nothing was evaluated in this workspace yet."
+    if not layout.registration.is_file():
+        return "Nothing was evaluated and registered in this workspace yet."
     registered = read_json(layout.registration)
-    aliases = ", ".join(registered["aliases"]) or "no alias"
-    parts = [
-        words(workspace, params).rstrip(),
-        "Three users:",
-        examples(workspace, params).rstrip(),
-        f"Registered: {registered['name']} version {registered['version']} ({aliases})",
-        f"Report:     {layout.report}",
-        "Next:       make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
-    ]
-    return "\n\n".join(parts[:3]) + "\n\n" + "\n".join(parts[3:])
+    return "\n".join(
+        [
+            *_aligned(table(workspace, params)),
+            "",
+            in_words(workspace, params),
+            "",
+            f"registered  {registered['name']} version {registered['version']}, {_called(registered['aliases'])}",
+            f"report      {layout.report}",
+            "next        make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
+        ]
+    )
+
+
+def _aligned(rows: list[dict[str, Any]]) -> list[str]:
+    """The ranking metrics as columns for a terminal."""
+    shown = [row for row in rows if row["metric"].startswith(("recall", "ndcg", "mrr"))]
+    names = [name for name in rows[0] if name != "metric"]
+    lines = [" " * 12 + "".join(f"{name.replace('_', ' '):>12}" for name in names)]
+    for row in shown:
+        lines.append(f"{row['metric'].replace('_at_', '@'):<12}" + "".join(f"{row[name]:>12.4f}" for name in names))
+    return lines
+
+
+def _called(aliases: list[str]) -> str:
+    return f"alias {' and '.join(aliases)}" if aliases else "without an alias"
