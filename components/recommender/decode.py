@@ -33,6 +33,9 @@ Scores = Literal["vocabulary", "trie"]
 NEVER = float("-inf")
 """Score of what cannot be taken."""
 
+_CHAIN_SHARE = 0.7
+"""Share of needed tokens from which on the rest of all chains is scored in one forward."""
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -110,8 +113,7 @@ class BeamSearch:
                 where="ID table and recommender",
                 mend="use the table that was written with this model's tokenizer",
             )
-        with torch.no_grad():
-            self._rows = recommender.output_rows(trie.vocabulary).float()
+        self._rows = recommender.output_rows(trie.vocabulary)
 
     @torch.no_grad()
     def __call__(
@@ -135,8 +137,8 @@ class BeamSearch:
         scores = torch.zeros(users, 1, device=device)
         parents = torch.zeros_like(nodes)
         for depth in range(trie.depth):
-            if self._mode == "vocabulary" and depth and self._on_chains(nodes, scores):
-                finished.add(*self._finish_chains(state, nodes, scores, parents, depth))
+            if self._mode == "vocabulary" and depth and (wanted := self._chains(nodes, scores, depth)) is not None:
+                finished.add(*self._finish_chains(state, nodes, scores, parents, depth, wanted))
                 break
             tokens = trie.vocabulary[trie.columns[nodes].long()] if depth else torch.full_like(nodes, self._start)
             hidden = self._recommender.step(state, tokens[:, :, None], parents)[:, :, 0]
@@ -211,12 +213,11 @@ class BeamSearch:
         beams = nodes.shape[1]
         owner = children.user * beams + children.beam
         column = self._trie.columns[children.node].long()
-        flat = hidden.flatten(0, 1)
+        flat = hidden.flatten(0, 1).float()
+        logits = self._child_logits(flat, owner, column)
         if self._mode == "vocabulary":
             live, which = owner.unique_consecutive(return_inverse=True)
-            logits = self._recommender.logits(flat[live])
-            return logits[which, self._trie.vocabulary[column]] - logits.logsumexp(1)[which]
-        logits = self._child_logits(flat.float(), owner, column)
+            return logits - self._recommender.normaliser(flat[live])[which]
         top = torch.full((len(flat),), NEVER, device=flat.device).scatter_reduce(0, owner, logits, "amax")
         shifted = logits - top[owner]
         total = torch.zeros(len(flat), device=flat.device).index_add(0, owner, shifted.exp())
@@ -229,31 +230,35 @@ class BeamSearch:
         """
         if len(owner) * 50 < len(hidden) * len(self._rows):
             return (hidden[owner] * self._rows[column]).sum(1)
-        return (hidden @ self._rows.T)[owner, column]
+        with torch.autocast(hidden.device.type, enabled=False):  # scores are float32, whatever the model computes in
+            return (hidden @ self._rows.T)[owner, column]
 
-    def _on_chains(self, nodes: Tensor, scores: Tensor) -> bool:
-        """Whether every live beam has one ID left."""
-        return bool(((self._trie.below[nodes] == 1) | (scores == NEVER)).all())
+    def _chains(self, nodes: Tensor, scores: Tensor, depth: int) -> Tensor | None:
+        """Where every live beam has one ID left: which steps each beam still needs, [users, beams, steps] bool.
+
+        None where a beam branches, or where chains differ so much in length that one forward over the longest would
+        compute more padding than it saves steps.
+        """
+        live = scores > NEVER
+        if not bool(((self._trie.below[nodes] == 1) | ~live).all()):
+            return None
+        left = torch.where(live, self._trie.lengths[self._trie.lowest[nodes]] - depth, 0)
+        wanted = torch.arange(int(left.max()), device=nodes.device) < left[:, :, None]
+        return wanted if int(wanted.sum()) >= _CHAIN_SHARE * wanted.numel() else None
 
     def _finish_chains(
-        self, state: Any, nodes: Tensor, scores: Tensor, parents: Tensor, depth: int
+        self, state: Any, nodes: Tensor, scores: Tensor, parents: Tensor, depth: int, wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Score the rest of each live beam's only ID in one forward: (normalised scores, items), both [users, beams].
 
         No beam branches any more, so all of them finish, and the step by step search would end with the same scores.
         """
-        trie = self._trie
-        items = trie.lowest[nodes].long()
-        live = scores > NEVER
-        rest = int(torch.where(live, trie.lengths[items], 0).max()) - depth
-        tokens = trie.vocabulary[trie.ids[items][:, :, depth - 1 : depth + rest].long()]
-        hidden = self._recommender.step(state, tokens[:, :, :-1], parents)
-        steps = torch.arange(depth, depth + rest, device=nodes.device)
-        wanted = live[:, :, None] & (steps < trie.lengths[items][:, :, None])
-        logits = self._recommender.logits(hidden[wanted])
+        items = self._trie.lowest[nodes].long()
+        column = self._trie.ids[items][:, :, depth - 1 : depth + wanted.shape[2]].long()
+        hidden = self._recommender.step(state, self._trie.vocabulary[column[:, :, :-1]], parents)[wanted].float()
         gained = torch.zeros(wanted.shape, device=nodes.device)
-        target = tokens[:, :, 1:][wanted]
-        gained[wanted] = logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(1)
+        targets = self._rows[column[:, :, 1:][wanted]]
+        gained[wanted] = (hidden * targets).sum(1) - self._recommender.normaliser(hidden)
         return self._normalised(scores + gained.sum(2), items), items
 
     def _compact(

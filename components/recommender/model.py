@@ -4,10 +4,11 @@
     loss = recommender.loss(batch)                         # training: loss.total / loss.count is the mean token loss
     state = recommender.prefill(input_ids, attention_mask) # decoding: encoder and cross-attention keys, once per user
     hidden = recommender.step(state, tokens, parents)      # [users, beams, tokens, d]
-    scores = recommender.logits(hidden)                    # [users, beams, tokens, vocabulary]
+    rows = recommender.output_rows(tokens)                 # hidden @ rows.T are their logits,
+    total = recommender.normaliser(hidden)                 # and this is the log-sum-exp over the whole vocabulary
 
 Training and decoding know no more than `Recommender`, so that a second family (decoder-only: one causal forward
-supervises every position of a history) can follow behind the same five methods.
+supervises every position of a history) can follow behind the same methods.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.recommender.batches import IGNORED, Batch
+from components.recommender.normaliser import log_sum_exp
+
+_GROUP = 8
+"""Prompts encoded together on a CPU: enough rows for a matrix product, little padding."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,12 @@ class Recommender(Protocol):
         """The state of the users numbered `users` [n] alone (finished users leave the batch)."""
         ...
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [..., vocabulary] of hidden states [..., d], float32."""
+    def output_rows(self, tokens: Tensor) -> Tensor:
+        """Rows [n, d] of the output layer, float32, so that hidden @ rows.T are the logits of `tokens` [n]."""
         ...
 
-    def output_rows(self, tokens: Tensor) -> Tensor:
-        """Rows [n, d] of the output layer, so that hidden @ rows.T are the logits of `tokens` [n]."""
+    def normaliser(self, hidden: Tensor) -> Tensor:
+        """Log-sum-exp [n] of all logits of hidden states [n, d], float32."""
         ...
 
 
@@ -162,7 +167,7 @@ class EncoderDecoder:
 
     @torch.no_grad()
     def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
-        encoded = self._model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        encoded = self._encode(input_ids, attention_mask)
         users = input_ids.shape[0]
         keys, values, cross_keys, cross_values = [], [], [], []
         for block in self._model.decoder.block:
@@ -177,6 +182,27 @@ class EncoderDecoder:
         bias = bias.masked_fill(attention_mask == 0, float("-inf"))[:, None, None, :]
         ancestors = torch.zeros(users, 1, 0, dtype=torch.bool, device=encoded.device)
         return State(cross_keys, cross_values, bias, keys, values, ancestors, [])
+
+    def _encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Hidden states [users, S, d] of prompts padded on the right; zeros at padding.
+
+        The library's encoder adds position bias and mask anew in every layer and computes on all padding. Here both
+        are added once, and prompts are encoded with others of like length: 2.2 times faster at 97 tokens of 224.
+        """
+        encoder = self._model.encoder
+        users, width = input_ids.shape
+        encoded = torch.zeros(users, width, self._model.config.d_model, device=input_ids.device)
+        by_distance = encoder.block[0].layer[0].SelfAttention.compute_bias(width, width, device=input_ids.device)
+        for rows, longest in _alike(attention_mask):
+            mask = attention_mask[rows, :longest]
+            bias = by_distance[:, :, :longest, :longest].masked_fill(mask[:, None, None] == 0, float("-inf"))
+            hidden = encoder.embed_tokens(input_ids[rows, :longest])
+            for block in encoder.block:
+                attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
+                keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
+                hidden = block.layer[1](hidden + self._attend(attention, normed, keys, values, bias))
+            encoded[rows, :longest] = encoder.final_layer_norm(hidden).to(encoded.dtype)
+        return encoded
 
     @torch.no_grad()
     def step(self, state: State, tokens: Tensor, parents: Tensor) -> Tensor:
@@ -211,11 +237,13 @@ class EncoderDecoder:
             list(state.depths),
         )
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden * self._scale, self._model.lm_head.weight).float()
-
+    @torch.no_grad()
     def output_rows(self, tokens: Tensor) -> Tensor:
-        return self._model.lm_head.weight[tokens] * self._scale
+        return self._model.lm_head.weight[tokens].float() * self._scale
+
+    @torch.no_grad()
+    def normaliser(self, hidden: Tensor) -> Tensor:
+        return log_sum_exp(hidden.float() * self._scale, self._model.lm_head.weight.float())
 
     def _split(self, flat: Tensor) -> Tensor:
         """[users, n, heads * d_kv] -> [users, heads, n, d_kv]."""
@@ -251,3 +279,13 @@ class EncoderDecoder:
         # A slot deeper than the asking token is never an ancestor; its bias is masked below.
         bias = by_distance[:, asking[:, None], asked[None, :]]
         return torch.where(seen[:, None], bias[None], float("-inf"))
+
+
+def _alike(attention_mask: Tensor) -> list[tuple[Tensor, int]]:
+    """Rows of a batch in groups of like length: (rows [n], longest). On a GPU, where sizes cost a wait: one group."""
+    users, width = attention_mask.shape
+    if attention_mask.is_cuda or users <= _GROUP:
+        return [(torch.arange(users, device=attention_mask.device), width)]
+    lengths = attention_mask.sum(1)
+    order = lengths.argsort(stable=True)
+    return [(rows, int(lengths[rows[-1]])) for rows in order.split(_GROUP)]

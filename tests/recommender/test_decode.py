@@ -146,11 +146,11 @@ class Told:
     def step(self, state: None, tokens: Tensor, parents: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(tokens, len(self._weights)).float()
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return hidden @ self._weights
-
     def output_rows(self, tokens: Tensor) -> Tensor:
         return self._weights.T[tokens]
+
+    def normaliser(self, hidden: Tensor) -> Tensor:
+        return (hidden @ self._weights).logsumexp(-1)
 
 
 ONE_USER = (torch.full((1, 3), 5), torch.ones(1, 3, dtype=torch.long))
@@ -197,6 +197,19 @@ def test_degenerate_tables(make_model: Callable[..., Any], mode: Any, ids: list[
     """One item, one long chain, nothing but prefixes: every item comes out once."""
     search = BeamSearch(EncoderDecoder(make_model(VOCABULARY)), Trie.build(ids, end_token=END), beams=3, scores=mode)
     assert sorted(item for item, _ in as_answer(search(*make_prompts(1)))[0]) == list(range(len(ids)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_are_float32_under_autocast(make_model: Callable[..., Any], mode: Any) -> None:
+    """Validation on a GPU runs the model in bf16; sums of log-probabilities in bf16 would tie by rounding."""
+    search = BeamSearch(
+        EncoderDecoder(make_model(VOCABULARY)), Trie.build(make_ids(60), end_token=END), beams=9, scores=mode
+    )
+    exact = search(*make_prompts(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = search(*make_prompts(3))
+    assert rounded.scores.dtype == torch.float32
+    torch.testing.assert_close(rounded.scores[:, 0], exact.scores[:, 0], atol=0.5, rtol=0.0)
 
 
 def test_settings_out_of_bounds_are_refused(make_model: Callable[..., Any]) -> None:
