@@ -88,6 +88,7 @@ def notes(report: dict[str, Any]) -> list[str]:
         (history["steps_back_in_time"], "steps of a history go back in time against the given order"),
         (history["steps_at_the_same_time"], "steps of a history have the same time as the one before"),
         (history["rows_without_time"], "interactions have no time"),
+        (history.get("rows_without_position", 0), "interactions have no position, so that none is used"),
         (history.get("users_in_file_order", 0), "users lack some times and are kept in file order"),
         (history["repeats"], "interactions repeat an item that the user has already"),
         (history.get("below_min_rating", 0), "interactions were rated below min_rating and left out"),
@@ -105,6 +106,10 @@ def notes(report: dict[str, Any]) -> list[str]:
 
 def _write(table: pl.LazyFrame, path: Path) -> None:
     """Fixed settings and a kept order: the same table gives the same bytes."""
-    table.sink_parquet(
-        path, compression="zstd", compression_level=3, row_group_size=1 << 18, statistics=True, maintain_order=True
-    )
+    try:
+        table.sink_parquet(
+            path, compression="zstd", compression_level=3, row_group_size=1 << 18, statistics=True, maintain_order=True
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        mend = "make room on that disk, or make the folder writable"
+        raise BadInput(f"cannot write the table: {error}", where=str(path.parent), mend=mend) from error

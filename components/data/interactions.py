@@ -17,6 +17,8 @@ from components.data.coded import Coded
 from components.data.tables import TIMESTAMP, RawFile
 from components.errors import BadInput
 
+_OPTIONAL = ("position", "timestamp", "rating")
+
 
 def canonical(raw: pl.LazyFrame, file: RawFile, *, min_rating: float | None) -> tuple[Coded, dict[str, Any]]:
     """The interactions in codes, sorted by user and position (with a column `rating` where there is one), and facts.
@@ -27,7 +29,7 @@ def canonical(raw: pl.LazyFrame, file: RawFile, *, min_rating: float | None) -> 
     names = raw.collect_schema().names()
     users, items = ids.distinct(raw, "user_id", file), ids.distinct(raw, "item_id", file)
     codes = {"user": _code("user_id", users), "item": _code("item_id", items)}
-    rows = scanning.collect(raw.select(**codes, **{name: name for name in _EXTRA if name in names}), file)
+    rows = scanning.collect(raw.select(**codes, **{name: name for name in _OPTIONAL if name in names}), file)
     if rows.is_empty():
         raise BadInput("holds no interaction", where=file.shown, mend="get a whole copy of it")
     facts: dict[str, Any] = {"rows": rows.height, "time_unit": "none"}
@@ -40,6 +42,8 @@ def canonical(raw: pl.LazyFrame, file: RawFile, *, min_rating: float | None) -> 
     coded = Coded(rows, users, items)
     if min_rating is not None:
         coded = _rated(coded, min_rating, file, facts)
+    if "position" in names:
+        facts["rows_without_position"] = coded.rows["position"].null_count()
     facts["rows_without_time"] = coded.rows["timestamp"].null_count()
     coded = Coded(_ordered(coded.rows, facts), coded.users, coded.items)
     return coded, facts | _counts(coded)
@@ -72,9 +76,6 @@ def numbers(values: pl.Series, file: RawFile) -> pl.Series:
             mend=f"correct them, or map another column to {values.name} in ingest.columns",
         )
     return parsed.fill_nan(None)
-
-
-_EXTRA = ("position", "timestamp", "rating")
 
 
 def _code(column: str, known: pl.Series) -> pl.Expr:

@@ -78,7 +78,16 @@ def renamed(
                 where=file.shown,
                 mend=f"set ingest.columns: {{{canonical}: {_nearest(raw, canonical, names)}}} in params.yaml",
             )
-    chosen = {raw: canonical for canonical, raw in columns.items() if raw in names}
+    chosen: dict[str, str] = {}
+    for canonical, raw in columns.items():
+        if raw in chosen:
+            raise BadInput(
+                f"ingest.columns maps both {chosen[raw]} and {canonical} to {raw!r}",
+                where=file.shown,
+                mend="give a column one meaning; two tables may differ: items.item_id, interactions.item_id",
+            )
+        if raw in names:
+            chosen[raw] = canonical
     shadowed = [name for name in names if name in chosen.values() and name not in chosen]
     return frame.drop(shadowed).rename(chosen), set(chosen)
 

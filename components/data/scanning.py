@@ -38,14 +38,20 @@ def scan(file: RawFile, *, header: list[str] | None = None, separator: str | Non
         file.path,
         separator=separator,
         has_header=header is None,
-        new_columns=header,
         infer_schema=False,
         quote_char='"' if separator == "," else None,
     )
     names = _names(frame, file)
     if header is None:
         _check_header(names, file, separator)
-    return frame
+        return frame
+    if len(names) != len(header):
+        raise BadInput(
+            f"has {len(names)} columns, expected {len(header)}: {', '.join(header)}",
+            where=file.shown,
+            mend="get a whole copy of the file",
+        )
+    return frame.rename(dict(zip(names, header, strict=True)))
 
 
 def lines(file: RawFile) -> pl.LazyFrame:
@@ -77,7 +83,7 @@ def explain(error: Exception, file: RawFile) -> NoReturn:
         mend = "write it again as Parquet, or name it by what it holds (.csv, .tsv, .jsonl)"
         raise BadInput(f"not readable as Parquet: {said}", where=file.shown, mend=mend) from error
     mend = "save it as UTF-8 text, one record a line"
-    raise BadInput(f"not readable as {file.kind}: {said}", where=file.shown, mend=mend) from error
+    raise BadInput(f"not readable as text ({file.kind}): {said}", where=file.shown, mend=mend) from error
 
 
 def json_keys(file: RawFile) -> list[str]:

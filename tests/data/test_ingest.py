@@ -204,6 +204,11 @@ def test_mapping_to_a_column_that_is_nowhere(workspace: Path) -> None:
     refused(workspace, "maps title to 'nmae'", columns={"title": "nmae"})
 
 
+def test_one_column_with_two_meanings(workspace: Path) -> None:
+    """Prevents: one of two mappings silently lost."""
+    refused(workspace, "maps both title and description to 'title'", columns={"title": "title", "description": "title"})
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -285,6 +290,13 @@ def test_position_is_the_order_and_disagreement_with_time_is_counted(workspace: 
     histories, facts = order_of(workspace, rows, columns={"position": "pos"})
     assert histories == {"u": ["c", "a", "b"], "v": ["a"]}  # 10 after 2: numbers, not text
     assert (facts["order"], facts["steps_back_in_time"], facts["users_back_in_time"]) == ("position", 2, 1)
+
+
+def test_a_position_with_gaps_is_no_order(workspace: Path) -> None:
+    """Prevents: rows without a position put first, as nulls sort."""
+    histories, facts = order_of(workspace, "user_id,item_id,position,timestamp\nu,a,2,1\nu,b,,2\nu,c,1,3\n")
+    assert histories == {"u": ["a", "b", "c"]}
+    assert (facts["order"], facts["rows_without_position"]) == ("timestamp", 1)
 
 
 def test_ties_in_time_keep_file_order(workspace: Path) -> None:

@@ -50,12 +50,10 @@ def _hundred_thousand(ratings: Path, movies: Path, scratch: Path) -> Tables:
     movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding="latin-1")
     header = ["item_id", "title", "release", "video", "imdb", *GENRES]
     wide = scanning.scan(movies_file, header=header, separator="|")
-    _expect_width(wide, len(header), movies_file)
     flagged = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES[1:]]
     items = wide.select("item_id", "title", categories=pl.concat_list(flagged).list.drop_nulls())
     interactions = scanning.scan(ratings_file, header=_RATINGS)
-    _expect_width(interactions, 4, ratings_file)
-    return Tables(items, interactions, movies_file, ratings_file, {"release": "100K"})
+    return Tables(items, interactions, movies_file, ratings_file, {"layout": "u.data"})
 
 
 def _double_colons(ratings: Path, movies: Path, scratch: Path) -> Tables:
@@ -64,7 +62,7 @@ def _double_colons(ratings: Path, movies: Path, scratch: Path) -> Tables:
     movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding=_encoding(movies))
     items = _fields(movies_file, ["item_id", "title", "categories"])
     interactions = _fields(ratings_file, _RATINGS)
-    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"release": "1M"})
+    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "dat"})
 
 
 def _csv(ratings: Path, movies: Path, scratch: Path) -> Tables:
@@ -74,7 +72,7 @@ def _csv(ratings: Path, movies: Path, scratch: Path) -> Tables:
     _expect_columns(items, {"movieId", "title", "genres"}, movies_file)
     interactions = interactions.select(user_id="userId", item_id="movieId", rating="rating", timestamp="timestamp")
     items = items.select(item_id="movieId", title="title", categories="genres")
-    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"release": "32M"})
+    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "csv"})
 
 
 def _fields(file: RawFile, names: list[str]) -> pl.LazyFrame:
@@ -106,14 +104,6 @@ def _encoding(path: Path) -> str:
         except UnicodeDecodeError:
             return "latin-1"
     return "utf-8"
-
-
-def _expect_width(frame: pl.LazyFrame, width: int, file: RawFile) -> None:
-    found = len(frame.collect_schema().names())
-    if found != width:
-        raise BadInput(
-            f"has {found} columns, expected {width}", where=file.shown, mend="get the file from GroupLens again"
-        )
 
 
 def _expect_columns(frame: pl.LazyFrame, wanted: set[str], file: RawFile) -> None:
