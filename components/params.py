@@ -92,7 +92,7 @@ class Validate(_Section):
     """Great Expectations over the canonical tables; a critical failure stops the graph."""
 
     severities: dict[str, Severity] = field(default_factory=dict)
-    """Check name -> severity, where it should differ from the built-in one (listed in docs/data.md)."""
+    """Check name -> severity, where it should differ from the built-in one (listed in docs/checks.md)."""
     min_users: int = bounded(2, low=1)
     """Fewer users than this is a critical failure: nothing can be learned or compared."""
     min_items: int = bounded(2, low=1)

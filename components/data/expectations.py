@@ -45,10 +45,7 @@ def assert_and_document(
     from great_expectations.core.run_identifier import RunIdentifier
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
-    context.delete_data_docs_site("local_site")
-    context.add_data_docs_site("idiom", _site_settings(site))
+    context = gx.get_context(mode="ephemeral", project_config=_quiet(site))
     source = context.data_sources.add_pandas("measured")
     passed: dict[str, bool] = {}
     for suite_name in dict.fromkeys(check.suite for check in checks.values()):
@@ -71,13 +68,26 @@ def assert_and_document(
     return passed
 
 
-def _site_settings(site: Path) -> Any:
-    return {
+def _quiet(site: Path) -> Any:
+    """Settings that keep everything in memory but the site, and draw no progress bars."""
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    pages: Any = {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
+    return DataContextConfig(
+        # Its own sites would be made in a temporary folder that nobody removes.
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        data_docs_sites={"idiom": pages},
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+    )
 
 
 def _expectation(check: Check, measure: Measured, severity: Severity) -> Any:
