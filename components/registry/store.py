@@ -44,8 +44,13 @@ def connect(workspace: Path) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri(workspace)
+    registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
+    chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    mlflow.set_registry_uri(registry)
+    for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} - chosen:
+        # mlflow exports what it is told, and the next workspace of this process would take it for a user's choice.
+        os.environ.pop(name, None)
     try:
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)

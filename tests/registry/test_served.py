@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from components.registry.answers import sentence
 from components.registry.register import register
-from components.registry.served import MAX_K, sentence
+from components.registry.served import MAX_K
 from components.registry.store import connect
 from tests.registry.workspace import ITEMS, Answer, build, recommend
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from components.artifacts import sha256
 from components.errors import BadInput, Interrupted
 from components.progress import reporting
 from components.registry import lineage
-from components.registry.store import connect, experiment_id
+from components.registry.store import connect, experiment_id, tracking_uri
 from components.registry.tracking import MlflowSink, TrainingRun
 from tests.registry.workspace import build
 
@@ -169,3 +170,10 @@ def test_a_deleted_experiment_is_named_with_its_mend(workspace: Path) -> None:
     client.delete_experiment(experiment_id(client, workspace, "tiny"))
     with pytest.raises(BadInput, match="restore it"):
         experiment_id(client, workspace, "tiny")
+
+
+def test_a_workspace_does_not_leak_its_store_into_the_next(workspace: Path, tmp_path: Path) -> None:
+    """Prevents a second workspace in one process from writing into the first: mlflow exports its addresses."""
+    connect(workspace)
+    assert "MLFLOW_REGISTRY_URI" not in os.environ
+    assert tracking_uri(tmp_path / "other") == f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}"

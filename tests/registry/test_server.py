@@ -1,0 +1,198 @@
+"""The real thing: an untrained pair, registered, served by `mlflow models serve` and asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.artifacts import publishing, write_manifest
+from components.params import from_dict
+from components.registry.champion import champion_bundle
+from components.registry.register import register
+from components.registry.store import connect, tracking_uri
+from tests.registry.workspace import ITEMS, build
+
+WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]
+
+
+def untrained_pair(directory: Path) -> None:
+    """A pair with random weights; the ID of item n is word n."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    from components.recommender.pair import Pair
+    from components.recommender.prompts import TEMPLATES, Prompts
+    from components.textid.table import IdTable
+
+    known = sorted({word for template in TEMPLATES for word in template.split()} | set(WORDS))
+    bare = Tokenizer(
+        models.WordLevel({token: n for n, token in enumerate(["<pad>", "</s>", "<unk>", *known])}, unk_token="<unk>")
+    )
+    bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bare, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+    torch.manual_seed(3)
+    sizes: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **sizes)
+    generator, recommender = (T5ForConditionalGeneration(config).eval() for _ in range(2))
+    table = IdTable.from_words(tokenizer, dict(zip(ITEMS, WORDS, strict=True)))
+    facts = {"train_key": "beef" * 16, "max_history": 4}
+    Pair(generator, recommender, tokenizer, Prompts(), table, facts).write(directory)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A workspace whose champion is an untrained pair."""
+    workspace = tmp_path_factory.mktemp("served")
+    (workspace / "mlflow.db").write_bytes(empty_store.read_bytes())
+    layout, params = build(workspace)
+    with publishing(layout.pair) as directory:
+        untrained_pair(directory)
+        write_manifest(directory)
+    layout.id_table.write_bytes((layout.pair / "id_table.parquet").read_bytes())
+    register(params, layout)
+    return workspace
+
+
+def expected(workspace: Path, histories: list[list[str]], k: int) -> list[list[str]]:
+    """What the engine itself says."""
+    from components.recommender.engine import Engine
+
+    params = from_dict({"dataset": "tiny"})
+    found = Engine.load(champion_bundle(workspace, params), device="cpu").recommend(
+        histories, k=k, beams=20, scores="trie", mask_seen=True
+    )
+    return [[each.item_id for each in one] for one in found]
+
+
+@pytest.mark.server
+def test_the_registered_model_answers_as_the_engine_and_unpickles_nothing(registered: Path) -> None:
+    """Prevents a served model that differs from the one evaluated, and any code that runs from a model file.
+
+    In a fresh process outside the checkout, so that the copy of the code that was logged is what runs, and with an
+    audit hook, which no import order escapes: it sees every class or function that any pickle asks for.
+    """
+    code = """
+import json, sys
+def audit(event, arguments):
+    if event == "pickle.find_class":
+        raise RuntimeError(f"unpickled {arguments}")
+import mlflow.pyfunc, pandas as pd, torch, transformers
+sys.addaudithook(audit)
+model = mlflow.pyfunc.load_model("models:/idiom@champion")
+import components
+answers = model.predict(pd.DataFrame([{"history": ["i0", "i1"], "k": 3}, {"history": ["i5"], "k": 3}]))
+print(json.dumps({"code": components.__file__, "answers": answers.to_dict("records")}))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = tracking_uri(registered)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=registered, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert "mlartifacts" in said["code"], "the logged copy of the code has to be what runs"
+    assert [each["item_ids"] for each in said["answers"]] == expected(registered, [["i0", "i1"], ["i5"]], 3)
+
+
+@pytest.fixture(scope="module")
+def address(registered: Path) -> Iterator[str]:
+    """`mlflow models serve` on a free loopback port, as `idiom serve` starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/idiom@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    # mlflow calls uvicorn by its bare name: the environment's programs have to be on the PATH.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri(registered), "PATH": path}
+    log = registered / "serve.log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command, cwd=registered, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        # mlflow starts the server as a child in the same session: both have to go.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def post(address: str, body: bytes) -> tuple[int, Any]:
+    request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+@pytest.mark.server
+def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Path, address: str) -> None:
+    """Prevents a model that is registered and cannot be served: missing code, requirements, or a wrong signature."""
+    rows = [{"history": ["i0", "i1"], "k": 3}, {"history": ["nowhere"], "k": 2}]
+    status, found = post(address, json.dumps({"dataframe_records": rows}).encode())
+    assert status == 200
+    first, second = found["predictions"]
+    assert [first["item_ids"]] == expected(registered, [["i0", "i1"]], 3)
+    assert first["textual_ids"] == [WORDS[ITEMS.index(item)] for item in first["item_ids"]]
+    assert len(first["titles"]) == len(first["scores"]) == 3
+    assert first["scores"] == sorted(first["scores"], reverse=True)
+    assert first["sentence"].startswith("Because you chose Title of i0 and Title of i1: ")
+    assert second["item_ids"] == []
+    status, found = post(address, json.dumps({"inputs": [{"history": ["i0"]}]}).encode())
+    assert (status, len(found["predictions"][0]["item_ids"])) == (200, 7)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"dataframe_records": [{"history": ["i0"], "k": 0}]}', "`k` is 0"),
+        (b'{"dataframe_records": [{"history": ["i0"], "k": 1000000}]}', "from 1 to 100"),
+        (b'{"dataframe_records": [{"history": "i0", "k": 1}]}', "list"),
+        (b'{"dataframe_records": [{"items": ["i0"]}]}', "history"),
+        (b'{"dataframe_records": [{"history": ["i0"]', "JSON"),
+        (b"[]", "dataframe_records"),
+    ],
+)
+def test_a_malformed_request_is_answered_400_with_a_reason(address: str, body: bytes, what: str) -> None:
+    """Prevents a 500 for a caller's mistake, and a server that dies of one; the next request is answered."""
+    status, found = post(address, body)
+    assert status == 400
+    assert what in json.dumps(found)
+    assert post(address, b'{"dataframe_records": [{"history": ["i0"], "k": 1}]}')[0] == 200
+
+
+def test_the_input_example_is_one_the_model_answers(registered: Path) -> None:
+    """Prevents an example in MLflow's page that fails when it is tried."""
+    import mlflow.pyfunc
+
+    connect(registered)
+    model = mlflow.pyfunc.load_model("models:/idiom@champion")
+    assert model.predict(model.input_example)["item_ids"][0]
