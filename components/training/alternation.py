@@ -1,0 +1,187 @@
+"""The phases of a training and what each does to its state."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from components.params import Train
+from components.progress import Progress
+from components.recommender.model import Recommender
+from components.textid.backbone import SCRATCH
+from components.training.cold_start import ColdStart, first_ids
+from components.training.context import Context
+from components.training.crash import crash_point
+from components.training.generator_phase import GeneratorPhase
+from components.training.keeper import Keeper
+from components.training.loop import Optimisation, Phase, train
+from components.training.models import fresh_recommender
+from components.training.recommender_phase import RecommenderPhase
+from components.training.reindex import reindex
+from components.training.state import Best, Place, State, weights_of
+from components.training.validate import Validation, improves
+
+Kind = Literal["cold_start", "index", "recommender", "generator", "refit"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One phase of the plan."""
+
+    kind: Kind
+    round: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}, round {self.round}"
+
+
+def plan(settings: Train) -> list[Task]:
+    """The phases in order. The first round has no generator phase: there is no trained recommender to learn from yet.
+
+    Without a generator phase the generator stays as it is and would write the same IDs: they are not written again.
+    """
+    alternates = settings.generator.epochs > 0 and settings.generator.soft
+    tasks: list[Task] = []
+    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_epochs > 0:
+        tasks.append(Task("cold_start", 1))
+    tasks += [Task("index", 1), Task("recommender", 1)]
+    for number in range(2, settings.rounds + 1):
+        if alternates:
+            tasks += [Task("generator", number), Task("index", number)]
+        tasks.append(Task("recommender", number))
+    return tasks + ([Task("refit", settings.rounds + 1)] if settings.refit else [])
+
+
+class Alternation:
+    """Walks the plan from `state.place` to its end."""
+
+    def __init__(
+        self, context: Context, state: State, recommender: Recommender, keeper: Keeper, progress: Progress
+    ) -> None:
+        self._context, self._state, self._recommender = context, state, recommender
+        self._keeper, self._progress = keeper, progress
+        self._plan = plan(context.job.train)
+        self._validation = Validation.sample(context)
+        settings = context.job.train.recommender
+        self._how = Optimisation(context.job.seed, settings.weight_decay, settings.grad_clip, settings.warmup_share)
+
+    def run(self) -> None:
+        """All phases that are left. Raises `Interrupted` where the state is whole; who catches it saves."""
+        while self._state.place.phase < len(self._plan):
+            task = self._plan[self._state.place.phase]
+            self._progress.note(f"phase {self._state.place.phase + 1} of {len(self._plan)}: {task}")
+            started = time.monotonic()
+            if task.kind == "index":
+                self._index(task)
+            else:
+                self._learn(task)
+            self._report(task, time.monotonic() - started)
+            self._state.place = Place(self._state.place.phase + 1)
+            self._state.phase_best, self._state.phase_stale = -1.0, 0
+            crash_point("phase.done")
+            self._keeper.save()
+
+    def where(self) -> str:
+        """The place, for people."""
+        place = self._state.place
+        if place.phase == len(self._plan):
+            return "all phases are done"
+        return f"{self._plan[place.phase]}, epoch {place.epoch + 1}, batch {place.batch + 1}"
+
+    def optimizer_at(self, place: Place) -> torch.optim.Optimizer:
+        """The empty optimizer of the phase at a place, to be filled from a checkpoint."""
+        generator = self._plan[place.phase].kind in ("cold_start", "generator")
+        return self._how.adamw(self._state.generator if generator else self._state.recommender)
+
+    def _index(self, task: Task) -> None:
+        """Every item gets a fresh ID. The state changes at the end only, so that a signal may end this anywhere."""
+        crash_point("index.start")
+        with self._keeper.stop.at_once():
+            table, row = reindex(self._context, self._state, task.round, self._progress)
+        crash_point("index.done")
+        self._state.table = table
+        self._state.log.append(row)
+        self._progress.metrics({"index/churn": row["churn"]}, step=self._state.steps)
+
+    def _learn(self, task: Task) -> None:
+        phase = self._phase(task)
+        try:
+            train(phase, self._state, self._how, self._context.ranks, self._keeper, self._progress)
+        finally:
+            if isinstance(phase, GeneratorPhase):
+                phase.close()
+        if task.kind == "refit":
+            self._take_refit()
+
+    def _phase(self, task: Task) -> Phase:
+        context, state = self._context, self._state
+        if task.kind == "cold_start":
+            return ColdStart(context, state.generator, first_ids(context))
+        assert state.table is not None, "index comes before"
+        if task.kind == "generator":
+            return GeneratorPhase(context, state.generator, self._recommender, state.table, round=task.round)
+        if task.kind == "refit":
+            return self._refit(task)
+        return RecommenderPhase(
+            context, self._recommender, state.table, round=task.round, after=self._after_recommender_epoch
+        )
+
+    def _after_recommender_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        """Validate, keep the state if it is the best so far, say whether patience is at its end."""
+        state = self._state
+        assert state.table is not None
+        with self._keeper.stop.at_once():
+            metrics = self._validation.measure(self._recommender, state.table, self._progress)
+        crash_point("recommender.validated")
+        row.update({f"valid_{name}": value for name, value in metrics.items()})
+        if improves(metrics, state.best.ndcg if state.best else -1.0):
+            round_number = self._plan[state.place.phase].round
+            state.best = Best(
+                ndcg=metrics.get("ndcg_at_10", -1.0),
+                round=round_number,
+                epoch=epoch + 1,
+                metrics=metrics,
+                table=state.table,
+                generator=weights_of(state.generator),
+                recommender=weights_of(state.recommender),
+            )
+        if improves(metrics, state.phase_best):
+            state.phase_best, state.phase_stale = metrics.get("ndcg_at_10", -1.0), 0
+        else:
+            state.phase_stale += 1
+        patience = self._context.job.train.recommender.patience
+        return bool(patience) and state.phase_stale >= patience
+
+    def _refit(self, task: Task) -> Phase:
+        """A fresh recommender on the chosen table, training + validation items, for as many epochs as were chosen."""
+        context, state, best = self._context, self._state, self._state.best
+        assert best is not None, "a recommender phase comes before"
+        if state.place == Place(state.place.phase) and state.optimizer is None:
+            fresh_recommender(context, state)
+        return RecommenderPhase(
+            context,
+            self._recommender,
+            best.table,
+            round=task.round,
+            name="refit",
+            epochs=(best.round - 1) * context.job.train.recommender.epochs + best.epoch,
+            histories=context.data.with_validation(),
+            after=lambda epoch, row: False,
+        )
+
+    def _take_refit(self) -> None:
+        """The refitted recommender takes the place of the chosen one; the validation figures stay the choice's."""
+        assert self._state.best is not None
+        self._state.best.recommender = weights_of(self._state.recommender)
+
+    def _report(self, task: Task, seconds: float) -> None:
+        """What a phase cost: to progress only, never into the log, which must be equal for equal runs."""
+        figures = {f"seconds/{task.kind}_{task.round}": seconds}
+        device = self._context.ranks.device
+        if device.type == "cuda":
+            figures[f"peak_gpu_mib/{task.kind}_{task.round}"] = torch.cuda.max_memory_allocated(device) / 2**20
+            torch.cuda.reset_peak_memory_stats(device)
+        self._progress.metrics(figures, step=self._state.steps)

@@ -1,0 +1,88 @@
+"""Cold start of a generator from scratch: text -> its most distinctive words, so that the first IDs mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.recommender.batches import IGNORED
+from components.textid.coldstart import cold_start_targets
+from components.textid.writer import first_length
+from components.training.context import Context
+from components.training.seeds import rng
+
+WORDS = 5
+"""Words of the first IDs, as far as `index.max_tokens` lets them."""
+
+
+class ColdStart:
+    """A phase for `loop.train`: the generator learns to write `ids[i]` from the text of item i."""
+
+    name = "cold_start"
+    round = 1
+
+    def __init__(self, context: Context, generator: Any, ids: Sequence[Sequence[int]]) -> None:
+        settings = context.job.train.generator
+        self._context, self._generator = context, generator
+        self.epochs, self.peak_lr = settings.cold_start_epochs, settings.cold_start_lr
+        self._batch = settings.batch_size * 8
+        self._labels = labels_of(ids, context.end_token)
+        self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
+
+    @property
+    def module(self) -> nn.Module:
+        return self._generator
+
+    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
+        """Items in a fresh order; those without words are left out."""
+        order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)
+        return [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
+
+    def loss(self, batch: NDArray[np.int64]) -> tuple[Tensor, int]:
+        self._generator.train()
+        items = batch[self._context.ranks.rank :: self._context.ranks.size]
+        if len(items) == 0:
+            return torch.zeros((), device=self._context.ranks.device), 0
+        input_ids, mask = self._context.item_texts(items)
+        labels = torch.from_numpy(self._labels[items]).to(input_ids.device)
+        with self._context.autocast():
+            logits = self._generator(
+                input_ids=input_ids,
+                attention_mask=mask,
+                decoder_input_ids=self._generator._shift_right(labels),
+                use_cache=False,
+            ).logits
+        total = functional.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return total, int((self._labels[items] != IGNORED).sum())
+
+    def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        return False
+
+
+def first_ids(context: Context) -> list[tuple[int, ...]]:
+    """What the cold start teaches, by item number: the imported ID or, without a table, its most distinctive words.
+
+    They fit the writer's first proposals, so that it can end what it has been taught to begin. () for an item without
+    a word.
+    """
+    if context.imported is not None:
+        return list(context.imported.token_ids)
+    return cold_start_targets(
+        context.tokenizer, context.data.texts, max_words=WORDS, max_tokens=first_length(context.job.index)
+    )
+
+
+def labels_of(ids: Sequence[Sequence[int]], end_token: int) -> NDArray[np.int64]:
+    """Labels [items, longest + 1]: the tokens, then the end token; padding is IGNORED."""
+    labels = np.full((len(ids), max(map(len, ids)) + 1), IGNORED, dtype=np.int64)
+    for number, tokens in enumerate(ids):
+        labels[number, : len(tokens) + 1] = [*tokens, end_token]
+    return labels

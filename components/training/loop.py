@@ -1,0 +1,179 @@
+"""One loop for every phase that trains: steps, averaging over ranks, clipping, schedule, checkpoints, stops.
+
+A phase says what a batch is and what its loss is; the loop knows nothing of IDs or users.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from components.errors import BadInput
+from components.progress import Progress
+from components.training.crash import crash_point
+from components.training.keeper import Keeper
+from components.training.ranks import Ranks
+from components.training.schedule import learning_rate
+from components.training.seeds import seed_torch
+from components.training.state import State, Sums
+
+_READ_EVERY = 32
+"""Steps between two looks at losses on a GPU: each look waits for the device."""
+
+
+class Phase(Protocol):
+    """What the loop asks of a phase."""
+
+    name: str
+    round: int
+    epochs: int
+    peak_lr: float
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        ...
+
+    def batches(self, epoch: int) -> Sequence[Any]:
+        """The batches of an epoch, equally many in each: a function of seed and epoch alone."""
+        ...
+
+    def loss(self, batch: Any) -> tuple[Tensor, int]:
+        """This rank's share of a batch: sum of its token losses, with gradient, and how many tokens."""
+        ...
+
+    def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        """After an epoch: add to its log line `row`; true ends the phase early."""
+        ...
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """What all phases share."""
+
+    seed: int
+    weight_decay: float
+    grad_clip: float
+    warmup_share: float
+
+    def adamw(self, module: nn.Module) -> torch.optim.Optimizer:
+        """A fresh optimizer; `fused` updates all weights in one pass, deterministic on CPU and GPU alike."""
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(trained, lr=0.0, weight_decay=self.weight_decay, fused=True)
+
+    def rate(self, phase: Phase, step: int, steps: int) -> float:
+        """Learning rate of a step of a phase."""
+        return learning_rate(step, steps=steps, peak=phase.peak_lr, warmup_share=self.warmup_share)
+
+
+def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: Keeper, progress: Progress) -> None:
+    """Run what is left of a phase, from `state.place` on; the optimizer is gone at the end.
+
+    Raises `Interrupted` between two steps when a signal came, and `BadInput` when the loss is no longer a number.
+    """
+    place = state.place
+    state.optimizer = state.optimizer or how.adamw(phase.module)
+    while place.epoch < phase.epochs:
+        batches = phase.batches(place.epoch)
+        if place.batch < len(batches):
+            _epoch(phase, batches, state, how, ranks, keeper, progress)
+        row = _row(phase, state, len(batches), how)
+        enough = phase.end_epoch(place.epoch, row)
+        state.log.append(row)
+        state.sums = Sums()
+        place.epoch, place.batch = phase.epochs if enough else place.epoch + 1, 0
+        _report(row, state.steps, progress)
+        if place.epoch < phase.epochs:
+            keeper.boundary(stop=keeper.stop.requested, due=keeper.due())
+    state.optimizer = None
+
+
+def _epoch(
+    phase: Phase,
+    batches: Sequence[Any],
+    state: State,
+    how: Optimisation,
+    ranks: Ranks,
+    keeper: Keeper,
+    progress: Progress,
+) -> None:
+    """The steps of one epoch, from `state.place.batch` on."""
+    place, optimizer = state.place, state.optimizer
+    assert optimizer is not None
+    steps, started, begun = len(batches) * phase.epochs, time.monotonic(), place.batch
+    unread: list[tuple[Tensor, int, Tensor]] = []
+    task = f"{phase.name}, round {phase.round}"
+    while place.batch < len(batches):
+        step = place.epoch * len(batches) + place.batch
+        rate = how.rate(phase, step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        seed_torch(how.seed, phase.name, phase.round, place.epoch, place.batch, ranks.rank)
+        optimizer.zero_grad(set_to_none=True)
+        loss, tokens = phase.loss(batches[place.batch])
+        if loss.requires_grad:
+            loss.backward()
+        whole = ranks.combine(phase.module.parameters(), loss, tokens, keeper.stop.requested)
+        norm = _clip(phase.module, how.grad_clip)
+        optimizer.step()
+        unread.append((whole.loss, whole.tokens, norm))
+        place.batch += 1
+        state.steps += 1
+        crash_point(f"{phase.name}.batch")
+        due = keeper.due()
+        if due or whole.stop or loss.device.type == "cpu" or len(unread) >= _READ_EVERY:
+            _read(unread, state.sums, phase)
+        progress.advance(task, step + 1, steps, force=step + 1 == steps)
+        keeper.boundary(stop=whole.stop, due=due)
+    _read(unread, state.sums, phase)
+    progress.metrics(
+        {f"{phase.name}/batches_per_s": (len(batches) - begun) / (time.monotonic() - started)}, step=state.steps
+    )
+
+
+def _clip(module: nn.Module, largest: float) -> Tensor:
+    """Norm of the gradient before clipping; 0 clips nothing."""
+    return nn.utils.clip_grad_norm_(module.parameters(), largest if largest > 0 else math.inf)
+
+
+def _read(unread: list[tuple[Tensor, int, Tensor]], sums: Sums, phase: Phase) -> None:
+    """Add what the device has finished, in the order of the steps: the sums are equal however often this is called."""
+    for loss, tokens, norm in unread:
+        sums.loss += float(loss)
+        sums.tokens += tokens
+        sums.grad_norm += float(norm)
+    unread.clear()
+    if not math.isfinite(sums.loss):
+        raise BadInput(
+            f"the loss is {sums.loss}",
+            where=f"phase {phase.name}, round {phase.round}",
+            mend="lower the learning rate of that phase, or set train.precision to float32",
+        )
+
+
+def _row(phase: Phase, state: State, batches: int, how: Optimisation) -> dict[str, Any]:
+    """Log line of an epoch: no clock in it, so that equal runs write equal logs."""
+    return {
+        "event": "epoch",
+        "phase": phase.name,
+        "round": phase.round,
+        "epoch": state.place.epoch + 1,
+        "steps": state.steps,
+        "loss": state.sums.loss / max(state.sums.tokens, 1),
+        "target_tokens": state.sums.tokens,
+        "grad_norm": state.sums.grad_norm / max(batches, 1),
+        "lr": how.rate(phase, (state.place.epoch + 1) * batches - 1, phase.epochs * batches),
+    }
+
+
+def _report(row: dict[str, Any], step: int, progress: Progress) -> None:
+    """The figures of a log line to whoever listens, named PHASE/FIGURE."""
+    names = sorted(set(row) - {"event", "phase", "steps"})
+    figures = {f"{row['phase']}/{name}": float(row[name]) for name in names}
+    progress.metrics(figures, step=step)

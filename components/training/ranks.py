@@ -1,0 +1,145 @@
+"""One training on several processes: each rank takes its share of every batch, and gradients are averaged by hand.
+
+The loss of a step is (sum over the target tokens of all ranks) / (their number), so a rank with longer targets weighs
+more: two ranks with half a batch each take exactly the step that one rank takes with the whole batch.
+DistributedDataParallel averages the ranks' means instead: another gradient whenever the token counts differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from components.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and reports progress."""
+        return self.rank == 0
+
+    def combine(self, parameters: Iterable[torch.nn.Parameter], loss: Tensor, tokens: int, stop: bool) -> Step:
+        """Turn summed gradients into the mean over all ranks' tokens, in one all-reduce; equal on every rank after it.
+
+        `loss` is this rank's sum over its `tokens` target tokens; `parameters` hold the gradient of that sum. A stop
+        asked of any rank reaches all, so that they leave the loop after the same step.
+        """
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        loss = loss.detach().double()
+        if self.size == 1:
+            for parameter in trained:
+                if parameter.grad is not None:
+                    parameter.grad.div_(max(tokens, 1))
+            return Step(loss, tokens, stop)
+        # The facts go in float64: token counts beyond 2^24 are not exact in float32.
+        facts = torch.stack([loss, loss.new_tensor(tokens), loss.new_tensor(stop)])
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(facts)
+        dist.all_reduce(flat)
+        all_tokens = int(facts[1].item())
+        flat.div_(max(all_tokens, 1))
+        start = 0
+        for parameter in trained:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+        return Step(facts[0], all_tokens, bool(facts[2].item() > 0))
+
+    def agree(self, value: int) -> int:
+        """The first rank's `value`, on all ranks."""
+        if self.size == 1:
+            return value
+        box = torch.tensor([value], dtype=torch.int64, device=self.device)
+        dist.broadcast(box, 0)
+        return int(box.item())
+
+    def wait(self) -> None:
+        """Go on when all ranks have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum of `values` over all ranks."""
+        if self.size > 1:
+            values = values.to(self.device)
+            dist.all_reduce(values)
+        return values
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step came to, over all ranks."""
+
+    loss: Tensor
+    """Sum over all ranks' target tokens (nats), float64 scalar; left on the device, so that reading it is a choice."""
+    tokens: int
+    stop: bool
+    """Whether any rank was asked to stop."""
+
+
+def pick_device(name: str, local_rank: int = 0) -> torch.device:
+    """`auto` takes a GPU where there is one. Raises `BadInput` for a GPU that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{local_rank}"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadInput(
+            f"device {name} is asked for, {torch.cuda.device_count()} GPUs are here",
+            where="train.device, train.ranks",
+            mend="set train.device to auto or cpu, or start fewer ranks",
+        )
+    return device
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Join the group that torchrun announces in the environment (gloo on CPU, NCCL on GPUs); alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    here = pick_device(device, local)
+    if size == 1:
+        yield Ranks(device=here)
+        return
+    if here.type == "cuda":
+        torch.cuda.set_device(here)
+    # The other ranks wait while the first one writes the IDs of a whole catalogue.
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=timedelta(hours=12))
+    try:
+        yield Ranks(dist.get_rank(), size, here)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On a CPU, refuse operations whose result depends on the order of threads; GPUs stay free to be fast."""
+    before = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True)
+        # Filling every fresh buffer costs time and guards against reading it unwritten, which no kernel here does.
+        memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = fill

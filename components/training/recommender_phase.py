@@ -1,0 +1,63 @@
+"""Recommender phase: plain sequence-to-sequence training on the hard IDs of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from components.recommender.batches import Rows
+from components.recommender.model import Recommender
+from components.textid.table import IdTable
+from components.training.context import Context
+from components.training.data import Ragged
+from components.training.seeds import derive
+
+
+class RecommenderPhase:
+    """A phase for `loop.train`; `after` validates and decides whether to stop early."""
+
+    def __init__(
+        self,
+        context: Context,
+        recommender: Recommender,
+        table: IdTable,
+        *,
+        round: int,
+        after: Callable[[int, dict[str, Any]], bool],
+        name: str = "recommender",
+        epochs: int | None = None,
+        histories: Ragged | None = None,
+    ) -> None:
+        settings = context.job.train.recommender
+        self.name, self.round, self.peak_lr = name, round, settings.lr
+        self.epochs = settings.epochs if epochs is None else epochs
+        self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
+        self._samples = context.samples(table, histories)
+
+    @property
+    def module(self) -> nn.Module:
+        return self._recommender.module
+
+    def batches(self, epoch: int) -> Sequence[Rows]:
+        """Samples in a fresh order with freshly drawn prompts."""
+        seed = derive(self._context.job.seed, self.name, self.round)
+        settings = self._settings
+        return self._samples.epoch(seed=seed, number=epoch, batch_size=settings.batch_size, prefixes=settings.prefixes)
+
+    def loss(self, batch: Rows) -> tuple[Tensor, int]:
+        ranks = self._context.ranks
+        self.module.train()
+        rows = batch.share(ranks.rank, ranks.size)
+        if len(rows.targets) == 0:
+            return torch.zeros((), device=ranks.device), 0
+        with self._context.autocast():
+            loss = self._recommender.loss(
+                self._samples.collate(rows).to(ranks.device), label_smoothing=self._settings.label_smoothing
+            )
+        return loss.total, loss.count
+
+    def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        return self._after(epoch, row)

@@ -1,0 +1,69 @@
+"""The alternation from beginning to end: what happens when (IDGenRec, section 3.3; DESIGN section 4).
+
+    summary = launch(job, progress)          # as job.train.ranks says
+    summary = train(job, progress)           # in this process, alone or as one rank of torchrun
+
+A training is a list of phases. Between two of them, and every `checkpoint_seconds` inside one, its state is saved; a
+run that is started again goes on from there and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.errors import Interrupted
+from components.progress import Progress
+from components.training import data as tables
+from components.training.alternation import Alternation
+from components.training.checkpoint import Checkpoints
+from components.training.context import Context
+from components.training.crash import arm_from_environment, crash_point
+from components.training.job import Job
+from components.training.keeper import Keeper
+from components.training.models import fresh_models, tokenizer_of
+from components.training.publish import publish
+from components.training.ranks import Ranks, deterministic, joined
+from components.training.stop import Stop
+from components.training.torchrun import run_ranks
+
+
+def launch(job: Job, progress: Progress) -> dict[str, Any]:
+    """Run a training as its `ranks` say: here, or as that many processes under torchrun. Returns the summary."""
+    return train(job, progress) if job.train.ranks == 1 else run_ranks(job, progress)
+
+
+def train(job: Job, progress: Progress) -> dict[str, Any]:
+    """Train the pair and publish it at `job.out`; returns what `pair.json` says.
+
+    Raises `Interrupted` after a signal, the checkpoint being saved, and `BadInput` for data, settings or a disk that do
+    not allow it. What was at `job.out` before stays until the new pair is whole.
+    """
+    arm_from_environment()
+    with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
+        listener = progress if ranks.first else Progress()
+        return _run(job, ranks, stop, listener)
+
+
+def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
+    data = tables.load(job)
+    context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
+    state, recommender = fresh_models(context)
+    checkpoints = Checkpoints(job.work, job.train_key)
+    keeper = Keeper(state, checkpoints, ranks, stop, seconds=job.train.checkpoint_seconds)
+    alternation = Alternation(context, state, recommender, keeper, progress)
+    number = ranks.agree(checkpoints.newest(progress.note) if ranks.first else 0)
+    if number:
+        checkpoints.load(number, state, alternation.optimizer_at)
+        progress.note(f"going on from checkpoint {number}: {alternation.where()}")
+    try:
+        alternation.run()
+    except Interrupted:
+        keeper.save()
+        raise
+    if not ranks.first:
+        return {}
+    crash_point("publish.start")
+    summary = publish(context, state)
+    crash_point("publish.done")
+    checkpoints.clear()
+    return summary

@@ -1,0 +1,34 @@
+"""Every random draw of the training is a function of its place, so that a resumed run draws what it would have drawn.
+
+Nothing about random generators has to be stored: each step seeds them from (seed, phase, round, epoch, step, rank), and
+a checkpoint holds that place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, *place: int | str) -> int:
+    """A 63-bit seed from the run's seed and a place such as ("recommender", round, epoch); equal on all machines."""
+    text = "/".join(str(part) for part in (seed, *place))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def rng(seed: int, *place: int | str) -> np.random.Generator:
+    """A fresh NumPy generator for a place."""
+    return np.random.default_rng(derive(seed, *place))
+
+
+def seed_torch(seed: int, *place: int | str) -> None:
+    """Seed PyTorch (CPU and GPUs) for a place: dropout masks and fresh weights then depend on nothing else."""
+    torch.manual_seed(derive(seed, *place))
+
+
+def hash_order(seed: int, names: list[str]) -> list[int]:
+    """Positions of `names` ordered by a hash of seed and name: the first n are a fixed sample, whatever the order."""
+    keys = [(hashlib.sha256(f"{seed}/{name}".encode()).digest(), name) for name in names]
+    return sorted(range(len(names)), key=keys.__getitem__)

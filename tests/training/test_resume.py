@@ -1,0 +1,164 @@
+"""A training killed at any point and started again ends with the bytes of the undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.artifacts import sha256
+from components.training.crash import KINDS, POINTS
+from components.training.job import Job
+
+MakeJob = Callable[..., Job]
+pytestmark = pytest.mark.slow
+
+EXIT = {"kill": -9, "term": 130, "raise": 1}
+# Once all phases are done a SIGTERM finds nothing left to save, and the pair is published.
+FINISHES = {"publish.start", "publish.done"}
+# Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
+NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
+
+
+@dataclass
+class Zygote:
+    """Runs jobs in forked processes; see zygote.py."""
+
+    process: Any
+
+    def run(self, job: Job, **environment: str) -> dict[str, Any]:
+        """Exit status (`code`) and output (`error`) of the job."""
+        path = job.work / "job.json"
+        job.save(path)
+        self.process.stdin.write(json.dumps({"job": str(path), "environment": environment}) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def zygote(repository: Path) -> Iterator[Zygote]:
+    """One for all tests of this file."""
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=repository
+    ) as process:
+        yield Zygote(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(zygote: Zygote) -> dict[float, str]:
+    """Digest of the pair of a training that nothing disturbs, by `checkpoint_seconds`; filled as it is asked for."""
+    return {}
+
+
+def expected(job: Job, zygote: Zygote, undisturbed: dict[float, str]) -> str:
+    seconds = job.train.checkpoint_seconds
+    if seconds not in undisturbed:
+        calm = replace(job, out=job.out.parent / "calm" / "pair", work=job.out.parent / "calm" / "work")
+        answer = zygote.run(calm)
+        assert answer["code"] == 0, answer["error"]
+        undisturbed[seconds] = sha256(calm.out)
+    return undisturbed[seconds]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_it_ends_with_the_same_bytes(
+    point: str, kind: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+) -> None:
+    """Prevents state that a checkpoint forgets: an optimizer moment, a random draw, a log line, the best weights.
+
+    After SIGKILL it goes on from the end of the phase before; else from the very step, as a checkpoint is due at each.
+    """
+    job = make_job(checkpoint_seconds=60.0 if kind == "kill" else 0.0)
+    whole = expected(job, zygote, undisturbed)
+    disturbed = zygote.run(job, IDIOM_CRASH=f"{point}:{kind}:{NTH.get(point, 1)}")
+    finishes = kind == "term" and point in FINISHES
+    assert disturbed["code"] == (0 if finishes else EXIT[kind]), disturbed["error"]
+    if not finishes and point != "publish.done":
+        assert not job.out.exists(), "half a training must not be published"
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+) -> None:
+    """Prevents a silent start from flipped bits, and a lost night because the newest checkpoint is damaged."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="generator.batch:kill:2")["code"] == -9
+    newest = sorted((job.work / "checkpoints").glob("0*"))
+    assert len(newest) == 2, "the newest and the one before are kept"
+    weights = newest[-1] / "recommender.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert f"{newest[-1]} is damaged" in answer["error"]
+    assert f"going on from checkpoint {int(newest[-2].name)}" in answer["error"]
+    assert sha256(job.out) == whole
+
+
+@pytest.mark.parametrize("cut", ["state.json", "manifest.json", "generator.safetensors"])
+def test_half_a_checkpoint_is_not_used(
+    cut: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+) -> None:
+    """Prevents a torn write (a machine that lost power) from being read as a state."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="cold_start.batch:kill:3")["code"] == -9
+    for path in sorted((job.work / "checkpoints").glob("0*")):
+        half = (path / cut).read_bytes()
+        (path / cut).write_bytes(half[: len(half) // 2])
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert answer["error"].count("is damaged") == 2
+    assert "going on" not in answer["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_checkpoint_of_other_inputs_is_not_used(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+) -> None:
+    """Prevents weights of other data from entering a training through a work folder that is used again."""
+    job = make_job(checkpoint_seconds=0.0)
+    other = replace(job, train_key="o" * 64)
+    assert zygote.run(other, IDIOM_CRASH="index.done:kill")["code"] == -9
+    answer = zygote.run(job)
+    assert "belongs to other inputs" in answer["error"]
+    assert answer["code"] == 0
+    assert sha256(job.out) == expected(job, zygote, undisturbed)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+) -> None:
+    """Prevents a stack trace of safetensors, and an old checkpoint that is removed before the new one stands."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="index.start:kill")["code"] == -9
+    answer = zygote.run(job, TEST_FILE_LIMIT="60000")  # weights are 39 kB, the optimizer's moments twice that
+    assert answer["code"] == 2
+    assert "no space left" in answer["error"]
+    assert "Traceback" not in answer["error"]
+    kept = sorted(path.name for path in (job.work / "checkpoints").glob("*"))
+    assert len(kept) == 2
+    assert f"checkpoint {kept[-1]} stays" in answer["error"]
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
+    assert sha256(job.out) == whole
