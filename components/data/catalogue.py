@@ -25,6 +25,7 @@ def canonical(
     Equal rows collapse; of rows that differ under one id the one with most text stays (the first of equals); items of
     `interacted` (distinct ids) that the table lacks are added with null text. Raises `BadInput` for a missing id.
     """
+    scanning.require_plain(raw, ["item_id"], file)
     frame = scanning.collect(raw, file)
     frame = frame.with_columns(ids.checked(frame["item_id"], file))
     columns: list[pl.Series] = [frame["item_id"]]
@@ -57,6 +58,8 @@ def _place(name: str) -> tuple[int, str]:
 
 def _column(values: pl.Series, separator: str | None) -> pl.Series | None:
     """A column of the kind its name asks for; None for a further column that is not text (a flag, a number)."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
     if values.name in LIST_COLUMNS:
         return _mapped(values, lambda value: flat(value, separator), pl.List(pl.String))
     if values.name == "price":
@@ -68,7 +71,7 @@ def _column(values: pl.Series, separator: str | None) -> pl.Series | None:
     if values.dtype == pl.String or isinstance(values.dtype, pl.List):
         text = _mapped(values, _joined, pl.String)
         return None if values.name not in ITEM_COLUMNS and text.null_count() == len(text) else text
-    if values.name in ITEM_COLUMNS:
+    if values.name in ITEM_COLUMNS and (values.dtype.is_numeric() or values.dtype.is_temporal()):
         return values.cast(pl.String)
     return None
 

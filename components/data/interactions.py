@@ -27,6 +27,7 @@ def canonical(raw: pl.LazyFrame, file: RawFile, *, min_rating: float | None) -> 
     of a wrong type; or if nothing is left.
     """
     names = raw.collect_schema().names()
+    scanning.require_plain(raw, ("user_id", "item_id", *_OPTIONAL), file)
     users, items = ids.distinct(raw, "user_id", file), ids.distinct(raw, "item_id", file)
     codes = {"user": _code("user_id", users), "item": _code("item_id", items)}
     rows = scanning.collect(raw.select(**codes, **{name: name for name in _OPTIONAL if name in names}), file)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from itertools import islice
 from typing import Literal, NoReturn
 
@@ -70,6 +71,18 @@ def collect(frame: pl.LazyFrame, file: RawFile) -> pl.DataFrame:
         return frame.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         explain(error, file)
+
+
+def require_plain(frame: pl.LazyFrame, columns: Iterable[str], file: RawFile) -> None:
+    """Raise `BadInput` for a column (of those given) that holds lists, records or bytes (Parquet can)."""
+    schema = frame.collect_schema()
+    for name in columns:
+        if name in schema and (schema[name].is_nested() or schema[name] in (pl.Binary, pl.Object)):
+            raise BadInput(
+                f"column {name} holds {schema[name]}, not one plain value a row",
+                where=file.shown,
+                mend="write it as text or number, or map another column in ingest.columns",
+            )
 
 
 def explain(error: Exception, file: RawFile) -> NoReturn:

@@ -242,6 +242,26 @@ def test_float_ids_are_refused(workspace: Path) -> None:
     refused(workspace, "column user_id holds floating-point numbers")
 
 
+@pytest.mark.parametrize("column", ["user_id", "item_id", "timestamp", "rating"])
+def test_lists_where_one_value_belongs(workspace: Path, column: str) -> None:
+    """Prevents: an error of the tables library instead of the name of the column."""
+    (workspace / "raw" / "interactions.csv").unlink()
+    sound = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1_700_000_000], "rating": [1.0]})
+    sound.with_columns(pl.concat_list(column).alias(column)).write_parquet(workspace / "raw" / "interactions.parquet")
+    refused(workspace, f"column {column} holds List")
+
+
+def test_odd_types_of_parquet(tmp_path: Path) -> None:
+    """Prevents: a crash on categories as a category type, a title that is a record, bytes, flags."""
+    table = pl.DataFrame({"item_id": ["a"], "title": ["Tea"], "colour": ["red"], "raw": [b"\xff"], "new": [True]})
+    table = table.with_columns(pl.col("colour").cast(pl.Categorical), brand=pl.struct(name=pl.lit("x")))
+    table.write_parquet(tmp_path / "items.parquet")
+    (tmp_path / "interactions.csv").write_text(ROWS)
+    report = ingest(Ingest(format="table"), tmp_path, Layout(tmp_path, "shop"))
+    assert report["items"]["columns"] == ["item_id", "title", "colour"]
+    assert report["items"]["columns_left_out"] == ["brand", "new", "raw"]
+
+
 def test_item_without_id(workspace: Path) -> None:
     (workspace / "raw" / "items.jsonl").write_text(ITEMS + '{"item_id": null, "title": "x"}\n')
     refused(workspace, "1 rows have no item_id: row 3", "items.jsonl")
