@@ -28,17 +28,10 @@ def canonical(
     scanning.require_plain(raw, ["item_id"], file)
     frame = scanning.collect(raw, file)
     frame = frame.with_columns(ids.checked(frame["item_id"], file))
-    columns: list[pl.Series] = [frame["item_id"]]
-    dropped: list[str] = []
-    for name in sorted(frame.columns, key=_place):
-        if name == "item_id":
-            continue
-        series = _column(frame[name], list_separator)
-        columns.append(series) if series is not None else dropped.append(name)
-    if not any(column.name == "title" for column in columns):
-        columns.insert(1, pl.Series("title", [None] * frame.height, dtype=pl.String))
-    typed = pl.DataFrame(columns)
-    table, facts = _one_row_each(typed)
+    typed = {name: _column(frame[name], list_separator) for name in frame.columns}
+    kept = {name: column for name, column in typed.items() if column is not None}
+    kept.setdefault("title", pl.Series("title", [None] * frame.height, dtype=pl.String))
+    table, facts = _one_row_each(pl.DataFrame({name: kept[name] for name in sorted(kept, key=_place)}))
     absent = interacted.to_frame("item_id").join(table, on="item_id", how="anti")
     facts |= {
         "rows": frame.height,
@@ -46,7 +39,7 @@ def canonical(
         "not_in_item_table": absent.height,
         "without_interaction": table.join(interacted.to_frame("item_id"), on="item_id", how="anti").height,
         "columns": table.columns,
-        "columns_left_out": sorted(dropped),
+        "columns_left_out": sorted(typed.keys() - kept.keys()),
         "without_title": table["title"].null_count() + absent.height,
     }
     return pl.concat([table, absent], how="diagonal").sort("item_id"), facts
@@ -60,11 +53,14 @@ def _column(values: pl.Series, separator: str | None) -> pl.Series | None:
     """A column of the kind its name asks for; None for a further column that is not text (a flag, a number)."""
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
+    if values.name == "item_id":
+        return values
     if values.name in LIST_COLUMNS:
         return _mapped(values, lambda value: flat(value, separator), pl.List(pl.String))
     if values.name == "price":
-        text = values.cast(pl.String) if not values.dtype.is_nested() else values.clear(len(values)).cast(pl.String)
-        text = text.str.replace(_DECIMAL_COMMA, ".$1$2").str.extract(_PRICE).str.replace_all(",", "")
+        if values.dtype.is_nested():
+            return None
+        text = values.cast(pl.String).str.replace(_DECIMAL_COMMA, ".$1$2").str.extract(_PRICE).str.replace_all(",", "")
         return text.cast(pl.Float64, strict=False).alias("price")
     if values.dtype == pl.String and values.name in ("title", "brand", "image_url"):
         return _mapped(values, lambda value: value if value and not value.isspace() else None, pl.String)

@@ -2,6 +2,9 @@
 
 The Sports and Toys sequences that IDGenRec was released with are sorted by product code (its issues #3 and #7): the
 "next" item is then the next code, which a model learns at once and no shop can use.
+
+`validate` looks again at every source (`sortedness`), with its times. Here there are none, but there is the order of
+the lines, which the canonical tables do not keep: it tells sorted codes from codes dealt out as the items came up.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from components.data.sniff_table import suggest_table
 from components.errors import BadInput
 from components.params import Clean, Ingest
 
-LOOKED_THROUGH = 200 * 2**20
+LOOKED_THROUGH = 64 * 2**20
 """Raw files of up to this many bytes in all are read whole, so that what `ingest` would refuse shows now."""
 TEXT_FIELDS = ("title", "brand", "categories", "attributes", "description")
 _FILLED = 0.05

@@ -254,12 +254,25 @@ def test_lists_where_one_value_belongs(workspace: Path, column: str) -> None:
 def test_odd_types_of_parquet(tmp_path: Path) -> None:
     """Prevents: a crash on categories as a category type, a title that is a record, bytes, flags."""
     table = pl.DataFrame({"item_id": ["a"], "title": ["Tea"], "colour": ["red"], "raw": [b"\xff"], "new": [True]})
-    table = table.with_columns(pl.col("colour").cast(pl.Categorical), brand=pl.struct(name=pl.lit("x")))
+    table = table.with_columns(
+        pl.col("colour").cast(pl.Categorical), brand=pl.struct(name=pl.lit("x")), price=pl.struct(usd=pl.lit(5))
+    )
     table.write_parquet(tmp_path / "items.parquet")
     (tmp_path / "interactions.csv").write_text(ROWS)
     report = ingest(Ingest(format="table"), tmp_path, Layout(tmp_path, "shop"))
     assert report["items"]["columns"] == ["item_id", "title", "colour"]
-    assert report["items"]["columns_left_out"] == ["brand", "new", "raw"]
+    assert report["items"]["columns_left_out"] == ["brand", "new", "price", "raw"]
+
+
+def test_a_title_that_is_no_text(tmp_path: Path) -> None:
+    """Prevents: a crash, or a table without the title column that every later stage relies on."""
+    pl.DataFrame({"item_id": ["a"], "title": [{"en": "Tea"}], "colour": ["red"]}).write_parquet(
+        tmp_path / "items.parquet"
+    )
+    (tmp_path / "interactions.csv").write_text(ROWS)
+    report = ingest(Ingest(format="table"), tmp_path, Layout(tmp_path, "shop"))
+    assert report["items"]["columns_left_out"] == []  # it is there, but empty, and counted as such:
+    assert report["items"]["without_title"] == 2
 
 
 def test_item_without_id(workspace: Path) -> None:
