@@ -5,7 +5,8 @@ sets in their true order: 0.41 to 0.54. In a file sorted by code it is 1. Betwee
 follow time (release order, row numbers): there the share is high, but not 1, since people go back.
 
 So the check fails where at least 95 % of the neighbours ascend, or descend, and there are at least 30 of them: by
-chance that happens once in 2^30 / 31, three in a hundred million. Three things keep it from misfiring:
+chance that happens once in ten million files (31 / 2^30 for each direction and reading). Three things keep it from
+misfiring:
 
 - Neighbours at the same time do not count while others do: there an honest source sorts by id as well.
 - Ids that follow time over the whole shop, not only within a user (rank correlation of id and first time at least

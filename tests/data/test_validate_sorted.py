@@ -94,7 +94,7 @@ def test_few_neighbours_prove_nothing(tmp_path: Path) -> None:
 def test_chance_is_never_taken_for_sorting(
     tmp_path_factory: pytest.TempPathFactory, seed: int, users: int, length: int, items: int
 ) -> None:
-    """By chance 95 % of 30 neighbours ascend once in thirty million shops; here are sixty."""
+    """By chance 95 % of 30 neighbours ascend once in ten million shops; here are sixty."""
     rows: list[Event] = [
         (user, item, None) for user, codes in baskets(users, length, items, seed).items() for item in codes
     ]
