@@ -71,9 +71,9 @@ def locate(folder: Path, given: str | None, usual: Sequence[str], *, key: str) -
         return folder / given
     names = names_in(folder)
     for ending in usual:
-        for name in names:
-            if plain_name(name).lower().endswith(ending):
-                return folder / name
+        fitting = [name for name in names if plain_name(name).lower().endswith(ending)]
+        if fitting:  # the shortest: items.csv, not cart_items.csv
+            return folder / min(fitting, key=lambda name: (len(plain_name(name)), name))
     raise BadInput(
         f"no file looks like the {key} (expected a name that ends in {' or '.join(usual)})",
         where=str(folder),

@@ -70,6 +70,12 @@ def test_no_file_of_a_usual_name(workspace: Path) -> None:
     refused(workspace, "no file looks like the interactions", "ingest.interactions", "stuff.csv")
 
 
+def test_the_plainest_name_wins(workspace: Path) -> None:
+    """Prevents: cart_items.jsonl taken for the item table because it comes first in the alphabet."""
+    (workspace / "raw" / "cart_items.jsonl").write_text('{"cart": 1}\n')
+    ingest(Ingest(format="table"), workspace / "raw", Layout(workspace, "shop"))
+
+
 def test_unknown_ending(workspace: Path) -> None:
     (workspace / "raw" / "items.xlsx").write_text("x")
     refused(workspace, "says nothing about its content", "items.xlsx", items="items.xlsx")
