@@ -17,10 +17,18 @@ def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
         return []
     metrics = read_json(layout.metrics)
     headline = metrics[metrics["protocol"]["headline"]]
+    names = ["model", "popularity", *sorted(set(headline) - {"model", "popularity"})]
     return [
-        {"metric": metric, **{who: round(figures[metric], 4) for who, figures in headline.items()}}
-        for metric in headline["model"]
+        {"metric": metric, **{name: round(headline[name][metric], 4) for name in names}}
+        for metric in sorted(headline["model"], key=_metric_order)
     ]
+
+
+def _metric_order(metric: str) -> tuple[int, int, str]:
+    """recall, NDCG and MRR first, each by its cut-off as a number; the file's order is the alphabet's."""
+    name, _, k = metric.partition("_at_")
+    kinds = ("recall", "ndcg", "mrr")
+    return kinds.index(name) if name in kinds else len(kinds), int(k) if k.isdigit() else 0, metric
 
 
 def words(workspace: Path, params: Params) -> str:

@@ -1,0 +1,81 @@
+"""`idiom ui` for real: both servers answer, a flow finds the Prefect one, one signal ends both and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_ui_serves_both_and_one_signal_ends_both(mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: servers that outlive Ctrl-C and hold their ports, or a UI on other stores than the runs'."""
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    mlflow, prefect = free_port(), free_port()
+    command = [sys.executable, "-m", "flows.cli", "ui", "--workspace", str(mini.root)]
+    command += ["--mlflow-port", str(mlflow), "--prefect-port", str(prefect)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    try:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)]
+        assert [line.split()[0] for line in said] == ["MLflow", "Prefect", "Ctrl-C"]
+        with urllib.request.urlopen(said[0].split()[1], timeout=10) as page:
+            assert b"MLflow" in page.read()
+        with urllib.request.urlopen(said[1].split()[1], timeout=10) as page:
+            assert b"Prefect" in page.read()
+        note = json.loads((mini.root / ".prefect" / "ui.json").read_text())
+        assert note == {"api": f"http://127.0.0.1:{prefect}/api"}
+
+        flow = [sys.executable, "-m", "flows", str(mini.root)]
+        done = subprocess.run(flow, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Starting temporary server" not in done.stdout + done.stderr
+        query = urllib.request.Request(
+            f"{note['api']}/flow_runs/count", data=b"{}", headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(query, timeout=10) as response:
+            assert json.loads(response.read()) == 1
+
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=40) == 0
+        assert time.monotonic() - started < 35
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert not listening(mlflow) and not listening(prefect)
+    assert not (mini.root / ".prefect" / "ui.json").exists()
+
+
+def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """Prevents: a traceback in a log file for the most common trouble, and one server left running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "flows.cli", "ui", "--workspace", str(tmp_path), "--mlflow-port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"port {port} is taken" in done.stderr and "--mlflow-port" in done.stderr
