@@ -33,6 +33,10 @@ Scores = Literal["vocabulary", "trie"]
 NEVER = float("-inf")
 """Score of what cannot be taken."""
 
+_GROUP = 2048
+"""Users decoded together on a CPU x width of the model: 16 of d = 128 (never fewer than 8). Small models need many rows
+to fill a matrix product; large ones have enough with few users, and then little of the prompts is padding."""
+
 _CHAIN_SHARE = 0.7
 """Share of needed tokens from which on the rest of all chains is scored in one forward."""
 
@@ -121,8 +125,19 @@ class BeamSearch:
     ) -> Hits:
         """Prompts [users, S] -> the best items of each user. `excluded`: item numbers that each user must not get.
 
-        Excluded items neither come out nor take a beam from another item, and change no other item's score.
+        Prompts are padded on the right. Excluded items neither come out nor take a beam from another item, and change
+        no other item's score.
         """
+        shape = len(input_ids), self._results
+        items = torch.full(shape, -1, device=input_ids.device)
+        scores = torch.full(shape, NEVER, device=input_ids.device)
+        for users, width in _alike(attention_mask, max(8, _GROUP // self._rows.shape[1])):
+            theirs = None if excluded is None else [excluded[user] for user in users.tolist()]
+            hits = self._decode(input_ids[users, :width], attention_mask[users, :width], theirs)
+            items[users], scores[users] = hits.items, hits.scores
+        return Hits(items, scores)
+
+    def _decode(self, input_ids: Tensor, attention_mask: Tensor, excluded: Sequence[Sequence[int]] | None) -> Hits:
         trie, users, device = self._trie, len(input_ids), input_ids.device
         capacity = 1 + self._beams * max(1, trie.depth - 1)
         state = self._recommender.prefill(input_ids, attention_mask, capacity=capacity)
@@ -299,6 +314,19 @@ class BeamSearch:
         # A positive penalty favours long IDs; with a negative one every further token makes it worse.
         length = self._trie.depth if self._penalty > 0 else depth + 1
         return scores / float(length) ** self._penalty
+
+
+def _alike(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
+    """Users in groups of `size`, of like prompt length: (users [n], longest prompt of the group).
+
+    On a GPU, where the lengths would have to be waited for and more rows cost nothing, all are one group.
+    """
+    users, width = attention_mask.shape
+    if attention_mask.is_cuda or users <= size:
+        return [(torch.arange(users, device=attention_mask.device), width)]
+    lengths = attention_mask.sum(1)
+    groups = lengths.argsort(stable=True).split(size)
+    return [(group, int(lengths[group].max())) for group in groups]
 
 
 def _write(finished: _Finished, answer: Hits) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
+from transformers import BartConfig, BartForConditionalGeneration
 
+from components.errors import BadInput
 from components.recommender.batches import IGNORED, Batch
 from components.recommender.model import EncoderDecoder, Soft
 
@@ -133,3 +135,12 @@ def test_steps_run_under_autocast(make_model: Callable[..., Any]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rounded = hidden()
     torch.testing.assert_close(rounded.float(), exact, atol=0.1, rtol=0.1)
+
+
+def test_other_architectures_are_refused() -> None:
+    """A BART has other layers under other names; the step would fail deep inside, or worse, not fail."""
+    config = BartConfig(
+        vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8, decoder_ffn_dim=8
+    )
+    with pytest.raises(BadInput, match="bart"):
+        EncoderDecoder(BartForConditionalGeneration(config))
