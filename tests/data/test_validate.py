@@ -98,6 +98,8 @@ def test_severities_decide_what_refuses(tmp_path: Path) -> None:
     layout = workspace(tmp_path, items.filter(pl.col("item_id") != "i03"), rows)
     with pytest.raises(GateRefused, match="no_orphans"):
         validate(params.Validate(severities={"no_orphans": "critical"}), layout)
+    with pytest.raises(GateRefused, match="Observed 12, at least 13"):
+        validate(params.Validate(min_users=13), layout)
     before = sha256(layout.verdict)
     with pytest.raises(BadInput, match="no_such_check"):
         validate(params.Validate(severities={"no_such_check": "info"}), layout)
