@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -30,6 +31,9 @@ _CHARACTER_SHARE = 0.25
 # Log-probability of pieces that text must not be cut into: "</s>" in a product title is five characters.
 _NEVER = -1000.0
 
+# A character of the private use area, which no normalised text of a catalogue needs; see `_corpus`.
+_MARK = "\ue000"
+_WORD = re.compile(r"[^\W_]+")
 
 # What save_pretrained adds about the last call or the place it was loaded from: no property of a tokenizer.
 _PASSING = (
@@ -49,7 +53,7 @@ def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrained
     draft = Tokenizer(models.Unigram())
     draft.normalizer, draft.pre_tokenizer = _normalizer(), _pre_tokenizer()
     draft.train_from_iterator(
-        _within(sorted(texts), alphabet),
+        _corpus(texts, alphabet, marked=room // 2),
         trainers.UnigramTrainer(
             vocab_size=room,
             special_tokens=[PAD, END, UNKNOWN],
@@ -65,8 +69,8 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ma
     """Token ids of each text: at most `max_tokens`, of which the last is always the end token."""
     if not texts:
         return []
-    rows = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max(max_tokens - 1, 1))
-    return [[*row[: max_tokens - 1], end_id(tokenizer)] for row in rows["input_ids"]]
+    rows = tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
+    return [[*row[: max_tokens - 1], end_id(tokenizer)] for row in rows]
 
 
 def encode_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[tuple[int, ...]]:
@@ -78,9 +82,10 @@ def encode_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> li
 
 def decode_words(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]]) -> list[str]:
     """What rows of token ids say, as words only; special tokens are left out."""
-    texts = tokenizer.batch_decode(
-        [list(row) for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    listed = [list(row) for row in rows]
+    if not listed:
+        return []
+    texts = tokenizer.batch_decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return [normalise(text) for text in texts]
 
 
@@ -97,6 +102,9 @@ def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Write `tokenizer` to the folder `path`; the same tokenizer gives the same bytes wherever it came from."""
     path.mkdir(parents=True, exist_ok=True)
+    if isinstance(tokenizer, PreTrainedTokenizerFast):  # the last call's truncation and padding would be saved as well
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(path)
     config = path / "tokenizer_config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
@@ -128,7 +136,9 @@ def _normalizer() -> normalizers.Normalizer:
 
 
 def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    """Words apart from each other and from punctuation: else "oz," and "title:" are learned beside "oz" and "title"."""
+    words = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    return pre_tokenizers.Sequence([words, pre_tokenizers.Punctuation(behavior="isolated")])
 
 
 def _alphabet(texts: Iterable[str], *, limit: int) -> frozenset[str]:
@@ -137,18 +147,28 @@ def _alphabet(texts: Iterable[str], *, limit: int) -> frozenset[str]:
     normalizer = _normalizer()
     for text in texts:
         counts.update(normalizer.normalize_str(text))
+    counts.pop(_MARK, None)
     frequent = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
     return frozenset(frequent) | frozenset(_PRINTABLE) | {" "}
 
 
-def _within(texts: Iterable[str], alphabet: frozenset[str]) -> Iterator[str]:
-    """`texts` with every character outside `alphabet` replaced by a space."""
+def _corpus(texts: Iterable[str], alphabet: frozenset[str], *, marked: int) -> list[str]:
+    """`texts` without the characters outside `alphabet`, sorted, and the `marked` most frequent words with a mark.
+
+    The trainer takes its first pieces from what repeats among *different* words, whatever their counts: "soap" in a
+    thousand titles is no piece unless "soaps" or "soapy" is there as well. The marked copy makes it one. At 4,096
+    tokens that shortens the item texts of Beauty from 34.2 to 27.0 tokens.
+    """
     normalizer = _normalizer()
-    for text in texts:
-        text = normalizer.normalize_str(text)
-        if not alphabet.issuperset(text):
-            text = "".join(character if character in alphabet else " " for character in text)
-        yield text
+    lines = []
+    for text in sorted(texts):
+        line = normalizer.normalize_str(text)
+        if not alphabet.issuperset(line):
+            line = "".join(character if character in alphabet else " " for character in line)
+        lines.append(line)
+    counts = Counter(word for line in lines for word in _WORD.findall(line))
+    repeated = sorted((word for word in counts if counts[word] > 1), key=lambda word: (-counts[word], word))
+    return lines + [word + _MARK for word in repeated[:marked]]
 
 
 def _pieces(draft: Tokenizer) -> list[tuple[str, float]]:
@@ -159,8 +179,16 @@ def _pieces(draft: Tokenizer) -> list[tuple[str, float]]:
     """
     special = [PAD, END, UNKNOWN]
     trained = json.loads(draft.to_str())["model"]["vocab"]
-    learned = {piece: round(score, 2) for piece, score in trained if score is not None and math.isfinite(score)}
-    floor = min(learned.values(), default=-10.0)
+    finite = {
+        piece: score for piece, score in trained if _MARK not in piece and score is not None and math.isfinite(score)
+    }
+    lowest = min(finite.values(), default=-10.0)
+    # Characters that EM dropped come back with the lowest score + 0.0001 for each one before, in the maps' order.
+    revived = lowest + 1e-4 * sum(len(piece) == 1 for piece in finite)
+    floor = round(lowest, 2)
+    learned = {
+        piece: floor if len(piece) == 1 and score <= revived else round(score, 2) for piece, score in finite.items()
+    }
     for character in ("▁", *_PRINTABLE):  # the trainer drops what it has not seen
         learned.setdefault(character, floor)
     ranked = sorted((set(learned) - set(special)), key=lambda piece: (-learned[piece], piece))

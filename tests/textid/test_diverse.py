@@ -18,7 +18,7 @@ def allowed_mask(words: set[int] = WORDS, size: int = 23) -> torch.Tensor:
     return torch.tensor([token in words for token in range(size)])
 
 
-def proposals(model: PreTrainedModel, rows: list[list[int]], **settings) -> list[list[tuple[tuple[int, ...], float]]]:  # noqa: ANN003
+def proposals(model: PreTrainedModel, rows: list[list[int]], **settings) -> list[list[tuple[tuple[int, ...], float]]]:
     """What `propose` found, as plain lists without padding."""
     width = settings.pop("width", None)
     tokens, scores = propose(model, *padded(rows, width), eos_id=1, pad_id=0, allowed=allowed_mask(), **settings)
@@ -73,7 +73,13 @@ def test_one_group_is_the_beam_search_of_hugging_face(tiny_model: PreTrainedMode
         return_dict_in_generate=True,
     )
     found = proposals(
-        tiny_model, TEXTS, candidates=beams, groups=1, diversity_penalty=0.0, max_tokens=4, length_penalty=length_penalty
+        tiny_model,
+        TEXTS,
+        candidates=beams,
+        groups=1,
+        diversity_penalty=0.0,
+        max_tokens=4,
+        length_penalty=length_penalty,
     )
     sequences = [[token for token in row[1:] if token not in (0, 1)] for row in reference.sequences.tolist()]
     scores = reference.sequences_scores.tolist()
