@@ -139,8 +139,7 @@ def test_steps_run_under_autocast(make_model: Callable[..., Any]) -> None:
 
 def test_other_architectures_are_refused() -> None:
     """A BART has other layers under other names; the step would fail deep inside, or worse, not fail."""
-    config = BartConfig(
-        vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8, decoder_ffn_dim=8
-    )
+    sizes = {"vocab_size": 9, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1}
+    config = BartConfig(**sizes, encoder_attention_heads=2, decoder_attention_heads=2)
     with pytest.raises(BadInput, match="bart"):
         EncoderDecoder(BartForConditionalGeneration(config))
