@@ -33,6 +33,8 @@ _NEVER = -1000.0
 
 # A character of the private use area, which no normalised text of a catalogue needs; see `_corpus`.
 _MARK = "\ue000"
+# Key in tokenizer_config.json; see `encode_texts`.
+_WORDS_ONLY = "item_texts_as_words"
 _WORD = re.compile(r"[^\W_]+")
 
 # What save_pretrained adds about the last call or the place it was loaded from: no property of a tokenizer.
@@ -66,10 +68,15 @@ def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrained
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
-    """Token ids of each text: at most `max_tokens`, of which the last is always the end token."""
+    """Token ids of each text: at most `max_tokens`, of which the last is always the end token.
+
+    A tokenizer of ours reads words only: punctuation is a third of the tokens of an item text (Beauty: 37.5 with, 25.3
+    without) and says nothing that could stand in an ID. A pretrained one gets the text as it is.
+    """
     if not texts:
         return []
-    rows = tokenizer(list(texts), add_special_tokens=False, truncation=False)["input_ids"]
+    read = [normalise(text) for text in texts] if tokenizer.init_kwargs.get(_WORDS_ONLY) else list(texts)
+    rows = tokenizer(read, add_special_tokens=False, truncation=False)["input_ids"]
     return [[*row[: max_tokens - 1], end_id(tokenizer)] for row in rows]
 
 
@@ -216,4 +223,5 @@ def _wrap(pieces: list[tuple[str, float]]) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=int(1e9),
         split_special_tokens=True,
+        **{_WORDS_ONLY: True},
     )

@@ -40,7 +40,7 @@ def test_any_words_come_back_as_they_went_in(text: str) -> None:
 def test_special_tokens_are_those_of_t5_and_cannot_be_written_by_a_title() -> None:
     """Prevents a product called "</s>" from ending its own text."""
     assert (pad_id(TOKENIZER), end_id(TOKENIZER), TOKENIZER.unk_token_id) == (0, 1, 2)
-    (row,) = encode_texts(TOKENIZER, ["a </s> <pad> <0xE3> b"], max_tokens=40)
+    row = TOKENIZER("a </s> <pad> <0xE3> b").input_ids
     assert row.count(1) == 1 and row[-1] == 1 and not {0, 2} & set(row)
     assert not [token for token in TOKENIZER.convert_ids_to_tokens(row) if token.startswith("<0x")]
 
@@ -87,6 +87,13 @@ def test_equal_texts_give_equal_files_in_every_process_and_order(tmp_path: Path)
     for file in sorted((tmp_path / "here").iterdir()):
         assert file.read_bytes() == (tmp_path / "other" / file.name).read_bytes(), file.name
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
+
+
+def test_item_texts_are_read_as_words_and_prompts_as_they_are() -> None:
+    """Prevents a third of the encoder's work from going into commas."""
+    plain, marked = encode_texts(TOKENIZER, ["black soap acorn", "Black 'Soap', (Acorn)!"], max_tokens=30)
+    assert plain == marked
+    assert len(TOKENIZER("black soap, acorn!").input_ids) > len(plain)
 
 
 def test_a_loaded_tokenizer_is_the_saved_one(tmp_path: Path) -> None:
