@@ -19,7 +19,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     for name, against in metrics["against"].items():
         verdict = min((each["verdict"] for each in against.values()), key=order.__getitem__)
         figures = []
-        for metric, found in against.items():
+        for metric, found in sorted(against.items(), key=lambda each: _order(each[0])):
             own, other, (low, high) = headline["model"][metric], headline[name][metric], found["interval"]
             times = f", {own / other:.1f} times" if other else ""
             figures.append(f"{label(metric)} {own:.4f} against {other:.4f}{times} ({low:+.4f} to {high:+.4f})")
@@ -40,7 +40,7 @@ def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     headline = metrics["protocol"]["headline"]
     table = []
     for variant in (headline, "unmasked" if headline == "masked" else "masked"):
-        for metric in metrics["intervals"]["model"]:
+        for metric in sorted(metrics["intervals"]["model"], key=_order):
             cells = {}
             for who in NAMES:
                 cells[who] = f"{metrics[variant][who][metric]:.4f}"
@@ -65,6 +65,12 @@ def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]
         ),
         (f"Novelty@{k} (bits)", {who: f"{headline[who][f'novelty_at_{k}']:.2f}" for who in NAMES}),
     ]
+
+
+def _order(metric: str) -> tuple[int, int]:
+    """Recall, NDCG, MRR, each by k: a metrics.json that was read back is sorted by letters (10, 20, 5)."""
+    name, _, k = metric.partition("_at_")
+    return ("recall", "ndcg", "mrr").index(name), int(k)
 
 
 def label(metric: str) -> str:

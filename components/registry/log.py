@@ -27,7 +27,7 @@ _REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors",
 def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
     """metrics.json as flat names: `test/recall_at_10`, `popularity/recall_at_10`, `test_unmasked/recall_at_10`, ...
 
-    The headline variant has no suffix; its intervals are `test/recall_at_10_low` and `_high`.
+    The headline variant has no suffix; the intervals at its cut-off are `test/recall_at_10_low` and `_high`.
     """
     headline = metrics["protocol"]["headline"]
     values: dict[str, float] = {}
@@ -36,7 +36,9 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
             prefix = _NAMES.get(who, who) + ("" if variant == headline else f"_{variant}")
             values |= {f"{prefix}/{metric}": float(value) for metric, value in figures.items()}
     for who, intervals in metrics["intervals"].items():
-        for metric, (low, high) in intervals.items():
+        # Of the headline cut-off alone; all of them would bury the figures in MLflow's list (report.html has them).
+        for metric in (f"{name}_at_{metrics['protocol']['headline_k']}" for name in ("recall", "ndcg")):
+            low, high = intervals[metric]
             values[f"{_NAMES.get(who, who)}/{metric}_low"] = float(low)
             values[f"{_NAMES.get(who, who)}/{metric}_high"] = float(high)
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 BUNDLE = "idiom.bundle_sha256"
 CHAMPION, CHALLENGER = "champion", "challenger"
+_MAX_DESCRIPTION = 5000
+"""Width of the column in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
 
 
 def register(
@@ -41,7 +44,7 @@ def register(
     id, clock or path, so two fresh workspaces with the same inputs publish the same bytes.
     Raises `BadInput` for artifacts that do not fit together or a store that does not answer.
     """
-    progress = progress or Progress()
+    progress, description = progress or Progress(), _cut(description)
     metrics = read_json(layout.metrics)
     client = connect(layout.workspace)
     name = params.register.model_name
@@ -127,6 +130,13 @@ def _new_version(
     return client.get_model_version(name, made.version)
 
 
+def _cut(text: str) -> str:
+    """Whole lines of a description, as many as the store takes."""
+    if len(text) <= _MAX_DESCRIPTION:
+        return text
+    return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
+
+
 @contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
     """Let one process of this machine register in the store at a time: it looks first and then writes.
@@ -134,7 +144,8 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is
     a second version of the same bundle, which is found by its tag.
     """
-    name = f"idiom-register-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
+    # The user is part of the name: another one's file in the shared folder could not be opened.
+    name = f"idiom-register-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
     with (Path(tempfile.gettempdir()) / name).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

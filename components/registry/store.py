@@ -25,6 +25,13 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
+_EXPERIMENT_TAGS = {
+    # Opens MLflow's pages for model training; it guesses, and shows its pages for prompts and traces, otherwise.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "One run per trained model, from its first loss to its registration; the description of a "
+    "run says what it is worth. docs/reading-a-run.md tells what to look at.",
+}
+
 
 def tracking_uri(workspace: Path) -> str:
     """The tracking and registry address: the environment's, or the workspace's own database."""
@@ -71,7 +78,7 @@ def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
         served = tracking_uri(workspace).startswith(("http://", "https://", "databricks"))
         location = None if served else (workspace.resolve() / "mlartifacts" / name).as_uri()
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
         except MlflowException:
             # Another process made it between the two calls; anything else is raised by the next line's check.
             if (found := client.get_experiment_by_name(name)) is None:

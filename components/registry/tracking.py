@@ -33,6 +33,8 @@ _MAX_DIGEST = 36
 
 def run_for(client: MlflowClient, workspace: Path, params: Params, train_key: str) -> tuple[str, bool]:
     """(run id, whether it is new) of the run of one trained model. A run that was deleted in the UI is not reused."""
+    from mlflow.tracking.context.registry import resolve_tags
+
     name = params.register.experiment or params.dataset
     experiment = experiment_id(client, workspace, name)
     found = client.search_runs([experiment], f"tags.`{TRAIN_KEY}` = '{train_key}'", order_by=["start_time ASC"])
@@ -44,7 +46,8 @@ def run_for(client: MlflowClient, workspace: Path, params: Params, train_key: st
         "mlflow.source.type": "JOB",
         NOTE: f"Training on `{params.dataset}`. Losses appear while it runs; results when `register` is done.",
     }
-    run = client.create_run(experiment, tags=tags, run_name=f"{params.dataset}-{train_key[:8]}")
+    # resolve_tags adds who ran it and where.
+    run = client.create_run(experiment, tags=resolve_tags(tags), run_name=f"{params.dataset}-{train_key[:8]}")
     return run.info.run_id, True
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from components.artifacts import Layout, sha256
+from components.artifacts import Layout, read_json, sha256
 from components.errors import GateRefused
 from components.evaluation import summary
 from components.evaluation.evaluate import evaluate, headline_k
@@ -191,3 +191,13 @@ def test_a_sample_of_users_says_so(tmp_path: Path) -> None:
 def test_the_headline_is_ten_or_the_nearest() -> None:
     """Prevents a headline figure at a cut-off nobody quotes."""
     assert [headline_k(ks) for ks in ([5, 10, 20], [5, 20], [1], [8, 12])] == [10, 5, 1, 8]
+
+
+def test_the_table_is_in_the_order_people_read_it_also_from_the_file(tmp_path: Path) -> None:
+    """Prevents 'MRR, NDCG@10, NDCG@20, NDCG@5': metrics.json is sorted by letters."""
+    run(tmp_path)
+    metrics = read_json(Layout(tmp_path, "ring").metrics)
+    names = [name for name, _ in summary.rows(metrics)]
+    assert names[:7] == ["Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR@20"]
+    assert names[7] == "Recall@5, unmasked"
+    assert summary.sentences(metrics)[0].index("Recall") < summary.sentences(metrics)[0].index("NDCG")

@@ -183,3 +183,12 @@ def test_no_champion_says_what_to_do(workspace: Path) -> None:
     _, params = build(workspace)
     with pytest.raises(BadInput, match="idiom retrain"):
         champion_bundle(workspace, params)
+
+
+def test_a_long_description_is_cut_at_a_line(workspace: Path) -> None:
+    """Prevents a registration that PostgreSQL refuses (5,000 characters) when somebody evaluates at many k."""
+    layout, params = build(workspace)
+    register(params, layout, description="a line of the table\n" * 1000)
+    description = connect(workspace).get_model_version("idiom", "1").description
+    assert len(description) <= 5000
+    assert description.endswith("a line of the table\n…")

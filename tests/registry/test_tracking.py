@@ -113,6 +113,7 @@ def test_settings_data_and_lineage_are_in_the_run(workspace: Path) -> None:
     with TrainingRun(workspace, params, KEY) as sink:
         pass
     run = connect(workspace).get_run(sink.run_id)
+    assert run.info.user_id
     assert run.data.params["train.recommender.lr"] == "0.002"
     assert run.data.params["evaluate.ks"] == "[2, 5]"
     assert run.data.tags["idiom.dvc_lock"] == sha256(workspace / "dvc.lock")
