@@ -47,16 +47,14 @@ def graph(histories: Ragged, items: int) -> sparse.csr_array:
     weight(i -> j), and half of it to weight(j -> i)."""
     user, values = histories.owners, histories.values
     scale = 1.0 / np.log2(2.0 + histories.lengths)
-    rows, columns, weights = [], [], []
+    forward = sparse.csr_array((items, items))
+    # Distance by distance, so that what stands in memory is the graph and not every pair of every history.
     for distance in range(1, REACH + 1):
         together = user[:-distance] == user[distance:]
         earlier, later = values[:-distance][together], values[distance:][together]
         weight = STEP_DECAY ** (distance - 1) * scale[user[distance:][together]]
-        rows += [earlier, later]
-        columns += [later, earlier]
-        weights += [weight, BACKWARD * weight]
-    entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
-    return sparse.coo_array(entries, shape=(items, items)).tocsr()
+        forward += sparse.coo_array((weight, (earlier, later)), shape=(items, items)).tocsr()
+    return (forward + BACKWARD * forward.T).tocsr()
 
 
 def _ranked(cases: Cases, batch: int = 2048) -> Iterator[np.ndarray]:
