@@ -1,7 +1,7 @@
 """Users per second of constrained decoding, against Hugging Face `generate` with `prefix_allowed_tokens_fn`.
 
     python -m benchmarks.decode                      # tiny: 2 layers, d = 128, vocabulary 8,192
-    python -m benchmarks.decode --size t5-small      # T5-small's sizes, vocabulary 32,128; Hugging Face on 4 users
+    python -m benchmarks.decode --size t5-small      # T5-small's sizes, vocabulary 32,128; Hugging Face on 8 users
 
 One run, one model (random weights), one trie, the same prompts. Beauty's own IDs and histories where the real data lies
 beside the checkout, synthetic words elsewhere. Prints one JSON line; answers within a minute.
@@ -32,8 +32,8 @@ from tests.recommender.references import Answer, by_hugging_face
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"
 TOKENIZER_SIZE = 8192
-SIZES = {"tiny": ("tiny", 8192, 32), "t5-small": ("small", 32128, 4)}
-"""Name -> size of `backbone.build`, vocabulary of the model, users for Hugging Face."""
+SIZES = {"tiny": ("tiny", 8192, 64, 32), "t5-small": ("small", 32128, 32, 8)}
+"""Name -> size of `backbone.build`, vocabulary of the model, users for us, users for Hugging Face."""
 
 
 def beauty() -> tuple[list[str], list[list[int]]]:
@@ -86,7 +86,7 @@ def difference(found: Answer, expected: Answer) -> float:
 
 def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
     """Measure all three decoders. Returns the figures."""
-    shape, vocabulary, _ = SIZES[size]
+    shape, vocabulary, *_ = SIZES[size]
     words, histories = beauty() if BEAUTY.is_dir() else synthetic()
     tokenizer = train_tokenizer(words, vocabulary_size=TOKENIZER_SIZE)
     ids = encode_words(tokenizer, words)
@@ -107,7 +107,7 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
     for mode in ("vocabulary", "trie"):
         search = BeamSearch(recommender, trie, beams=beams, scores=mode)  # type: ignore[arg-type]
         found[mode] = answer(search(*slow_batch))  # also warms up
-        hits, seconds = timed(lambda search=search: search(*batch), 3)  # type: ignore[misc]
+        hits, seconds = timed(lambda search=search: search(*batch), 2)  # type: ignore[misc]
         illegal += sum(not 0 <= item < len(ids) for row in answer(hits) for item, _ in row)
         figures[f"users_per_s_{mode}"] = users / seconds
         figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]
@@ -135,12 +135,12 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--users", type=int, default=64, help="users of our decoders, one batch")
-    parser.add_argument("--slow-users", type=int, help="users of Hugging Face, one batch (tiny: 32, t5-small: 4)")
+    parser.add_argument("--users", type=int, help="users of our decoders, one batch (tiny: 64, t5-small: 32)")
+    parser.add_argument("--slow-users", type=int, help="users of Hugging Face, one batch (tiny: 32, t5-small: 8)")
     parser.add_argument("--beams", type=int, default=20)
     given = parser.parse_args()
-    slow_users = given.slow_users or SIZES[given.size][2]
-    print(json.dumps(run(given.size, given.users, slow_users, given.beams)))
+    users, slow_users = SIZES[given.size][2:]
+    print(json.dumps(run(given.size, given.users or users, given.slow_users or slow_users, given.beams)))
 
 
 if __name__ == "__main__":
