@@ -105,9 +105,9 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
     figures: dict[str, Any] = {"users_per_s_hf": slow_users / hf_seconds}
     illegal, found = 0, {}
     for mode in ("vocabulary", "trie"):
-        search = BeamSearch(recommender, trie, beams=beams, scores=mode)  # type: ignore[arg-type]
+        search = BeamSearch(recommender, trie, beams=beams, scores=mode)
         found[mode] = answer(search(*slow_batch))  # also warms up
-        hits, seconds = timed(lambda search=search: search(*batch), 2)  # type: ignore[misc]
+        hits, seconds = timed(lambda search=search: search(*batch), 2)
         illegal += sum(not 0 <= item < len(ids) for row in answer(hits) for item, _ in row)
         figures[f"users_per_s_{mode}"] = users / seconds
         figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]

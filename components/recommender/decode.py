@@ -111,12 +111,7 @@ class BeamSearch:
             )
         if scores not in ("vocabulary", "trie"):
             raise BadInput(f"unknown score mode {scores!r}", where=where, mend=mend)
-        if int(trie.vocabulary[-1]) >= recommender.vocabulary_size:
-            raise BadInput(
-                f"the ID table uses token {int(trie.vocabulary[-1])}, the model has {recommender.vocabulary_size}",
-                where="ID table and recommender",
-                mend="use the table that was written with this model's tokenizer",
-            )
+        check_vocabulary(recommender, trie)
         self._rows = recommender.output_rows(trie.vocabulary)
 
     @torch.no_grad()
@@ -316,12 +311,24 @@ class BeamSearch:
         return scores / float(length) ** self._penalty
 
 
+def check_vocabulary(recommender: Recommender, trie: Trie) -> None:
+    """Raises `BadInput` if an ID uses a token that the model does not have: its table is of another tokenizer."""
+    if int(trie.vocabulary[-1]) >= recommender.vocabulary_size:
+        raise BadInput(
+            f"the ID table uses token {int(trie.vocabulary[-1])}, the model has {recommender.vocabulary_size}",
+            where="ID table and recommender",
+            mend="use the table that was written with this model's tokenizer",
+        )
+
+
 def _alike(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
     """Users in groups of `size`, of like prompt length: (users [n], longest prompt of the group).
 
     On a GPU, where the lengths would have to be waited for and more rows cost nothing, all are one group.
     """
     users, width = attention_mask.shape
+    if not users:
+        return []
     if attention_mask.is_cuda or users <= size:
         return [(torch.arange(users, device=attention_mask.device), width)]
     lengths = attention_mask.sum(1)

@@ -18,7 +18,7 @@ from components.artifacts import verify_manifest
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.batches import MAX_TOKENS, pad_prompts
-from components.recommender.decode import BeamSearch, Scores
+from components.recommender.decode import BeamSearch, Scores, check_vocabulary
 from components.recommender.model import EncoderDecoder, Recommender
 from components.recommender.pair import parts
 from components.recommender.prompts import Pieces, Prompt
@@ -54,6 +54,7 @@ class Engine:
         self._row_of = {item_id: row for row, item_id in enumerate(table.item_ids)}
         # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
         self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
+        check_vocabulary(recommender, self._trie)
         # Bound to the settings, which rarely change between calls.
         self._search = lru_cache(maxsize=4)(self._new_search)
 
@@ -65,7 +66,7 @@ class Engine:
         """
         verify_manifest(directory)
         loaded = parts(directory)
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        place = _device(device)
         model = loaded["recommender"].to(place).eval()
         return cls(
             EncoderDecoder(model),
@@ -122,6 +123,15 @@ class Engine:
 
     def _say(self, item: int, score: float) -> Recommendation:
         return Recommendation(self._table.item_ids[item], self._table.words[item], score)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise BadInput(f"unknown device {name!r}", where="device", mend="auto, cpu, cuda or cuda:N") from error
 
 
 def _checked(**settings: Any) -> int:

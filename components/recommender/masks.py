@@ -29,9 +29,8 @@ class Excluded:
         pairs = np.unique(users * trie.items + items)
         users, items = pairs // trie.items, pairs % trie.items
         device = trie.children.device
-        node = trie.ends.cpu().numpy()[items].astype(np.int64)
-        below, parents = trie.below.cpu().numpy(), trie.parents.cpu().numpy()
-        depth = trie.lengths.cpu().numpy()[items].astype(np.int64)
+        below, parents = trie.host["below"], trie.host["parents"]
+        node, depth = trie.host["ends"][items].astype(np.int64), trie.host["lengths"][items]
         keys: list[Tensor] = [torch.empty(0, dtype=torch.long, device=device)] * (trie.depth + 1)
         for level in range(trie.depth, 0, -1):
             here = depth >= level

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ class Trie:
     @property
     def nodes(self) -> int:
         return self.levels[-1]
+
+    @cached_property
+    def host(self) -> dict[str, NDArray[np.int32]]:
+        """The arrays that excluding items needs, on the host: copied from a GPU once, not once a batch."""
+        return {name: getattr(self, name).cpu().numpy() for name in ("below", "parents", "ends", "lengths")}
 
     @property
     def bytes(self) -> int:

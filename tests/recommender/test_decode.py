@@ -165,7 +165,7 @@ def test_known_answer() -> None:
     trie = Trie.build([(3, 4), (4,), (3,)], end_token=END)
     answers = {"vocabulary": [0.6 * 0.7 * 0.9, 0.3 * 0.9, 0.6 * 0.3], "trie": [2 / 3 * 0.7, 1 / 3, 2 / 3 * 0.3]}
     for mode, probabilities in answers.items():
-        search = BeamSearch(Told(table.clamp(min=1e-9).log()), trie, beams=3, scores=mode)  # type: ignore[arg-type]
+        search = BeamSearch(Told(table.clamp(min=1e-9).log()), trie, beams=3, scores=mode)
         assert_same(as_answer(search(*ONE_USER)), [list(enumerate(np.log(probabilities).tolist()))])
 
 
@@ -175,7 +175,7 @@ def test_ties_go_by_item_number(mode: Any, beams: int) -> None:
     """With equal scores everywhere, the items with the smallest ids must come out, in their order."""
     ids = list(itertools.product(range(2, 5), repeat=3))
     ids = [ids[place] for place in np.random.default_rng(1).permutation(len(ids))]
-    search = BeamSearch(Told(torch.zeros(6, 6)), Trie.build(ids, end_token=END), beams=beams, scores=mode)  # type: ignore[arg-type]
+    search = BeamSearch(Told(torch.zeros(6, 6)), Trie.build(ids, end_token=END), beams=beams, scores=mode)
     assert [item for item, _ in as_answer(search(*ONE_USER))[0]] == list(range(beams))
 
 
@@ -210,6 +210,12 @@ def test_scores_are_float32_under_autocast(make_model: Callable[..., Any], mode:
         rounded = search(*make_prompts(3))
     assert rounded.scores.dtype == torch.float32
     torch.testing.assert_close(rounded.scores[:, 0], exact.scores[:, 0], atol=0.5, rtol=0.0)
+
+
+def test_no_users_no_answers(make_model: Callable[..., Any]) -> None:
+    """A rank without users must not crash the others."""
+    search = BeamSearch(EncoderDecoder(make_model(VOCABULARY)), Trie.build([(3,)], end_token=END), beams=2)
+    assert search(torch.zeros(0, 4, dtype=torch.long), torch.zeros(0, 4, dtype=torch.long)).items.shape == (0, 2)
 
 
 def test_settings_out_of_bounds_are_refused(make_model: Callable[..., Any]) -> None:

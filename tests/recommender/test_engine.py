@@ -123,6 +123,15 @@ def test_another_table_replaces_that_of_the_pair(saved: Path, tokenizer: Any, tm
     assert {one.item_id for one in found} == {*WORDS, "B7"}
 
 
+def test_a_table_of_another_tokenizer_is_refused(saved: Path, tmp_path: Path) -> None:
+    """A new table with an old recommender is silent garbage; where it can be seen, it is said at once."""
+    IdTable(("B1",), ("far away",), ((999,),)).save(tmp_path / "table.parquet")
+    with pytest.raises(BadInput, match="token 999"):
+        Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
+    with pytest.raises(BadInput, match="unknown device"):
+        Engine.load(saved, device="gpu")
+
+
 def test_same_pair_same_bytes(saved: Path, tmp_path: Path) -> None:
     """DVC compares bytes: writing what was read must change nothing."""
     with publishing(tmp_path / "again") as directory:
