@@ -19,14 +19,12 @@ from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases, cases
 from components.evaluation.baselines import BASELINES
-from components.evaluation.metrics import bootstrap, breadth, per_user, ranks
-from components.evaluation.slices import slices
+from components.evaluation.figures import MODEL, by_slice, compare, figures, headline_k, rounded
+from components.evaluation.metrics import ranks
 from components.params import Evaluate
 
 Variant = Literal["masked", "unmasked"]
 VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
-MODEL = "model"
-DIGITS = 6
 
 
 class Recommended(Protocol):
@@ -83,19 +81,14 @@ def evaluate(
             "seed": seed,
         },
         "facts": dict(facts or {}),
-        **{variant: _figures(asked, settings, lists[variant], places[variant]) for variant in VARIANTS},
-        **_compare(places[headline], settings.ks, seed),
-        "slices": _by_slice(asked, places[headline], headline_k(settings.ks)),
+        **{variant: figures(asked, settings.ks, lists[variant], places[variant]) for variant in VARIANTS},
+        **compare(places[headline], settings.ks, seed),
+        "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
     }
-    metrics = _rounded(metrics)
+    metrics = rounded(metrics)
     table = _per_user(asked, lists[headline][MODEL], places, headline)
     _publish(layout, metrics, table, items, words, seed)
     return metrics
-
-
-def headline_k(ks: Sequence[int]) -> int:
-    """The cut-off that is talked about: 10, or the one nearest to it."""
-    return min(ks, key=lambda k: (abs(k - 10), k))
 
 
 def _all_lists(asked: Cases, recommend: Recommend, depth: int, *, mask_seen: bool) -> dict[str, np.ndarray]:
@@ -124,68 +117,6 @@ def _checked(asked: Cases, answers: Sequence[Sequence[Recommended]], depth: int,
                 )
         lists[row, : len(found)] = found
     return lists
-
-
-def _figures(
-    asked: Cases, settings: Evaluate, lists: Mapping[str, np.ndarray], places: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    k = headline_k(settings.ks)
-    return {
-        name: {metric: float(values.mean()) for metric, values in per_user(rank, settings.ks).items()}
-        | breadth(lists[name], asked.counts, k)
-        for name, rank in places.items()
-    }
-
-
-def _compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> dict[str, Any]:
-    """Confidence intervals of everybody, and of the model minus each baseline, user by user."""
-    values = {name: per_user(rank, ks) for name, rank in places.items()}
-    columns = {f"{name}/{metric}": each for name, metrics in values.items() for metric, each in metrics.items()}
-    gains = {
-        f"gain:{name}/{metric}": values[MODEL][metric] - values[name][metric]
-        for name in BASELINES
-        for metric in values[name]
-    }
-    interval = bootstrap(columns | gains, seed=seed)
-    intervals = {
-        name: {metric: list(interval[f"{name}/{metric}"]) for metric in metrics} for name, metrics in values.items()
-    }
-    against = {
-        name: {
-            metric: {
-                "difference": float(gains[f"gain:{name}/{metric}"].mean()),
-                "interval": list(interval[f"gain:{name}/{metric}"]),
-                "verdict": _verdict(*interval[f"gain:{name}/{metric}"]),
-            }
-            for metric in (f"recall_at_{headline_k(ks)}", f"ndcg_at_{headline_k(ks)}")
-        }
-        for name in BASELINES
-    }
-    return {"intervals": intervals, "against": against}
-
-
-def _verdict(low: float, high: float) -> str:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "no clear difference"
-
-
-def _by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
-    return {
-        slicing: {
-            name: {"users": int(mask.sum())}
-            | {
-                who: {
-                    metric: float(values[mask].mean())
-                    for metric, values in per_user(rank, [k]).items()
-                    if not metric.startswith("mrr")
-                }
-                for who, rank in places.items()
-            }
-            for name, mask in masks.items()
-        }
-        for slicing, masks in slices(asked).items()
-    }
 
 
 def _per_user(
@@ -229,14 +160,3 @@ def _publish(
         page = report.page(metrics, examples.pick(table, titles, words, seed=seed), pictures, dataset=layout.dataset)
         temporary.write_text(page, encoding="utf-8")
     publish_json(layout.metrics, metrics)
-
-
-def _rounded(value: Any) -> Any:
-    """Figures to six digits: more is noise, and a sum in another order must not change the file."""
-    if isinstance(value, float):
-        return round(value, DIGITS) + 0.0
-    if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(each) for each in value]
-    return value

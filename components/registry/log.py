@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts import Layout
 from components.params import Params
-from components.registry.tracking import NOTE, MlflowSink
+from components.registry.sink import MlflowSink
+from components.registry.tracking import NOTE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,17 +8,15 @@ The run is found again by the tag `idiom.train_key`, so a resumed training, and 
 
 from __future__ import annotations
 
-import sys
-import time
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.artifacts import Layout, sha256
 from components.errors import Interrupted
 from components.params import Params, to_dict
 from components.registry import lineage
+from components.registry.sink import MlflowSink
 from components.registry.store import connect, experiment_id
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 TRAIN_KEY = "idiom.train_key"
 NOTE = "mlflow.note.content"
 _MAX_PARAM = 6000
-_MAX_BATCH = 1000
 _MAX_DIGEST = 36
 
 
@@ -69,64 +66,6 @@ def describe(client: MlflowClient, run_id: str, layout: Layout, params: Params) 
         client.log_batch(run_id, params=new[start : start + 100])
     client.log_batch(run_id, tags=[RunTag(key, text) for key, text in tags.items()])
     client.log_dict(run_id, to_dict(params), "params.json")
-
-
-class MlflowSink:
-    """Sends metrics in batches, at most one every `every_seconds` (10 ms on SQLite), so that training does not wait.
-
-    A figure that the run has already (same name and step) is not sent again: a resumed training repeats some steps.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, *, every_seconds: float = 1.0) -> None:
-        self.run_id = run_id
-        self._client = client
-        self._every = every_seconds
-        self._sent = time.monotonic()
-        self._waiting: list[Any] = []
-        self._trouble = False
-        self._known = {
-            (name, each.step)
-            for name in client.get_run(run_id).data.metrics
-            for each in client.get_metric_history(run_id, name)
-        }
-
-    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take one event of `Progress`; only metrics are of interest here."""
-        if event != "metrics":
-            return
-        from mlflow.entities import Metric
-
-        now, step = int(time.time() * 1000), fields["step"]
-        self._waiting += [
-            Metric(name, float(value), now, step)
-            for name, value in fields["values"].items()
-            if (name, step) not in self._known
-        ]
-        if time.monotonic() - self._sent >= self._every:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what waits. A store that fails for a moment costs no training: the figures wait for the next time."""
-        from mlflow.exceptions import MlflowException
-
-        self._sent = time.monotonic()
-        while self._waiting:
-            batch = self._waiting[:_MAX_BATCH]
-            try:
-                self._client.log_batch(self.run_id, metrics=batch)
-            except MlflowException as error:
-                if not self._trouble:
-                    print(f"MLflow takes no metrics, trying again: {str(error).splitlines()[0][:200]}", file=sys.stderr)
-                self._trouble = True
-                return
-            self._trouble = False
-            del self._waiting[: len(batch)]
-
-    def close(self) -> None:
-        """Send the rest; say so if that fails (training_log.jsonl in the pair has every figure)."""
-        self.flush()
-        if self._waiting:
-            print(f"{len(self._waiting)} metrics did not reach MLflow; training_log.jsonl has them", file=sys.stderr)
 
 
 class TrainingRun:

@@ -16,8 +16,9 @@ import pytest
 from components.artifacts import Layout, read_json, sha256
 from components.errors import GateRefused
 from components.evaluation import summary
-from components.evaluation.evaluate import evaluate, headline_k
+from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
+from components.evaluation.figures import headline_k
 from components.params import Evaluate
 
 LIST = pl.List(pl.String)

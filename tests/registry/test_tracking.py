@@ -14,8 +14,9 @@ from components.artifacts import sha256
 from components.errors import BadInput, Interrupted
 from components.progress import reporting
 from components.registry import lineage
+from components.registry.sink import MlflowSink
 from components.registry.store import connect, experiment_id, tracking_uri
-from components.registry.tracking import MlflowSink, TrainingRun
+from components.registry.tracking import TrainingRun
 from tests.registry.workspace import build
 
 KEY = "f00d" * 16

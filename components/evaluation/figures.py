@@ -1,0 +1,96 @@
+"""Lists and ranks -> the figures of metrics.json: means, intervals, comparisons, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.arrays import Cases
+from components.evaluation.baselines import BASELINES
+from components.evaluation.metrics import bootstrap, breadth, per_user
+from components.evaluation.slices import slices
+
+MODEL = "model"
+DIGITS = 6
+
+
+def headline_k(ks: Sequence[int]) -> int:
+    """The cut-off that is talked about: 10, or the one nearest to it."""
+    return min(ks, key=lambda k: (abs(k - 10), k))
+
+
+def figures(
+    asked: Cases, ks: Sequence[int], lists: Mapping[str, np.ndarray], places: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Means of one variant: name -> metric -> value. lists: [users, depth]; places: ranks [users]; both by name."""
+    k = headline_k(ks)
+    return {
+        name: {metric: float(values.mean()) for metric, values in per_user(rank, ks).items()}
+        | breadth(lists[name], asked.counts, k)
+        for name, rank in places.items()
+    }
+
+
+def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> dict[str, Any]:
+    """Confidence intervals of everybody, and of the model minus each baseline, user by user."""
+    values = {name: per_user(rank, ks) for name, rank in places.items()}
+    columns = {f"{name}/{metric}": each for name, metrics in values.items() for metric, each in metrics.items()}
+    gains = {
+        f"gain:{name}/{metric}": values[MODEL][metric] - values[name][metric]
+        for name in BASELINES
+        for metric in values[name]
+    }
+    interval = bootstrap(columns | gains, seed=seed)
+    intervals = {
+        name: {metric: list(interval[f"{name}/{metric}"]) for metric in metrics} for name, metrics in values.items()
+    }
+    against = {
+        name: {
+            metric: {
+                "difference": float(gains[f"gain:{name}/{metric}"].mean()),
+                "interval": list(interval[f"gain:{name}/{metric}"]),
+                "verdict": _verdict(*interval[f"gain:{name}/{metric}"]),
+            }
+            for metric in (f"recall_at_{headline_k(ks)}", f"ndcg_at_{headline_k(ks)}")
+        }
+        for name in BASELINES
+    }
+    return {"intervals": intervals, "against": against}
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no clear difference"
+
+
+def by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
+    """Slicing -> slice -> users, and recall and NDCG at `k` of everybody."""
+    return {
+        slicing: {
+            name: {"users": int(mask.sum())}
+            | {
+                who: {
+                    metric: float(values[mask].mean())
+                    for metric, values in per_user(rank, [k]).items()
+                    if not metric.startswith("mrr")
+                }
+                for who, rank in places.items()
+            }
+            for name, mask in masks.items()
+        }
+        for slicing, masks in slices(asked).items()
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Figures to six digits: more is noise, and a sum in another order must not change the file."""
+    if isinstance(value, float):
+        return round(value, DIGITS) + 0.0
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(each) for each in value]
+    return value
