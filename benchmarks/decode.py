@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.machine import facts
 from components.recommender.batches import MAX_TOKENS, pad_prompts
-from components.recommender.decode import BeamSearch, Hits
+from components.recommender.beams import Hits
+from components.recommender.decode import BeamSearch
 from components.recommender.model import EncoderDecoder
 from components.recommender.prompts import Prompt, Prompts
 from components.recommender.trie import Trie
