@@ -46,31 +46,30 @@ def propose(
     if candidates % groups:
         raise ValueError(f"{groups} groups do not divide {candidates} candidates")
     stepper = Stepper(model, input_ids, attention_mask)
-    columns = _columns(stepper.vocabulary_size, allowed, eos_id, pad_id, input_ids.device)
+    legal = _legal(stepper.vocabulary_size, allowed, eos_id, pad_id, input_ids.device)
     state = _State.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)
     logits = stepper.first()
-    for step in range(max_tokens + 1):
-        scores = logits.float()
-        scores = scores[:, columns] - scores.logsumexp(dim=-1, keepdim=True)  # end token first
-        scores = scores.view(state.items, -1, len(columns)).expand(-1, candidates, -1)
-        if step == 0:
-            scores = scores.index_fill(-1, columns.new_zeros(1), NONE)  # no empty ID
-        elif step == max_tokens:
-            scores = scores[..., :1]  # only the end is left
-        parents = _choose(state, scores, step, columns, diversity_penalty, length_penalty)
-        if step < max_tokens:
-            logits = stepper.next(parents, state.tokens[..., step].reshape(-1), candidates)
+    for step in range(max_tokens):
+        scores = logits.float()  # the largest tensor of the loop: changed in place, copied at the first step only
+        scores = scores.sub_(scores.logsumexp(dim=-1, keepdim=True)).add_(legal[min(step, 1)])
+        scores = scores.view(state.items, -1, scores.shape[-1]).expand(-1, candidates, -1).contiguous()
+        parents = _choose(state, scores, step, eos_id, diversity_penalty, length_penalty)
+        logits = stepper.next(parents, state.tokens[..., step].reshape(-1), candidates)
+    ends = logits[:, eos_id].float() - logits.float().logsumexp(dim=-1)
+    _finish_all(state, ends.view_as(state.scores), (max_tokens + 1) ** length_penalty)
     return _collect(state, candidates, pad_id)
 
 
-def _columns(size: int, allowed: Tensor | None, eos_id: int, pad_id: int, device: torch.device) -> Tensor:
-    """Ids of the tokens that may be written, the end token first: [C]."""
-    mask = torch.ones(size, dtype=torch.bool) if allowed is None else torch.zeros(size, dtype=torch.bool)
+def _legal(size: int, allowed: Tensor | None, eos_id: int, pad_id: int, device: torch.device) -> Tensor:
+    """What is added to the scores, 0 or -inf: [2, V], first without and then with the end token."""
+    mask = torch.ones(size, dtype=torch.bool)
     if allowed is not None:
+        mask.fill_(False)
         mask[: len(allowed)] = allowed.cpu()[:size]
     mask[[eos_id, pad_id]] = False
-    words = mask.nonzero().flatten()
-    return torch.cat([torch.tensor([eos_id]), words]).to(device)
+    legal = torch.zeros(2, size).masked_fill(~mask, NONE)
+    legal[1, eos_id] = 0.0
+    return legal.to(device)
 
 
 @dataclass
@@ -104,31 +103,47 @@ class _State:
 
 
 def _choose(
-    state: _State, scores: Tensor, step: int, columns: Tensor, diversity_penalty: float, length_penalty: float
+    state: _State, scores: Tensor, step: int, eos_id: int, diversity_penalty: float, length_penalty: float
 ) -> Tensor:
-    """One step of every group, in turn. scores: [n, G * W, C]. Returns the parent of every beam: [n, G * W]."""
+    """One step of every group, in turn. scores: [n, G * W, V]. Returns the parent of every beam: [n, G * W]."""
     items, groups, width = state.ranking.shape
-    scores = scores.reshape(items, groups, width, -1)
-    taken = scores.new_zeros(items, scores.shape[-1])
-    parents = []
+    size = scores.shape[-1]
+    parents: list[Tensor] = []
+    taken: list[Tensor] = []  # for each earlier group its tokens [n, W] ..
+    costs: list[Tensor] = []  # .. and what they cost: nothing where the beam is dead
     for group in range(groups):
-        ranking = state.ranking[:, group, :, None] + scores[:, group] - diversity_penalty * taken[:, None]
-        best, flat = ranking.flatten(1).topk(min(2 * width, ranking[0].numel()))  # [n, 2W], as W of them may be ends
-        parent, column = flat // scores.shape[-1], flat % scores.shape[-1]
-        own = state.scores[:, group].gather(1, parent) + scores[:, group].flatten(1).gather(1, flat)
-        ended = column == 0
-        _finish(state, group, parent, best, own, ended, (step + 1) ** length_penalty)
-        live, place = best.masked_fill(ended, NONE).topk(min(width, best.shape[1]))
-        if scores.shape[-1] == 1:  # the last step: nothing lives on
-            continue
-        parent, column = parent.gather(1, place), column.gather(1, place)
+        own = scores[:, group * width : (group + 1) * width]
+        ranking = own + state.ranking[:, group, :, None]
+        if taken:
+            tokens, cost = torch.cat(taken, dim=1), torch.cat(costs, dim=1)
+            ranking.scatter_add_(2, tokens[:, None].expand(-1, width, -1), cost[:, None].expand(-1, width, -1))
+        best, flat = ranking.flatten(1).topk(2 * width)  # [n, 2W], as W of them may be ends
+        parent, token = flat // size, flat % size
+        reached = state.scores[:, group].gather(1, parent) + scores.view(items, -1).gather(
+            1, flat + group * width * size
+        )
+        ended = token == eos_id
+        _finish(state, group, parent, best, reached, ended, (step + 1) ** length_penalty)
+        live, place = best.masked_fill(ended, NONE).topk(width)
+        parent, token = parent.gather(1, place), token.gather(1, place)
         state.tokens[:, group] = _rows(state.tokens[:, group], parent)
-        state.tokens[:, group, :, step] = columns[column]
-        state.ranking[:, group] = live
-        state.scores[:, group] = own.gather(1, place)
-        taken.scatter_add_(1, column, (live > NONE).to(taken.dtype))
+        state.tokens[:, group, :, step] = token
+        state.ranking[:, group], state.scores[:, group] = live, reached.gather(1, place)
+        taken.append(token)
+        costs.append((live > NONE) * -diversity_penalty)
         parents.append(parent + group * width)
-    return torch.cat(parents, dim=1) if parents else flat
+    return torch.cat(parents, dim=1)
+
+
+def _finish_all(state: _State, ends: Tensor, divisor: float) -> None:
+    """The longest sequences end here. ends: [n, G, W], log-probability of the end token."""
+    items, groups, width = ends.shape
+    everyone = torch.arange(width, device=ends.device).expand(items, -1)
+    for group in range(groups):
+        ranking, scores = state.ranking[:, group] + ends[:, group], state.scores[:, group] + ends[:, group]
+        ranking, order = ranking.sort(dim=1, descending=True, stable=True)
+        ended = torch.ones_like(ranking, dtype=torch.bool)
+        _finish(state, group, everyone.gather(1, order), ranking, scores.gather(1, order), ended, divisor)
 
 
 def _finish(
