@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.signals import on_signal
+from flows.signals import on_signal, wait
 
 TICK_SECONDS = 0.25
 
@@ -76,7 +76,7 @@ class Child:
             os.killpg(self._process.pid, number)
 
     def wait(self) -> None:
-        self.code = self._process.wait()
+        self.code = wait(self._process)
 
 
 @contextmanager

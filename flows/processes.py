@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flows.signals import on_signal
+from flows.signals import on_signal, wait
 
 _STOP_SECONDS = 15.0
 INTERRUPTED = 130
@@ -43,7 +43,7 @@ def run_to_end(
         )
         if asked():  # it came while the program was starting
             hand_on(1)
-        code = started[0].wait()
+        code = wait(started[0])
     if code < 0:
         return INTERRUPTED if asked() else 128 - code
     return code

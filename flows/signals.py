@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 
-@contextmanager
+@contextlib.contextmanager
 def on_signal(action: Callable[[int], None] = lambda count: None) -> Iterator[Callable[[], int]]:
     """Inside the block SIGINT and SIGTERM call `action` with how many have come so far, and do not end this process.
 
@@ -32,3 +33,14 @@ def on_signal(action: Callable[[int], None] = lambda count: None) -> Iterator[Ca
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a program's end and return its exit code; signals are handled meanwhile.
+
+    Not `process.wait()`: when two signals come together, the second may go to another thread (a library's), which takes
+    both; the main thread then sleeps on in waitpid, and the handlers run when the program has ended: never.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=1.0)

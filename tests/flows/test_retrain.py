@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +102,22 @@ def test_progress_of_a_running_stage_is_shown(prefect_server: Any, mini: Any) ->
     shown = artifacts(prefect_server, state)["progress-train"]
     assert (shown["type"], shown["data"]) == ("progress", 25.0)
     assert "recommender round 1" in shown["description"] and "2.125" in shown["description"]
+
+
+def test_ctrl_c_of_retrain_is_told_to_the_server(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a run that shows as running for ever, and a command that ends before the checkpoint is saved."""
+    mini.behave("train", sleep=120)
+    command = [sys.executable, "-m", "flows.cli", "retrain", "--workspace", str(mini.root)]
+    process = subprocess.Popen(command, env=prefect_server.environment(), stderr=subprocess.PIPE, text=True)
+    prefect_server.wait_until((mini.root / "train.started").exists, seconds=60)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert (mini.root / "train.checkpoint").exists()
+    query = {"flow_runs": {"state": {"type": {"any_": ["CANCELLED"]}}}}
+    messages = [run["state"]["message"] for run in prefect_server.post("/flow_runs/filter", **query)]
+    assert any("train: stopped; the checkpoint is saved" in message for message in messages)
 
 
 def test_a_folder_that_is_no_workspace_is_refused(mini: Any) -> None:
