@@ -148,6 +148,27 @@ def register(workspace: Path, params: Params) -> None:
         register_bundle(params, layout, description=markdown(read_json(layout.metrics)), progress=progress)
 
 
+def findings(workspace: Path, params: Params) -> str:
+    """What `evaluate` found, as Markdown: sentences and table, for Prefect's UI."""
+    from components.evaluation.summary import markdown
+
+    return markdown(read_json(Layout(workspace, params.dataset).metrics))
+
+
+def in_words(workspace: Path, params: Params) -> str:
+    """What `evaluate` found, for a terminal: does the model win, and three users with histories and recommendations."""
+    import polars as pl
+
+    from components.evaluation.examples import as_text, pick
+    from components.evaluation.summary import sentences
+
+    layout = Layout(workspace, params.dataset)
+    items = pl.read_parquet(layout.items_clean, columns=["item_id", "title"])
+    table = pl.read_parquet(layout.id_table, columns=["item_id", "words"])
+    shown = pick(pl.read_parquet(layout.per_user), dict(items.iter_rows()), dict(table.iter_rows()), seed=params.seed)
+    return "\n".join([*sentences(read_json(layout.metrics)), "", as_text(shown)]).rstrip()
+
+
 def train_key(layout: Layout, params: Params) -> str:
     """Hash of all that decides the trained weights: input files, settings and the code of the learning rooms.
 
