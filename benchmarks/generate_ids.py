@@ -1,7 +1,7 @@
 """Writing IDs in batches against one item at a time with the same beams (the released way).
 
-    python benchmarks/generate_ids.py                       # tiny model, 192 items, under a minute on two cores
-    python benchmarks/generate_ids.py --size small --items 2000 --batch-items 256 --device cuda
+    python -m benchmarks.generate_ids                       # tiny model, 192 items, under a minute on two cores
+    python -m benchmarks.generate_ids --size small --items 2000 --batch-items 256 --device cuda
 
 Prints one JSON line. Both ways search with the same model, the same groups of beams and the same penalty. Weights are
 random and the end of an ID is as likely as it is by chance: what a step costs does not depend on what the model knows.
@@ -13,28 +13,22 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import platform
 import random
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: E402
+from benchmarks.machine import facts
+from components.params import Index
+from components.textid.backbone import build
+from components.textid.candidates import allowed_tokens
+from components.textid.diverse import propose
+from components.textid.tokenizer import encode_texts, train_tokenizer
+from components.textid.writer import write_ids
 
-from components.params import Index  # noqa: E402
-from components.textid.backbone import build  # noqa: E402
-from components.textid.candidates import allowed_tokens  # noqa: E402
-from components.textid.diverse import propose  # noqa: E402
-from components.textid.tokenizer import encode_texts, train_tokenizer  # noqa: E402
-from components.textid.writer import write_ids  # noqa: E402
-
+BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"
 MAX_ITEM_TOKENS = 64
 
 
@@ -78,13 +72,8 @@ def main() -> None:
                 "size": arguments.size,
                 "vocabulary": len(tokenizer),
                 "texts": source,
-                "device": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else _cpu(),
-                "threads": torch.get_num_threads(),
-                "versions": {
-                    "python": platform.python_version(),
-                    "torch": torch.__version__,
-                    "transformers": transformers.__version__,
-                },
+                "device": torch.cuda.get_device_name() if arguments.device.startswith("cuda") else "cpu",
+                **facts(),
             }
         )
     )
@@ -112,7 +101,7 @@ def _one_by_one(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
 
 
 def _texts(count: int) -> tuple[list[str], str]:
-    path = ROOT.parent / "shared" / "data" / "amazon-beauty" / "items.jsonl.gz"
+    path = BEAUTY / "items.jsonl.gz"
     if path.is_file():
         with gzip.open(path, "rt", encoding="utf-8") as stream:
             items = [json.loads(line) for line in stream]
@@ -130,12 +119,6 @@ def _texts(count: int) -> tuple[list[str], str]:
     return [
         f"title: {' '.join(draw.choices(words, k=9))}, brand: {draw.choice(words)}" for _ in range(count)
     ], "made up"
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _arguments() -> argparse.Namespace:

@@ -150,7 +150,7 @@ class GeneratorTraining(_Section):
     lr: float = bounded(1e-4, low=0.0)
     """Peak learning rate of the generator phase."""
     batch_size: int = bounded(16, low=1)
-    """Users a step in the generator phase; the cold start takes eight times as many items."""
+    """Users a step in the generator phase; the cold start takes twice as many items."""
     max_history: int = bounded(5, low=1)
     """Most recent items of a history that get soft IDs; earlier ones keep hard IDs."""
     samples: int = bounded(2000, low=0)
@@ -245,7 +245,7 @@ class Index(_Section):
     groups: int = bounded(4, low=1)
     """Groups of the diverse beam search; must divide `candidates`."""
     diversity_penalty: float = bounded(1.0, low=0.0)
-    """What a token costs in a group for each earlier group that took it in the same step (nats)."""
+    """What a token costs in a group for each beam of an earlier group that took it in the same step (nats)."""
     retries: int = bounded(3, low=0)
     """Times the left-over items are asked again: higher penalty first, then longer IDs."""
     batch_items: int = bounded(64, low=1)

@@ -14,8 +14,8 @@ from components.textid.tokenizer import decode_words
 
 # What reads badly costs in the score, which is a mean log-probability per token (nats).
 _FOREIGN = 0.5  # x share of the words that the item's own text does not hold
-_REPEATED = 0.5  # x share of the words that were said before ("black black soap"); they are dropped
-_NUMBERS_ONLY = 2.0  # an ID of numbers alone
+_DROPPED = 1.0  # x share of the words that are dropped: said before ("black black soap"), or words of no item
+_NOTHING_SAID = 3.0  # an ID of numbers alone, or of words that no item has
 
 Candidate = tuple[str, float]
 
@@ -31,11 +31,14 @@ def readable(
     tokens: Sequence[Sequence[Sequence[int]]],
     scores: Sequence[Sequence[float]],
     own_words: Sequence[Collection[str]],
+    known_words: Collection[str],
     tokenizer: PreTrainedTokenizerBase,
     register: Register,
 ) -> list[list[Candidate]]:
     """Candidates (words, score) of each item, best first, each once; those that the table cannot hold are left out.
 
+    A word that no item of the catalogue has (`known_words`) is dropped where another word is left: a young generator
+    joins pieces to words that do not exist ("gold fusion groding").
     tokens: [n][candidates][tokens], padding allowed at the end; scores: -inf where there is no candidate.
     """
     flat = [
@@ -45,20 +48,26 @@ def readable(
         if score > float("-inf")
     ]
     said = decode_words(tokenizer, [sequence for _, sequence, _ in flat])
-    kept = [" ".join(dict.fromkeys(words.split())) for words in said]
+    kept = [_kept(words.split(), known_words) for words in said]
     usable = register.usable(kept)
     found: list[dict[str, float]] = [{} for _ in tokens]
     for (row, _, score), whole, words, good in zip(flat, said, kept, usable, strict=True):
         if good:
-            worth = score - _penalty(whole.split(), words.split(), own_words[row])
+            worth = score - _penalty(whole.split(), words.split(), own_words[row], known_words)
             found[row][words] = max(worth, found[row].get(words, worth))
     return [sorted(options.items(), key=lambda option: (-option[1], option[0])) for options in found]
 
 
-def _penalty(said: list[str], words: list[str], own: Collection[str]) -> float:
+def _kept(said: list[str], known: Collection[str]) -> str:
+    words = list(dict.fromkeys(said))
+    return " ".join([word for word in words if word in known] or words)
+
+
+def _penalty(said: list[str], words: list[str], own: Collection[str], known: Collection[str]) -> float:
     foreign = sum(word not in own for word in words) / len(words)
-    repeated = 1 - len(words) / len(said)
-    return _FOREIGN * foreign + _REPEATED * repeated + _NUMBERS_ONLY * all(word.isdigit() for word in words)
+    dropped = 1 - len(words) / len(said)
+    nothing = not any(word in known and not word.isdigit() for word in words)
+    return _FOREIGN * foreign + _DROPPED * dropped + _NOTHING_SAID * nothing
 
 
 def _is_word_piece(piece: str) -> bool:

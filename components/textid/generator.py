@@ -31,6 +31,7 @@ class Generator:
     tokenizer: PreTrainedTokenizerBase
     settings: Index
     max_item_tokens: int
+    known_words: frozenset[str]
     progress: Progress
     device: torch.device | str | None
 
@@ -52,7 +53,9 @@ class Generator:
         try:
             for rows in self.progress.track(_batches(encoded, self.settings.batch_items), task):
                 tokens, scores = self._propose([encoded[row] for row in rows], penalty, max_tokens)
-                options = readable(tokens, scores, [own[row] for row in rows], self.tokenizer, register)
+                options = readable(
+                    tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, register
+                )
                 for row, candidates in zip(rows, options, strict=True):
                     found[row] = candidates
                     if candidates:

@@ -56,7 +56,9 @@ def write_ids(
     kept = {} if taken is None else {item: taken.words[row] for item, row in taken.row_of.items()}
     register = Register(tokenizer, max_tokens=settings.max_tokens, taken=kept.values())
     new = [(item, text) for item, text in catalogue if item not in kept]
-    generator = Generator(model, tokenizer, settings, max_item_tokens, progress or Progress(), device)
+    own_words = {item: frozenset(split(text)) for item, text in catalogue}
+    known_words = frozenset().union(*own_words.values())
+    generator = Generator(model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device)
     given, counts = _give(new, generator, register, settings)
     given |= _last_resort(catalogue, new, given, generator.first_choices, register)
     words = {item: kept[item] for item, _ in catalogue if item in kept} | given
@@ -76,7 +78,7 @@ def write_ids(
         "churn": 0.0 if taken is None else table.churn(taken),
         "digest": table.digest(),
         "settings": {"max_tokens": settings.max_tokens, "candidates": settings.candidates},
-        **quality(table, {item: set(split(text)) for item, text in catalogue}),
+        **quality(table, own_words),
     }
     return table, report
 

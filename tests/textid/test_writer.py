@@ -121,12 +121,15 @@ def test_the_model_comes_back_in_the_mode_it_was_in(model, tokenizer) -> None:  
     assert first == written(model, tokenizer, IDS[:4], TEXTS[:4])[0]
 
 
-def test_readable_drops_repeats_and_prefers_the_items_own_words(tokenizer) -> None:  # type: ignore[no-untyped-def]
-    """Prevents "soap soap", and names that the item's text does not know, as first choices."""
-    register = Register(tokenizer, max_tokens=8)
-    rows = [list(tokens) for tokens in encode_words(tokenizer, ["soap soap", "birch soap", "acorn soap", "7"])]
-    options = readable([rows], [[-1.0, -1.0, -1.1, -0.5]], [{"acorn", "soap"}], tokenizer, register)[0]
-    assert [words for words, _ in options] == ["acorn soap", "birch soap", "soap", "7"]
+def test_readable_drops_repeats_and_non_words_and_prefers_the_items_own_words(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    """Prevents "soap soap", "soap birdle" and names that the item's text does not know, as first choices."""
+    register = Register(tokenizer, max_tokens=12)
+    written = ["candle candle", "birch soap", "acorn soap", "7", "acorn birdle", "birdle"]
+    rows = [list(tokens) for tokens in encode_words(tokenizer, written)]
+    known = {"acorn", "soap", "candle", "birch", "7"}
+    scores = [-1.0, -1.0, -1.1, -0.5, -1.0, -0.5]
+    options = readable([rows], [scores], [{"acorn", "soap", "candle"}], known, tokenizer, register)[0]
+    assert [words for words, _ in options] == ["acorn soap", "birch soap", "acorn", "candle", "7", "birdle"]
 
 
 def test_allowed_tokens_are_parts_of_words(tokenizer) -> None:  # type: ignore[no-untyped-def]
