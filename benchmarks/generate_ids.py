@@ -39,7 +39,7 @@ def main() -> None:
     item_ids = [f"i{number:07d}" for number in range(len(texts))]
     tokenizer = train_tokenizer(texts, vocabulary_size=arguments.vocabulary_size)
     model = build("scratch", size=arguments.size, vocabulary_size=len(tokenizer), seed=17).to(arguments.device)
-    settings = Index(batch_items=arguments.batch_items)
+    settings = Index(batch_items=arguments.batch_items, retries=0)  # every item is asked once, as one at a time
 
     _one_by_one(model, tokenizer, texts[:2], settings)  # warm up
     started = time.perf_counter()
