@@ -31,7 +31,7 @@ class ColdStart:
         settings = context.job.train.generator
         self._context, self._generator = context, generator
         self.epochs, self.peak_lr = settings.cold_start_epochs, settings.cold_start_lr
-        self._batch = settings.batch_size * 8
+        self._batch = settings.batch_size * 2
         self._labels = labels_of(ids, context.end_token)
         self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
 

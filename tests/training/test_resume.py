@@ -57,31 +57,31 @@ def zygote(repository: Path) -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(zygote: Zygote) -> dict[float, str]:
-    """Digest of the pair of a training that nothing disturbs, by `checkpoint_seconds`; filled as it is asked for."""
+def undisturbed(zygote: Zygote) -> dict[Any, str]:
+    """Digest of the pair of a training that nothing disturbs, by its settings; filled as they are asked for."""
     return {}
 
 
-def expected(job: Job, zygote: Zygote, undisturbed: dict[float, str]) -> str:
-    seconds = job.train.checkpoint_seconds
-    if seconds not in undisturbed:
+def expected(job: Job, zygote: Zygote, undisturbed: dict[Any, str]) -> str:
+    settings = (job.train.checkpoint_seconds, job.train.refit)
+    if settings not in undisturbed:
         calm = replace(job, out=job.out.parent / "calm" / "pair", work=job.out.parent / "calm" / "work")
         answer = zygote.run(calm)
         assert answer["code"] == 0, answer["error"]
-        undisturbed[seconds] = sha256(calm.out)
-    return undisturbed[seconds]
+        undisturbed[settings] = sha256(calm.out)
+    return undisturbed[settings]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere_it_ends_with_the_same_bytes(
-    point: str, kind: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+    point: str, kind: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
 ) -> None:
     """Prevents state that a checkpoint forgets: an optimizer moment, a random draw, a log line, the best weights.
 
     After SIGKILL it goes on from the end of the phase before; else from the very step, as a checkpoint is due at each.
     """
-    job = make_job(checkpoint_seconds=60.0 if kind == "kill" else 0.0)
+    job = make_job(checkpoint_seconds=60.0 if kind == "kill" else 0.0, refit=point == "refit.batch")
     whole = expected(job, zygote, undisturbed)
     disturbed = zygote.run(job, IDIOM_CRASH=f"{point}:{kind}:{NTH.get(point, 1)}")
     finishes = kind == "term" and point in FINISHES
@@ -94,7 +94,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
 ) -> None:
     """Prevents a silent start from flipped bits, and a lost night because the newest checkpoint is damaged."""
     job = make_job(checkpoint_seconds=0.0)
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
 
 @pytest.mark.parametrize("cut", ["state.json", "manifest.json", "generator.safetensors"])
 def test_half_a_checkpoint_is_not_used(
-    cut: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+    cut: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
 ) -> None:
     """Prevents a torn write (a machine that lost power) from being read as a state."""
     job = make_job(checkpoint_seconds=0.0)
@@ -132,7 +132,7 @@ def test_half_a_checkpoint_is_not_used(
 
 
 def test_a_checkpoint_of_other_inputs_is_not_used(
-    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
 ) -> None:
     """Prevents weights of other data from entering a training through a work folder that is used again."""
     job = make_job(checkpoint_seconds=0.0)
@@ -145,7 +145,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
-    make_job: MakeJob, zygote: Zygote, undisturbed: dict[float, str]
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
 ) -> None:
     """Prevents a stack trace of safetensors, and an old checkpoint that is removed before the new one stands."""
     job = make_job(checkpoint_seconds=0.0)

@@ -1,7 +1,7 @@
 """Runs training jobs in processes of their own, without paying seven seconds of imports for each.
 
-It imports the libraries, computes nothing, and forks for every line it reads: each job is a real process with a real pid,
-real signals and its own exit status. One line in: {"job": path, "environment": {...}}; one out: {"code": exit
+It imports the libraries, computes nothing, and forks for every line it reads: each job is a real process with real
+signals and its own exit status. One line in: {"job": path, "environment": {...}}; one out: {"code": exit
 status, "error": what it printed}. A status below zero is the signal that killed it.
 """
 
