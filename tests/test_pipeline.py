@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from components.artifacts import Layout, sha256
-from tests.workspaces import command, lock_outs, make_workspace, set_params, stage
+from tests.workspaces import ask, command, free_port, lock_outs, make_workspace, set_params, stage
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -25,9 +29,9 @@ def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_flow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A workspace in which the Prefect flow has, and what it printed."""
+    """A workspace in which `make retrain`, the README's first command, has run the Prefect flow; what it printed."""
     root = make_workspace(tmp_path_factory.mktemp("by_flow"))
-    done = command(root, "idiom", "retrain")
+    done = command(root, "make", "retrain")
     assert done.returncode == 0, done.stdout + done.stderr
     return root, done.stdout
 
@@ -45,6 +49,45 @@ def test_retrain_says_what_a_person_wants_to_see(by_flow: tuple[Path, str]) -> N
     _, said = by_flow
     for words in ("popularity", "recall@10", "champion", "make ui"):
         assert words in said, said
+
+
+def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
+    """What a person types next: recommendations in words, and whether this machine is well."""
+    root, _ = by_flow
+    history = pl.read_parquet(Layout(root, "demo").histories)["history"][0].to_list()
+    done = command(root, "idiom", "recommend", *history[-2:], "-k", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(".")[0].strip() for line in lines[:3]] == ["1", "2", "3"], done.stdout
+    assert not any(item in done.stdout for item in history[-2:])
+    done = command(root, "idiom", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "torch" in done.stdout and "fail" not in done.stdout
+
+
+def test_serve_answers(by_flow: tuple[Path, str]) -> None:
+    """`idiom serve` answers what issue and README promise: ids, words, titles, scores and a sentence."""
+    root, _ = by_flow
+    history = pl.read_parquet(Layout(root, "demo").histories)["history"][0].to_list()
+    port = free_port()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with subprocess.Popen(
+        ["idiom", "serve", "--port", str(port)],
+        cwd=root,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as server:
+        try:
+            answer = ask(port, {"dataframe_records": [{"history": history, "k": 4}]})
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    row = answer["predictions"][0]
+    assert len(row["item_ids"]) == len(row["textual_ids"]) == len(row["titles"]) == len(row["scores"]) == 4
+    assert row["scores"] == sorted(row["scores"], reverse=True)
+    assert not set(row["item_ids"]) & set(history)
+    assert row["titles"][0] in row["sentence"]
 
 
 def test_first_version_is_champion(by_dvc: Path) -> None:

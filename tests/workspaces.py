@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +45,9 @@ def make_workspace(root: Path, overrides: dict[str, Any] | None = None) -> Path:
     for name in listed:
         if name != "dvc.lock" and not name.startswith(("docs/", "tests/")) and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPOSITORY / name, root / name)
+            # With its time, so that make finds the environment newer than what it was made from.
+            shutil.copy2(REPOSITORY / name, root / name)
+    (root / ".venv").symlink_to(sys.prefix)
     set_params(root, MICRO if overrides is None else overrides)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     return root
@@ -80,3 +87,27 @@ def lock_outs(root: Path) -> dict[str, str]:
     """Path -> hash of every output in dvc.lock."""
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     return {out["path"]: out["md5"] for entry in lock["stages"].values() for out in entry["outs"]}
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, request: dict[str, Any], *, seconds: float = 120) -> Any:
+    """POST to /invocations of a model server, waiting until it has come up."""
+    url, body = f"http://127.0.0.1:{port}/invocations", json.dumps(request).encode()
+    call = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(call, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)

@@ -1,0 +1,83 @@
+"""The README's commands are real: each one is run by a test, and a new one without a test fails here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+RUN_BY = {
+    "make retrain": "tests/test_pipeline.py::by_flow",
+    "make test": "this run",
+    "make ui": "tests/flows/test_ui.py",
+    "make help": "tests/test_readme.py::test_make_help",
+    "idiom init": "tests/test_readme.py::test_own_data",
+    "idiom retrain": "tests/test_pipeline.py::by_flow",
+    "idiom repro": "tests/test_pipeline.py::test_gate_ends_both_ways_with_exit_code_3",
+    "dvc repro": "tests/test_pipeline.py::by_dvc",
+    "idiom recommend": "tests/test_pipeline.py::test_recommend_and_doctor",
+    "idiom serve": "tests/test_pipeline.py::test_serve_answers",
+    "mlflow models serve": "tests/registry/test_server.py",
+    "idiom ui": "tests/flows/test_ui.py",
+    "idiom doctor": "tests/test_pipeline.py::test_recommend_and_doctor",
+}
+
+
+def commands() -> list[str]:
+    """Every command in a code block or code span, as far as its first argument that is not a word."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.partition("#")[0] for block in blocks for line in block.splitlines()]
+    spans = re.findall(r"`((?:make|idiom|dvc|mlflow) [^`]+)`", README)
+    parts = [part.strip() for text in [*lines, *spans] for part in text.split("&&")]
+    return [re.sub(r"^\.venv/bin/", "", part) for part in parts if part]
+
+
+def test_every_command_has_its_test() -> None:
+    """Prevents a README that promises what nobody ran."""
+    found = commands()
+    assert len(found) > 8
+    for command in found:
+        assert any(command == known or command.startswith(f"{known} ") for known in RUN_BY), command
+
+
+def test_every_named_test_exists() -> None:
+    for name in RUN_BY.values():
+        path, _, function = name.partition("::")
+        assert path == "this run" or (REPOSITORY / path).is_file(), path
+        assert not function or f"def {function}(" in (REPOSITORY / path).read_text(), name
+
+
+def test_every_link_leads_somewhere() -> None:
+    """Prevents dead links and pictures that were never committed."""
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
+    assert targets
+    for target in targets:
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_make_help() -> None:
+    done = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for target in ("env", "retrain", "test", "repro", "ui"):
+        assert f"make {target}" in done.stdout
+
+
+@pytest.mark.real
+@pytest.mark.server
+def test_own_data(shared_data: Path, tmp_path: Path) -> None:
+    """The real-data example as far as `clean`: params.yaml from `idiom init`, data linked, users sampled."""
+    import polars as pl
+
+    from components.artifacts import Layout
+    from tests.workspaces import command, make_workspace
+
+    root = make_workspace(tmp_path / "own", {})
+    done = command(root, "idiom", "init", str(shared_data / "amazon-beauty"), "--sample-users", "300")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = command(root, "idiom", "repro", "--stage", "clean")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pl.read_parquet(Layout(root, "amazon-beauty").test_targets).height == 300
