@@ -162,3 +162,13 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
     assert again["code"] == 0, again["error"]
     assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
     assert sha256(job.out) == whole
+
+
+def test_the_test_targets_cannot_matter(make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]) -> None:
+    """Prevents the released code's leak in any form: garbage in place of the test targets changes no byte."""
+    job = make_job(checkpoint_seconds=60.0)
+    whole = expected(job, zygote, undisturbed)
+    job.valid_targets.with_name("test_targets.parquet").write_bytes(b"not a table")
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert sha256(job.out) == whole
