@@ -216,7 +216,7 @@ class Train(_Section):
     max_history: int = bounded(20, low=1)
     """Most recent items of a history that the recommender reads."""
     user_id: bool = False
-    """Put an ID of the user, built from the training history only, into the prompt."""
+    """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
     refit: bool = False
     """With the settings chosen on validation, train once more on training + validation items."""
     imported_ids: str | None = None

@@ -28,12 +28,6 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
         raise BadInput(
             f"family {job.train.family} cannot be trained yet", where="train.family", mend="set it to encoder-decoder"
         )
-    if job.train.user_id:
-        raise BadInput(
-            "a user ID cannot be put into the prompt yet: the engine that serves would not write it",
-            where="train.user_id",
-            mend="set it to false",
-        )
     if job.train.backbone != SCRATCH:
         return build_tokenizer(job.train.backbone)
     folder = job.work / "tokenizer"
