@@ -141,7 +141,7 @@ class Clean(_Section):
 class GeneratorTraining(_Section):
     """The ID generator: its cold start and its phase of the alternation."""
 
-    cold_start_epochs: int = bounded(6, low=0)
+    cold_start_epochs: int = bounded(8, low=0)
     """Epochs over the catalogue of text -> its most distinctive words, before the first round (scratch only)."""
     cold_start_lr: float = bounded(2e-3, low=0.0)
     """Peak learning rate of the cold start."""
@@ -198,11 +198,11 @@ class Train(_Section):
     family: Literal["encoder-decoder", "decoder-only"] = "encoder-decoder"
     """Family of the recommender."""
     size: str = "tiny"
-    """Size of a scratch model: tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
+    """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
     vocabulary_size: int = bounded(4096, low=64)
     """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
-    """Dropout of scratch models."""
+    """Dropout of a recommender from scratch. A generator from scratch has none, as it must learn to copy words."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     ranks: int = bounded(1, low=1)
