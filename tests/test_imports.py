@@ -19,14 +19,15 @@ MAY_IMPORT = {
     "params": {"errors"},
     "artifacts": {"errors"},
     "progress": set(),
+    "parquet": {"errors"},
     "data": FOUNDATIONS,
     "textid": FOUNDATIONS,
     "recommender": FOUNDATIONS | {"textid"},
     "training": FOUNDATIONS | {"textid", "recommender"},
     "evaluation": FOUNDATIONS,
     # The served model decodes with the recommender's engine.
-    "registry": FOUNDATIONS | {"recommender", "textid"},
-    "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    "registry": FOUNDATIONS | {"parquet", "recommender", "textid"},
+    "stages": FOUNDATIONS | {"parquet", "data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms only what `idiom init` and `idiom recommend` ask.
     "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine"},
@@ -43,6 +44,7 @@ THIRD_PARTY = {
     "errors": set(),
     "artifacts": set(),
     "progress": {"rich"},
+    "parquet": {"pyarrow"},
 }
 ONLY_IN = {"mlflow": {"registry"}, "prefect": {"flows"}, "great_expectations": {"data"}, "typer": {"flows"}}
 
