@@ -1,4 +1,4 @@
-"""What a process of Idiom finds in its environment: set first, before the libraries that read it. Standard library only."""
+"""What a process of Idiom finds in its environment, set before the libraries that read it. Standard library only."""
 
 from __future__ import annotations
 

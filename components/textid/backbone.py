@@ -85,7 +85,7 @@ _START: dict[str, Any] = {"decoder_start_token_id": 0}
 
 
 def parse_size(size: str) -> dict[str, int]:
-    """`micro`, `tiny`, `small`, `base`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
+    """A name in `SIZES`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
     if size in SIZES:
         return SIZES[size]
     mend = f"one of {', '.join(SIZES)}, or numbers such as d_model=192,layers=3,heads=6,d_ff=768"
