@@ -17,7 +17,10 @@ from typing import Any, Literal
 
 from components.errors import BadInput
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_NO_MODEL_NAME = set("/:.%\"'")
+"""What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
 
 def bounded(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
@@ -230,6 +233,8 @@ class Train(_Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
 
@@ -293,6 +298,13 @@ class Register(_Section):
     experiment: str | None = None
     """MLflow experiment (null: the name of the dataset)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_name.strip() or _NO_MODEL_NAME & set(self.model_name):
+            raise ValueError(
+                f"model_name is {self.model_name!r}; a name without any of {' '.join(sorted(_NO_MODEL_NAME))}"
+            )
+
 
 @dataclass(frozen=True)
 class Params(_Section):
@@ -315,7 +327,7 @@ class Params(_Section):
         if not _NAME.fullmatch(self.dataset):
             raise ValueError(
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
-                "letters, digits, '.', '_' and '-' only"
+                "letters, digits, '.', '_' and '-' only, at most 100"
             )
 
 

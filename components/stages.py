@@ -83,6 +83,7 @@ def index(workspace: Path, params: Params) -> None:
     layout = Layout(workspace, params.dataset)
     pair = Pair.load(layout.pair)
     columns = parquet.read(layout.items_clean, ["item_id", "text"]).to_pydict()
+    columns["text"] = [text or "" for text in columns["text"]]  # as training reads it
     with _reporting() as progress:
         table, report = write_ids(
             pair.generator,

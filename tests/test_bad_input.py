@@ -251,6 +251,9 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         ("leaves the workspace", "idiom init"),
     ),
     "file that climbs out": ("ingest", setting(ingest={"items": "../../items.csv"}), ("leaves the workspace",)),
+    "device that is none": ("train", setting(train={"device": "gpu"}), ("device is 'gpu'", "cuda:N")),
+    "model name that MLflow refuses": ("train", setting(register={"model_name": "a/b"}), ("model_name is 'a/b'",)),
+    "dataset name that no disk takes": ("ingest", setting(dataset="a" * 300), ("at most 100",)),
     "IDs that climb out": ("train", setting(train={"imported_ids": "../ids.tsv"}), ("leaves the workspace",)),
     "absolute path": ("ingest", setting(ingest={"path": "/etc"}), ("leaves the workspace",)),
     "absolute dataset name": (
@@ -323,6 +326,16 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         "index",
         rewritten("clean/items_clean.parquet", lambda items: items.drop("text")),
         ("text", "items_clean.parquet"),
+    ),
+    "numbers for text before index": (
+        "index",
+        rewritten("clean/items_clean.parquet", lambda items: items.with_columns(text=pl.lit(3))),
+        ("text: int32", "items_clean.parquet"),
+    ),
+    "text for histories": (
+        "evaluate",
+        rewritten("clean/histories.parquet", lambda users: users.with_columns(history=pl.lit("soap-black"))),
+        ("history: ", "histories.parquet"),
     ),
     "weights changed": ("evaluate", cut("train/pair/recommender/model.safetensors"), ("differs from the manifest",)),
     "no test targets": ("evaluate", gone("artifacts/shop/clean/test_targets.parquet"), ("test_targets.parquet",)),
