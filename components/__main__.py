@@ -11,15 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+from components.environment import prepare
 from components.errors import BadInput, Interrupted, StageError
-
-# Before any import that reads them: quiet, no telemetry.
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 _ROOM = "make room on that disk (df -h says which is full), or raise the quota; what was published before still stands"
 _RIGHTS = "make it readable and the workspace writable for this user (ls -l, chown)"
@@ -33,8 +26,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 def main(arguments: list[str]) -> int:
     """Run the stage named by `arguments` and return its exit code."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    prepare()
 
     from components import stages
     from components.params import load

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"errors", "params", "artifacts", "progress"}
+FOUNDATIONS = {"errors", "environment", "params", "artifacts", "progress"}
 LEARNING = ("textid", "recommender", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
     "errors": set(),
+    "environment": set(),
     "params": {"errors"},
     "artifacts": {"errors"},
     "progress": set(),
@@ -42,6 +43,7 @@ THIRD_PARTY = {
     # Settings are read on that bare machine too: `load` and `from_dict` alone, which it never calls, use these two.
     "params": {"pydantic", "yaml"},
     "errors": set(),
+    "environment": set(),
     "artifacts": set(),
     "progress": {"rich"},
     "parquet": {"pyarrow"},

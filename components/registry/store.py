@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.environment import DEFAULTS
 from components.errors import BadInput
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
+    **DEFAULTS,
     # The default of 7 keeps a person waiting for minutes before a mistyped address is reported.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
