@@ -15,6 +15,13 @@ from components.params import from_dict
 SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
 """dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""
 
+ON_A_CPU: dict[str, Any] = {"size": "micro", "dropout": 0.0, "recommender": {"batch_size": 32, "epochs": 7}}
+"""What two cores can bear: 3,000 users of Amazon Beauty in under 25 minutes. With a GPU the defaults are within reach.
+
+Small steps and no dropout, because so short a training underfits: on that sample, epoch 3 had a loss of 5.5 with batches
+of 64 and dropout 0.1, and 4.2 so; validation recall@10 .002 and .016.
+"""
+
 
 @dataclass(frozen=True)
 class Initialised:
@@ -44,8 +51,7 @@ def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: boo
     if sample_users:
         params["clean"] = {**params["clean"], "sample_users": sample_users}
     if shutil.which("nvidia-smi") is None:
-        # Two cores train it in minutes; with a GPU the default and more are within reach.
-        params["train"] = {"size": "micro", **params["train"]}
+        params["train"] = ON_A_CPU | params["train"]
     # Its versions must not become challengers of another catalogue's champion.
     params["register"] = {"model_name": f"idiom-{params['dataset']}", **params["register"]}
     from_dict(params, where="what `idiom init` would write")
