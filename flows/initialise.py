@@ -18,7 +18,7 @@ SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
 ON_A_CPU: dict[str, Any] = {"size": "micro", "dropout": 0.0, "recommender": {"batch_size": 32, "epochs": 7}}
 """What two cores can bear: 3,000 users of Amazon Beauty in under 25 minutes. With a GPU the defaults are within reach.
 
-Small steps and no dropout, because so short a training underfits: on that sample, epoch 3 had a loss of 5.5 with batches
+Small steps and no dropout, as so short a training underfits: on that sample, epoch 3 had a loss of 5.5 with batches
 of 64 and dropout 0.1, and 4.2 so; validation recall@10 .002 and .016.
 """
 
