@@ -14,7 +14,7 @@ from torch import Tensor
 from components.errors import BadInput
 from components.recommender.beams import Hits
 from components.recommender.decode import BeamSearch
-from components.recommender.model import EncoderDecoder
+from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.trie import Trie
 from tests.recommender.references import END, Answer, by_dict, by_hugging_face
 

@@ -12,7 +12,8 @@ from transformers import BartConfig, BartForConditionalGeneration
 
 from components.errors import BadInput
 from components.recommender.batches import IGNORED, Batch
-from components.recommender.model import EncoderDecoder, Soft
+from components.recommender.encoder_decoder import EncoderDecoder
+from components.recommender.model import Soft
 
 KINDS = ["t5", "t5-gated", "mt5"]
 

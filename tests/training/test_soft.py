@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from components.recommender.batches import batch_of
-from components.recommender.model import EncoderDecoder, Soft
+from components.recommender.encoder_decoder import EncoderDecoder
+from components.recommender.model import Soft
 from components.recommender.prompts import Pieces, Prompt
 from components.training.soft import SoftIds, choose, splice, write_soft
 
