@@ -74,7 +74,8 @@ class Recommender(Protocol):
         """Append `tokens` [users, K, L] to the beams numbered `parents` [users, K] of the step before.
 
         L is 1, or more to score the rest of known IDs in one forward. Beams may be fewer or more than in the step
-        before; at the first step every parent is 0. Returns hidden states [users, K, L, d].
+        before. The first step is given one beam a user, with `start_token` and parent 0. Returns hidden states
+        [users, K, L, d].
         """
         ...
 

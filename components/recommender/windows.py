@@ -99,7 +99,8 @@ class Windows:
     @cached_property
     def all(self) -> Spans:
         """The windows that teach every item once, from the newest end of each history backwards."""
-        found: list[Spans] = []
+        nothing = np.zeros(0, dtype=np.int64)
+        found = [Spans(nothing, nothing, nothing)]
         begin, end = self._offsets[:-1], self._offsets[1:]
         begin, end = begin[begin < end], end[begin < end]
         while len(end):

@@ -40,8 +40,15 @@ def by_hugging_face(
     tries = [dict_trie(ids, seen) if len(seen) else whole for seen in excluded or [()] * len(input_ids)]
     places = {tuple(sequence): item for item, sequence in enumerate(ids)}
 
+    # A decoder-only model writes after its prompt, so prompts are padded on the left; the other after its start token.
+    alone = not model.config.is_encoder_decoder
+    begin = input_ids.shape[1] if alone else 1
+    if alone:
+        shift = (torch.arange(begin) + mask.sum(1, keepdim=True)) % begin
+        input_ids, mask = input_ids.gather(1, shift), mask.gather(1, shift)
+
     def allowed(user: int, written: Tensor) -> list[int]:
-        return tries[user].get(tuple(written[1:].tolist()), [END])
+        return tries[user].get(tuple(written[begin:].tolist()), [END])
 
     if beams == 1:
         raise ValueError("generate with one beam is greedy search and returns no scores")
@@ -62,7 +69,7 @@ def by_hugging_face(
     for user in range(len(input_ids)):
         found = []
         for row in range(user * results, (user + 1) * results):
-            written = output.sequences[row, 1:].tolist()
+            written = output.sequences[row, begin:].tolist()
             sequence = tuple(written[: written.index(END)]) if END in written else tuple(written)
             score = float(output.sequences_scores[row])
             legal = END in tries[user].get(sequence, []) and score > -1e6
@@ -126,6 +133,10 @@ def by_dict(
 
 def next_log_probabilities(model: Any, prompt: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
     """[vocabulary] after `prefix`, by a whole forward."""
+    if not model.config.is_encoder_decoder:
+        whole = torch.cat([prompt[mask == 1], torch.tensor(prefix, dtype=torch.long)])
+        with torch.no_grad():
+            return model(input_ids=whole[None]).logits[0, -1].float().log_softmax(-1)
     written = torch.tensor([[model.config.decoder_start_token_id, *prefix]])
     with torch.no_grad():
         logits = model(input_ids=prompt[None], attention_mask=mask[None], decoder_input_ids=written).logits
