@@ -105,7 +105,7 @@ class Prompts:
     """One token, between two items; where the tokenizer does not have it, the end token stands there instead."""
     open_ended: bool = False
     """The prompt is one long text without an end: the words of the template, then every item with its end token. What
-    a decoder-only model reads and what it writes are then the same text."""
+    a decoder-only model reads and what it writes are then the same text. The separator is the end token."""
 
     def __post_init__(self) -> None:
         for template in self.templates:

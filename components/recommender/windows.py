@@ -97,7 +97,7 @@ class Windows:
         self._stream = slices(packed[1], packed[0][numbers], lengths)[2]
 
     @cached_property
-    def all(self) -> Spans:
+    def spans(self) -> Spans:
         """The windows that teach every item once, from the newest end of each history backwards."""
         nothing = np.zeros(0, dtype=np.int64)
         found = [Spans(nothing, nothing, nothing)]
@@ -114,8 +114,12 @@ class Windows:
     @cached_property
     def lengths(self) -> Ints:
         """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
-        longest = np.full(len(self.all), int(self._head_lengths.argmax()), dtype=np.int64)
-        return padded_lengths(self._tokens(self.all, longest))
+        head = int(self._head_lengths.argmax())
+        usual = padded_lengths(self._tokens(self.spans, np.full(len(self.spans), head)))
+        # With one prefix per user a window may end at any item, and be longer than all of those above.
+        begin, target = np.repeat(self._offsets[:-1], np.diff(self._offsets)), np.arange(len(self._starts) - 1)
+        anywhere = Spans(self._first(begin, target + 1), target, target + 1)
+        return np.union1d(usual, padded_lengths(self._tokens(anywhere, np.full(len(target), head)))[-1:])
 
     def epoch(
         self, *, seed: int, number: int, batch_size: int, prefixes: Literal["all", "one"] = "all"
@@ -126,7 +130,7 @@ class Windows:
         the last has `batch_size` rows.
         """
         random = np.random.default_rng([seed, number])
-        spans = self.all if prefixes == "all" else self._one_per_user(random)
+        spans = self.spans if prefixes == "all" else self._one_per_user(random)
         spans = spans[random.permutation(len(spans))]
         templates = random.integers(len(self._head_lengths), size=len(spans))
         groups = grouped(self._tokens(spans, templates), self.lengths, batch_size, random)

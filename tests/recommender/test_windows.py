@@ -91,7 +91,7 @@ def test_every_item_is_taught_once_from_the_prompt_that_is_decoded(tokenizer: An
 def test_a_cut_history_leaves_half_a_window_before_each_item(tokenizer: Any) -> None:
     """Windows without overlap would teach their first items as if nothing had been bought before."""
     offsets, _ = histories()
-    spans = windows(tokenizer, max_history=6).all
+    spans = windows(tokenizer, max_history=6).spans
     begins = {int(begin) for begin, end in pairwise(offsets) if begin < end}
     cut = [row for row in range(len(spans)) if int(spans.first[row]) not in begins]
     assert len(cut) > 10
@@ -117,6 +117,23 @@ def test_one_prefix_per_user_is_the_sample_of_the_other_family(tokenizer: Any) -
             assert count == len(TOKEN_IDS[items[end - 1]]) + 1
             drawn.append(int(user[0]))
     assert sorted(drawn) == [user for user, (begin, end) in enumerate(pairwise(offsets)) if end - begin > 1]
+
+
+def test_one_prefix_may_be_longer_than_every_window(tokenizer: Any) -> None:
+    """A drawn target can end a window that no epoch of whole histories has: it must find a padded length too."""
+    items = np.array([0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0])
+    packed = Windows(
+        np.array([0, len(items)]), items, [(3,), *[()] * 3, (3,) * 40], pieces_of(tokenizer), max_history=3
+    )
+    longest = [
+        packed.collate(rows).attention_mask.sum(1).max() for rows in packed.epoch(seed=1, number=0, batch_size=9)
+    ]
+    drawn = [
+        int(packed.collate(rows).attention_mask.sum())
+        for number in range(40)
+        for rows in packed.epoch(seed=1, number=number, batch_size=9, prefixes="one")
+    ]
+    assert max(drawn) > max(longest)
 
 
 def test_epochs_shapes_and_shares(tokenizer: Any) -> None:
