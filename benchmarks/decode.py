@@ -23,7 +23,7 @@ from benchmarks.machine import facts
 from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.beams import Hits
 from components.recommender.decode import BeamSearch
-from components.recommender.model import EncoderDecoder
+from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompt, Prompts
 from components.recommender.trie import Trie
 from components.textid.backbone import build

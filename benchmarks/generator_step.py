@@ -23,7 +23,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.machine import facts
 from components.recommender.batches import batch_of
-from components.recommender.model import EncoderDecoder
+from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Pieces
 from components.textid.backbone import build
 from components.training.soft import SoftIds, choose, splice, write_soft

@@ -23,7 +23,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 
 from benchmarks.machine import facts
 from components.recommender.batches import Samples
-from components.recommender.model import EncoderDecoder
+from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompts
 from components.textid.backbone import build
 from components.textid.tokenizer import train_tokenizer

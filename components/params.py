@@ -171,7 +171,7 @@ class RecommenderTraining(_Section):
     lr: float = bounded(2e-3, low=0.0)
     """Peak learning rate."""
     batch_size: int = bounded(64, low=1)
-    """Samples a step (of all ranks together)."""
+    """Samples a step (of all ranks together); of a decoder-only model, whose samples are whole histories, histories."""
     warmup_share: float = bounded(0.05, low=0.0, high=1.0)
     """Share of a round's steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = bounded(0.01, low=0.0)
@@ -181,7 +181,8 @@ class RecommenderTraining(_Section):
     grad_clip: float = bounded(1.0, low=0.0)
     """Largest gradient norm (0: not clipped)."""
     prefixes: Literal["all", "one"] = "all"
-    """all: every prefix of a history is a sample; one: one sampled prefix per user and epoch."""
+    """all: every prefix of a history is a sample; one: one sampled prefix per user and epoch. decoder-only: `all`
+    costs hardly more than `one`, as one row teaches every item of a history."""
     valid_users: int = bounded(500, low=1)
     """Users whose validation target is decoded after each epoch, to choose the best state."""
     valid_beams: int = bounded(10, low=1)
@@ -190,18 +191,25 @@ class RecommenderTraining(_Section):
     """Stop a round after this many epochs without a better validation NDCG@10 (0: never)."""
 
 
+Family = Literal["encoder-decoder", "decoder-only"]
+
+
 @dataclass(frozen=True)
 class Train(_Section):
     """Clean items and histories -> the trained pair: ID generator and recommender."""
 
     backbone: str = "scratch"
-    """`scratch`, or a Hugging Face name or local folder of an encoder-decoder (recommender)."""
+    """`scratch`, or a Hugging Face name or local folder of a model of the family below (recommender)."""
     generator_backbone: str = "scratch"
-    """The same for the ID generator; a tag-generation checkpoint where `backbone` is pretrained."""
-    family: Literal["encoder-decoder", "decoder-only"] = "encoder-decoder"
-    """Family of the recommender."""
+    """The same for the ID generator, always an encoder-decoder; a tag-generation checkpoint where `backbone` is
+    pretrained. It must have the tokenizer of `backbone`; `scratch` fits any."""
+    family: Family = "encoder-decoder"
+    """Family of the recommender. encoder-decoder: T5 or mT5, as in the paper. decoder-only: Llama, Qwen or GPT-2 (from
+    scratch a Llama); one forward over a whole history teaches every item in it, which is several times as many
+    targets a second."""
     size: str = "tiny"
-    """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
+    """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them).
+    `layers` are those of the encoder and as many of the decoder; of a decoder-only model all that it has."""
     vocabulary_size: int = bounded(4096, low=64)
     """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
@@ -217,7 +225,8 @@ class Train(_Section):
     max_item_tokens: int = bounded(64, low=1)
     """Tokens of an item text that the generator reads."""
     max_history: int = bounded(20, low=1)
-    """Most recent items of a history that the recommender reads."""
+    """Most recent items of a history that the recommender reads. decoder-only: a longer history is cut into windows of
+    this many items and one more, each item being taught once, with at least half as many before it."""
     user_id: bool = False
     """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
     refit: bool = False

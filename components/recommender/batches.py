@@ -46,15 +46,18 @@ class Batch:
     attention_mask: Tensor
     """[rows, S] int64, 1 at tokens."""
     labels: Tensor
-    """[rows, T] int64: the target's ID and the end token; IGNORED at padding."""
+    """[rows, T] int64: the target's ID and the end token, written after the whole prompt; IGNORED at padding."""
     target_tokens: int
     """Labels that count, known without asking the device."""
+    inline: bool = False
+    """The prompts are whole histories (`windows.Windows`) and hold their targets: labels [rows, S] are then what is
+    written after each of their tokens, IGNORED where nothing is taught. For decoder-only models alone."""
 
     def to(self, device: torch.device | str) -> Batch:
         prompt, mask, labels = (
             part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels)
         )
-        return Batch(prompt, mask, labels, self.target_tokens)
+        return Batch(prompt, mask, labels, self.target_tokens, self.inline)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Rows:
     """[rows]: the phrasing drawn for it."""
     length: int
     """Padded prompt length."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
     def share(self, rank: int, ranks: int) -> Rows:
         """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
@@ -144,13 +150,7 @@ class Samples:
         frame = np.diff(self._heads[0]) + np.diff(self._tails[0])
         longest = np.full(len(self.targets), int(frame.argmax()), dtype=np.int64)
         found = self._plan(self.targets, longest)[2]
-        if len(found) == 0:
-            return np.array([_MULTIPLE], dtype=np.int64)
-        # Equal shares of all tokens, not of all samples: the long tail is where padding is expensive.
-        ordered = np.sort(found)
-        tokens = np.cumsum(ordered)
-        edges = ordered[np.searchsorted(tokens, tokens[-1] * np.arange(1, _BUCKETS + 1) / _BUCKETS)]
-        return np.unique(-(-edges // _MULTIPLE) * _MULTIPLE)
+        return padded_lengths(found)
 
     def epoch(self, *, seed: int, number: int, batch_size: int, prefixes: Literal["all", "one"] = "all") -> list[Rows]:
         """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
@@ -162,13 +162,8 @@ class Samples:
         targets = self.targets if prefixes == "all" else self._one_per_user(random)
         targets = random.permutation(targets)
         templates = random.integers(len(self._pieces), size=len(targets))
-        bucket = np.searchsorted(self.lengths, self._plan(targets, templates)[2])
-        order = np.argsort(bucket, kind="stable")
-        batches = []
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batches.append(Rows(targets[rows], templates[rows], int(self.lengths[bucket[rows[-1]]])))
-        return [batches[index] for index in random.permutation(len(batches))]
+        groups = grouped(self._plan(targets, templates)[2], self.lengths, batch_size, random)
+        return [Rows(targets[rows], templates[rows], length) for rows, length in groups]
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
@@ -202,8 +197,8 @@ class Samples:
         """Of each sample: start and length of its history in the stream, length of the whole prompt."""
         user = np.searchsorted(self._offsets, targets, side="right") - 1
         frame = (np.diff(self._heads[0]) + np.diff(self._tails[0]))[templates] + np.diff(self._user_offsets)[targets]
-        # The stream has a separator after every item; the last one of a prompt is left out.
-        end = self._starts[targets] - len(self._pieces.separator)
+        # The stream has a separator after every item; the last one of a prompt is left out, unless it is closed.
+        end = self._starts[targets] - (0 if self._pieces.closed else len(self._pieces.separator))
         first = np.maximum(self._offsets[user], targets - self._max_history)
         first = np.maximum(first, np.searchsorted(self._starts, end - (self._max_tokens - frame)))
         count = np.where(first < targets, end - self._starts[np.minimum(first, targets)], 0)
@@ -216,6 +211,29 @@ class Samples:
         labels[row, column] = token
         labels[np.arange(len(items)), lengths] = self._end
         return labels
+
+
+def padded_lengths(lengths: Ints) -> Ints:
+    """Few lengths, rising, to which rows of `lengths` tokens are padded; the last one holds the longest."""
+    if len(lengths) == 0:
+        return np.array([_MULTIPLE], dtype=np.int64)
+    # Equal shares of all tokens, not of all samples: the long tail is where padding is expensive.
+    ordered = np.sort(lengths)
+    tokens = np.cumsum(ordered)
+    edges = ordered[np.searchsorted(tokens, tokens[-1] * np.arange(1, _BUCKETS + 1) / _BUCKETS)]
+    return np.unique(-(-edges // _MULTIPLE) * _MULTIPLE)
+
+
+def grouped(lengths: Ints, padded: Ints, size: int, random: np.random.Generator) -> list[tuple[Ints, int]]:
+    """Rows of `lengths` tokens in batches of `size`, of like length, in random order: (rows, padded length) each.
+
+    Every batch but the last has `size` rows: what is left of a length joins the next longer one.
+    """
+    bucket = np.searchsorted(padded, lengths)
+    order = np.argsort(bucket, kind="stable")
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    drawn = random.permutation(len(batches))
+    return [(batches[index], int(padded[bucket[batches[index][-1]]])) for index in drawn]
 
 
 def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tuple[Tensor, Tensor]:

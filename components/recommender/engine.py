@@ -19,7 +19,8 @@ from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.decode import BeamSearch, Scores, check_vocabulary
-from components.recommender.model import EncoderDecoder, Recommender
+from components.recommender.families import family_of, recommender_of
+from components.recommender.model import Recommender
 from components.recommender.pair import parts
 from components.recommender.prompts import Pieces, Prompt
 from components.recommender.trie import Trie
@@ -75,15 +76,15 @@ class Engine:
         verify_manifest(directory)
         loaded = parts(directory)
         place = _device(device)
-        model = loaded["recommender"].to(place).eval()
+        model, tokenizer, facts = loaded["recommender"].to(place).eval(), loaded["tokenizer"], loaded["facts"]
         table = loaded["table"] if id_table is None else IdTable.load(id_table)
         return cls(
-            EncoderDecoder(model),
-            loaded["prompts"].tokenise(loaded["tokenizer"]),
+            recommender_of(family_of(facts, where=str(directory)), model, end_token=tokenizer.eos_token_id),
+            loaded["prompts"].tokenise(tokenizer),
             table,
-            max_history=loaded["facts"]["max_history"],
+            max_history=facts["max_history"],
             device=place,
-            users=UserIds(table, loaded["tokenizer"]) if loaded["facts"].get("user_id") else None,
+            users=UserIds(table, tokenizer) if facts.get("user_id") else None,
         )
 
     def recommend(

@@ -1,14 +1,14 @@
 """The recommender behind one small interface: loss of a batch, prefill, one decoding step.
 
-    recommender = EncoderDecoder(t5)                       # a T5ForConditionalGeneration or MT5ForConditionalGeneration
+    recommender = recommender_of(family, model, end_token=1)  # families.py
     loss = recommender.loss(batch)                         # training: loss.total / loss.count is the mean token loss
-    state = recommender.prefill(input_ids, attention_mask) # decoding: encoder and cross-attention keys, once per user
+    state = recommender.prefill(input_ids, attention_mask) # decoding: the prompt's keys, once per user
     hidden = recommender.step(state, tokens, parents)      # [users, beams, tokens, d]
     rows = recommender.output_rows(tokens)                 # hidden @ rows.T are their logits,
     total = recommender.normaliser(hidden)                 # and this is the log-sum-exp over the whole vocabulary
 
-Training and decoding know no more than `Recommender`, so that a second family (decoder-only: one causal forward
-supervises every position of a history) can follow behind the same methods.
+Training and decoding know no more than `Recommender`. Two families stand behind it: `encoder_decoder.EncoderDecoder`,
+as in the paper, and `causal.Causal`, of which one forward can supervise every position of a history.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.errors import BadInput
 from components.recommender.batches import IGNORED, Batch
-from components.recommender.normaliser import log_sum_exp
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,8 @@ class Recommender(Protocol):
         """Append `tokens` [users, K, L] to the beams numbered `parents` [users, K] of the step before.
 
         L is 1, or more to score the rest of known IDs in one forward. Beams may be fewer or more than in the step
-        before; at the first step every parent is 0. Returns hidden states [users, K, L, d].
+        before. The first step is given one beam a user, with `start_token` and parent 0. Returns hidden states
+        [users, K, L, d].
         """
         ...
 
@@ -94,183 +92,22 @@ class Recommender(Protocol):
         ...
 
 
-@dataclass
-class State:
-    """What a T5 decoder remembers of a batch of users; grown in place by `EncoderDecoder.step`.
+def mixed(table: Any, input_ids: Tensor, soft: Soft | None) -> Tensor:
+    """Embeddings [rows, S, d] of `input_ids` by `table`; at the places of `soft` its probabilities x the table.
 
-    The tokens of all beams lie in slots that never move. A beam sees the slots of its ancestors through `ancestors`:
-    re-ordering the beams moves one bit a slot instead of keys and values.
+    The table may have more rows than there are probabilities: checkpoints round their vocabulary up.
     """
-
-    cross_keys: list[Tensor]
-    """Per layer [users, heads, S, d_kv], once per user: the beams share them."""
-    cross_values: list[Tensor]
-    cross_bias: Tensor
-    """[users, 1, 1, S]: 0 where the prompt has a token, -inf at padding."""
-    keys: list[Tensor]
-    """Per layer [users, heads, capacity, d_kv], self-attention."""
-    values: list[Tensor]
-    ancestors: Tensor
-    """[users, beams, used] bool: the slots that each beam of the last step descends from, itself included."""
-    depths: list[int]
-    """Position of each used slot in its sequence."""
+    embeddings = table(input_ids)
+    if soft is None:
+        return embeddings
+    weight = table.weight[: soft.probabilities.shape[1]]
+    mixture = soft.probabilities.to(weight.dtype) @ weight
+    return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
 
 
-class EncoderDecoder:
-    """`Recommender` over a T5-type encoder-decoder of Hugging Face (T5, mT5), whose weights it reads in place.
-
-    Training and the encoder call the library's forward. The decoder's step is our own, because the library keeps
-    cross-attention keys once per beam and copies all of them whenever beams change places.
-    """
-
-    def __init__(self, model: Any) -> None:
-        config = model.config
-        if config.model_type not in ("t5", "mt5"):
-            raise BadInput(
-                f"a {config.model_type} cannot be the recommender yet",
-                where="train.backbone",
-                mend="use a T5 or mT5 (google-t5/t5-small), or backbone: scratch",
-            )
-        self._model = model
-        self.start_token = int(config.decoder_start_token_id)
-        self.end_token = int(config.eos_token_id)
-        self.vocabulary_size = int(model.lm_head.weight.shape[0])
-        self._heads = int(config.num_heads)
-        # T5 v1.0 ties input and output embeddings and scales the hidden states; v1.1 and mT5 do not.
-        scaled = bool(getattr(config, "scale_decoder_outputs", False))
-        self._scale = float(config.d_model) ** -0.5 if scaled else 1.0
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model
-
-    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
-        table = self._model.get_input_embeddings()
-        embeddings = table(input_ids)
-        if soft is None:
-            return embeddings
-        mixed = soft.probabilities.to(table.weight.dtype) @ table.weight
-        return embeddings.index_put((soft.rows, soft.columns), mixed.to(embeddings.dtype))
-
-    def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
-        prompt = {"input_ids": batch.input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-        output = self._model(
-            **prompt,
-            attention_mask=batch.attention_mask,
-            decoder_input_ids=self._model._shift_right(batch.labels),
-            use_cache=False,
-        )
-        total = functional.cross_entropy(
-            output.logits.float().flatten(0, 1),
-            batch.labels.flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=label_smoothing,
-        )
-        return Loss(total, batch.target_tokens)
-
-    @torch.no_grad()
-    def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
-        encoded = self._encode(input_ids, attention_mask)
-        users = input_ids.shape[0]
-        keys, values, cross_keys, cross_values = [], [], [], []
-        for block in self._model.decoder.block:
-            attention = block.layer[1].EncDecAttention
-            cross_keys.append(self._split(attention.k(encoded)))
-            cross_values.append(self._split(attention.v(encoded)))
-            shape = (users, self._heads, capacity, attention.key_value_proj_dim)
-            # Like the projections, not like `encoded`: under autocast they are bf16.
-            keys.append(cross_keys[-1].new_empty(shape))
-            values.append(cross_keys[-1].new_empty(shape))
-        bias = torch.zeros(attention_mask.shape, device=encoded.device)
-        bias = bias.masked_fill(attention_mask == 0, float("-inf"))[:, None, None, :]
-        ancestors = torch.zeros(users, 1, 0, dtype=torch.bool, device=encoded.device)
-        return State(cross_keys, cross_values, bias, keys, values, ancestors, [])
-
-    def _encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Hidden states [users, S, d]. The library's encoder adds position bias and mask anew in every layer."""
-        encoder, width = self._model.encoder, input_ids.shape[1]
-        bias = encoder.block[0].layer[0].SelfAttention.compute_bias(width, width, device=input_ids.device)
-        bias = bias.masked_fill(attention_mask[:, None, None] == 0, float("-inf"))
-        hidden = encoder.embed_tokens(input_ids)
-        for block in encoder.block:
-            attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
-            keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
-            hidden = block.layer[1](hidden + self._attend(attention, normed, keys, values, bias))
-        return encoder.final_layer_norm(hidden)
-
-    @torch.no_grad()
-    def step(self, state: State, tokens: Tensor, parents: Tensor) -> Tensor:
-        users, beams, length = tokens.shape
-        used = len(state.depths)
-        bias = self._self_bias(state, parents, length)
-        span = slice(used, used + beams * length)
-        hidden = self._model.decoder.embed_tokens(tokens.flatten(1))
-        for layer, block in enumerate(self._model.decoder.block):
-            attention = block.layer[0].SelfAttention
-            normed = block.layer[0].layer_norm(hidden)
-            keys, values = state.keys[layer], state.values[layer]
-            keys[:, :, span] = self._split(attention.k(normed))
-            values[:, :, span] = self._split(attention.v(normed))
-            hidden = hidden + self._attend(attention, normed, keys[:, :, : span.stop], values[:, :, : span.stop], bias)
-            attention = block.layer[1].EncDecAttention
-            normed = block.layer[1].layer_norm(hidden)
-            seen = state.cross_keys[layer], state.cross_values[layer]
-            hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
-            hidden = block.layer[2](hidden)
-        hidden = self._model.decoder.final_layer_norm(hidden)
-        return hidden.view(users, beams, length, -1)
-
-    def select(self, state: State, users: Tensor) -> State:
-        return State(
-            [keys[users] for keys in state.cross_keys],
-            [values[users] for values in state.cross_values],
-            state.cross_bias[users],
-            [keys[users] for keys in state.keys],
-            [values[users] for values in state.values],
-            state.ancestors[users],
-            list(state.depths),
-        )
-
-    @torch.no_grad()
-    def output_rows(self, tokens: Tensor) -> Tensor:
-        return self._model.lm_head.weight[tokens].float() * self._scale
-
-    @torch.no_grad()
-    def normaliser(self, hidden: Tensor) -> Tensor:
-        return log_sum_exp(hidden.float() * self._scale, self._model.lm_head.weight.float())
-
-    def _split(self, flat: Tensor) -> Tensor:
-        """[users, n, heads * d_kv] -> [users, heads, n, d_kv]."""
-        return flat.unflatten(2, (self._heads, -1)).transpose(1, 2)
-
-    def _attend(self, attention: Any, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        queries = self._split(attention.q(normed))
-        # T5 does not scale the dot product: its initialisation does.
-        bias = bias.to(queries.dtype)
-        mixed = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
-        return attention.o(mixed.transpose(1, 2).flatten(2))
-
-    def _self_bias(self, state: State, parents: Tensor, length: int) -> Tensor:
-        """Additive mask [users, heads, beams * length, slots]: relative position bias at ancestors, -inf elsewhere.
-
-        Adds the slots of this step to `state.ancestors` and `state.depths`.
-        """
-        users, beams = parents.shape
-        device = parents.device
-        used, start = len(state.depths), (state.depths[-1] + 1 if state.depths else 0)
-        inherited = state.ancestors.gather(1, parents[:, :, None].expand(-1, -1, used))
-        own = torch.eye(beams, dtype=torch.bool, device=device)[:, None, :, None]
-        earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, :, None, :]
-        new = (own & earlier).reshape(1, beams * length, beams * length)
-        seen = torch.cat([inherited.repeat_interleave(length, 1), new.expand(users, -1, -1)], 2)
-        state.ancestors = seen[:, length - 1 :: length]
-        fresh = [start + offset for _ in range(beams) for offset in range(length)]
-        state.depths = state.depths + fresh
-        first = self._model.decoder.block[0].layer[0].SelfAttention
-        by_distance = first.compute_bias(start + length, start + length, device=device)[0]
-        asking = torch.tensor(fresh, device=device)
-        asked = torch.tensor(state.depths, device=device)
-        # A slot deeper than the asking token is never an ancestor; its bias is masked below.
-        bias = by_distance[:, asking[:, None], asked[None, :]]
-        return torch.where(seen[:, None], bias[None], float("-inf"))
+def summed(logits: Tensor, labels: Tensor, *, count: int, label_smoothing: float) -> Loss:
+    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; in float32."""
+    total = functional.cross_entropy(
+        logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+    )
+    return Loss(total, count)

@@ -16,6 +16,7 @@ from typing import Any
 
 from components.artifacts import read_json, verify_manifest
 from components.errors import BadInput
+from components.recommender.families import family_of
 from components.recommender.prompts import Prompts
 from components.textid.backbone import load_model, save_model
 from components.textid.table import IdTable
@@ -39,7 +40,7 @@ class Pair:
     prompts: Prompts
     table: IdTable
     facts: dict[str, Any]
-    """Content of pair.json: settings, train key, metrics. The engine needs `max_history` (items)."""
+    """Content of pair.json: family, settings, train key, metrics. The engine needs `max_history` (items)."""
 
     def write(self, directory: Path) -> None:
         """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
@@ -67,8 +68,9 @@ def parts(directory: Path) -> dict[str, Any]:
         raise BadInput(
             "does not say max_history", where=str(directory / FACTS), mend="restore it (dvc checkout) or train again"
         )
+    family = family_of(facts, where=str(directory / FACTS))
     return {
-        "recommender": load_model(directory / RECOMMENDER),
+        "recommender": load_model(directory / RECOMMENDER, family),
         "tokenizer": load_tokenizer(directory / TOKENIZER),
         "prompts": Prompts.load(directory / PROMPTS),
         "table": IdTable.load(directory / ID_TABLE),

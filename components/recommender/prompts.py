@@ -30,6 +30,16 @@ TEMPLATES = (
 )
 """Words only, as IDs are: a tokenizer trained on a catalogue can write them. The first one is used to decode."""
 
+OPENINGS = (
+    "a customer bought {history}",
+    "after buying {history}",
+    "purchases so far {history}",
+    "given the history {history}",
+    "someone who likes {history}",
+    "the shopping list reads {history}",
+)
+"""The same for a decoder-only model: what it writes goes on where the history stops, so nothing stands between them."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -47,9 +57,11 @@ class Pieces:
     heads: tuple[tuple[int, ...], ...]
     """What stands before the history, per template."""
     tails: tuple[tuple[int, ...], ...]
-    """What stands after it, per template; ends with the end token."""
+    """What stands after it, per template; ends with the end token, or is empty where `closed`."""
     separator: tuple[int, ...]
     """Between two items, and between the words of a user and the head."""
+    closed: bool = False
+    """The separator follows every item, the last one too: any history is then the beginning of each longer one."""
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -72,13 +84,14 @@ class Pieces:
         token_ids += self.heads[template]
         room = max_tokens - len(token_ids) - len(self.tails[template])
         kept = list(items if max_items is None else items[max(0, len(items) - max_items) :])
-        while kept and sum(map(len, kept)) + len(self.separator) * (len(kept) - 1) > room:
+        while kept and sum(map(len, kept)) + len(self.separator) * (len(kept) - (not self.closed)) > room:
             kept.pop(0)
         spans = []
         for number, item in enumerate(kept):
             token_ids += self.separator if number else ()
             spans.append((len(token_ids), len(token_ids) + len(item)))
             token_ids += item
+        token_ids += self.separator if kept and self.closed else ()
         return Prompt((*token_ids, *self.tails[template]), tuple(spans))
 
 
@@ -90,6 +103,9 @@ class Prompts:
     """Each holds `{history}` once."""
     separator: str = ","
     """One token, between two items; where the tokenizer does not have it, the end token stands there instead."""
+    open_ended: bool = False
+    """The prompt is one long text without an end: the words of the template, then every item with its end token. What
+    a decoder-only model reads and what it writes are then the same text. The separator is the end token."""
 
     def __post_init__(self) -> None:
         for template in self.templates:
@@ -98,6 +114,12 @@ class Prompts:
                     f"the template {template!r} does not hold {{history}} exactly once",
                     where="prompts",
                     mend="write {history} where the item IDs shall stand",
+                )
+            if self.open_ended and not template.endswith("{history}"):
+                raise BadInput(
+                    f"the template {template!r} goes on after {{history}}",
+                    where="prompts",
+                    mend="a decoder-only model writes right after the history: put all words before it",
                 )
         if not self.templates:
             raise BadInput("there is no template", where="prompts", mend="give at least one")
@@ -112,6 +134,11 @@ class Prompts:
         def encode(text: str) -> tuple[int, ...]:
             return tuple(tokenizer.encode(text.strip(), add_special_tokens=False)) if text.strip() else ()
 
+        if self.open_ended:
+            begin = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+            end = (tokenizer.eos_token_id,)
+            heads = tuple((*begin, *encode(template.removesuffix("{history}")), *end) for template in self.templates)
+            return Pieces(heads, tails=((),) * len(heads), separator=end, closed=True)
         # Looked up, not encoded: a comma encoded alone is two tokens, as T5 puts a space before it.
         separator = tokenizer.get_vocab().get(self.separator, tokenizer.eos_token_id)
         parts = [template.split("{history}") for template in self.templates]
@@ -130,7 +157,8 @@ class Prompts:
         """Read what `save` wrote. Raises `BadInput` if it is missing or not that."""
         value = read_json(path)
         try:
-            return cls(tuple(map(str, value["templates"])), str(value["separator"]))
+            open_ended = bool(value.get("open_ended", False))
+            return cls(tuple(map(str, value["templates"])), str(value["separator"]), open_ended)
         except (KeyError, TypeError) as error:
             raise BadInput(
                 f"does not hold prompts: {error!r}", where=str(path), mend="restore the file, or train again"

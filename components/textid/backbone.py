@@ -1,7 +1,8 @@
-"""The networks: a T5 from scratch in named sizes, or any encoder-decoder of the hub or a local folder.
+"""The networks: a T5 or a Llama from scratch in named sizes, or a pretrained model of the hub or a local folder.
 
     model = build("scratch", size="tiny", vocabulary_size=len(tokenizer), dropout=0.1, seed=17)
     model = build("google-t5/t5-small")
+    model = build("scratch", family="decoder-only", vocabulary_size=len(tokenizer), seed=17)
 
 Weights are safetensors only: a pickle or code that comes with a checkpoint is never run.
 """
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -25,6 +27,8 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput
+from components.params import Family
+from components.textid.causal_backbone import check_causal, scratch_causal
 from components.textid.hub import locate
 from components.textid.tokenizer import load_tokenizer
 
@@ -40,31 +44,53 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def build(
-    name: str, *, size: str = "tiny", vocabulary_size: int = 0, dropout: float = 0.1, seed: int = 0
+    name: str,
+    *,
+    family: Family = "encoder-decoder",
+    size: str = "tiny",
+    vocabulary_size: int = 0,
+    dropout: float = 0.1,
+    seed: int = 0,
+    pad_token: int = 0,
+    end_token: int = 1,
 ) -> PreTrainedModel:
-    """A new model in evaluation mode: from scratch (`size`, `vocabulary_size`, `dropout`, `seed` count), or pretrained.
+    """A new model in evaluation mode: from scratch (`size` and what follows count), or pretrained.
 
-    Raises `BadInput` where `name` cannot be reached, is no encoder-decoder, or has no safetensors.
+    Raises `BadInput` where `name` cannot be reached, is not of the family, or has no safetensors.
     """
-    if name == SCRATCH:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout)).eval()
-    return load_model(locate(name))
+    if name != SCRATCH:
+        return load_model(locate(name), family)
+    special = {"pad_token": pad_token, "end_token": end_token}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if family == "decoder-only":
+            shape = parse_size(size)
+            return scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval()
+        return T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval()
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a pretrained backbone; of a scratch one, see `train_tokenizer`."""
-    return load_tokenizer(locate(name))
+    """The tokenizer of a pretrained backbone; of a scratch one, see `train_tokenizer`.
+
+    Language models often have no padding token; the end token pads then, as padding is never read.
+    """
+    tokenizer = load_tokenizer(locate(name))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
-def scratch_config(size: str, vocabulary_size: int, dropout: float) -> T5Config:
+def scratch_config(
+    size: str, vocabulary_size: int, dropout: float, *, pad_token: int = 0, end_token: int = 1
+) -> T5Config:
     """A T5 (Raffel et al., 2020) with ReLU and tied embeddings.
 
     Tied embeddings are initialised with deviation 1 and T5 scales the decoder's output by d_model^-0.5, so the logits
     of a new model have deviation 1 and its loss starts near log(vocabulary_size).
     """
     shape = parse_size(size)
+    # The decoder starts on the padding token, as T5's; not a declared field of T5Config, so typed apart.
+    start: dict[str, Any] = {"decoder_start_token_id": pad_token}
     return T5Config(
         vocab_size=vocabulary_size,
         d_model=shape["d_model"],
@@ -74,14 +100,10 @@ def scratch_config(size: str, vocabulary_size: int, dropout: float) -> T5Config:
         num_decoder_layers=shape["layers"],
         num_heads=shape["heads"],
         dropout_rate=dropout,
-        pad_token_id=0,
-        eos_token_id=1,
-        **_START,
+        pad_token_id=pad_token,
+        eos_token_id=end_token,
+        **start,
     )
-
-
-# The decoder starts on the padding token, as T5's; not a declared field of T5Config, so typed apart.
-_START: dict[str, Any] = {"decoder_start_token_id": 0}
 
 
 def parse_size(size: str) -> dict[str, int]:
@@ -114,7 +136,7 @@ def save_model(model: PreTrainedModel, path: Path) -> None:
     config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_model(path: Path) -> PreTrainedModel:
+def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedModel:
     """Read a model, float32 and in evaluation mode. Raises `BadInput` if it is missing, a pickle or another family."""
     where = str(path)
     if not (path / "config.json").is_file():
@@ -125,9 +147,14 @@ def load_model(path: Path) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:
         raise BadInput(f"its config cannot be read: {_first_line(error)}", where=where, mend=_MEND) from error
+    disable_progress_bar()
+    if family == "decoder-only":
+        check_causal(config, where=where)
+        # Decoding hands the layers a mask of booleans, which this attention alone understands.
+        settings: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32, **_SAFE}
+        return AutoModelForCausalLM.from_pretrained(where, config=config, **settings).eval()
     if not config.is_encoder_decoder:
         raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
-    disable_progress_bar()
     model = AutoModelForSeq2SeqLM.from_pretrained(where, config=config, dtype=torch.float32, **_SAFE)
     return model.eval()
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches import Samples
+from components.recommender.batches import Batch, Samples
+from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces, Prompts
 from components.recommender.user_ids import UserIds
+from components.recommender.windows import Windows
 from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
 from components.training.data import Dataset, Ragged
 from components.training.job import Job
 from components.training.ranks import Ranks
+
+
+class Lessons(Protocol):
+    """What the recommender phase learns from: one row a prefix (`Samples`) or one row a history (`Windows`)."""
+
+    def epoch(self, *, seed: int, number: int, batch_size: int, prefixes: Any) -> Sequence[Any]:
+        """The batches of an epoch, each with a length and a `share`."""
+        ...
+
+    def collate(self, rows: Any) -> Batch:
+        """The tensors of one of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Context:
         texts = np.full((len(rows), int(lengths.max())), pad_id(tokenizer), dtype=np.int64)
         for number, row in enumerate(rows):
             texts[number, : len(row)] = row
-        prompts = Prompts()
+        prompts = prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)
         return cls(job, data, tokenizer, prompts, pieces, texts, lengths, ranks, imported_table(job, data, tokenizer))
 
@@ -55,9 +70,9 @@ class Context:
 
     @property
     def never(self) -> tuple[int, ...]:
-        """Tokens that stand in no ID: padding and the unknown one."""
+        """Tokens that stand in no ID: padding and the unknown one, where they are not the end token itself."""
         tokens = (self.tokenizer.pad_token_id, self.tokenizer.unk_token_id)
-        return tuple(token for token in tokens if token is not None)
+        return tuple(token for token in tokens if token not in (None, self.end_token))
 
     def samples(self, table: IdTable, histories: Ragged | None = None) -> Samples:
         """Samples of the training histories, or of others, under one table: prompts and targets alike."""
@@ -76,6 +91,14 @@ class Context:
     def user_ids(self, table: IdTable) -> UserIds | None:
         """User IDs from a round's table, where they are switched on."""
         return UserIds(table, self.tokenizer) if self.job.train.user_id else None
+
+    def lessons(self, table: IdTable, histories: Ragged | None = None) -> Lessons:
+        """What the recommender phase learns from: whole histories where one forward can teach every item of them."""
+        if self.job.train.family == "encoder-decoder":
+            return self.samples(table, histories)
+        histories = histories or self.data.histories
+        longest = self.job.train.max_history
+        return Windows(histories.offsets, histories.values, table.token_ids, self.pieces, max_history=longest)
 
     def item_texts(self, items: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of 16: few shapes."""

@@ -55,7 +55,7 @@ class GeneratorPhase:
     def loss(self, batch: Rows) -> tuple[Tensor, int]:
         ranks = self._context.ranks
         rows = batch.share(ranks.rank, ranks.size)
-        if len(rows.targets) == 0:
+        if len(rows) == 0:
             return torch.zeros((), device=ranks.device), 0
         self._generator.eval()
         self._recommender.module.eval()

@@ -7,10 +7,10 @@ from typing import Any
 
 from components.artifacts import publishing, verify_manifest, write_manifest
 from components.errors import BadInput
-from components.recommender.model import EncoderDecoder
-from components.recommender.prompts import Prompts
+from components.recommender.families import prompts_of, recommender_of
+from components.recommender.model import Recommender
 from components.textid.backbone import SCRATCH, build, build_tokenizer
-from components.textid.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from components.textid.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
 from components.training.context import Context
 from components.training.data import Dataset
 from components.training.job import Job
@@ -24,12 +24,16 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
 
     It is kept in the work folder: a resumed training goes on with the very same one, and the other ranks read it.
     """
-    if job.train.family != "encoder-decoder":
+    if job.train.user_id and job.train.family != "encoder-decoder":
         raise BadInput(
-            f"family {job.train.family} cannot be trained yet", where="train.family", mend="set it to encoder-decoder"
+            "one forward of a decoder-only model teaches all items of a history, and a user ID is made per item",
+            where="train.user_id",
+            mend="set it to false, or train.family to encoder-decoder",
         )
     if job.train.backbone != SCRATCH:
-        return build_tokenizer(job.train.backbone)
+        tokenizer = build_tokenizer(job.train.backbone)
+        _check_shared(tokenizer, job)
+        return tokenizer
     folder = job.work / "tokenizer"
     if ranks.first:
         try:
@@ -37,25 +41,52 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
         except BadInput:
             shutil.rmtree(folder, ignore_errors=True)
             # Prompt words once per thousand items: often enough to get tokens, rare enough not to crowd out item words.
-            texts = [*data.texts, *Prompts().texts() * (1 + len(data.texts) // 1000)]
+            words = prompts_of(job.train.family).texts()
+            texts = [*data.texts, *words * (1 + len(data.texts) // 1000)]
             with publishing(folder) as temporary:
                 save_tokenizer(train_tokenizer(texts, vocabulary_size=job.train.vocabulary_size), temporary)
                 write_manifest(temporary)
     ranks.wait()
-    return load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
+    _check_shared(tokenizer, job)
+    return tokenizer
 
 
-def fresh_models(context: Context) -> tuple[State, EncoderDecoder]:
+def _check_shared(tokenizer: Any, job: Job) -> None:
+    """Raises `BadInput` where a pretrained generator would read and write other words than the recommender."""
+    name = job.train.generator_backbone
+    if name in (SCRATCH, job.train.backbone):
+        return
+    theirs = build_tokenizer(name).get_vocab()
+    special = set(tokenizer.all_special_tokens)
+    ours = {token: number for token, number in tokenizer.get_vocab().items() if token not in special}
+    if other := [token for token, number in ours.items() if theirs.get(token) != number]:
+        raise BadInput(
+            f"{name} and train.backbone = {job.train.backbone} have different tokenizers: {len(other)} of "
+            f"{len(ours)} tokens differ, such as {min(other)!r}",
+            where="train.generator_backbone",
+            mend="name a checkpoint with the tokenizer of train.backbone, or set it to scratch",
+        )
+
+
+def fresh_models(context: Context) -> tuple[State, Recommender]:
     """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
     train, seed = context.job.train, context.job.seed
-    size: dict[str, Any] = {"size": train.size, "vocabulary_size": len(context.tokenizer)}
+    size: dict[str, Any] = {
+        "size": train.size,
+        "vocabulary_size": len(context.tokenizer),
+        "pad_token": pad_id(context.tokenizer),
+        "end_token": end_id(context.tokenizer),
+    }
     # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
     # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
     generator = build(train.generator_backbone, **size, dropout=0.0, seed=derive(seed, "generator"))
-    recommender = build(train.backbone, **size, dropout=train.dropout, seed=derive(seed, "recommender"))
+    recommender = build(
+        train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
+    )
     device: Any = context.ranks.device
     state = State(generator.to(device), recommender.to(device))
-    return state, EncoderDecoder(recommender)
+    return state, recommender_of(train.family, recommender, end_token=context.end_token)
 
 
 def fresh_recommender(context: Context, state: State) -> None:

@@ -21,6 +21,7 @@ def publish(context: Context, state: State) -> dict[str, Any]:
     restore_weights(state.generator, best.generator)
     restore_weights(state.recommender, best.recommender)
     facts = {
+        "family": job.train.family,
         "train_key": job.train_key,
         "seed": job.seed,
         "train": to_dict(job.train),

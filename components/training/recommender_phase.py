@@ -1,4 +1,4 @@
-"""Recommender phase: plain sequence-to-sequence training on the hard IDs of one table."""
+"""Recommender phase: plain training on the hard IDs of one table, of prefixes or of whole histories."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from components.recommender.batches import Rows
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
@@ -35,23 +34,23 @@ class RecommenderPhase:
         self.name, self.round, self.peak_lr = name, round, settings.lr
         self.epochs = settings.epochs if epochs is None else epochs
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
-        self._samples = context.samples(table, histories)
+        self._samples = context.lessons(table, histories)
 
     @property
     def module(self) -> nn.Module:
         return self._recommender.module
 
-    def batches(self, epoch: int) -> Sequence[Rows]:
+    def batches(self, epoch: int) -> Sequence[Any]:
         """Samples in a fresh order with freshly drawn prompts."""
         seed = derive(self._context.job.seed, self.name, self.round)
         settings = self._settings
         return self._samples.epoch(seed=seed, number=epoch, batch_size=settings.batch_size, prefixes=settings.prefixes)
 
-    def loss(self, batch: Rows) -> tuple[Tensor, int]:
+    def loss(self, batch: Any) -> tuple[Tensor, int]:
         ranks = self._context.ranks
         self.module.train()
         rows = batch.share(ranks.rank, ranks.size)
-        if len(rows.targets) == 0:
+        if len(rows) == 0:
             return torch.zeros((), device=ranks.device), 0
         with self._context.autocast():
             loss = self._recommender.loss(

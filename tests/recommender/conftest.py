@@ -16,7 +16,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from components.recommender.prompts import TEMPLATES
+from components.recommender.prompts import OPENINGS, TEMPLATES
+from tests.recommender.causal_models import CAUSAL_KINDS, make_causal
 
 WORDS = ["clarisonic", "mia", "sonic", "brush", "soap", "black", "towel", "honey", "lemon", "cream"]
 
@@ -30,7 +31,9 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token a word, end token 1, unknown 2; no token for the comma."""
-    prompt_words = sorted({word for template in TEMPLATES for word in template.split()} - {"{history}"} - set(WORDS))
+    prompt_words = sorted(
+        {word for template in (*TEMPLATES, *OPENINGS) for word in template.split()} - {"{history}"} - set(WORDS)
+    )
     vocabulary = {token: number for number, token in enumerate(["<pad>", "</s>", "<unk>", *WORDS, *prompt_words])}
     bare = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -44,6 +47,8 @@ def make_model() -> Callable[..., Any]:
     """`make_model(vocabulary, seed=0, kind="t5")`: a random two-layer model whose scores differ clearly."""
 
     def make(vocabulary: int, *, seed: int = 0, kind: str = "t5", dtype: torch.dtype = torch.float32) -> Any:
+        if kind in CAUSAL_KINDS:
+            return make_causal(kind, vocabulary, seed=seed).to(dtype)
         torch.manual_seed(seed)
         sizes: dict[str, Any] = {"vocab_size": vocabulary, "d_model": 16, "d_kv": 8, "d_ff": 32}
         sizes |= {"num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}

@@ -14,12 +14,12 @@ Answer = list[list[tuple[int, float]]]
 """Per user (item, score), best first."""
 
 
-def dict_trie(ids: IDs, excluded: Sequence[int] = ()) -> dict[tuple[int, ...], list[int]]:
+def dict_trie(ids: IDs, excluded: Sequence[int] = (), *, end: int = END) -> dict[tuple[int, ...], list[int]]:
     """Prefix -> legal next tokens."""
     following: dict[tuple[int, ...], set[int]] = {}
     for item, sequence in enumerate(ids):
         if item not in excluded:
-            for length, token in enumerate([*sequence, END]):
+            for length, token in enumerate([*sequence, end]):
                 following.setdefault(tuple(sequence[:length]), set()).add(token)
     return {prefix: sorted(tokens) for prefix, tokens in following.items()}
 
@@ -34,14 +34,22 @@ def by_hugging_face(
     results: int,
     length_penalty: float = 0.0,
     excluded: Sequence[Sequence[int]] | None = None,
+    end: int = END,
 ) -> Answer:
     """What anyone would write. Fillers, which it lets out when legal items are few, are taken out here."""
-    whole = dict_trie(ids)
-    tries = [dict_trie(ids, seen) if len(seen) else whole for seen in excluded or [()] * len(input_ids)]
+    whole = dict_trie(ids, end=end)
+    tries = [dict_trie(ids, seen, end=end) if len(seen) else whole for seen in excluded or [()] * len(input_ids)]
     places = {tuple(sequence): item for item, sequence in enumerate(ids)}
 
+    # A decoder-only model writes after its prompt, so prompts are padded on the left; the other after its start token.
+    alone = not model.config.is_encoder_decoder
+    begin = input_ids.shape[1] if alone else 1
+    if alone:
+        shift = (torch.arange(begin) + mask.sum(1, keepdim=True)) % begin
+        input_ids, mask = input_ids.gather(1, shift), mask.gather(1, shift)
+
     def allowed(user: int, written: Tensor) -> list[int]:
-        return tries[user].get(tuple(written[1:].tolist()), [END])
+        return tries[user].get(tuple(written[begin:].tolist()), [end])
 
     if beams == 1:
         raise ValueError("generate with one beam is greedy search and returns no scores")
@@ -62,10 +70,10 @@ def by_hugging_face(
     for user in range(len(input_ids)):
         found = []
         for row in range(user * results, (user + 1) * results):
-            written = output.sequences[row, 1:].tolist()
-            sequence = tuple(written[: written.index(END)]) if END in written else tuple(written)
+            written = output.sequences[row, begin:].tolist()
+            sequence = tuple(written[: written.index(end)]) if end in written else tuple(written)
             score = float(output.sequences_scores[row])
-            legal = END in tries[user].get(sequence, []) and score > -1e6
+            legal = end in tries[user].get(sequence, []) and score > -1e6
             if legal and places[sequence] not in [item for item, _ in found]:
                 found.append((places[sequence], score))
         answer.append(found)
@@ -126,6 +134,10 @@ def by_dict(
 
 def next_log_probabilities(model: Any, prompt: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
     """[vocabulary] after `prefix`, by a whole forward."""
+    if not model.config.is_encoder_decoder:
+        whole = torch.cat([prompt[mask == 1], torch.tensor(prefix, dtype=torch.long)])
+        with torch.no_grad():
+            return model(input_ids=whole[None]).logits[0, -1].float().log_softmax(-1)
     written = torch.tensor([[model.config.decoder_start_token_id, *prefix]])
     with torch.no_grad():
         logits = model(input_ids=prompt[None], attention_mask=mask[None], decoder_input_ids=written).logits

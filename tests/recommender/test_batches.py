@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from components.params import Family
 from components.recommender.batches import IGNORED, Rows, Samples, batch_of
+from components.recommender.families import prompts_of
 from components.recommender.prompts import Prompts
 
 END = 1
@@ -22,20 +24,21 @@ def histories(users: int = 30) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([[0], np.cumsum(lengths)]), random.integers(len(TOKEN_IDS), size=int(lengths.sum()))
 
 
-def samples(tokenizer: Any, **settings: Any) -> Samples:
+def samples(tokenizer: Any, family: Family = "encoder-decoder", **settings: Any) -> Samples:
     offsets, items = histories()
-    pieces = Prompts().tokenise(tokenizer)
+    pieces = prompts_of(family).tokenise(tokenizer)
     return Samples(offsets, items, TOKEN_IDS, pieces, end_token=END, **{"max_history": 6, **settings})
 
 
 @pytest.mark.parametrize("max_tokens", [14, 25, 512])
 @pytest.mark.parametrize("with_users", [False, True])
-def test_every_sample_equals_the_slow_prompt(tokenizer: Any, max_tokens: int, with_users: bool) -> None:
+@pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
+def test_every_sample_equals_the_slow_prompt(tokenizer: Any, max_tokens: int, with_users: bool, family: Family) -> None:
     """The packed path slices one long stream; a wrong boundary would leak the target or another user's items."""
     offsets, items = histories()
     users = [(7,) * (place % 3) for place in range(int(offsets[-1]))] if with_users else None
-    packed = samples(tokenizer, max_tokens=max_tokens, users=users)
-    pieces = Prompts().tokenise(tokenizer)
+    packed = samples(tokenizer, family, max_tokens=max_tokens, users=users)
+    pieces = prompts_of(family).tokenise(tokenizer)
     for rows in packed.epoch(seed=1, number=0, batch_size=7):
         batch = packed.collate(rows)
         for row, (target, template) in enumerate(zip(rows.targets, rows.templates, strict=True)):

@@ -14,12 +14,13 @@ from torch import Tensor
 from components.errors import BadInput
 from components.recommender.beams import Hits
 from components.recommender.decode import BeamSearch
-from components.recommender.model import EncoderDecoder
 from components.recommender.trie import Trie
+from tests.recommender.causal_models import CAUSAL_KINDS, recommender_over
 from tests.recommender.references import END, Answer, by_dict, by_hugging_face
 
 VOCABULARY = 24
 MODES = ["vocabulary", "trie"]
+BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "llama"])
 
 
 def make_ids(count: int, seed: int = 0, longest: int = 6, tokens: int = 8) -> list[tuple[int, ...]]:
@@ -51,7 +52,7 @@ def assert_same(found: Answer, expected: Answer, tolerance: float = 1e-4) -> Non
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.5])
 @pytest.mark.parametrize("beams", [2, 7, 60])
-@pytest.mark.parametrize("kind", ["t5", "mt5"])
+@pytest.mark.parametrize("kind", ["t5", "mt5", *CAUSAL_KINDS])
 def test_vocabulary_mode_is_hugging_face(
     make_model: Callable[..., Any], kind: str, beams: int, length_penalty: float
 ) -> None:
@@ -60,7 +61,7 @@ def test_vocabulary_mode_is_hugging_face(
     input_ids, mask = make_prompts(5)
     results = min(beams, 20)
     search = BeamSearch(
-        EncoderDecoder(model),
+        recommender_over(model),
         Trie.build(ids, end_token=END),
         beams=beams,
         results=results,
@@ -70,41 +71,47 @@ def test_vocabulary_mode_is_hugging_face(
     assert_same(as_answer(search(input_ids, mask)), expected)
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("seed", range(4))
-def test_exclusion_is_a_trie_without_the_items(make_model: Callable[..., Any], seed: int) -> None:
+def test_exclusion_is_a_trie_without_the_items(make_model: Callable[..., Any], kind: str, seed: int) -> None:
     """Seen items must not come out and must not take a beam: as if each user had a trie of their own."""
-    model, ids = make_model(VOCABULARY, seed=seed), make_ids(50, seed)
+    model, ids = make_model(VOCABULARY, seed=seed, kind=kind), make_ids(50, seed)
     input_ids, mask = make_prompts(4, seed)
     random = np.random.default_rng(seed)
     # A user with nothing excluded, two with some, one who has seen nearly all.
     excluded = [random.choice(50, size=size, replace=False).tolist() for size in (0, 5, 20, 47)]
-    search = BeamSearch(EncoderDecoder(model), Trie.build(ids, end_token=END), beams=6)
+    search = BeamSearch(recommender_over(model), Trie.build(ids, end_token=END), beams=6)
     found = as_answer(search(input_ids, mask, excluded=excluded))
     assert_same(found, by_hugging_face(model, ids, input_ids, mask, beams=6, results=6, excluded=excluded))
     assert [len(row) for row in found] == [6, 6, 6, 3]
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("beams", "length_penalty", "seen"), [(1, 0.0, 0), (3, 0.0, 4), (5, 1.0, 0), (40, 0.0, 9)])
 def test_both_modes_are_the_slow_search(
-    make_model: Callable[..., Any], mode: Any, beams: int, length_penalty: float, seen: int
+    make_model: Callable[..., Any], kind: str, mode: Any, beams: int, length_penalty: float, seen: int
 ) -> None:
     """Trie scores have no reference outside: a search over a dict, one whole forward a step, defines them."""
-    model, ids = make_model(VOCABULARY, seed=3), make_ids(30, seed=1)
+    model, ids = make_model(VOCABULARY, seed=3, kind=kind), make_ids(30, seed=1)
     input_ids, mask = make_prompts(3, seed=1)
     excluded = [[(user * 7 + step) % 30 for step in range(seen)] for user in range(3)]
     settings = {"scores": mode, "beams": beams, "results": min(beams, 5), "length_penalty": length_penalty}
-    search = BeamSearch(EncoderDecoder(model), Trie.build(ids, end_token=END), **settings)
+    search = BeamSearch(recommender_over(model), Trie.build(ids, end_token=END), **settings)
     expected = by_dict(model, ids, input_ids, mask, excluded=excluded, **settings)
     assert_same(as_answer(search(input_ids, mask, excluded=excluded)), expected)
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
-def test_batch_equals_single(make_model: Callable[..., Any], mode: Any) -> None:
+def test_batch_equals_single(make_model: Callable[..., Any], kind: str, mode: Any) -> None:
     """A user's answer must not depend on who else is in the batch, nor on when the others finish."""
     ids = make_ids(60, seed=2)
     search = BeamSearch(
-        EncoderDecoder(make_model(VOCABULARY, seed=5)), Trie.build(ids, end_token=END), beams=5, scores=mode
+        recommender_over(make_model(VOCABULARY, seed=5, kind=kind)),
+        Trie.build(ids, end_token=END),
+        beams=5,
+        scores=mode,
     )
     input_ids, mask = make_prompts(9, seed=2)
     excluded = [list(range(user)) for user in range(9)]
@@ -116,11 +123,12 @@ def test_batch_equals_single(make_model: Callable[..., Any], mode: Any) -> None:
     assert_same(whole, single, tolerance=1e-5)
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
-def test_independent_of_the_order_of_users_and_items(make_model: Callable[..., Any], mode: Any) -> None:
+def test_independent_of_the_order_of_users_and_items(make_model: Callable[..., Any], kind: str, mode: Any) -> None:
     """Row order is an accident of storage; it must not reach a customer."""
     ids = make_ids(60, seed=2)
-    model = EncoderDecoder(make_model(VOCABULARY, seed=6))
+    model = recommender_over(make_model(VOCABULARY, seed=6, kind=kind))
     input_ids, mask = make_prompts(6, seed=3)
     order = torch.tensor([4, 2, 0, 5, 1, 3])
     shuffled = np.random.default_rng(0).permutation(60).tolist()
@@ -180,31 +188,41 @@ def test_ties_go_by_item_number(mode: Any, beams: int) -> None:
     assert [item for item, _ in as_answer(search(*ONE_USER))[0]] == list(range(beams))
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
-def test_fewer_legal_items_than_beams(make_model: Callable[..., Any], mode: Any) -> None:
+def test_fewer_legal_items_than_beams(make_model: Callable[..., Any], kind: str, mode: Any) -> None:
     """Fillers are how illegal items get out elsewhere; here there are simply fewer results."""
     ids = make_ids(4, seed=9)
-    search = BeamSearch(EncoderDecoder(make_model(VOCABULARY)), Trie.build(ids, end_token=END), beams=500, scores=mode)
+    search = BeamSearch(
+        recommender_over(make_model(VOCABULARY, kind=kind)), Trie.build(ids, end_token=END), beams=500, scores=mode
+    )
     hits = search(*make_prompts(3), excluded=[[], [0, 2], [0, 1, 2, 3]])
     assert [sorted(item for item, _ in row) for row in as_answer(hits)] == [[0, 1, 2, 3], [1, 3], []]
     assert bool((hits.scores[hits.items < 0] == float("-inf")).all())
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "ids", [[(7,)], [tuple([5] * 40)], [(5,), (5, 5), (5, 5, 5)]], ids=["one", "chain", "prefixes"]
 )
-def test_degenerate_tables(make_model: Callable[..., Any], mode: Any, ids: list[tuple[int, ...]]) -> None:
+def test_degenerate_tables(make_model: Callable[..., Any], kind: str, mode: Any, ids: list[tuple[int, ...]]) -> None:
     """One item, one long chain, nothing but prefixes: every item comes out once."""
-    search = BeamSearch(EncoderDecoder(make_model(VOCABULARY)), Trie.build(ids, end_token=END), beams=3, scores=mode)
+    search = BeamSearch(
+        recommender_over(make_model(VOCABULARY, kind=kind)), Trie.build(ids, end_token=END), beams=3, scores=mode
+    )
     assert sorted(item for item, _ in as_answer(search(*make_prompts(1)))[0]) == list(range(len(ids)))
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
-def test_scores_are_float32_under_autocast(make_model: Callable[..., Any], mode: Any) -> None:
+def test_scores_are_float32_under_autocast(make_model: Callable[..., Any], kind: str, mode: Any) -> None:
     """Validation on a GPU runs the model in bf16; sums of log-probabilities in bf16 would tie by rounding."""
     search = BeamSearch(
-        EncoderDecoder(make_model(VOCABULARY)), Trie.build(make_ids(60), end_token=END), beams=9, scores=mode
+        recommender_over(make_model(VOCABULARY, kind=kind)),
+        Trie.build(make_ids(60), end_token=END),
+        beams=9,
+        scores=mode,
     )
     exact = search(*make_prompts(3))
     with torch.autocast("cpu", torch.bfloat16):
@@ -213,15 +231,17 @@ def test_scores_are_float32_under_autocast(make_model: Callable[..., Any], mode:
     torch.testing.assert_close(rounded.scores[:, 0], exact.scores[:, 0], atol=0.5, rtol=0.0)
 
 
-def test_no_users_no_answers(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_no_users_no_answers(make_model: Callable[..., Any], kind: str) -> None:
     """A rank without users must not crash the others."""
-    search = BeamSearch(EncoderDecoder(make_model(VOCABULARY)), Trie.build([(3,)], end_token=END), beams=2)
+    search = BeamSearch(recommender_over(make_model(VOCABULARY, kind=kind)), Trie.build([(3,)], end_token=END), beams=2)
     assert search(torch.zeros(0, 4, dtype=torch.long), torch.zeros(0, 4, dtype=torch.long)).items.shape == (0, 2)
 
 
-def test_settings_out_of_bounds_are_refused(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_settings_out_of_bounds_are_refused(make_model: Callable[..., Any], kind: str) -> None:
     """A table of another tokenizer would otherwise index past the embedding, or quietly write other words."""
-    model = EncoderDecoder(make_model(VOCABULARY))
+    model = recommender_over(make_model(VOCABULARY, kind=kind))
     with pytest.raises(BadInput, match="4 results of 3 beams"):
         BeamSearch(model, Trie.build([(3,)], end_token=END), beams=3, results=4)
     with pytest.raises(BadInput, match="token 99"):

@@ -12,9 +12,12 @@ from transformers import BartConfig, BartForConditionalGeneration
 
 from components.errors import BadInput
 from components.recommender.batches import IGNORED, Batch
-from components.recommender.model import EncoderDecoder, Soft
+from components.recommender.encoder_decoder import EncoderDecoder
+from components.recommender.model import Recommender, Soft
+from tests.recommender.causal_models import recommender_over
 
 KINDS = ["t5", "t5-gated", "mt5"]
+BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "llama"])
 
 
 def prompts(users: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +27,7 @@ def prompts(users: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
     return input_ids * mask, mask
 
 
-def logits_of(recommender: EncoderDecoder, hidden: torch.Tensor) -> torch.Tensor:
+def logits_of(recommender: Recommender, hidden: torch.Tensor) -> torch.Tensor:
     return hidden.float() @ recommender.output_rows(torch.arange(recommender.vocabulary_size)).T
 
 
@@ -52,12 +55,14 @@ def test_steps_equal_the_forward_of_the_library(make_model: Callable[..., Any], 
         before = beams
 
 
-def test_selected_users_go_on_alone(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_selected_users_go_on_alone(make_model: Callable[..., Any], kind: str) -> None:
     """Finished users leave the batch; the others must not notice."""
-    recommender = EncoderDecoder(make_model(30))
+    recommender = recommender_over(make_model(30, kind=kind))
     input_ids, mask = prompts(3, 30)
     tokens, parents = torch.randint(0, 30, (3, 2, 1)), torch.zeros(3, 2, dtype=torch.long)
     whole = recommender.prefill(input_ids, mask, capacity=8)
+    recommender.step(whole, torch.full((3, 1, 1), recommender.start_token), parents[:, :1])
     recommender.step(whole, tokens, parents)
     kept = torch.tensor([2, 0])
     part = recommender.select(whole, kept)
@@ -66,10 +71,11 @@ def test_selected_users_go_on_alone(make_model: Callable[..., Any]) -> None:
     torch.testing.assert_close(recommender.step(part, tokens[kept], swapped[kept]), expected, atol=1e-6, rtol=1e-5)
 
 
+@BOTH_FAMILIES
 @pytest.mark.parametrize("rows", [1, 7, 5000])
-def test_normaliser_is_the_log_sum_exp(make_model: Callable[..., Any], rows: int) -> None:
+def test_normaliser_is_the_log_sum_exp(make_model: Callable[..., Any], kind: str, rows: int) -> None:
     """It is summed up in blocks; large logits overflow without a running maximum, a lost block shifts every score."""
-    recommender = EncoderDecoder(make_model(700))
+    recommender = recommender_over(make_model(700, kind=kind))
     hidden = torch.randn(rows, 16) * 100
     expected = logits_of(recommender, hidden).logsumexp(1)
     torch.testing.assert_close(recommender.normaliser(hidden), expected)
@@ -90,9 +96,10 @@ def test_loss_is_a_sum_with_its_count(make_model: Callable[..., Any]) -> None:
     torch.testing.assert_close(loss.total / loss.count, expected)
 
 
-def test_padding_of_labels_bears_no_loss(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_padding_of_labels_bears_no_loss(make_model: Callable[..., Any], kind: str) -> None:
     """More padding must not change the loss, smoothed or not."""
-    recommender = EncoderDecoder(make_model(30))
+    recommender = recommender_over(make_model(30, kind=kind))
     batch = make_batch(30)
     wider = Batch(batch.input_ids, batch.attention_mask, functional.pad(batch.labels, (0, 4), value=IGNORED), 6)
     for smoothing in (0.0, 0.1):
@@ -100,9 +107,10 @@ def test_padding_of_labels_bears_no_loss(make_model: Callable[..., Any]) -> None
         torch.testing.assert_close(narrow, wide)
 
 
-def test_one_hot_soft_ids_are_hard_ids(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_one_hot_soft_ids_are_hard_ids(make_model: Callable[..., Any], kind: str) -> None:
     """Splicing soft IDs off by one place, or mixing log-probabilities, breaks this equality."""
-    recommender = EncoderDecoder(make_model(30))
+    recommender = recommender_over(make_model(30, kind=kind))
     batch = make_batch(30)
     rows, columns = torch.tensor([0, 0, 2]), torch.tensor([1, 2, 4])
     hot = functional.one_hot(batch.input_ids[rows, columns], 30).float()
@@ -112,9 +120,10 @@ def test_one_hot_soft_ids_are_hard_ids(make_model: Callable[..., Any]) -> None:
     torch.testing.assert_close(recommender.loss(batch, inputs_embeds=embeds).total, recommender.loss(batch).total)
 
 
-def test_gradients_reach_the_probabilities(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_gradients_reach_the_probabilities(make_model: Callable[..., Any], kind: str) -> None:
     """Without them the generator phase trains nothing."""
-    recommender = EncoderDecoder(make_model(30))
+    recommender = recommender_over(make_model(30, kind=kind))
     batch = make_batch(30)
     scores = torch.zeros(2, 30, requires_grad=True)
     soft = Soft(torch.tensor([0, 1]), torch.tensor([0, 3]), scores.softmax(-1))
@@ -122,13 +131,15 @@ def test_gradients_reach_the_probabilities(make_model: Callable[..., Any]) -> No
     assert scores.grad is not None and bool((scores.grad.abs().sum(1) > 0).all())
 
 
-def test_steps_run_under_autocast(make_model: Callable[..., Any]) -> None:
+@BOTH_FAMILIES
+def test_steps_run_under_autocast(make_model: Callable[..., Any], kind: str) -> None:
     """Training on a GPU validates in bf16: caches of another type than the projections would stop it."""
-    recommender = EncoderDecoder(make_model(30))
+    recommender = recommender_over(make_model(30, kind=kind))
     tokens, parents = torch.randint(0, 30, (3, 1, 1)), torch.zeros(3, 1, dtype=torch.long)
 
     def hidden() -> torch.Tensor:
-        state = recommender.prefill(*prompts(3, 30), capacity=1)
+        state = recommender.prefill(*prompts(3, 30), capacity=2)
+        recommender.step(state, torch.full((3, 1, 1), recommender.start_token), parents)
         return recommender.step(state, tokens, parents)
 
     exact = hidden()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.errors import BadInput
+from components.recommender.families import prompts_of
 from components.recommender.prompts import Prompts
 
 ITEMS = [(3, 4), (5,), (6, 7, 8)]
@@ -55,17 +56,35 @@ def test_separator_is_never_unknown(tokenizer: Any) -> None:
     assert Prompts(separator="mia").tokenise(tokenizer).separator == (4,)
 
 
+def test_an_open_ended_prompt_is_the_beginning_of_each_longer_one(tokenizer: Any) -> None:
+    """What a decoder-only model reads must be what it has written: else one forward teaches another task."""
+    pieces = prompts_of("decoder-only").tokenise(tokenizer)
+    end = tokenizer.eos_token_id
+    for template in range(len(pieces)):
+        whole = pieces.build(template, ITEMS, max_tokens=100)
+        assert [whole.token_ids[start:stop] for start, stop in whole.spans] == ITEMS
+        for count in range(len(ITEMS)):
+            shorter = pieces.build(template, ITEMS[:count], max_tokens=100).token_ids
+            assert shorter[-1] == end and shorter[-2] != end
+            assert whole.token_ids[: len(shorter)] == shorter
+    full = len(pieces.build(0, ITEMS, max_tokens=100).token_ids)
+    assert len(pieces.build(0, ITEMS, max_tokens=full).spans) == 3
+    assert len(pieces.build(0, ITEMS, max_tokens=full - 1).spans) == 2
+
+
 def test_saved_and_loaded(tokenizer: Any, tmp_path: Path) -> None:
     """A bundle whose prompts changed on the way would read histories in words it was not trained on."""
-    prompts = Prompts(("x {history}", "{history} é"), separator="next")
-    prompts.save(tmp_path / "prompts.json")
-    assert Prompts.load(tmp_path / "prompts.json") == prompts
+    for prompts in (Prompts(("x {history}", "{history} é"), separator="next"), prompts_of("decoder-only")):
+        prompts.save(tmp_path / "prompts.json")
+        assert Prompts.load(tmp_path / "prompts.json") == prompts
 
 
 def test_bad_prompts_are_named(tmp_path: Path) -> None:
     """A template without a place for the history would train on nothing."""
     with pytest.raises(BadInput, match="exactly once"):
         Prompts(("no place",))
+    with pytest.raises(BadInput, match="goes on after"):
+        Prompts(("what follows {history} now",), open_ended=True)
     (tmp_path / "prompts.json").write_text('{"templates": ["{history}"]}')
     with pytest.raises(BadInput, match="separator"):
         Prompts.load(tmp_path / "prompts.json")

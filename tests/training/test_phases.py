@@ -139,8 +139,8 @@ def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
 
 def test_what_cannot_be_trained_yet_is_refused(make_job: MakeJob) -> None:
     """Prevents a setting that is accepted and silently does nothing."""
-    job = make_job(family="decoder-only")
-    with pytest.raises(BadInput, match=r"train\."):
+    job = make_job(user_id=True, family="decoder-only")
+    with pytest.raises(BadInput, match=r"train\.user_id"):
         tokenizer_of(job, data.load(job), Ranks())
 
 

@@ -41,9 +41,10 @@ def gradients(job: Job, repository: Path, ranks: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, repository: Path) -> None:
+@pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
+def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, repository: Path, family: str) -> None:
     """Prevents gradients that are not averaged, or averaged by rank where the ranks' target tokens differ in number."""
-    job = make_job(dropout=0.0)
+    job = make_job(dropout=0.0, family=family)
     one, two = (gradients(job, repository, ranks) for ranks in (1, 2))
     assert set(one) == set(two)
     assert {name.split("/")[0] for name in one} == {"recommender", "generator"}

@@ -63,7 +63,7 @@ def undisturbed(zygote: Zygote) -> dict[Any, str]:
 
 
 def expected(job: Job, zygote: Zygote, undisturbed: dict[Any, str]) -> str:
-    settings = (job.train.checkpoint_seconds, job.train.refit)
+    settings = (job.train.checkpoint_seconds, job.train.refit, job.train.family)
     if settings not in undisturbed:
         calm = replace(job, out=job.out.parent / "calm" / "pair", work=job.out.parent / "calm" / "work")
         answer = zygote.run(calm)
@@ -88,6 +88,19 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     assert disturbed["code"] == (0 if finishes else EXIT[kind]), disturbed["error"]
     if not finishes and point != "publish.done":
         assert not job.out.exists(), "half a training must not be published"
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert sha256(job.out) == whole
+
+
+@pytest.mark.parametrize("point", ["recommender.batch", "generator.batch"])
+def test_a_killed_decoder_only_training_ends_with_the_same_bytes(
+    point: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents windows of whole histories, or dropout, that are drawn otherwise after a resume."""
+    job = make_job(checkpoint_seconds=0.0, family="decoder-only")
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH=f"{point}:kill:2")["code"] == -9
     again = zygote.run(job)
     assert again["code"] == 0, again["error"]
     assert sha256(job.out) == whole

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from components.recommender.batches import batch_of
-from components.recommender.model import EncoderDecoder, Soft
+from components.recommender.model import Recommender, Soft
 from components.recommender.prompts import Pieces, Prompt
 from components.training.soft import SoftIds, choose, splice, write_soft
+from tests.recommender.causal_models import make_causal, recommender_over
 
 VOCABULARY, LONGEST, END, NEVER = 24, 5, 1, (0, 2)
 PIECES = Pieces(heads=((3, 4), (5,)), tails=((6, END), (7, 8, END)), separator=(9,))
@@ -45,7 +46,7 @@ def decode_with_gradient(generator: Any, input_ids: Tensor, mask: Tensor) -> Sof
     return SoftIds(whole, (ended == 0).sum(1), torch.stack(steps, 1))
 
 
-def loss_of(recommender: EncoderDecoder, soft: SoftIds) -> tuple[Tensor, list[Prompt], list[list[int]]]:
+def loss_of(recommender: Recommender, soft: SoftIds) -> tuple[Tensor, list[Prompt], list[list[int]]]:
     """The recommender's loss on two users: one reads items 0, hard, 1; the other 2, 0."""
     words, hard = soft.words(), [10, 11]
     items = [[0, -1, 1], [2, 0]]
@@ -62,20 +63,21 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 
 
-@pytest.fixture
-def models(make_t5: Callable[..., Any]) -> tuple[Any, EncoderDecoder]:
+@pytest.fixture(params=["encoder-decoder", "decoder-only"])
+def models(request: pytest.FixtureRequest, make_t5: Callable[..., Any]) -> tuple[Any, Recommender]:
     """A generator that ends its IDs at different lengths, some before the last step, and a frozen recommender."""
-    frozen = make_t5(VOCABULARY, 1)
+    alone = request.param == "decoder-only"
+    frozen = make_causal("llama", VOCABULARY).double() if alone else make_t5(VOCABULARY, 1)
     frozen.requires_grad_(False)
     for seed in range(100):
         generator = make_t5(VOCABULARY, seed)
         lengths = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER).lengths
         if len(set(lengths.tolist())) > 1:
-            return generator, EncoderDecoder(frozen)
+            return generator, recommender_over(frozen)
     raise AssertionError("no seed gives IDs of different lengths")
 
 
-def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[Any, EncoderDecoder]) -> None:
+def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[Any, Recommender]) -> None:
     """Prevents a teacher-forced forward that is off by a step, or that sees other tokens than were decoded."""
     generator, recommender = models
     input_ids, mask = texts(3)
@@ -99,7 +101,7 @@ def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[An
     )
 
 
-def test_only_the_generator_gets_gradients(models: tuple[Any, EncoderDecoder]) -> None:
+def test_only_the_generator_gets_gradients(models: tuple[Any, Recommender]) -> None:
     """Prevents a recommender that moves in the generator's phase."""
     generator, recommender = models
     loss_of(recommender, write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER))[0].backward()
@@ -112,7 +114,7 @@ def one_hot(soft: SoftIds) -> SoftIds:
     return SoftIds(soft.tokens, soft.lengths, certain)
 
 
-def test_certain_soft_ids_are_the_hard_ids(models: tuple[Any, EncoderDecoder]) -> None:
+def test_certain_soft_ids_are_the_hard_ids(models: tuple[Any, Recommender]) -> None:
     """Prevents a splice at the wrong place: with one-hot probabilities the prompt must read as its tokens."""
     generator, recommender = models
     soft = one_hot(write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER))
@@ -121,7 +123,7 @@ def test_certain_soft_ids_are_the_hard_ids(models: tuple[Any, EncoderDecoder]) -
     assert torch.allclose(loss, hard, atol=1e-12, rtol=0)
 
 
-def test_steps_after_the_end_token_are_masked(models: tuple[Any, EncoderDecoder]) -> None:
+def test_steps_after_the_end_token_are_masked(models: tuple[Any, Recommender]) -> None:
     """Prevents distributions of padding steps from leaking into the prompt or from getting gradient."""
     generator, _ = models
     soft = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER)
@@ -139,7 +141,7 @@ def test_steps_after_the_end_token_are_masked(models: tuple[Any, EncoderDecoder]
             at += end - start
 
 
-def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[Any, EncoderDecoder]) -> None:
+def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[Any, Recommender]) -> None:
     """Prevents soft IDs that slide to the wrong item where a long prompt drops its oldest items."""
     generator, _ = models
     soft = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER)
@@ -149,7 +151,7 @@ def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[Any, EncoderDecod
     assert torch.equal(placed.probabilities[: len(words[1])], soft.probabilities[1, : len(words[1])])
 
 
-def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, EncoderDecoder]) -> None:
+def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Recommender]) -> None:
     """Prevents the released code's error: log-probabilities as weights give another prompt and another loss."""
     generator, recommender = models
     soft = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER)
