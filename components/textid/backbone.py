@@ -160,7 +160,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
-_MEND = "name an encoder-decoder with safetensors (google-t5/t5-small), or set train.backbone: scratch"
+_MEND = "name a model of the family with safetensors (google-t5/t5-small, Qwen/Qwen3-0.6B), or set it to scratch"
 
 
 def _first_line(error: Exception) -> str:

@@ -132,7 +132,7 @@ def _special(token_id: int | None, name: str) -> int:
         raise BadInput(
             f"the tokenizer has no {name} token",
             where="train.backbone",
-            mend="use an encoder-decoder whose tokenizer has padding and end tokens (T5, BART), or backbone: scratch",
+            mend="use a checkpoint whose tokenizer has one (T5, Llama, Qwen, GPT-2), or backbone: scratch",
         )
     return token_id
 
