@@ -28,8 +28,8 @@ MAY_IMPORT = {
     "registry": FOUNDATIONS | {"recommender", "textid"},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
-    # The wiring: stages and registry; of the rooms only what `idiom init` and `idiom recommend` ask.
-    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine"},
+    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
+    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
 }
 
 # A learning room has to run on a GPU machine that has nothing else.
