@@ -1,13 +1,13 @@
 """Users per second of `idiom score` from end to end: reading, starting processes, decoding, publishing.
 
-    python -m benchmarks.score                                  # tiny, 1,536 users, 1 and 2 workers: under a minute
+    python -m benchmarks.score                                  # tiny, 1,024 users, 1 and 2 workers: under a minute
     python -m benchmarks.score --users 22363 --shard-users 2048 # all users of Beauty
     python -m benchmarks.score --size t5-small --users 128 --shard-users 32
 
-Random weights: what a step costs does not depend on what the model knows. Beauty's own IDs and histories where the real
-data lies beside the checkout, synthetic words elsewhere. Prints one JSON line. `users_per_s_*`: all users by all seconds
-of the call; `users_per_s_*_running`: without the start of the processes (imports and loading the model), which a night
-does not notice. Each worker has one thread: workers share the cores, and the output is the same with any number.
+Random weights: what a step costs does not depend on what the model knows. Beauty's own IDs and histories where the
+real data lies beside the checkout, synthetic words elsewhere. Prints one JSON line. `users_per_s_*`: all users by all
+seconds of the call; `users_per_s_*_running`: without the start of the processes (imports and loading the model), which
+a night does not notice. Each worker has one thread: workers share the cores, and write the same with any number.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def run(size: str, users: int, shard_users: int, workers: list[int], beams: int)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--users", type=int, default=1536)
+    parser.add_argument("--users", type=int, default=1024)
     parser.add_argument("--shard-users", type=int, default=128)
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[1, 2], help="`ratio` is the last one's over the first"
+        "--workers", type=int, nargs="+", default=[1, 2], help="`ratio` is that of the last to the first"
     )
     parser.add_argument("--beams", type=int, default=20)
     given = parser.parse_args()
