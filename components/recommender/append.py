@@ -4,9 +4,8 @@
     longer = append(trie, token_ids, numbers=[0, 7, 7_000])     # the places of the new items in the longer table
 
 Nodes are numbered breadth first, and those of one depth by (parent, token): so every depth is a sorted array, and the
-new nodes of a depth are merged into it. No old ID is sorted or walked again: a hundredth more on a million
-items takes an eighth of the time of building. What comes out is equal, array by array,
-to the trie that is built of all IDs.
+new nodes of a depth are merged into it. No old ID is sorted or walked again: a hundredth more on a million items
+takes an eighth of the time of building. What comes out is equal, array by array, to the trie that is built of all IDs.
 """
 
 from __future__ import annotations
@@ -71,7 +70,8 @@ class _Merged:
     ) -> None:
         """`place` [tokens]: of the old tokens in the new vocabulary, which has `size`.
 
-        `old` [items]: the old items' numbers in the longer table. `ids` [rows, depth], `lengths`, `items` [rows]: the new IDs, their lengths and their numbers.
+        `old` [items]: the old items' numbers in the longer table. `ids` [rows, depth], `lengths`, `items` [rows]: the
+        new IDs, their lengths and their numbers.
         """
         self._trie, self._size = trie, size
         names = ("columns", "parents", "lowest", "below", "ends", "lengths")
