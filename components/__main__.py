@@ -5,26 +5,30 @@ Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted 
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from pathlib import Path
 
-# Before any import that reads them: quiet, no telemetry.
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "TOKENIZERS_PARALLELISM": "false",
+from components.environment import prepare
+from components.errors import BadInput, Interrupted, StageError
+
+_ROOM = "make room on that disk (df -h says which is full), or raise the quota; what was published before still stands"
+_RIGHTS = "make it readable and the workspace writable for this user (ls -l, chown)"
+MACHINE: dict[int, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
 }
+"""What a disk may refuse in any stage, with the mend. Every other error is a bug and keeps its traceback."""
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def main(arguments: list[str]) -> int:
     """Run the stage named by `arguments` and return its exit code."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    prepare()
 
     from components import stages
-    from components.errors import StageError
     from components.params import load
 
     if len(arguments) != 1 or arguments[0] not in stages.STAGES:
@@ -34,9 +38,31 @@ def main(arguments: list[str]) -> int:
     try:
         stages.run(arguments[0], workspace, load(workspace / "params.yaml"))
     except StageError as error:
-        print(f"{arguments[0]}: {error}", file=sys.stderr)
-        return error.exit_code
+        return _said(arguments[0], error)
+    except KeyboardInterrupt:
+        mend = "the same command runs this stage again; what was published before still stands"
+        return _said(arguments[0], Interrupted("interrupted", where=str(workspace), mend=mend))
+    except Exception as error:
+        number = _os_error(error)
+        if number not in MACHINE:
+            raise
+        where = str(getattr(error, "filename", None) or workspace)
+        return _said(arguments[0], BadInput(os.strerror(number), where=where, mend=MACHINE[number]))
     return 0
+
+
+def _os_error(error: Exception) -> int:
+    """The system's number of an error, 0 for none. Polars and safetensors hide it in words: "... (os error 28)"."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _OS_ERROR.search(str(error))
+    return int(found[1]) if found else 0
+
+
+def _said(stage: str, error: StageError) -> int:
+    """Tell the person at the terminal; returns the exit code that tells DVC."""
+    print(f"{stage}: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 if __name__ == "__main__":

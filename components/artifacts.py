@@ -141,23 +141,37 @@ def publishing(path: Path) -> Iterator[Path]:
 
     On an exception the temporary is removed and what was at `path` stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
+    with publishing_together(path) as (temporary,):
         yield temporary
-        if not temporary.exists():
-            raise RuntimeError(f"nothing was written for {path}")
-        _fsync_tree(temporary)
-        if temporary.is_dir() and path.is_dir():
-            _swap_directories(temporary, path)
-        else:
-            temporary.replace(path)
-        _fsync(path.parent)
+
+
+@contextmanager
+def publishing_together(*paths: Path) -> Iterator[list[Path]]:
+    """`publishing` for artifacts that belong together: every one is whole on the disk before the first is replaced.
+
+    A disk that is full at the third table of a stage must not leave two new ones beside an old one.
+    """
+    temporaries = [path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp" for path in paths]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary, path in zip(temporaries, paths, strict=True):
+            if not temporary.exists():
+                raise RuntimeError(f"nothing was written for {path}")
+            _fsync_tree(temporary)
+        for temporary, path in zip(temporaries, paths, strict=True):
+            if temporary.is_dir() and path.is_dir():
+                _swap_directories(temporary, path)
+            else:
+                temporary.replace(path)
+            _fsync(path.parent)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def publish_json(path: Path, value: Any) -> None:
@@ -172,21 +186,25 @@ def read_json(path: Path) -> Any:
     """Read a JSON artifact. Raises `BadInput` if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(
-            "artifact is missing", where=str(path), mend="run the stage that writes it: dvc repro"
-        ) from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise _missing(path) from error
     except ValueError as error:
         raise BadInput(f"not readable as JSON: {error}", where=str(path), mend="delete it and run dvc repro") from error
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hex; of a directory: of its sorted relative names and file hashes."""
+    """SHA-256 of a file's content, hex; of a directory: of its sorted relative names and file hashes.
+
+    Raises `BadInput` if it is missing.
+    """
     if path.is_dir():
         names = [f"{file.relative_to(path).as_posix()} {sha256(file)}" for file in _files(path)]
         return digest(names)
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
 
 
 def digest(value: Any) -> str:
@@ -223,6 +241,10 @@ def verify_manifest(directory: Path) -> dict[str, Any]:
         if sha256(directory / name) != listed[name]:
             raise BadInput("content differs from the manifest's SHA-256", where=where, mend=mend)
     return manifest
+
+
+def _missing(path: Path) -> BadInput:
+    return BadInput("artifact is missing", where=str(path), mend="run the stage that writes it: dvc repro")
 
 
 def _files(directory: Path) -> list[Path]:

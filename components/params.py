@@ -17,7 +17,10 @@ from typing import Any, Literal
 
 from components.errors import BadInput
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_NO_MODEL_NAME = set("/:.%\"'")
+"""What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
 
 def bounded(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
@@ -141,7 +144,7 @@ class Clean(_Section):
 class GeneratorTraining(_Section):
     """The ID generator: its cold start and its phase of the alternation."""
 
-    cold_start_epochs: int = bounded(6, low=0)
+    cold_start_epochs: int = bounded(8, low=0)
     """Epochs over the catalogue of text -> its most distinctive words, before the first round (scratch only)."""
     cold_start_lr: float = bounded(2e-3, low=0.0)
     """Peak learning rate of the cold start."""
@@ -198,11 +201,11 @@ class Train(_Section):
     family: Literal["encoder-decoder", "decoder-only"] = "encoder-decoder"
     """Family of the recommender."""
     size: str = "tiny"
-    """Size of a scratch model: tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
+    """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them)."""
     vocabulary_size: int = bounded(4096, low=64)
     """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
-    """Dropout of scratch models."""
+    """Dropout of a recommender from scratch. A generator from scratch has none, as it must learn to copy words."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     ranks: int = bounded(1, low=1)
@@ -216,7 +219,7 @@ class Train(_Section):
     max_history: int = bounded(20, low=1)
     """Most recent items of a history that the recommender reads."""
     user_id: bool = False
-    """Put an ID of the user, built from the training history only, into the prompt."""
+    """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
     refit: bool = False
     """With the settings chosen on validation, train once more on training + validation items."""
     imported_ids: str | None = None
@@ -230,6 +233,8 @@ class Train(_Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
 
@@ -293,6 +298,13 @@ class Register(_Section):
     experiment: str | None = None
     """MLflow experiment (null: the name of the dataset)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_name.strip() or _NO_MODEL_NAME & set(self.model_name):
+            raise ValueError(
+                f"model_name is {self.model_name!r}; a name without any of {' '.join(sorted(_NO_MODEL_NAME))}"
+            )
+
 
 @dataclass(frozen=True)
 class Params(_Section):
@@ -315,7 +327,7 @@ class Params(_Section):
         if not _NAME.fullmatch(self.dataset):
             raise ValueError(
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
-                "letters, digits, '.', '_' and '-' only"
+                "letters, digits, '.', '_' and '-' only, at most 100"
             )
 
 

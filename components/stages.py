@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
-from components.artifacts import Layout, digest, publish_json, publishing, read_json, sha256
+from components.artifacts import Layout, digest, publish_json, publishing_together, read_json, sha256, verify_manifest
+from components.errors import BadInput, GateRefused
 from components.params import Params, to_dict
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
+
+if TYPE_CHECKING:
+    from components.textid.table import IdTable
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -73,13 +75,15 @@ def train(workspace: Path, params: Params) -> None:
 
 def index(workspace: Path, params: Params) -> None:
     """The pair's table, with IDs for items it has not seen -> the published ID table, its contract checked."""
+    from components import parquet
     from components.data.id_suite import document
     from components.recommender.pair import Pair
     from components.textid.writer import write_ids
 
     layout = Layout(workspace, params.dataset)
     pair = Pair.load(layout.pair)
-    columns = pq.read_table(layout.items_clean, columns=["item_id", "text"]).to_pydict()
+    columns = parquet.read(layout.items_clean, ["item_id", "text"]).to_pydict()
+    columns["text"] = [text or "" for text in columns["text"]]  # as training reads it
     with _reporting() as progress:
         table, report = write_ids(
             pair.generator,
@@ -92,22 +96,25 @@ def index(workspace: Path, params: Params) -> None:
             progress=progress,
         )
     contract = table.contract(pair.tokenizer, max_tokens=params.index.max_tokens, item_ids=columns["item_id"])
-    with publishing(layout.index_docs) as site:
+    outputs = (layout.index_docs, layout.index_report, layout.id_table)
+    with publishing_together(*outputs) as (site, report_to, table_to):
         document(contract, site)
-    publish_json(layout.index_report, report | {"churn": table.churn(pair.table)})
-    table.save(layout.id_table)
+        publish_json(report_to, report | {"churn": table.churn(pair.table)})
+        table.save(table_to)
 
 
 def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report."""
     import polars as pl
 
+    from components import parquet
     from components.evaluation.evaluate import evaluate as evaluate_lists
     from components.recommender.engine import Engine, Recommendation
-    from components.textid.table import IdTable
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
-    engine, table = Engine.load(layout.pair, id_table=layout.id_table), IdTable.load(layout.id_table)
+    items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
+    table = _table_to_evaluate(layout, items["item_id"].to_list())
+    engine = Engine.load(layout.pair, id_table=layout.id_table)
     facts = read_json(layout.pair / "pair.json")
     with _reporting() as progress:
 
@@ -127,10 +134,10 @@ def evaluate(workspace: Path, params: Params) -> None:
             settings,
             seed=params.seed,
             layout=layout,
-            items=pl.read_parquet(layout.items_clean),
-            histories=pl.read_parquet(layout.histories),
-            valid=pl.read_parquet(layout.valid_targets),
-            test=pl.read_parquet(layout.test_targets),
+            items=items,
+            histories=pl.DataFrame(parquet.read(layout.histories, ["user_id", "history"])),
+            valid=pl.DataFrame(parquet.read(layout.valid_targets, ["user_id", "context", "target"])),
+            test=pl.DataFrame(parquet.read(layout.test_targets, ["user_id", "context", "target"])),
             words=dict(zip(table.item_ids, table.words, strict=True)),
             recommend=recommend,
             protocol="refit" if facts["refit"] else "strict",
@@ -159,13 +166,20 @@ def in_words(workspace: Path, params: Params) -> str:
     """What `evaluate` found, for a terminal: does the model win, and three users with histories and recommendations."""
     import polars as pl
 
+    from components import parquet
     from components.evaluation.examples import as_text, pick
     from components.evaluation.summary import sentences
 
     layout = Layout(workspace, params.dataset)
-    items = pl.read_parquet(layout.items_clean, columns=["item_id", "title"])
-    table = pl.read_parquet(layout.id_table, columns=["item_id", "words"])
-    shown = pick(pl.read_parquet(layout.per_user), dict(items.iter_rows()), dict(table.iter_rows()), seed=params.seed)
+    titles, words, users = (
+        pl.DataFrame(parquet.read(path, columns))
+        for path, columns in (
+            (layout.items_clean, ["item_id", "title"]),
+            (layout.id_table, ["item_id", "words"]),
+            (layout.per_user, None),
+        )
+    )
+    shown = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=params.seed)
     return "\n".join([*sentences(read_json(layout.metrics)), "", as_text(shown)]).rstrip()
 
 
@@ -186,6 +200,29 @@ def train_key(layout: Layout, params: Params) -> str:
             "code": code,
         }
     )
+
+
+def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
+    """The published ID table, which has no manifest: its contract is looked at again before anyone believes its words.
+
+    Raises `BadInput` where it is not of this catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
+    """
+    from components.recommender.pair import TOKENIZER
+    from components.textid.table import IdTable
+    from components.textid.tokenizer import load_tokenizer
+
+    verify_manifest(layout.pair)
+    table, mend = IdTable.load(layout.id_table), "run the stage `index` again"
+    if list(table.item_ids) != sorted(item_ids):
+        where = f"{layout.id_table} and {layout.items_clean}"
+        raise BadInput("the ID table and the catalogue hold different items", where=where, mend=mend)
+    # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
+    longest = max(map(len, table.token_ids), default=0)
+    broken = table.violations(load_tokenizer(layout.pair / TOKENIZER), max_tokens=longest, item_ids=item_ids)
+    if broken:
+        rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
+        raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(layout.id_table), mend=mend)
+    return table
 
 
 def _reporting(*more: Sink) -> Any:

@@ -9,15 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-"""No package reports home; what is set already stays as it is."""
+from components.environment import DEFAULTS
 
 EPHEMERAL_STARTUP_SECONDS = 120
 """A Prefect server of its own takes 6 to 10 s to start here; Prefect gives up after 20 s by default."""
@@ -26,7 +18,7 @@ EPHEMERAL_STARTUP_SECONDS = 120
 def prepare(workspace: Path) -> None:
     """Set defaults in `os.environ`: quiet, Prefect's store inside the workspace, this environment's programs first."""
     defaults = {
-        **QUIET,
+        **DEFAULTS,
         # Runs of `idiom retrain` and the server of `idiom ui` share one database: the workspace's own.
         "PREFECT_HOME": str(workspace.resolve() / ".prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(EPHEMERAL_STARTUP_SECONDS),

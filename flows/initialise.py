@@ -43,6 +43,9 @@ def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: boo
         params["ingest"]["path"] = path.resolve().relative_to(workspace.resolve()).as_posix()
     if sample_users:
         params["clean"] = {**params["clean"], "sample_users": sample_users}
+    if shutil.which("nvidia-smi") is None:
+        # Two cores train it in minutes; with a GPU the default and more are within reach.
+        params["train"] = {"size": "micro", **params["train"]}
     # Its versions must not become challengers of another catalogue's champion.
     params["register"] = {"model_name": f"idiom-{params['dataset']}", **params["register"]}
     from_dict(params, where="what `idiom init` would write")

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import Layout, publish_json, publishing, read_json, sha256, verify_manifest, write_manifest
+from components.artifacts import (
+    Layout,
+    publish_json,
+    publishing,
+    publishing_together,
+    read_json,
+    sha256,
+    verify_manifest,
+    write_manifest,
+)
 from components.errors import BadInput
 
 
@@ -48,6 +57,18 @@ def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=Path(__file__).parents[1])
     assert done.returncode == -signal.SIGKILL
     assert read_json(target) == {"version": 1}
+
+
+def test_artifacts_published_together_change_together(tmp_path: Path) -> None:
+    """Prevents: new items beside old histories, where the second of them was never written."""
+    first, second = tmp_path / "a" / "items", tmp_path / "b" / "histories"
+    with publishing_together(first, second) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("old")
+    with pytest.raises(RuntimeError, match="histories"), publishing_together(first, second) as (one, _):
+        one.write_text("new")
+    assert [path.read_text() for path in (first, second)] == ["old", "old"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["histories", "items"]
 
 
 def test_writing_nothing_is_an_error(tmp_path: Path) -> None:

@@ -10,23 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"errors", "params", "artifacts", "progress"}
+FOUNDATIONS = {"errors", "environment", "params", "artifacts", "progress"}
 LEARNING = ("textid", "recommender", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
     "errors": set(),
+    "environment": set(),
     "params": {"errors"},
     "artifacts": {"errors"},
     "progress": set(),
+    "parquet": {"errors"},
     "data": FOUNDATIONS,
     "textid": FOUNDATIONS,
     "recommender": FOUNDATIONS | {"textid"},
     "training": FOUNDATIONS | {"textid", "recommender"},
     "evaluation": FOUNDATIONS,
     # The served model decodes with the recommender's engine.
-    "registry": FOUNDATIONS | {"recommender", "textid"},
-    "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    "registry": FOUNDATIONS | {"parquet", "recommender", "textid"},
+    "stages": FOUNDATIONS | {"parquet", "data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
     "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
@@ -41,8 +43,10 @@ THIRD_PARTY = {
     # Settings are read on that bare machine too: `load` and `from_dict` alone, which it never calls, use these two.
     "params": {"pydantic", "yaml"},
     "errors": set(),
+    "environment": set(),
     "artifacts": set(),
     "progress": {"rich"},
+    "parquet": {"pyarrow"},
 }
 ONLY_IN = {"mlflow": {"registry"}, "prefect": {"flows"}, "great_expectations": {"data"}, "typer": {"flows"}}
 

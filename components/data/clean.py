@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from components import params
-from components.artifacts import Layout, publish_json, publishing, read_json
+from components.artifacts import Layout, publish_json, publishing_together, read_json
 from components.data import coded, itemtext, split
 from components.data.kcore import k_core
 from components.data.ledger import Ledger
@@ -50,9 +50,8 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
         rows = ledger.step("not_sampled", rows.filter(pl.col("user").is_in(chosen.implode())))
     rows, split_report = _split(rows, settings, ledger)
 
-    _publish(rows, interactions, texts, layout)
     report = {**ledger.report(), "k_core_passes": passes, "text": text_report, "split": split_report}
-    publish_json(layout.clean_report, report)
+    _publish(rows, interactions, texts, report, layout)
     return report
 
 
@@ -75,7 +74,7 @@ def _touched(path: Path, interactions: coded.Coded) -> pl.DataFrame:
     """
     catalogue = coded.scan(path, {"item_id": pl.String})
     touched = interactions.items.to_frame().lazy()
-    rows = catalogue.join(touched, on="item_id", how="semi", maintain_order="left").collect(engine="streaming")
+    rows = coded.collect(catalogue.join(touched, on="item_id", how="semi", maintain_order="left"), path)
     return rows.unique("item_id", keep="first", maintain_order=True).sort("item_id")
 
 
@@ -84,7 +83,7 @@ def _known(interactions: coded.Coded, catalogue: Path, item_ids: pl.Series) -> t
     ids = pl.scan_parquet(catalogue).select(
         rows=pl.len(), with_id=pl.col("item_id").count(), distinct=pl.col("item_id").drop_nulls().n_unique()
     )
-    counts = ids.collect(engine="streaming").row(0, named=True)
+    counts = coded.collect(ids, catalogue).row(0, named=True)
     rows = interactions.rows
     ledger = Ledger(interactions=rows.height, users=len(interactions.users), items=counts["rows"])
     ledger.book("missing_id", items=counts["with_id"])
@@ -154,7 +153,9 @@ def _split(rows: pl.DataFrame, settings: params.Clean, ledger: Ledger) -> tuple[
     return rows, {"name": settings.split, **dates, "interactions": counts}
 
 
-def _publish(rows: pl.DataFrame, interactions: coded.Coded, texts: pl.DataFrame, layout: Layout) -> None:
+def _publish(
+    rows: pl.DataFrame, interactions: coded.Coded, texts: pl.DataFrame, report: dict[str, Any], layout: Layout
+) -> None:
     """Codes become ids again; every table is sorted by its id, as the codes are."""
     kept = interactions.items.gather(rows["item"].unique().sort())
     items = texts.lazy().filter(pl.col("item_id").is_in(kept.implode()))
@@ -166,6 +167,7 @@ def _publish(rows: pl.DataFrame, interactions: coded.Coded, texts: pl.DataFrame,
         layout.valid_targets: split.targets(named, "valid").select(user_id, "context", "target"),
         layout.test_targets: split.targets(named, "test").select(user_id, "context", "target"),
     }
-    for path, table in outputs.items():
-        with publishing(path) as temporary:
-            table.sink_parquet(temporary, engine="streaming")
+    with publishing_together(*outputs, layout.clean_report) as (*tables_to, report_to):
+        for table, path in zip(outputs.values(), tables_to, strict=True):
+            table.sink_parquet(path, engine="streaming")
+        publish_json(report_to, report)

@@ -21,6 +21,7 @@ COLUMNS: dict[str, Kind] = {
     "timestamp": pl.Datetime("us", "UTC"),
 }
 """Columns of the canonical interactions that are read here, with their types (docs/data.md)."""
+_MEND = "run `python -m components ingest`, which writes it"
 
 
 @dataclass(frozen=True)
@@ -37,35 +38,43 @@ class Coded:
 def read(path: Path) -> Coded:
     """Read canonical interactions. Raises `BadInput` where the file is missing, broken, or not canonical."""
     table = scan(path, COLUMNS)
-    users, items = _distinct(table, "user_id"), _distinct(table, "item_id")
-    rows = table.select(
+    users, items = (
+        collect(table.select(pl.col(name).drop_nulls().unique()), path)[name].sort() for name in ("user_id", "item_id")
+    )
+    coded = table.select(
         user=pl.col("user_id").cast(pl.Enum(users)).to_physical().cast(pl.UInt32),
         item=pl.col("item_id").cast(pl.Enum(items)).to_physical().cast(pl.UInt32),
         position="position",
         timestamp="timestamp",
-    ).collect(engine="streaming")
+    )
+    rows = collect(coded, path)
     return Coded(rows.sort("user", "position", maintain_order=True), users, items)
 
 
 def scan(path: Path, columns: dict[str, Kind]) -> pl.LazyFrame:
     """A Parquet artifact as a lazy frame that has at least `columns` in these types. Raises `BadInput` otherwise."""
-    mend = "run `python -m components ingest`, which writes it"
     if not path.is_file():
-        raise BadInput("artifact is missing", where=str(path), mend=mend)
+        raise BadInput("artifact is missing", where=str(path), mend=_MEND)
     table = pl.scan_parquet(path)
     try:
         schema = table.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput(f"not readable as Parquet: {error}", where=str(path), mend=mend) from error
+        raise _unreadable(error, path) from error
     for name, kind in columns.items():
         if name not in schema:
-            raise BadInput(f"column {name} is missing (found: {', '.join(schema)})", where=str(path), mend=mend)
+            raise BadInput(f"column {name} is missing (found: {', '.join(schema)})", where=str(path), mend=_MEND)
         if schema[name] != kind:
-            raise BadInput(f"column {name} is {schema[name]}, not {kind}", where=str(path), mend=mend)
+            raise BadInput(f"column {name} is {schema[name]}, not {kind}", where=str(path), mend=_MEND)
     return table
 
 
-def _distinct(table: pl.LazyFrame, column: str) -> pl.Series:
-    """Distinct ids, ascending, without null."""
-    ids = pl.col(column).drop_nulls().unique()
-    return table.select(ids).collect(engine="streaming")[column].sort()
+def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
+    """Collect a frame that scans `path`. Raises `BadInput` for pages that are damaged behind a sound schema."""
+    try:
+        return frame.collect(engine="streaming")
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError, OSError) as error:
+        raise _unreadable(error, path) from error
+
+
+def _unreadable(error: Exception, path: Path) -> BadInput:
+    return BadInput(f"not readable as Parquet: {str(error).splitlines()[0]}", where=str(path), mend=_MEND)

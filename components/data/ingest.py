@@ -58,10 +58,11 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
         "reader": dict(tables.facts),
     }
     report["notes"] = notes(report)
-    with artifacts.publishing(layout.items) as items_to, artifacts.publishing(layout.interactions) as interactions_to:
+    outputs = (layout.items, layout.interactions, layout.ingest_report)
+    with artifacts.publishing_together(*outputs) as (items_to, interactions_to, report_to):
         _write(items.lazy(), items_to)
         _write(interactions.decoded(history), interactions_to)
-    artifacts.publish_json(layout.ingest_report, report)
+        artifacts.publish_json(report_to, report)
     return report
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from components import params
-from components.artifacts import Layout, publish_json, publishing
+from components.artifacts import Layout, publish_json, publishing_together
 from components.data import checks_catalogue, checks_interactions, coded, leakage
 from components.data.checks import CHECKS, Measured, severities
 from components.data.expectations import assert_and_document, describe
@@ -28,17 +28,17 @@ def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
     is written then. Raises `GateRefused`, after publishing, where a critical check fails.
     """
     severity = severities(settings.severities)
-    items = coded.scan(layout.items, {"item_id": pl.String}).collect()
+    items = coded.collect(coded.scan(layout.items, {"item_id": pl.String}), layout.items)
     interactions = coded.read(layout.interactions)
     measured, touched = checks_catalogue.measure(items, interactions, settings)
     _need_something_to_judge(interactions, touched, layout)
     measured |= checks_interactions.measure(interactions, items["item_id"], settings)
     measured |= leakage.measure(interactions, touched, settings)
 
-    with publishing(layout.data_docs) as site:
+    with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
         passed = assert_and_document(measured, CHECKS, severity, site)
-    verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
-    publish_json(layout.verdict, verdict)
+        verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
+        publish_json(verdict_to, verdict)
     if not verdict["passed"]:
         raise _refusal(verdict, layout)
     return verdict

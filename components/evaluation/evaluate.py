@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from components.artifacts import Layout, publish_json, publishing
+from components.artifacts import Layout, publish_json, publishing_together
 from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases, cases
@@ -151,12 +151,11 @@ def _publish(
     seed: int,
 ) -> None:
     titles = dict(zip(items["item_id"], items["title"], strict=True))
-    with publishing(layout.per_user) as temporary:
-        table.write_parquet(temporary, compression="zstd", statistics=False)
-    with publishing(layout.plots) as temporary:
-        temporary.mkdir()
-        pictures = plots.draw(metrics, temporary)
-    with publishing(layout.report) as temporary:
+    outputs = (layout.per_user, layout.plots, layout.report, layout.metrics)
+    with publishing_together(*outputs) as (users_to, plots_to, report_to, metrics_to):
+        table.write_parquet(users_to, compression="zstd", statistics=False)
+        plots_to.mkdir()
+        pictures = plots.draw(metrics, plots_to)
         page = report.page(metrics, examples.pick(table, titles, words, seed=seed), pictures, dataset=layout.dataset)
-        temporary.write_text(page, encoding="utf-8")
-    publish_json(layout.metrics, metrics)
+        report_to.write_text(page, encoding="utf-8")
+        publish_json(metrics_to, metrics)

@@ -92,8 +92,8 @@ class Samples:
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
     `offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
-    item numbers. `token_ids`: the ID of each item number, without the end token. `users`: token ids of each user's
-    words, if a user ID is wanted.
+    item numbers. `token_ids`: the ID of each item number, without the end token. `users`: token ids of the user ID
+    that stands in the prompt of each target, by its place in `items` (`UserIds.before`), if user IDs are wanted.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Samples:
         self._user_offsets, self._user_values = pack(
             [(*user, *pieces.separator) if len(user) else () for user in users]
             if users is not None
-            else [()] * (len(self._offsets) - 1)
+            else [()] * len(self._items)
         )
         self._heads, self._tails = pack(pieces.heads), pack(pieces.tails)
 
@@ -143,7 +143,7 @@ class Samples:
         """The padded prompt lengths, rising; fixed by the data alone, so that they do not change between epochs."""
         frame = np.diff(self._heads[0]) + np.diff(self._tails[0])
         longest = np.full(len(self.targets), int(frame.argmax()), dtype=np.int64)
-        found = self._plan(self.targets, longest)[3]
+        found = self._plan(self.targets, longest)[2]
         if len(found) == 0:
             return np.array([_MULTIPLE], dtype=np.int64)
         # Equal shares of all tokens, not of all samples: the long tail is where padding is expensive.
@@ -162,7 +162,7 @@ class Samples:
         targets = self.targets if prefixes == "all" else self._one_per_user(random)
         targets = random.permutation(targets)
         templates = random.integers(len(self._pieces), size=len(targets))
-        bucket = np.searchsorted(self.lengths, self._plan(targets, templates)[3])
+        bucket = np.searchsorted(self.lengths, self._plan(targets, templates)[2])
         order = np.argsort(bucket, kind="stable")
         batches = []
         for start in range(0, len(order), batch_size):
@@ -172,11 +172,11 @@ class Samples:
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
-        user, begin, count, total = self._plan(rows.targets, rows.templates)
+        begin, count, total = self._plan(rows.targets, rows.templates)
         input_ids = np.full((len(rows.targets), rows.length), PAD, dtype=np.int64)
         at = np.zeros(len(rows.targets), dtype=np.int64)
         for values, starts, lengths in (
-            (self._user_values, self._user_offsets[user], np.diff(self._user_offsets)[user]),
+            (self._user_values, self._user_offsets[rows.targets], np.diff(self._user_offsets)[rows.targets]),
             (self._heads[1], self._heads[0][rows.templates], np.diff(self._heads[0])[rows.templates]),
             (self._stream, begin, count),
             (self._tails[1], self._tails[0][rows.templates], np.diff(self._tails[0])[rows.templates]),
@@ -198,16 +198,16 @@ class Samples:
         users = np.flatnonzero(lengths > 1)
         return self._offsets[users] + random.integers(1, lengths[users])
 
-    def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """Of each sample: user, start and length of its history in the stream, length of the whole prompt."""
+    def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints, Ints]:
+        """Of each sample: start and length of its history in the stream, length of the whole prompt."""
         user = np.searchsorted(self._offsets, targets, side="right") - 1
-        frame = (np.diff(self._heads[0]) + np.diff(self._tails[0]))[templates] + np.diff(self._user_offsets)[user]
+        frame = (np.diff(self._heads[0]) + np.diff(self._tails[0]))[templates] + np.diff(self._user_offsets)[targets]
         # The stream has a separator after every item; the last one of a prompt is left out.
         end = self._starts[targets] - len(self._pieces.separator)
         first = np.maximum(self._offsets[user], targets - self._max_history)
         first = np.maximum(first, np.searchsorted(self._starts, end - (self._max_tokens - frame)))
         count = np.where(first < targets, end - self._starts[np.minimum(first, targets)], 0)
-        return user, self._starts[np.minimum(first, targets)], count, frame + count
+        return self._starts[np.minimum(first, targets)], count, frame + count
 
     def _labels(self, items: Ints) -> Ints:
         lengths = np.diff(self._id_offsets)[items]

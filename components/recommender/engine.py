@@ -23,6 +23,7 @@ from components.recommender.model import EncoderDecoder, Recommender
 from components.recommender.pair import parts
 from components.recommender.prompts import Pieces, Prompt
 from components.recommender.trie import Trie
+from components.recommender.user_ids import UserIds
 from components.textid.table import IdTable
 
 MAX_BEAMS = 500
@@ -47,10 +48,17 @@ class Engine:
     """A recommender with its prompts and ID table, ready to answer. It keeps no state between calls."""
 
     def __init__(
-        self, recommender: Recommender, pieces: Pieces, table: IdTable, *, max_history: int, device: torch.device
+        self,
+        recommender: Recommender,
+        pieces: Pieces,
+        table: IdTable,
+        *,
+        max_history: int,
+        device: torch.device,
+        users: UserIds | None = None,
     ) -> None:
         self._recommender, self._pieces, self._table = recommender, pieces, table
-        self._max_history, self._device = max_history, device
+        self._max_history, self._device, self._users = max_history, device, users
         self._row_of = {item_id: row for row, item_id in enumerate(table.item_ids)}
         # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
         self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
@@ -68,12 +76,14 @@ class Engine:
         loaded = parts(directory)
         place = _device(device)
         model = loaded["recommender"].to(place).eval()
+        table = loaded["table"] if id_table is None else IdTable.load(id_table)
         return cls(
             EncoderDecoder(model),
             loaded["prompts"].tokenise(loaded["tokenizer"]),
-            loaded["table"] if id_table is None else IdTable.load(id_table),
+            table,
             max_history=loaded["facts"]["max_history"],
             device=place,
+            users=UserIds(table, loaded["tokenizer"]) if loaded["facts"].get("user_id") else None,
         )
 
     def recommend(
@@ -123,7 +133,8 @@ class Engine:
 
     def _prompt(self, rows: Sequence[int]) -> Prompt:
         items = [self._table.token_ids[row] for row in rows[-self._max_history :]]
-        return self._pieces.build(0, items, max_tokens=MAX_TOKENS)
+        user = self._users.of(rows) if self._users else ()
+        return self._pieces.build(0, items, max_tokens=MAX_TOKENS, user=user)
 
     def _say(self, item: int, score: float) -> Recommendation:
         return Recommendation(self._table.item_ids[item], self._table.words[item], score)

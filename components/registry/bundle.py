@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components import parquet
 from components.artifacts import MANIFEST, Layout, publishing, sha256, verify_manifest, write_manifest
 from components.errors import BadInput
 from components.params import Params, to_dict
@@ -32,12 +33,13 @@ def assemble(layout: Layout, params: Params) -> Path:
     match the table.
     """
     verify_manifest(layout.pair)
+    sources = fingerprints(layout)  # first, since it names the artifact that is missing
     with publishing(layout.bundle) as temporary:
         shutil.copytree(layout.pair, temporary, ignore=shutil.ignore_patterns(MANIFEST))
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
         _write_json(temporary / PARAMS, to_dict(params))
-        _write_json(temporary / FINGERPRINTS, fingerprints(layout))
+        _write_json(temporary / FINGERPRINTS, sources)
         _refuse_unsafe(temporary)
         write_manifest(temporary, kind="bundle", dataset=layout.dataset)
     return layout.bundle
@@ -72,8 +74,8 @@ def bundle_sha256(bundle: Path) -> str:
 def _write_items(items_clean: Path, id_table: Path, path: Path) -> None:
     import polars as pl
 
-    items = pl.read_parquet(items_clean, columns=["item_id", "title"]).sort("item_id")
-    if items["item_id"].to_list() != sorted(pl.read_parquet(id_table, columns=["item_id"])["item_id"]):
+    items = pl.DataFrame(parquet.read(items_clean, ["item_id", "title"])).sort("item_id")
+    if items["item_id"].to_list() != sorted(parquet.read(id_table, ["item_id"])["item_id"].to_pylist()):
         raise BadInput(
             "the ID table and the catalogue hold different items",
             where=f"{id_table} and {items_clean}",

@@ -22,7 +22,7 @@ from components.progress import Progress
 from components.registry import lineage
 from components.registry.bundle import assemble, bundle_sha256
 from components.registry.log import log_model, log_results, metric_values
-from components.registry.store import connect, tracking_uri
+from components.registry.store import answering, connect, tracking_uri
 from components.registry.tracking import describe, run_for
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def register(
     name = params.register.model_name
     bundle = assemble(layout, params)
     digest = bundle_sha256(bundle)
-    with _one_at_a_time(tracking_uri(layout.workspace)):
+    with _one_at_a_time(tracking_uri(layout.workspace)), answering(layout.workspace):
         version = find(client, name, digest)
         if version is not None:
             progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))

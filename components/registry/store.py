@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.environment import DEFAULTS
 from components.errors import BadInput
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
+    **DEFAULTS,
     # The default of 7 keeps a person waiting for minutes before a mistyped address is reported.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -50,6 +52,8 @@ def connect(workspace: Path) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri(workspace)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
@@ -62,12 +66,33 @@ def connect(workspace: Path) -> MlflowClient:
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        raise BadInput(
-            f"MLflow does not answer: {str(error).splitlines()[0][:300]}",
-            where=uri,
-            mend="start the server or correct MLFLOW_TRACKING_URI; unset, the workspace's own mlflow.db is used",
-        ) from error
+        raise _silent(error, uri) from error
     return client
+
+
+@contextmanager
+def answering(workspace: Path) -> Iterator[None]:
+    """Turn a store that fails while it is used (its disk is full, its server gone) into `BadInput`.
+
+    What MLflow refuses because we asked wrongly is a bug and keeps its traceback.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"):
+            raise
+        raise _silent(error, tracking_uri(workspace)) from error
+
+
+def _silent(error: Exception, uri: str) -> BadInput:
+    # SQLAlchemy says in its first line how it came to ask, in its second what went wrong.
+    said = " ".join(str(error).splitlines()[:2])[:300]
+    mend = (
+        "start the server or correct MLFLOW_TRACKING_URI; unset, it is the workspace's own mlflow.db, which needs room"
+    )
+    return BadInput(f"MLflow does not answer: {said}", where=uri, mend=mend)
 
 
 def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:

@@ -12,12 +12,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components import parquet
 from components.artifacts import Layout, sha256
 from components.errors import Interrupted
 from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.sink import MlflowSink
-from components.registry.store import connect, experiment_id
+from components.registry.store import answering, connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,15 +76,22 @@ class TrainingRun:
         self._layout = Layout(workspace, params.dataset)
         self._params = params
         self._client = connect(workspace)
-        self.run_id, self.new = run_for(self._client, workspace, params, train_key)
+        with answering(workspace):
+            self.run_id, self.new = run_for(self._client, workspace, params, train_key)
 
     def __enter__(self) -> MlflowSink:
         import mlflow
 
-        mlflow.start_run(run_id=self.run_id)
-        describe(self._client, self.run_id, self._layout, self._params)
-        if self.new:
-            _log_datasets(self._layout)
+        with answering(self._layout.workspace):
+            mlflow.start_run(run_id=self.run_id)
+            try:
+                describe(self._client, self.run_id, self._layout, self._params)
+                if self.new:
+                    _log_datasets(self._layout)
+            except BaseException:
+                # `__exit__` is not called for what fails here, and the run would say for ever that it is running.
+                mlflow.end_run("FAILED")
+                raise
         self._sink = MlflowSink(self._client, self.run_id)
         return self._sink
 
@@ -111,7 +119,7 @@ def _log_datasets(layout: Layout) -> None:
                 # mlflow 3.17 registers its local source twice and warns of the choice between the two.
                 warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")
                 data = from_polars(
-                    pl.read_parquet(path),
+                    pl.DataFrame(parquet.read(path)),
                     source=path.relative_to(layout.workspace).as_posix(),
                     name=name,
                     digest=sha256(path)[:_MAX_DIGEST],

@@ -30,8 +30,9 @@ from components.textid.tokenizer import load_tokenizer
 
 SCRATCH = "scratch"
 
-# `small` and `base` are the sizes of T5; tiny, with a vocabulary of 4,096, has 1.4 million parameters.
+# `small` and `base` are the sizes of T5. With a vocabulary of 4,096, micro has 0.5 and tiny 1.4 million parameters.
 SIZES: dict[str, dict[str, int]] = {
+    "micro": {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 256},
     "tiny": {"d_model": 128, "layers": 2, "heads": 4, "d_ff": 512},
     "small": {"d_model": 512, "layers": 6, "heads": 8, "d_ff": 2048},
     "base": {"d_model": 768, "layers": 12, "heads": 12, "d_ff": 3072},
@@ -84,7 +85,7 @@ _START: dict[str, Any] = {"decoder_start_token_id": 0}
 
 
 def parse_size(size: str) -> dict[str, int]:
-    """`tiny`, `small`, `base`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
+    """A name in `SIZES`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
     if size in SIZES:
         return SIZES[size]
     mend = f"one of {', '.join(SIZES)}, or numbers such as d_model=192,layers=3,heads=6,d_ff=768"

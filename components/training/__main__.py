@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from components.environment import prepare
 from components.errors import StageError
 from components.progress import ConsoleBar, JsonLines, reporting
 
@@ -20,6 +21,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m components.training JOB.json", file=sys.stderr)
         return 2
+    prepare()
     # Imported here: torch and transformers take seconds, a usage error should not.
     from components.training.job import Job
     from components.training.run import train

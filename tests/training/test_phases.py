@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from components.errors import BadInput
+from components.progress import Progress
+from components.recommender.engine import Engine
 from components.textid.imported import adopt
 from components.textid.table import IdTable
 from components.training import data
@@ -21,6 +23,7 @@ from components.training.job import Job
 from components.training.models import fresh_models, tokenizer_of
 from components.training.ranks import Ranks
 from components.training.recommender_phase import RecommenderPhase
+from components.training.run import train
 
 MakeJob = Callable[..., Job]
 
@@ -136,7 +139,41 @@ def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
 
 def test_what_cannot_be_trained_yet_is_refused(make_job: MakeJob) -> None:
     """Prevents a setting that is accepted and silently does nothing."""
-    for job in (make_job(user_id=True), make_job(family="decoder-only")):
-        tables = data.load(job)
-        with pytest.raises(BadInput, match=r"train\."):
-            tokenizer_of(job, tables, Ranks())
+    job = make_job(family="decoder-only")
+    with pytest.raises(BadInput, match=r"train\."):
+        tokenizer_of(job, data.load(job), Ranks())
+
+
+def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -> None:
+    """Prevents the released code's leak: a prompt's user ID is that of the items before its target, in both phases."""
+    job = make_job(user_id=True, dropout=0.0)
+    tables = data.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    state, recommender = fresh_models(context)
+    table = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=6)[0]
+    users = context.user_ids(table)
+    assert users is not None
+    phase = RecommenderPhase(context, recommender, table, round=1, after=lambda epoch, row: False)
+    offsets, values = tables.histories.offsets, tables.histories.values
+    for rows in phase.batches(0):
+        batch = phase._samples.collate(rows)
+        for row, at in enumerate(rows.targets):
+            start = offsets[np.searchsorted(offsets, at, side="right") - 1]
+            expected = users.of(values[start:at].tolist())
+            assert expected and tuple(batch.input_ids[row, : len(expected)].tolist()) == expected
+    generator_phase = GeneratorPhase(context, state.generator, recommender, table, round=2)
+    rows = generator_phase.batches(0)[0]
+    prompts, _ = generator_phase.read_softly(rows)
+    start = offsets[np.searchsorted(offsets, rows.targets[0], side="right") - 1]
+    expected = users.of(values[start : rows.targets[0]].tolist())
+    assert tuple(prompts.input_ids[0, : len(expected)].tolist()) == expected
+
+
+def test_trained_with_user_ids_is_served_with_user_ids(make_job: MakeJob) -> None:
+    """Prevents a model that learned prompts which the engine does not build."""
+    job = make_job(user_id=True, rounds=1)
+    train(job, Progress())
+    engine = Engine.load(job.out)
+    assert engine._users is not None
+    prompt = engine._prompt([0, 1])
+    assert prompt.token_ids[: len(engine._users.of([0, 1]))] == engine._users.of([0, 1])

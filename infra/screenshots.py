@@ -1,0 +1,87 @@
+"""Make the README's pictures from a workspace that has been trained: `python infra/screenshots.py` (needs chromium).
+
+Starts MLflow and Prefect on the workspace's stores as `idiom ui` does, takes the pages with a headless browser and
+writes them to docs/images/ with 64 colours, so that they stay small.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from components.artifacts import Layout, read_json
+from components.params import load
+
+IMAGES = Path("docs/images")
+MLFLOW, PREFECT = "http://127.0.0.1:5000", "http://127.0.0.1:4200"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def main() -> None:
+    layout = Layout(Path().resolve(), load(Path("params.yaml")).dataset)
+    registered = read_json(layout.registration)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    shoot("report", layout.report.as_uri(), size=(1100, 1240), crop=(0, 0, 1000, 1240))
+    with subprocess.Popen(["idiom", "ui"]) as ui:
+        try:
+            wait(lambda: urllib.request.urlopen(f"{MLFLOW}/health", timeout=5))
+            flow_run = wait(newest_flow_run)
+            version = f"{MLFLOW}/#/models/{registered['name']}/versions/{registered['version']}"
+            shoot("mlflow", version, size=(1400, 900), crop=(195, 0, 1035, 900))
+            shoot("prefect", f"{PREFECT}/runs/flow-run/{flow_run}", size=(1400, 1000), crop=(255, 0, 1400, 700))
+        finally:
+            ui.send_signal(signal.SIGINT)
+
+
+def newest_flow_run() -> str:
+    """Id of the flow run that started last."""
+    query = json.dumps({"sort": "START_TIME_DESC", "limit": 1}).encode()
+    call = urllib.request.Request(f"{PREFECT}/api/flow_runs/filter", query, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(call, timeout=5) as answer:
+        return str(json.load(answer)[0]["id"])
+
+
+def wait(attempt: Callable[[], object], seconds: float = 120) -> object:
+    """What `attempt` returns once it raises no more."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+
+
+def shoot(name: str, address: str, *, size: tuple[int, int], crop: tuple[int, int, int, int]) -> None:
+    """One page as docs/images/NAME.png."""
+    path = IMAGES / f"{name}.png"
+    with tempfile.TemporaryDirectory() as profile:
+        window = f"--window-size={size[0]},{size[1]}"
+        options = [window, f"--user-data-dir={profile}", "--virtual-time-budget=30000", f"--screenshot={path}"]
+        subprocess.run(["chromium", *FLAGS, *options, address], check=True, capture_output=True, timeout=180)
+    picture = Image.open(path).convert("RGB").crop(crop)
+    picture.quantize(64).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size // 1024} KB")
+
+
+if __name__ == "__main__":
+    main()

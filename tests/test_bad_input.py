@@ -1,0 +1,517 @@
+"""Bad input as its user meets it: each stage run as `python -m components STAGE` in a workspace with earlier results.
+
+Prevents, for every entry of the list: a traceback instead of what, where and how to mend; an exit code that DVC and the
+flow read as a crash; and a failed stage that takes the artifacts of a better day with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import io
+import resource
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from components import artifacts
+from components.__main__ import main
+from components.stages import STAGES
+from tests.workspaces import make_workspace, set_params, stage
+
+pytestmark = pytest.mark.slow
+
+KINDS, COLOURS = ("soap", "towel", "brush", "cream"), ("black", "white", "green")
+ITEMS = [f"{kind}-{colour}" for kind in KINDS for colour in COLOURS]
+USERS = [f"u{number:02d}" for number in range(10)]
+PARAMS: dict[str, Any] = {
+    "dataset": "shop",
+    "ingest": {"format": "table", "path": "data/shop"},
+    "validate": {"max_cold_target_share": 1.0},
+    "clean": {"min_user_interactions": 3, "min_item_interactions": 1, "boilerplate_share": 1.0},
+    "train": {
+        "size": "d_model=16,layers=1,heads=2,d_ff=32",
+        "vocabulary_size": 128,
+        "rounds": 1,
+        "generator": {"cold_start_epochs": 1},
+        "recommender": {"epochs": 1, "valid_users": 4, "valid_beams": 2},
+    },
+    "index": {"candidates": 2, "groups": 1},
+    "evaluate": {"ks": [2, 5], "beams": 5},
+}
+BEFORE_REGISTER = ("ingest", "validate", "clean", "train", "index", "evaluate")
+
+Edit = Callable[[Path], object]
+
+
+def csv(head: str, *rows: str) -> str:
+    return "\n".join([head, *rows]) + "\n"
+
+
+def catalogue(title: Callable[[str], str] = lambda item: f"{item.replace('-', ' ')} of our shop") -> str:
+    return csv("item_id,title", *(f"{item},{title(item)}" for item in ITEMS))
+
+
+def history(users: list[str], items: list[str]) -> str:
+    """Each user takes four items one after the other, a minute apart."""
+    bought = [
+        (user, step, items[(3 * number + step) % len(items)]) for number, user in enumerate(users) for step in range(4)
+    ]
+    return csv(
+        "user_id,item_id,timestamp", *(f"{user},{item},{1_700_000_000 + 60 * step}" for user, step, item in bought)
+    )
+
+
+def run(workspace: Path, name: str) -> tuple[int, str]:
+    """What `python -m components NAME` does, in this process: exit code and stderr. A traceback is raised here."""
+    said = io.StringIO()
+    with contextlib.chdir(workspace), contextlib.redirect_stderr(said):
+        code = main([name])
+    return code, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace of a small shop of its own in which every stage before `register` has run."""
+    root = make_workspace(tmp_path_factory.mktemp("finished"), {})
+    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    raw = root / "data" / "shop"
+    raw.mkdir()
+    (raw / "items.csv").write_text(catalogue())
+    (raw / "interactions.csv").write_text(history(USERS, ITEMS))
+    for name in BEFORE_REGISTER:
+        code, said = run(root, name)
+        assert code == 0, said
+    return root
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path) -> Path:
+    """A copy of `finished` to harm."""
+    for name in ("data/shop", "artifacts"):
+        shutil.copytree(finished / name, tmp_path / name)
+    for name in ("params.yaml", "mlflow.db"):
+        shutil.copyfile(finished / name, tmp_path / name)
+    (tmp_path / "components").symlink_to(finished / "components")
+    return tmp_path
+
+
+def published(workspace: Path) -> dict[str, bytes]:
+    """Every file under artifacts/ (temporaries too) with its content."""
+    root = workspace / "artifacts"
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def refused(workspace: Path, name: str, *parts: str, process: bool = False, code: int = 2) -> None:
+    """The stage must end with `code`, say what, where and mend with all of `parts`, and change no artifact."""
+    before = published(workspace)
+    if process:
+        done = stage(workspace, name)
+        found, said = done.returncode, done.stderr
+    else:
+        found, said = run(workspace, name)
+    assert found == code, said
+    assert "Traceback" not in said
+    assert f"{name}: " in said and "\n  where: " in said and "\n  mend:  " in said, said
+    for part in parts:
+        assert part in said, said
+    assert published(workspace) == before
+
+
+# What each entry does to a raw folder, a parameter or an artifact, as a function of the workspace.
+def raw(name: str, content: str | bytes) -> Edit:
+    def edit(workspace: Path) -> None:
+        (workspace / "data" / "shop" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return edit
+
+
+def gone(*names: str) -> Edit:
+    return lambda workspace: [(workspace / name).unlink() for name in names]
+
+
+def setting(**sections: Any) -> Edit:
+    return lambda workspace: set_params(workspace, sections)
+
+
+def both(*edits: Edit) -> Edit:
+    return lambda workspace: [edit(workspace) for edit in edits]
+
+
+def packed_and_cut(workspace: Path) -> None:
+    packed = gzip.compress((workspace / "data/shop/interactions.csv").read_bytes())
+    (workspace / "data/shop/interactions.csv.gz").write_bytes(packed[: len(packed) // 2])
+    (workspace / "data/shop/interactions.csv").unlink()
+
+
+def folder_in_place_of(name: str) -> Edit:
+    def edit(workspace: Path) -> None:
+        (workspace / name).unlink()
+        (workspace / name).mkdir()
+
+    return edit
+
+
+def cut(name: str) -> Edit:
+    """Half of a file, as a full disk or a broken copy leaves it."""
+
+    def edit(workspace: Path) -> None:
+        path = workspace / "artifacts/shop" / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return edit
+
+
+def scrambled(name: str) -> Edit:
+    """The footer of the Parquet file is sound, its pages are not: a schema can be read, the rows cannot."""
+
+    def edit(workspace: Path) -> None:
+        path = workspace / "artifacts/shop" / name
+        content = bytearray(path.read_bytes())
+        content[4:200] = bytes(196)
+        path.write_bytes(content)
+
+    return edit
+
+
+def rewritten(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Edit:
+    def edit(workspace: Path) -> None:
+        path = workspace / "artifacts/shop" / name
+        change(pl.read_parquet(path)).write_parquet(path)
+
+    return edit
+
+
+CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
+    # ingest: raw files
+    "missing file": ("ingest", gone("data/shop/items.csv"), ("no file looks like the items", "interactions.csv")),
+    "missing file that is named": ("ingest", setting(ingest={"items": "goods.csv"}), ("file is missing", "goods.csv")),
+    "missing folder": ("ingest", setting(ingest={"path": "data/nowhere"}), ("does not exist", "data/nowhere")),
+    "file in place of the folder": (
+        "ingest",
+        setting(ingest={"path": "data/shop/items.csv"}),
+        ("is a file, not a folder",),
+    ),
+    "folder in place of a file": (
+        "ingest",
+        folder_in_place_of("data/shop/items.csv"),
+        ("no file looks like the items",),
+    ),
+    "empty file": ("ingest", raw("items.csv", ""), ("0 bytes", "items.csv")),
+    "header only": (
+        "ingest",
+        raw("interactions.csv", "user_id,item_id\n"),
+        ("holds no interaction", "interactions.csv"),
+    ),
+    "wrong delimiter": ("ingest", raw("items.csv", catalogue().replace(",", ";")), ("semicolons", "items.csv")),
+    "truncated gzip": ("ingest", packed_and_cut, ("ends in the middle", "interactions.csv.gz")),
+    "broken JSON line": (
+        "ingest",
+        both(gone("data/shop/items.csv"), raw("items.jsonl", '{"item_id": "a", "title": "Soap"}\n{"item_id": "b", \n')),
+        ("line 2 is not JSON", "items.jsonl"),
+    ),
+    "column missing": ("ingest", raw("interactions.csv", "user,item_id\nu,a\n"), ("'user_id'", "{user_id: user}")),
+    "wrong type": (
+        "ingest",
+        raw("interactions.csv", "user_id,item_id,timestamp\nu1,a,1700000000\nu1,b,1700000060\nu1,c,soon\n"),
+        ("row 3: 'soon'", "column timestamp"),
+    ),
+    "NaN ids": (
+        "ingest",
+        raw("interactions.csv", "user_id,item_id\nu1,a\nNaN,b\n,c\n"),
+        ("2 rows have no user_id: row 2, 3",),
+    ),
+    "binary file": ("ingest", raw("items.csv", bytes(range(256)) * 20), ("items.csv",)),
+    "text that is no UTF-8": (
+        "ingest",
+        raw("items.csv", "item_id,title\na,Caf\xe9\n".encode("latin-1")),
+        ("not UTF-8",),
+    ),
+    # ingest: parameters and paths
+    "no params.yaml": ("ingest", gone("params.yaml"), ("no parameter file", "params.yaml")),
+    "params.yaml is no YAML": (
+        "ingest",
+        lambda root: (root / "params.yaml").write_text("a: [1"),
+        ("not readable as YAML",),
+    ),
+    "unknown parameter": ("ingest", setting(train={"epocs": 3}), ("unknown parameter train.epocs",)),
+    "negative size": ("ingest", setting(train={"recommender": {"batch_size": -4}}), ("batch_size is -4",)),
+    "negative vocabulary": ("train", setting(train={"vocabulary_size": -1}), ("vocabulary_size is -1",)),
+    "negative model": ("train", setting(train={"size": "d_model=-16"}), ("d_model",)),
+    "path that climbs out": (
+        "ingest",
+        setting(ingest={"path": "../elsewhere"}),
+        ("leaves the workspace", "idiom init"),
+    ),
+    "file that climbs out": ("ingest", setting(ingest={"items": "../../items.csv"}), ("leaves the workspace",)),
+    "device that is none": ("train", setting(train={"device": "gpu"}), ("device is 'gpu'", "cuda:N")),
+    "model name that MLflow refuses": ("train", setting(register={"model_name": "a/b"}), ("model_name is 'a/b'",)),
+    "dataset name that no disk takes": ("ingest", setting(dataset="a" * 300), ("at most 100",)),
+    "IDs that climb out": ("train", setting(train={"imported_ids": "../ids.tsv"}), ("leaves the workspace",)),
+    "absolute path": ("ingest", setting(ingest={"path": "/etc"}), ("leaves the workspace",)),
+    "absolute dataset name": (
+        "ingest",
+        setting(dataset="/tmp/shop"),
+        ("dataset is '/tmp/shop'", "folder under artifacts/"),
+    ),
+    "dataset name that climbs out": ("clean", setting(dataset="../shop"), ("dataset is '../shop'",)),
+    "dataset without artifacts": ("validate", setting(dataset="other"), ("artifact is missing", "artifacts/other")),
+    # between stages: artifacts that are missing, damaged, or of another run
+    "items are missing": (
+        "validate",
+        gone("artifacts/shop/ingest/items.parquet"),
+        ("artifact is missing", "items.parquet"),
+    ),
+    "interactions cut off": ("validate", cut("ingest/interactions.parquet"), ("not readable as Parquet",)),
+    "items with broken pages": ("validate", scrambled("ingest/items.parquet"), ("items.parquet",)),
+    "no verdict": ("clean", gone("artifacts/shop/validate/verdict.json"), ("artifact is missing", "verdict.json")),
+    "verdict cut off": ("clean", cut("validate/verdict.json"), ("not readable as JSON", "verdict.json")),
+    "folder in place of the verdict": (
+        "clean",
+        folder_in_place_of("artifacts/shop/validate/verdict.json"),
+        ("verdict.json",),
+    ),
+    "interactions with broken pages": ("clean", scrambled("ingest/interactions.parquet"), ("interactions.parquet",)),
+    "k-core leaves nothing": (
+        "clean",
+        setting(clean={"min_user_interactions": 50}),
+        ("nothing is left after the k-core", "lower clean.min_user_interactions (now 50)"),
+    ),
+    "no clean items": (
+        "train",
+        gone("artifacts/shop/clean/items_clean.parquet"),
+        ("artifact is missing", "items_clean.parquet"),
+    ),
+    "clean items cut off": ("train", cut("clean/items_clean.parquet"), ("items_clean.parquet",)),
+    "clean items with broken pages": ("train", scrambled("clean/items_clean.parquet"), ("items_clean.parquet",)),
+    "clean items without text": (
+        "train",
+        rewritten("clean/items_clean.parquet", lambda items: items.drop("text")),
+        ("text", "items_clean.parquet"),
+    ),
+    "histories of unknown items": (
+        "train",
+        rewritten("clean/items_clean.parquet", lambda items: items.slice(1)),
+        ("items that have no text row", "histories.parquet"),
+    ),
+    "empty histories": (
+        "train",
+        rewritten("clean/histories.parquet", lambda users: users.clear()),
+        ("no items or no training interactions",),
+    ),
+    "pair is missing": (
+        "index",
+        lambda root: shutil.rmtree(root / "artifacts/shop/train/pair"),
+        ("directory is missing",),
+    ),
+    "pair with another table": (
+        "index",
+        rewritten("train/pair/id_table.parquet", lambda table: table.reverse()),
+        ("differs from the manifest", "id_table.parquet"),
+    ),
+    "pair with a file too many": (
+        "index",
+        lambda root: (root / "artifacts/shop/train/pair/model.pkl").write_bytes(b"x"),
+        ("not in the manifest", "model.pkl"),
+    ),
+    "items cut off before index": ("index", cut("clean/items_clean.parquet"), ("items_clean.parquet",)),
+    "items without text before index": (
+        "index",
+        rewritten("clean/items_clean.parquet", lambda items: items.drop("text")),
+        ("text", "items_clean.parquet"),
+    ),
+    "numbers for text before index": (
+        "index",
+        rewritten("clean/items_clean.parquet", lambda items: items.with_columns(text=pl.lit(3))),
+        ("text: int32", "items_clean.parquet"),
+    ),
+    "text for histories": (
+        "evaluate",
+        rewritten("clean/histories.parquet", lambda users: users.with_columns(history=pl.lit("soap-black"))),
+        ("history: ", "histories.parquet"),
+    ),
+    "weights changed": ("evaluate", cut("train/pair/recommender/model.safetensors"), ("differs from the manifest",)),
+    "no test targets": ("evaluate", gone("artifacts/shop/clean/test_targets.parquet"), ("test_targets.parquet",)),
+    "test targets cut off": ("evaluate", cut("clean/test_targets.parquet"), ("test_targets.parquet",)),
+    "empty test targets": (
+        "evaluate",
+        rewritten("clean/test_targets.parquet", lambda users: users.clear()),
+        ("no test targets",),
+    ),
+    "targets of unknown items": (
+        "evaluate",
+        rewritten("clean/test_targets.parquet", lambda users: users.with_columns(target=pl.lit("nothing"))),
+        ("'nothing' is not in the catalogue",),
+    ),
+    "no ID table": ("evaluate", gone("artifacts/shop/index/id_table.parquet"), ("id_table.parquet",)),
+    "ID table cut off": ("evaluate", cut("index/id_table.parquet"), ("not an ID table",)),
+    "one ID for two items": (
+        "evaluate",
+        rewritten("index/id_table.parquet", lambda table: table.with_columns(pl.col("token_ids").first())),
+        ("id_table.parquet",),
+    ),
+    "other words at the same tokens": (
+        "evaluate",
+        rewritten("index/id_table.parquet", lambda table: table.with_columns(pl.col("words").reverse())),
+        ("id_table.parquet",),
+    ),
+    "ID table without an item": (
+        "evaluate",
+        rewritten("index/id_table.parquet", lambda table: table.slice(1)),
+        ("different items", "id_table.parquet"),
+    ),
+    "no metrics": ("register", gone("artifacts/shop/evaluate/metrics.json"), ("artifact is missing", "metrics.json")),
+    "no ID table to register": ("register", gone("artifacts/shop/index/id_table.parquet"), ("id_table.parquet",)),
+    "no verdict to register": ("register", gone("artifacts/shop/validate/verdict.json"), ("verdict.json",)),
+    "items cut off before register": ("register", cut("clean/items_clean.parquet"), ("items_clean.parquet",)),
+    "pair changed before register": (
+        "register",
+        rewritten("train/pair/id_table.parquet", lambda table: table.reverse()),
+        ("differs from the manifest",),
+    ),
+    "table of another catalogue": (
+        "register",
+        rewritten("index/id_table.parquet", lambda table: table.slice(1)),
+        ("different items", "id_table.parquet"),
+    ),
+}
+
+
+GATES = {"one ID for two items", "other words at the same tokens"}
+"""Readable, but refused by a rule: exit code 3."""
+PROCESSES = {
+    *("path that climbs out", "items are missing", "k-core leaves nothing", "no clean items"),
+    *("pair with another table", "no test targets", "no metrics"),
+}
+"""One of each stage, run as DVC runs it. The others run in this process, where a stage takes milliseconds."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(workspace: Path, case: str) -> None:
+    name, edit, parts = CASES[case]
+    edit(workspace)
+    refused(workspace, name, *parts, process=case in PROCESSES, code=3 if case in GATES else 2)
+
+
+def test_every_stage_is_refused_in_a_process_of_its_own() -> None:
+    """Prevents: a stage that only this process, with all its imports done, can end decently."""
+    assert {CASES[case][0] for case in PROCESSES} == set(STAGES)
+
+
+UNJUDGED: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "one user": (catalogue(), history(USERS[:1], ITEMS), ("1 user",)),
+    "no text at all": (catalogue(lambda item: ""), history(USERS, ITEMS), ("no item has any text",)),
+    "ids and no other column": (csv("item_id", *ITEMS), history(USERS, ITEMS), ("no item has any text",)),
+    "all items identical": (catalogue(lambda item: "Soap"), history(USERS, ITEMS), ("same text",)),
+    "interactions with no item of the catalogue": (
+        catalogue(),
+        history(USERS, [f"x-{item}" for item in ITEMS]),
+        ("no item has any text",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNJUDGED)
+def test_a_shop_that_cannot_be_judged(workspace: Path, case: str) -> None:
+    items, interactions, parts = UNJUDGED[case]
+    (workspace / "data/shop/items.csv").write_text(items)
+    (workspace / "data/shop/interactions.csv").write_text(interactions)
+    assert run(workspace, "ingest")[0] == 0
+    refused(workspace, "validate", *parts)
+
+
+def test_a_catalogue_with_text_that_no_setting_reads(workspace: Path) -> None:
+    """Prevents item texts of nothing: there is text, so that validate passes, but in no column of clean.text_fields."""
+    (workspace / "data/shop/items.csv").write_text(catalogue().replace(",title", ",slogan"))
+    assert [run(workspace, name)[0] for name in ("ingest", "validate")] == [0, 0]
+    refused(workspace, "clean", "text", "clean.text_fields")
+
+
+def test_a_link_to_data_elsewhere_is_read(workspace: Path) -> None:
+    """`idiom init` links data into the workspace: a person's own link is no path that climbs out, unlike `../`."""
+    (workspace / "data/shop").rename(workspace / "elsewhere")
+    (workspace / "data/shop").symlink_to(workspace / "elsewhere")
+    before = published(workspace)
+    assert run(workspace, "ingest")[0] == 0
+    assert published(workspace) == before
+
+
+def test_a_refused_training_is_over_in_mlflow(workspace: Path) -> None:
+    """Prevents a run that says RUNNING for ever: the one whose tables could not even be logged."""
+    scrambled("clean/histories.parquet")(workspace)
+    refused(workspace, "train", "histories.parquet")
+    with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as store:
+        statuses = [status for (status,) in store.execute("SELECT status FROM runs ORDER BY start_time")]
+    assert statuses == ["FINISHED", "FAILED"]
+
+
+FULL_AT: dict[str, tuple[Edit, str]] = {
+    "ingest": (raw("items.csv", catalogue(lambda item: f"{item} of another shop")), "report.json"),
+    "validate": (setting(validate={"max_tie_share": 0.4}), "verdict.json"),
+    "clean": (setting(clean={"text_template": "{value}"}), "report.json"),
+    "index": (setting(index={"stable": False, "max_tokens": 6}), "id_table.parquet"),
+    "evaluate": (setting(evaluate={"mask_seen": False, "ks": [1, 3]}), "metrics.json"),
+}
+"""A change after which outputs differ, and the output at which the disk is full: the last that is written."""
+
+
+@pytest.mark.parametrize("name", FULL_AT)
+def test_a_full_disk_leaves_all_artifacts_of_a_stage_as_they_were(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Prevents new items beside old histories, and a traceback for what is no bug."""
+    edit, last = FULL_AT[name]
+    edit(workspace)
+    to_disk = artifacts._fsync_tree
+
+    def full(path: Path) -> None:
+        if last in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        to_disk(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(artifacts, "_fsync_tree", full)
+        refused(workspace, name, "No space left on device", last, "make room")
+    before = published(workspace)
+    assert run(workspace, name)[0] == 0
+    changed = {path for path, content in published(workspace).items() if content != before.get(path)}
+    assert {path for path in changed if not path.endswith(last)}, "an earlier output must change, or nothing is proven"
+
+
+@pytest.mark.parametrize("name", BEFORE_REGISTER)
+def test_writes_that_the_system_refuses(workspace: Path, name: str) -> None:
+    """Prevents a raw Polars, pyarrow, SQLite or GX error: what each raises for a full disk is its own choice."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        refused(workspace, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_interrupted_stage_says_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a traceback for Ctrl-C, and an exit code that the flow reads as a crash."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(STAGES, "clean", interrupted)
+    refused(workspace, "clean", "interrupted", "the same command", code=130)
+
+
+def test_a_bug_keeps_its_traceback(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents the handler of full disks from hiding mistakes of ours behind a friendly sentence."""
+
+    def wrong(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "nothing")
+
+    monkeypatch.setitem(STAGES, "clean", wrong)
+    with pytest.raises(FileNotFoundError):
+        run(workspace, "clean")
