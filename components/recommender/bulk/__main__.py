@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from components.environment import prepare
 from components.errors import StageError
 from components.progress import ConsoleBar, reporting
 from components.recommender.bulk.run import score_all
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("scoring", type=Path, help="what components/recommender/bulk/settings.py describes, as JSON")
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    prepare()
     try:
         with reporting(ConsoleBar()) as progress:
             summary = score_all(Scoring.load(given.scoring), workers=given.workers, progress=progress)
