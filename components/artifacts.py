@@ -124,12 +124,6 @@ class Layout:
     def registration(self) -> Path:
         return self.root / "register" / "registration.json"
 
-    # idiom score: outside the graph
-    @property
-    def scores(self) -> Path:
-        """Recommendations for all users: part-*.parquet and a manifest."""
-        return self.root / "score"
-
     def work(self, key: str) -> Path:
         """Scratch folder outside DVC's outputs, for checkpoints and progress; keyed by the hash of a stage's inputs."""
         return self.workspace / "work" / self.dataset / key

@@ -50,7 +50,7 @@ def score(
     scoring = Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
-        out=(out or layout.scores).resolve(),
+        out=(out or layout.root / "score").resolve(),
         drop_repeats=trained["clean"]["drop_repeats"],
         **{name: trained["evaluate"][name] for name in names},
         **settings,

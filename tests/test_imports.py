@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "data": FOUNDATIONS,
     "textid": FOUNDATIONS,
     "recommender": FOUNDATIONS | {"textid"},
-    "training": FOUNDATIONS | {"textid", "recommender"},
+    "training": FOUNDATIONS | {"parquet", "textid", "recommender"},
     "evaluation": FOUNDATIONS,
     # The served model decodes with the recommender's engine.
     "registry": FOUNDATIONS | {"parquet", "recommender", "textid"},

@@ -70,7 +70,7 @@ def test_score_gives_every_user_recommendations(by_flow: tuple[Path, str]) -> No
     root, _ = by_flow
     done = command(root, "idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    scores = pl.read_parquet(Layout(root, "demo").scores / "part-*.parquet")
+    scores = pl.read_parquet(Layout(root, "demo").root / "score" / "part-*.parquet")
     users = pl.read_parquet(Layout(root, "demo").interactions)["user_id"].unique()
     assert scores["user_id"].to_list() == sorted(users) and f"{len(users):,} users" in done.stdout
     assert set(scores["item_ids"].list.len()) == {5}
