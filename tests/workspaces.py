@@ -49,8 +49,8 @@ def make_workspace(root: Path, overrides: dict[str, Any] | None = None) -> Path:
         if name != "dvc.lock" and not name.startswith(("docs/", "tests/")) and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, root / name)
-            # Older than any environment: make in here must not install this copy into the one that runs the tests, which
-            # it did from a checkout newer than its linked environment; then the whole machine imported a deleted folder.
+            # Older than any environment: make in here must not install this copy into the one that runs the tests.
+            # From a checkout newer than its linked environment it did, and everybody imported a deleted folder.
             if name in MADE_FROM:
                 os.utime(root / name, (0, 0))
     (root / ".venv").symlink_to(sys.prefix)
