@@ -2,9 +2,13 @@
 
     python -m benchmarks.decode                      # tiny: 2 layers, d = 128, vocabulary 8,192
     python -m benchmarks.decode --size t5-small      # T5-small's sizes, vocabulary 32,128; Hugging Face on 8 users
+    python -m benchmarks.decode --slow-users 0 --beams 10 20 50 100              # ours alone, a row for each
+    python -m benchmarks.decode --slow-users 0 --catalogue 10000 100000 1000000  # IDs of made-up words
 
 One run, one model (random weights), one trie, the same prompts. Beauty's own IDs and histories where the real data lies
-beside the checkout, synthetic words elsewhere. Prints one JSON line; answers within a minute.
+beside the checkout, synthetic words elsewhere. `overhead_*`: seconds over those of the same search without a trie, less
+1; below 0 the trie saves more (children instead of the vocabulary, early ends) than it costs. Prints one JSON line,
+with `rows` where more than one size was asked for; answers within a minute by default.
 """
 
 from __future__ import annotations
@@ -18,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.machine import facts
 from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.beams import Hits
-from components.recommender.decode import BeamSearch
+from components.recommender.decode import _GROUP, BeamSearch, _alike
 from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompt, Prompts
 from components.recommender.trie import Trie
@@ -33,6 +39,8 @@ from tests.recommender.references import Answer, by_hugging_face
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"
 TOKENIZER_SIZE = 8192
+TOKENIZER_TEXTS = 50_000
+"""IDs that the tokenizer is trained on: more of the same words teach it nothing."""
 SIZES = {"tiny": ("tiny", 8192, 64, 32), "t5-small": ("small", 32128, 32, 8)}
 """Name -> size of `backbone.build`, vocabulary of the model, users for us, users for Hugging Face."""
 
@@ -85,11 +93,37 @@ def difference(found: Answer, expected: Answer) -> float:
     return max(abs(a - b) for one, two in pairs for (_, a), (_, b) in zip(one, two, strict=False))
 
 
-def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
-    """Measure all three decoders. Returns the figures."""
+@torch.no_grad()
+def unconstrained(recommender: EncoderDecoder, input_ids: Tensor, mask: Tensor, *, beams: int, steps: int) -> Tensor:
+    """Beam search over the whole vocabulary with the same model code: what decoding costs without a trie."""
+    rows = recommender.output_rows(torch.arange(recommender.vocabulary_size))
+    found = []
+    # In the same groups of users as the search over a trie.
+    for users, width in _alike(mask, max(8, _GROUP // rows.shape[1])):
+        state = recommender.prefill(input_ids[users, :width], mask[users, :width], capacity=1 + beams * steps)
+        tokens = torch.full((len(users), 1), recommender.start_token)
+        parents, scores = torch.zeros_like(tokens), torch.zeros(len(users), 1)
+        for _ in range(steps):
+            hidden = recommender.step(state, tokens[:, :, None], parents)[:, :, 0]
+            gained = torch.log_softmax(hidden.float() @ rows.T, dim=-1)
+            scores, place = (scores[:, :, None] + gained).flatten(1).topk(beams, dim=1)
+            parents, tokens = place // len(rows), place % len(rows)
+        found.append(scores)
+    return torch.cat(found)
+
+
+def catalogue_of(items: int | None) -> tuple[list[str], list[list[int]], str]:
+    """Words, histories and their source: Beauty's where they are there and no size is asked for."""
+    if items is None and BEAUTY.is_dir():
+        return *beauty(), "amazon-beauty"
+    return *(synthetic() if items is None else synthetic(items)), "synthetic"
+
+
+def run(size: str, users: int, slow_users: int, beams: int, catalogue: int | None = None) -> dict[str, Any]:
+    """Measure all decoders; Hugging Face only with `slow_users`. Returns the figures."""
     shape, vocabulary, *_ = SIZES[size]
-    words, histories = beauty() if BEAUTY.is_dir() else synthetic()
-    tokenizer = train_tokenizer(words, vocabulary_size=TOKENIZER_SIZE)
+    words, histories, source = catalogue_of(catalogue)
+    tokenizer = train_tokenizer(words[:TOKENIZER_TEXTS], vocabulary_size=TOKENIZER_SIZE)
     ids = encode_words(tokenizer, words)
     model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17)
     recommender, trie = EncoderDecoder(model), Trie.build(ids, end_token=1)
@@ -101,9 +135,13 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
             for history in histories[:count]
         ]
 
-    batch, slow_batch = pad_prompts(prompts(users)), pad_prompts(prompts(slow_users))
-    reference, hf_seconds = timed(lambda: by_hugging_face(model, ids, *slow_batch, beams=beams, results=beams), 1)
-    figures: dict[str, Any] = {"users_per_s_hf": slow_users / hf_seconds}
+    batch, slow_batch = pad_prompts(prompts(users)), pad_prompts(prompts(slow_users or 1))
+    figures: dict[str, Any] = {}
+    if slow_users:
+        reference, seconds = timed(lambda: by_hugging_face(model, ids, *slow_batch, beams=beams, results=beams), 1)
+        figures["users_per_s_hf"] = slow_users / seconds
+    free = timed(lambda: unconstrained(recommender, *batch, beams=beams, steps=trie.depth), 2)[1]
+    figures["users_per_s_unconstrained"] = users / free
     illegal, found = 0, {}
     for mode in ("vocabulary", "trie"):
         search = BeamSearch(recommender, trie, beams=beams, scores=mode)
@@ -111,15 +149,18 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
         hits, seconds = timed(lambda search=search: search(*batch), 2)
         illegal += sum(not 0 <= item < len(ids) for row in answer(hits) for item, _ in row)
         figures[f"users_per_s_{mode}"] = users / seconds
-        figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]
         figures[f"ms_per_step_{mode}"] = 1e3 * seconds / trie.depth
-    items = [[[item for item, _ in row] for row in rows] for rows in (found["vocabulary"], reference)]
+        figures[f"overhead_{mode}"] = seconds / free - 1
+        if slow_users:
+            figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]
+    figures = {name: round(value, 3) for name, value in figures.items()}
+    if slow_users:
+        items = [[[item for item, _ in row] for row in rows] for rows in (found["vocabulary"], reference)]
+        figures["top_k_equal"] = items[0] == items[1]
+        figures["max_score_difference"] = float(f"{difference(found['vocabulary'], reference):.2g}")
     return {
-        "benchmark": "decode",
         "size": size,
-        **{name: round(value, 2) for name, value in figures.items()},
-        "top_k_equal": items[0] == items[1],
-        "max_score_difference": float(f"{difference(found['vocabulary'], reference):.2g}"),
+        **figures,
         "illegal": illegal,
         "beams": beams,
         "users": users,
@@ -128,8 +169,7 @@ def run(size: str, users: int, slow_users: int, beams: int) -> dict[str, Any]:
         "items": len(ids),
         "nodes": trie.nodes,
         "depth": trie.depth,
-        "data": "amazon-beauty" if BEAUTY.is_dir() else "synthetic",
-        **facts(),
+        "data": source,
     }
 
 
@@ -137,11 +177,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--users", type=int, help="users of our decoders, one batch (tiny: 64, t5-small: 32)")
-    parser.add_argument("--slow-users", type=int, help="users of Hugging Face, one batch (tiny: 32, t5-small: 8)")
-    parser.add_argument("--beams", type=int, default=20)
+    parser.add_argument("--slow-users", type=int, help="users of Hugging Face (tiny: 32, t5-small: 8; 0: leave it out)")
+    parser.add_argument("--beams", type=int, nargs="+", default=[20])
+    parser.add_argument("--catalogue", type=int, nargs="+", default=[None], help="items with IDs of made-up words")
     given = parser.parse_args()
     users, slow_users = SIZES[given.size][2:]
-    print(json.dumps(run(given.size, given.users or users, given.slow_users or slow_users, given.beams)))
+    slow_users = slow_users if given.slow_users is None else given.slow_users
+    rows = [
+        run(given.size, given.users or users, slow_users, beams, catalogue)
+        for catalogue in given.catalogue
+        for beams in given.beams
+    ]
+    print(json.dumps({"benchmark": "decode", **(rows[0] if len(rows) == 1 else {"rows": rows}), **facts()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long building the trie takes and how much memory it needs, by catalogue size. Prints one JSON line.
+"""Seconds to build the trie, to append to it and to load it, and its memory, by catalogue size. Prints one JSON line.
 
 python -m benchmarks.trie                        # 1e4, 1e5 and 1e6 IDs
 python -m benchmarks.trie --items 10000000       # 1e7: 9 GB while building, 1.9 GB after
@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import facts
+from components.recommender.append import append
 from components.recommender.trie import Trie
 
 VOCABULARY = 8192
@@ -39,15 +42,29 @@ def synthetic_ids(items: int, *, seed: int = 17) -> tuple[np.ndarray, np.ndarray
 
 
 def measure(items: int) -> dict[str, Any]:
-    """One row: seconds to build from packed IDs, and the arrays' bytes."""
+    """One row: seconds to build from packed IDs, to append the last hundredth and to load; the arrays' bytes."""
     offsets, values = synthetic_ids(items)
     start = time.perf_counter()
     trie = Trie.of(offsets, values, end_token=END)
     seconds = time.perf_counter() - start
+    cut = items - max(1, items // 100)
+    known = Trie.of(offsets[: cut + 1], values[: offsets[cut]], end_token=END)
+    new = [part.tolist() for part in np.split(values[offsets[cut] :], offsets[cut + 1 : -1] - offsets[cut])]
+    start = time.perf_counter()
+    longer = append(known, new)
+    append_seconds = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        trie.save(Path(folder) / "trie.safetensors")
+        start = time.perf_counter()
+        Trie.load(Path(folder) / "trie.safetensors").to("cpu").ids.sum()
+        load_seconds = time.perf_counter() - start
     return {
         "items": items,
         "nodes": trie.nodes,
         "seconds": round(seconds, 3),
+        "append_1_percent_seconds": round(append_seconds, 3),
+        "append_equals_build": longer.levels == trie.levels and longer.lowest.equal(trie.lowest),
+        "load_seconds": round(load_seconds, 3),
         "bytes": trie.bytes,
         "bytes_per_item": round(trie.bytes / items, 1),
         "peak_process_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -217,7 +217,8 @@ class Train(_Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     ranks: int = bounded(1, low=1)
-    """Processes on this machine; more than one are started with torchrun."""
+    """Processes on this machine, for training and for writing the IDs of new items in `index`; more than one are
+    started with torchrun."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto: bf16 where the GPU has it, float32 on CPU."""
     rounds: int = bounded(2, low=1)

@@ -77,29 +77,21 @@ def index(workspace: Path, params: Params) -> None:
     """The pair's table, with IDs for items it has not seen -> the published ID table, its contract checked."""
     from components import parquet
     from components.data.id_suite import document
-    from components.recommender.pair import Pair
-    from components.textid.writer import write_ids
+    from components.recommender.pair import TOKENIZER
+    from components.textid.tokenizer import load_tokenizer
+    from components.training.indexing import IndexJob, index_ids
 
-    layout = Layout(workspace, params.dataset)
-    pair = Pair.load(layout.pair)
-    columns = parquet.read(layout.items_clean, ["item_id", "text"]).to_pydict()
-    columns["text"] = [text or "" for text in columns["text"]]  # as training reads it
+    layout, ranks = Layout(workspace, params.dataset), params.train.ranks
+    job = IndexJob(layout.pair, layout.items_clean, layout.work("index"), params.index, params.train.device, ranks)
     with _reporting() as progress:
-        table, report = write_ids(
-            pair.generator,
-            pair.tokenizer,
-            columns["item_id"],
-            columns["text"],
-            params.index,
-            max_item_tokens=pair.facts["train"]["max_item_tokens"],
-            taken=pair.table if params.index.stable else None,
-            progress=progress,
-        )
-    contract = table.contract(pair.tokenizer, max_tokens=params.index.max_tokens, item_ids=columns["item_id"])
+        table, report = index_ids(job, progress)
+    tokenizer = load_tokenizer(layout.pair / TOKENIZER)
+    item_ids = parquet.read(layout.items_clean, ["item_id"])["item_id"].to_pylist()
+    contract = table.contract(tokenizer, max_tokens=params.index.max_tokens, item_ids=item_ids)
     outputs = (layout.index_docs, layout.index_report, layout.id_table)
     with publishing_together(*outputs) as (site, report_to, table_to):
         document(contract, site)
-        publish_json(report_to, report | {"churn": table.churn(pair.table)})
+        publish_json(report_to, report)
         table.save(table_to)
 
 

@@ -124,6 +124,37 @@ def recommend(
 
 
 @command
+def score(
+    histories: Annotated[
+        Path | None,
+        typer.Argument(help="File of user_id and history: Parquet, JSON lines, CSV.", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory to write (default: artifacts/DATASET/score).")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items per user.")] = 10,
+    workers: Annotated[int, typer.Option(min=0, help="Processes (0: one per core and thread).")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; they decide the last bits.")] = 1,
+    shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    workspace: Workspace = HERE,
+) -> None:
+    """Recommendations for all users (of the data, or of a file) to Parquet; killed, it goes on where it was."""
+    from components.params import load
+    from flows.score import score as run
+
+    for line in run(
+        workspace,
+        load(workspace / "params.yaml"),
+        histories,
+        out,
+        bundle=bundle,
+        workers=workers,
+        settings={"k": k, "threads": threads, "shard_users": shard_users, "device": device},
+    ):
+        typer.echo(line)
+
+
+@command
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",

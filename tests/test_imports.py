@@ -24,14 +24,14 @@ MAY_IMPORT = {
     "data": FOUNDATIONS,
     "textid": FOUNDATIONS,
     "recommender": FOUNDATIONS | {"textid"},
-    "training": FOUNDATIONS | {"textid", "recommender"},
+    "training": FOUNDATIONS | {"parquet", "textid", "recommender"},
     "evaluation": FOUNDATIONS,
     # The served model decodes with the recommender's engine.
     "registry": FOUNDATIONS | {"parquet", "recommender", "textid"},
     "stages": FOUNDATIONS | {"parquet", "data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
-    # The wiring: stages and registry; of the rooms only what `idiom init` and `idiom recommend` ask.
-    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine"},
+    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
+    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
 }
 
 # A learning room has to run on a GPU machine that has nothing else.

@@ -65,6 +65,19 @@ def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
     assert "torch" in done.stdout and "fail" not in done.stdout
 
 
+def test_score_gives_every_user_recommendations(by_flow: tuple[Path, str]) -> None:
+    """`idiom score`: all users of the data, by the champion; a second call finds that nothing is left to do."""
+    root, _ = by_flow
+    done = command(root, "idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    scores = pl.read_parquet(Layout(root, "demo").root / "score" / "part-*.parquet")
+    users = pl.read_parquet(Layout(root, "demo").interactions)["user_id"].unique()
+    assert scores["user_id"].to_list() == sorted(users) and f"{len(users):,} users" in done.stdout
+    assert set(scores["item_ids"].list.len()) == {5}
+    again = command(root, "idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", OMP_NUM_THREADS="1")
+    assert again.returncode == 0 and "nothing to do" in again.stdout, again.stdout + again.stderr
+
+
 def test_serve_answers(by_flow: tuple[Path, str]) -> None:
     """`idiom serve` answers what issue and README promise: ids, words, titles, scores and a sentence."""
     root, _ = by_flow

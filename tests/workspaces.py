@@ -32,6 +32,9 @@ MICRO: dict[str, Any] = {
 }
 """Settings with which all seven stages take seconds: the artifacts are real, the model is not good."""
 
+MADE_FROM = ("pyproject.toml", "constraints.txt", "infra/env.sh")
+"""What the Makefile makes the environment from."""
+
 
 def make_workspace(root: Path, overrides: dict[str, Any] | None = None) -> Path:
     """Copy what git knows (and what is new here and not ignored) to `root`, with the demo at micro size."""
@@ -45,8 +48,11 @@ def make_workspace(root: Path, overrides: dict[str, Any] | None = None) -> Path:
     for name in listed:
         if name != "dvc.lock" and not name.startswith(("docs/", "tests/")) and (REPOSITORY / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            # With its time, so that make finds the environment newer than what it was made from.
             shutil.copy2(REPOSITORY / name, root / name)
+            # Older than any environment: make in here must not install this copy into the one that runs the tests.
+            # From a checkout newer than its linked environment it did, and everybody imported a deleted folder.
+            if name in MADE_FROM:
+                os.utime(root / name, (0, 0))
     (root / ".venv").symlink_to(sys.prefix)
     set_params(root, MICRO if overrides is None else overrides)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)

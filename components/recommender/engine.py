@@ -123,6 +123,10 @@ class Engine:
                 answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
         return answers
 
+    def knows(self, item_id: str) -> bool:
+        """Whether the item has an ID: others are skipped in a history."""
+        return item_id in self._row_of
+
     def _new_search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
         return BeamSearch(
             self._recommender, self._trie, beams=beams, results=k, scores=scores, length_penalty=length_penalty

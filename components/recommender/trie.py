@@ -21,10 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.artifacts import publishing
 from components.errors import BadInput
 from components.recommender.batches import pack, slices
 
 ROOT = 0
+WHERE, MEND = "ID table", "run `index` again; its report checks every ID"
+_TABLE = "table_digest"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Trie:
     def of(cls, offsets: NDArray[np.int64], values: NDArray[np.int32], *, end_token: int) -> Trie:
         """The same from packed IDs: item i is values[offsets[i]:offsets[i + 1]]."""
         sizes = np.diff(offsets)
-        _check(sizes, values, end_token)
+        check(sizes, values, end_token)
         vocabulary = np.union1d(values, [end_token]).astype(np.int64)
         end_column = int(np.searchsorted(vocabulary, end_token))
         ids = np.full((len(sizes), int(sizes.max()) + 1), end_column, dtype=np.int32)
@@ -108,36 +111,53 @@ class Trie:
         moved: dict[str, Any] = {name: array.to(device) for name, array in self._arrays().items()}
         return replace(self, **moved)
 
-    def save(self, path: Path) -> None:
-        """Write all arrays as safetensors."""
+    def save(self, path: Path, *, table_digest: str = "") -> None:
+        """Write all arrays as safetensors, atomically, beside the ID table of that digest (`IdTable.digest`)."""
         from safetensors.torch import save_file
 
         host = torch.tensor([self.end_column, *self.levels], dtype=torch.int64)
-        save_file({**{name: array.cpu() for name, array in self._arrays().items()}, "host": host}, path)
+        arrays = {**{name: array.cpu().contiguous() for name, array in self._arrays().items()}, "host": host}
+        with publishing(path) as temporary:
+            save_file(arrays, temporary, metadata={_TABLE: table_digest})
 
     @classmethod
-    def load(cls, path: Path) -> Trie:
-        """Read what `save` wrote."""
-        from safetensors.torch import load_file
+    def load(cls, path: Path, *, table_digest: str = "") -> Trie:
+        """Read what `save` wrote. Raises `BadInput` if it is missing, broken, or of another ID table."""
+        from safetensors import SafetensorError, safe_open
 
-        arrays = load_file(path)
-        end_column, *levels = arrays.pop("host").tolist()
-        return cls(**arrays, levels=tuple(levels), end_column=end_column)
+        mend = "build it again: Trie.build(table.token_ids, end_token=...)"
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = (file.metadata() or {}).get(_TABLE, "")
+                if found != table_digest:
+                    raise BadInput(
+                        f"the trie is of the ID table {found}, not {table_digest}", where=str(path), mend=mend
+                    )
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            end_column, *levels = arrays.pop("host").tolist()
+            return cls(**arrays, levels=tuple(levels), end_column=end_column)
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
+            raise BadInput(f"not a trie: {error}", where=str(path), mend=mend) from error
 
     def _arrays(self) -> dict[str, Tensor]:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
 
-def _check(sizes: NDArray[np.int64], values: NDArray[np.int32], end_token: int) -> None:
-    where, mend = "ID table", "run `index` again; its report checks every ID"
+def check(sizes: NDArray[np.int64], values: NDArray[np.int32], end_token: int) -> None:
+    """Raises `BadInput` for no IDs, an empty one or one that holds the end token. `sizes` [items], packed `values`."""
     if len(sizes) == 0:
-        raise BadInput("there are no IDs", where=where, mend=mend)
+        raise BadInput("there are no IDs", where=WHERE, mend=MEND)
     if (sizes == 0).any():
-        raise BadInput(f"the ID of item number {int(np.argmin(sizes))} is empty", where=where, mend=mend)
+        raise BadInput(f"the ID of item number {int(np.argmin(sizes))} is empty", where=WHERE, mend=MEND)
     if (values == end_token).any():
         item = int(np.searchsorted(np.cumsum(sizes), int(np.argmax(values == end_token)), side="right"))
-        raise BadInput(f"the ID of item number {item} holds the end token", where=where, mend=mend)
+        raise BadInput(f"the ID of item number {item} holds the end token", where=WHERE, mend=MEND)
+
+
+def same_id(item: int) -> BadInput:
+    """What to raise for an ID that two items have."""
+    return BadInput(f"item number {item} has the same ID as another one", where=WHERE, mend=MEND)
 
 
 def _sorted_rows(ids: NDArray[np.int32], size: int) -> NDArray[np.int64]:
@@ -182,11 +202,7 @@ def _nodes(
         ends[items[rows[done]]] = parent[done]
         if (twice := parts["below"][-1][parent[done] - levels[-2]] > 1).any():
             item = int(items[rows[done]][int(np.argmax(twice))])
-            raise BadInput(
-                f"item number {item} has the same ID as another one",
-                where="ID table",
-                mend="run `index` again; its report checks every ID",
-            )
+            raise same_id(item)
         rows, parent = rows[~done], parent[~done]
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     counts = np.bincount(arrays["parents"][1:], minlength=levels[-1])

@@ -16,6 +16,7 @@ from components.progress import Progress
 from components.textid.candidates import Candidate, allowed_tokens, readable
 from components.textid.diverse import propose
 from components.textid.register import Register
+from components.textid.share import ALONE, Share
 from components.textid.tokenizer import encode_texts, end_id, pad_id
 from components.textid.words import split
 
@@ -34,6 +35,7 @@ class Generator:
     known_words: frozenset[str]
     progress: Progress
     device: torch.device | str | None
+    share: Share = ALONE
 
     def __post_init__(self) -> None:
         if self.device is not None:
@@ -44,24 +46,28 @@ class Generator:
     def ask(
         self, items: list[tuple[str, str]], register: Register, penalty: float, max_tokens: int, task: str
     ) -> list[list[Candidate]]:
-        """Readable candidates of each item, best first."""
+        """Readable candidates of each item, best first; the same on all processes that share the work."""
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
         own = [set(split(text)) for _, text in items]
         found: list[list[Candidate]] = [[] for _ in items]
         training = self.model.training
         self.model.eval()
         try:
-            for rows in self.progress.track(_batches(encoded, self.settings.batch_items), task):
+            mine = self.share.of(_batches(encoded, self.settings.batch_items))
+            done: list[tuple[list[int], list[list[Candidate]]]] = []
+            for rows in self.progress.track(mine, task):
                 tokens, scores = self._propose([encoded[row] for row in rows], penalty, max_tokens)
                 options = readable(
                     tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, register
                 )
-                for row, candidates in zip(rows, options, strict=True):
-                    found[row] = candidates
-                    if candidates:
-                        self.first_choices.setdefault(items[row][0], candidates[0][0])
+                done.append((rows, options))
         finally:
             self.model.train(training)
+        for rows, options in self.share.gather(done):
+            for row, candidates in zip(rows, options, strict=True):
+                found[row] = candidates
+                if candidates:
+                    self.first_choices.setdefault(items[row][0], candidates[0][0])
         return found
 
     def _propose(

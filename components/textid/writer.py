@@ -24,6 +24,7 @@ from components.textid.coldstart import ranked_words
 from components.textid.generator import Generator
 from components.textid.quality import quality
 from components.textid.register import Register
+from components.textid.share import ALONE, Share
 from components.textid.table import IdTable
 from components.textid.words import split
 
@@ -42,13 +43,16 @@ def write_ids(
     max_item_tokens: int,
     taken: IdTable | None = None,
     device: torch.device | str | None = None,
+    share: Share = ALONE,
     progress: Progress | None = None,
 ) -> tuple[IdTable, dict[str, Any]]:
     """A unique ID for every item, and a report of counts and qualities.
 
     taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
-    device: where the model is moved to (default: where it is). Raises `BadInput` if `settings.max_tokens` leaves no
-    free ID, `GateRefused` if the finished table breaks its contract (an ID of `taken` that is too long, say).
+    device: where the model is moved to (default: where it is). share: processes that all call this with the same
+    arguments share the batches; all of them return what one process alone would. Raises `BadInput` if
+    `settings.max_tokens` leaves no free ID, `GateRefused` if the finished table breaks its contract (an ID of `taken`
+    that is too long, say).
     """
     catalogue = sorted(zip(item_ids, texts, strict=True))
     if len(set(item_ids)) < len(catalogue):
@@ -58,7 +62,9 @@ def write_ids(
     new = [(item, text) for item, text in catalogue if item not in kept]
     own_words = {item: frozenset(split(text)) for item, text in catalogue}
     known_words = frozenset().union(*own_words.values())
-    generator = Generator(model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device)
+    generator = Generator(
+        model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device, share
+    )
     given, counts = _give(new, generator, register, settings)
     given |= _last_resort(catalogue, new, given, generator.first_choices, register)
     words = {item: kept[item] for item, _ in catalogue if item in kept} | given

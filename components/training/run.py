@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.artifacts import read_json
 from components.errors import Interrupted
 from components.progress import Progress
 from components.training import data as tables
@@ -29,7 +30,10 @@ from components.training.torchrun import run_ranks
 
 def launch(job: Job, progress: Progress) -> dict[str, Any]:
     """Run a training as its `ranks` say: here, or as that many processes under torchrun. Returns the summary."""
-    return train(job, progress) if job.train.ranks == 1 else run_ranks(job, progress)
+    if job.train.ranks == 1:
+        return train(job, progress)
+    run_ranks("components.training", job, ranks=job.train.ranks, progress=progress)
+    return dict(read_json(job.out / "pair.json"))
 
 
 def train(job: Job, progress: Progress) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""A training on several processes of this machine, under torchrun; progress and errors come back to the caller."""
+"""A job on several processes of this machine, under torchrun; progress and errors come back to the caller.
+
+run_ranks("components.training", job, ranks=2, progress=progress)       # the caller's side
+sys.exit(run_job(Path(sys.argv[1]), Job.load, train))                   # a rank's side, or a process alone
+"""
 
 from __future__ import annotations
 
@@ -8,28 +12,40 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
 from components.errors import BadInput, GateRefused, Interrupted, StageError
-from components.progress import Progress
-from components.training.job import Job
+from components.progress import ConsoleBar, JsonLines, Progress, reporting
 from components.training.stop import Stop
 
 PROGRESS = "progress.jsonl"
 FAILURE = "failure.json"
 
 
-def run_ranks(job: Job, progress: Progress) -> dict[str, Any]:
-    """Run `job` under torchrun, pass its progress on, return what `pair.json` says; raises what the ranks raised."""
+class Saved(Protocol):
+    """A job that another process can read from a file."""
+
+    @property
+    def work(self) -> Path: ...
+
+    def save(self, path: Path) -> None: ...
+
+
+J = TypeVar("J", bound=Saved)
+
+
+def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress) -> None:
+    """Run `python -m module JOB.json` under torchrun and pass its progress on; raises what the ranks raised."""
     path = job.work / "job.json"
     job.save(path)
     for name in (PROGRESS, FAILURE):
         (job.work / name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.train.ranks}"]
-    command += ["-m", "components.training", str(path)]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // job.train.ranks)), **os.environ}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command += ["-m", module, str(path)]
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)), **os.environ}
     root = Path(__file__).resolve().parents[2]
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
@@ -44,7 +60,25 @@ def run_ranks(job: Job, progress: Progress) -> dict[str, Any]:
         follower.read()
     if process.returncode:
         raise _failure(job, process.returncode, stop)
-    return dict(read_json(job.out / "pair.json"))
+
+
+def run_job(path: Path, load: Callable[[Path], J], act: Callable[[J, Progress], Any]) -> int:
+    """Load a job, do it with its progress shown or noted, and return the exit code: of one rank, or of all there is."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    job: J | None = None
+    try:
+        job = load(path)
+        first = os.environ.get("RANK", "0") == "0"
+        # Under torchrun the launching process shows the bar: it follows the first rank's file.
+        sinks = [] if not first else [JsonLines(job.work / PROGRESS)] if several else [ConsoleBar()]
+        with reporting(*sinks) as progress:
+            act(job, progress)
+    except StageError as error:
+        if several and job is not None:
+            _note_failure(job, error)
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 class _Follower:
@@ -73,13 +107,13 @@ class _Follower:
             self._progress.note(event["text"])
 
 
-def note_failure(job: Job, error: StageError) -> None:
+def _note_failure(job: Saved, error: StageError) -> None:
     """Leave an error where `run_ranks` finds it: torchrun ends with 1 whatever its ranks end with."""
     facts = {"what": error.what, "where": error.where, "mend": error.mend, "exit_code": error.exit_code}
     publish_json(job.work / FAILURE, facts)
 
 
-def _failure(job: Job, code: int, stop: Stop) -> StageError:
+def _failure(job: Saved, code: int, stop: Stop) -> StageError:
     if (job.work / FAILURE).exists():
         facts = read_json(job.work / FAILURE)
         kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}

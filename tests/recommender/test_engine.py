@@ -14,32 +14,16 @@ from components.artifacts import publishing, write_manifest
 from components.errors import BadInput
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.recommender.prompts import Prompts
 from components.textid.table import IdTable
+from tests.recommender.pairs import WORDS, save_pair
 from tests.recommender.references import by_hugging_face
 
-WORDS = {
-    "B1": "black soap",
-    "B2": "honey cream",
-    "B3": "honey soap",
-    "B4": "lemon towel",
-    "B5": "honey",
-    "B6": "mia sonic brush",
-}
 SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "vocabulary", "mask_seen": True}
 
 
 @pytest.fixture(scope="module")
 def saved(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pair on disk, untrained."""
-    table = IdTable.from_words(tokenizer, WORDS)
-    models = {"generator": make_model(len(tokenizer), seed=1), "recommender": make_model(len(tokenizer), seed=2)}
-    pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
-    path = tmp_path_factory.mktemp("pairs") / "pair"
-    with publishing(path) as directory:
-        pair.write(directory)
-        write_manifest(directory)
-    return path
+    return save_pair(tmp_path_factory.mktemp("pairs") / "pair", make_model, tokenizer)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,42 @@
+"""Score what a JSON file says, with the learning rooms' libraries only:
+
+python -m components.recommender.bulk SCORING.json --workers 2
+
+The file holds at least {"model": "bundle", "histories": "histories.parquet", "out": "scores"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from components.environment import prepare
+from components.errors import StageError
+from components.progress import ConsoleBar, reporting
+from components.recommender.bulk.run import score_all
+from components.recommender.bulk.settings import Scoring
+
+
+def main() -> int:
+    """Exit code of the scoring named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scoring", type=Path, help="what components/recommender/bulk/settings.py describes, as JSON")
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    prepare()
+    try:
+        with reporting(ConsoleBar()) as progress:
+            summary = score_all(Scoring.load(given.scoring), workers=given.workers, progress=progress)
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; finished shards are kept, and the same command goes on", file=sys.stderr)
+        return 130
+    print(f"{summary.users} users in {summary.seconds:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

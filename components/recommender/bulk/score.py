@@ -1,0 +1,90 @@
+"""Score one shard: the work of a process, a torchrun rank or a Dask worker alike. It needs the folder and a number."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from components.artifacts import MANIFEST, publishing, read_json, sha256, write_manifest
+from components.errors import BadInput
+from components.progress import Progress
+from components.recommender.bulk.histories import HISTORY, USER
+from components.recommender.bulk.settings import Scoring
+from components.recommender.bulk.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, shard
+from components.recommender.bulk.split import part
+from components.recommender.engine import Engine, Recommendation
+
+SCHEMA = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("known_items", pa.int32(), nullable=False),
+        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("textual_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""One row a user, in the order of the histories; lists best first. known_items: items of the history that the model has
+an ID for; where it is 0, the recommendations are those for a new visitor."""
+
+
+def score_shard(
+    folder: Path, number: int, *, device: str | None = None, progress: Progress | None = None
+) -> dict[str, int]:
+    """Score a shard of a prepared folder, publish it, and return its counts; a shard that is done is done again.
+
+    device: instead of the scoring's. torch takes as many threads of this process as the scoring says, from here on.
+    Raises `BadInput` for a model that is not the one that the scoring began with.
+    """
+    scoring = Scoring.load(folder / SETTINGS)
+    engine = _engine(scoring.model, read_json(folder / FACTS)["model"], device or scoring.device)
+    torch.set_num_threads(scoring.threads)
+    rows = pq.read_table(folder / INPUT / part(number))
+    histories = rows[HISTORY].to_pylist()
+    if scoring.drop_repeats:
+        histories = [list(dict.fromkeys(history)) for history in histories]
+    found = engine.recommend(
+        histories,
+        k=scoring.k,
+        beams=max(scoring.beams, scoring.k),
+        scores=scoring.scores,
+        mask_seen=scoring.mask_seen,
+        length_penalty=scoring.length_penalty,
+        batch_users=scoring.batch_users,
+        progress=progress,
+    )
+    known = [sum(map(engine.knows, history)) for history in histories]
+    items, recommended = sum(map(len, histories)), sum(map(len, found))
+    counts = dict(zip(COUNTS, (len(rows), known.count(0), items, items - sum(known), recommended), strict=True))
+    with publishing(shard(folder, number)) as directory:
+        directory.mkdir()
+        pq.write_table(_table(rows[USER].to_pylist(), known, found), directory / SCORES, compression="zstd")
+        write_manifest(directory, **counts)
+    return counts
+
+
+def _table(users: list[str], known: list[int], found: list[list[Recommendation]]) -> pa.Table:
+    columns = [
+        users,
+        known,
+        [[each.item_id for each in row] for row in found],
+        [[each.words for each in row] for row in found],
+        [[each.score for each in row] for row in found],
+    ]
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+@lru_cache(maxsize=1)
+def _engine(model: Path, manifest_sha256: str, device: str) -> Engine:
+    """The model, loaded once a process. A retraining may replace it while a scoring runs: two models must not mix."""
+    engine = Engine.load(model, device=device)
+    if sha256(model / MANIFEST) != manifest_sha256:
+        raise BadInput(
+            "the model has changed since the scoring began",
+            where=str(model),
+            mend="run the same command again: it scores all users with the model that is there now",
+        )
+    return engine

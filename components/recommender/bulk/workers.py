@@ -1,0 +1,130 @@
+"""Processes of this machine that score shards, each the next one that is left.
+
+The parent hands out numbers and never loads the model. Each worker has a pipe of its own to the parent and nobody
+else has an end of it: a parent that is killed closes it, and the worker ends at its next word.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from components.errors import BadInput, Interrupted, StageError
+from components.progress import Progress
+
+_TICK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Step:
+    """News of a worker."""
+
+    number: int
+    """The shard it is about."""
+    share: float
+    """How much of it is decoded, 0 to 1."""
+    done: bool
+    """Whether it is published."""
+
+
+def score_shards(
+    folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
+) -> Iterator[Step]:
+    """Score the shards `numbers` of a prepared folder with `workers` processes; yields what they say.
+
+    Raises what a worker raised; `Interrupted` soon after `stopped()` is true, and `StageError` for a worker that died.
+    Finished shards stay.
+    """
+    left, team = deque(numbers), dict[Connection, BaseProcess]()
+    try:
+        for place in range(min(workers, len(left))):
+            ours, process = _start(folder, place, device)
+            team[ours] = process
+            ours.send(left.popleft())
+        while team:
+            if stopped():
+                raise Interrupted(
+                    "stopped; finished shards are kept", where=str(folder), mend="run the same command again"
+                )
+            for connection in wait(list(team), timeout=_TICK_SECONDS):
+                assert isinstance(connection, Connection)
+                step = _heard(connection, team[connection], folder)
+                if step.done and left:
+                    connection.send(left.popleft())
+                elif step.done:
+                    connection.close()  # nothing is left: the worker reads the end of the pipe, and ends
+                    team.pop(connection).join()
+                yield step
+    finally:
+        for process in team.values():
+            process.kill()  # a shard is published whole or not at all
+            process.join()
+
+
+def _start(folder: Path, place: int, device: str) -> tuple[Connection, BaseProcess]:
+    # Not forked: a forked child would hold the other workers' ends, and torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, folder, place, device), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _heard(connection: Connection, process: BaseProcess, folder: Path) -> Step:
+    try:
+        said = connection.recv()
+    except EOFError:
+        process.join()
+        raise StageError(
+            f"a worker died (exit code {process.exitcode})",
+            where=str(folder),
+            mend="its error stands above; out of memory (-9) wants fewer workers. The same command goes on from here",
+        ) from None
+    if isinstance(said, dict):
+        raise (BadInput if said.pop("exit_code") == BadInput.exit_code else StageError)(**said)
+    return Step(*said)
+
+
+def _work(connection: Connection, folder: Path, place: int, device: str) -> None:
+    """Score the shards whose numbers come through the pipe, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    import torch
+
+    from components.recommender.bulk.score import score_shard
+
+    if device == "auto" and torch.cuda.device_count() > 1:
+        device = f"cuda:{place % torch.cuda.device_count()}"
+    try:
+        while True:
+            number = connection.recv()
+            progress = Progress([_Tell(connection, number)], every_seconds=0.0)
+            score_shard(folder, number, device=device, progress=progress)
+            connection.send((number, 1.0, True))
+    except StageError as error:
+        fields = ("what", "where", "mend", "exit_code")
+        connection.send({name: getattr(error, name) for name in fields})
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        sys.exit(0)  # the parent has no more work, or is gone
+
+
+class _Tell:
+    """A progress sink that passes on how much of a shard is decoded."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self._connection, self._number = connection, number
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "progress" and fields["total"]:
+            self._connection.send((self._number, fields["done"] / fields["total"], False))
+
+    def close(self) -> None:
+        pass

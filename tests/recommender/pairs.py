@@ -1,0 +1,33 @@
+"""A pair on disk, untrained: what the tests of the engine and of bulk scoring load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import publishing, write_manifest
+from components.recommender.pair import Pair
+from components.recommender.prompts import Prompts
+from components.textid.table import IdTable
+
+WORDS = {
+    "B1": "black soap",
+    "B2": "honey cream",
+    "B3": "honey soap",
+    "B4": "lemon towel",
+    "B5": "honey",
+    "B6": "mia sonic brush",
+}
+"""Item id -> textual ID."""
+
+
+def save_pair(path: Path, make_model: Callable[..., Any], tokenizer: Any) -> Path:
+    """Write the pair to `path`, which is returned."""
+    table = IdTable.from_words(tokenizer, WORDS)
+    models = {"generator": make_model(len(tokenizer), seed=1), "recommender": make_model(len(tokenizer), seed=2)}
+    pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
+    with publishing(path) as directory:
+        pair.write(directory)
+        write_manifest(directory)
+    return path

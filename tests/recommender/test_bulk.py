@@ -1,0 +1,274 @@
+"""Bulk scoring: killed, damaged, repeated, shared between processes, the output is that of one undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.artifacts import verify_manifest, write_manifest
+from components.errors import BadInput, Interrupted
+from components.progress import Progress
+from components.recommender.bulk.run import alone, score_all
+from components.recommender.bulk.score import score_shard
+from components.recommender.bulk.settings import Scoring, work_folder
+from components.recommender.bulk.shards import pending, prepare, publish, shard
+from components.recommender.engine import Engine
+from tests.recommender.pairs import WORDS, save_pair
+
+USERS = 160
+
+
+def histories() -> dict[str, list[str]]:
+    """Users in no order, with histories of every kind: empty, unknown, repeating, longer than the prompt."""
+    draw = random.Random(5)
+    known = [draw.choices([*WORDS, "gone"], k=draw.randrange(6)) for _ in range(USERS - 3)]
+    return {f"u{draw.random():.12f}": history for history in [[], ["gone"], ["B1", "B1", "B2"], *known]}
+
+
+@pytest.fixture(scope="module")
+def model(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_pair(tmp_path_factory.mktemp("bulk") / "pair", make_model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, table = tmp_path_factory.mktemp("bulk") / "histories.parquet", histories()
+    pq.write_table(pa.table({"user_id": list(table), "history": list(table.values())}), path)
+    return path
+
+
+@pytest.fixture
+def scoring(model: Path, source: Path, tmp_path: Path) -> Scoring:
+    return Scoring(model, source, tmp_path / "scores", k=3, beams=4, shard_users=4, device="cpu")
+
+
+def score_here(scoring: Scoring) -> Path:
+    """The obvious way: every shard in this process, one after the other."""
+    folder = prepare(scoring, Progress())
+    for number in pending(folder, print):
+        score_shard(folder, number)
+    publish(folder)
+    return scoring.out
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "scores"
+    return score_here(Scoring(model, source, out, k=3, beams=4, shard_users=4, device="cpu"))
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    return [row for file in sorted(directory.glob("part-*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+def start(scoring: Scoring, *arguments: str) -> subprocess.Popen[str]:
+    path = scoring.out.parent / "scoring.json"
+    scoring.save(path)
+    command = [sys.executable, "-m", "components.recommender.bulk", str(path), *arguments]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(scoring: Scoring) -> dict[int, int]:
+    """Shard -> inode of its rows, of the shards that are whole now."""
+    found = scoring.folder.glob("shards/[0-9]*/scores.parquet")
+    return {int(path.parent.name): path.stat().st_ino for path in found}
+
+
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()[0] if process else ""
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that score (the resource tracker of multiprocessing is a child too)."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_every_user_exactly_once_with_the_answers_of_the_engine(model: Path, undisturbed: Path) -> None:
+    """Prevents users lost or doubled at the edges of shards, a neighbour's answers, and repeats in a prompt."""
+    found = rows(undisturbed)
+    assert [row["user_id"] for row in found] == list(histories())
+    once = [list(dict.fromkeys(history)) for history in histories().values()]
+    engine = Engine.load(model, device="cpu")
+    for row, history in zip(found, once, strict=True):
+        (expected,) = engine.recommend([history], k=3, beams=4, scores="trie", mask_seen=True)
+        assert row["item_ids"] == [one.item_id for one in expected]
+        assert row["textual_ids"] == [one.words for one in expected]
+        assert row["scores"] == pytest.approx([one.score for one in expected], abs=1e-4)
+        assert row["known_items"] == sum(item in WORDS for item in history)
+    manifest = verify_manifest(undisturbed)
+    assert manifest["users"] == USERS
+    assert manifest["users_without_known_items"] == sum(not set(history) & set(WORDS) for history in once)
+    assert manifest["unknown_items"] == sum("gone" in history for history in once)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_and_started_again(scoring: Scoring, undisturbed: Path, workers: int) -> None:
+    """Prevents a night's scoring that starts over, or users twice or never, after `kill -9` in the middle.
+
+    It cannot flake: 40 shards of 20 ms follow the second one, and the kill comes within milliseconds of it.
+    """
+    process = start(scoring, "--workers", str(workers))
+    wait_until(lambda: len(finished(scoring)) >= 2, process)
+    team = children(process.pid)
+    process.kill()
+    process.communicate()
+    assert len(team) == workers
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in team))  # nobody goes on alone
+    kept = finished(scoring)
+    assert 2 <= len(kept) < USERS // 4 and not scoring.out.exists()
+
+    again = start(scoring, "--workers", str(3 - workers))
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert f"{4 * len(kept)} of {USERS} users are scored already" in said
+    assert content(scoring.out) == content(undisturbed)
+    published = {number: (scoring.out / f"part-{number:06d}.parquet").stat().st_ino for number in kept}
+    assert published == kept  # the very files that stood before the kill
+    assert not work_folder(scoring.out).exists()
+
+
+def test_a_damaged_shard_is_scored_again(scoring: Scoring, undisturbed: Path) -> None:
+    """Prevents a shard with a flipped bit, or half of one, in the output."""
+    folder = prepare(scoring, Progress())
+    for number in pending(folder, print):
+        score_shard(folder, number)
+    flipped = shard(folder, 3) / "scores.parquet"
+    data = bytearray(flipped.read_bytes())
+    data[len(data) // 2] ^= 1
+    flipped.write_bytes(data)
+    (shard(folder, 5) / "scores.parquet").unlink()
+    (shard(folder, 7) / "manifest.json").write_text("{")
+    with pytest.raises(BadInput, match="SHA-256"):
+        publish(folder)
+    assert not scoring.out.exists()
+    notes: list[str] = []
+    assert pending(folder, notes.append) == [3, 5, 7]
+    assert len(notes) == 3 and "000003" in notes[0]
+    assert content(score_here(scoring)) == content(undisturbed)
+
+
+def test_damaged_input_shards_are_made_again(scoring: Scoring, undisturbed: Path) -> None:
+    """Prevents users scored from histories that are not theirs any more."""
+    folder = prepare(scoring, Progress())
+    (folder / "input" / "part-000002.parquet").write_bytes(b"half")
+    assert content(score_here(scoring)) == content(undisturbed)
+
+
+@pytest.fixture
+def scored(scoring: Scoring) -> Scoring:
+    score_here(scoring)
+    return scoring
+
+
+def test_scored_already_is_not_scored_again(scored: Scoring) -> None:
+    """Prevents an hour of work for nothing when the last step before the end was killed."""
+    before = content(scored.out)
+    done = score_all(scored, workers=1, progress=Progress())
+    assert done.users == 0 and done.manifest["users"] == USERS
+    assert content(scored.out) == before and not work_folder(scored.out).exists()
+
+
+def test_stopped_keeps_what_was_there(scored: Scoring) -> None:
+    """Prevents an old output that is gone before the new one is whole, and shards of two settings in one output."""
+    before = content(scored.out)
+    other = replace(scored, k=2)
+    left = work_folder(scored.out) / "of another scoring"
+    left.mkdir(parents=True)
+    with pytest.raises(Interrupted):
+        score_all(other, workers=1, progress=Progress(), stopped=lambda: True)
+    assert content(scored.out) == before and not left.exists()
+    score_here(other)
+    assert max(len(row["item_ids"]) for row in rows(scored.out)) == 2
+
+
+@pytest.mark.slow
+def test_what_a_worker_refuses_reaches_the_caller(scoring: Scoring) -> None:
+    """Prevents a parent that waits for ever, or says nothing but that a worker died."""
+    with pytest.raises(BadInput, match="unknown device 'abacus'"):
+        score_all(replace(scoring, device="abacus"), workers=1, progress=Progress())
+
+
+def test_a_model_that_changes_meanwhile_is_refused(scoring: Scoring, tmp_path: Path) -> None:
+    """Prevents an output of two models when a retraining publishes its own in the middle."""
+    model = Path(shutil.copytree(scoring.model, tmp_path / "pair"))
+    folder = prepare(replace(scoring, model=model), Progress())
+    score_shard(folder, 0, device="cpu:0")
+    (model / "further.txt").write_text("a new training")
+    write_manifest(model)
+    with pytest.raises(BadInput, match="changed since the scoring began"):
+        score_shard(folder, 1)
+
+
+def test_two_scorings_of_one_output_do_not_mix(scored: Scoring) -> None:
+    """Prevents two nightly runs that publish over each other."""
+    with alone(scored.out), pytest.raises(BadInput, match="another scoring"):
+        score_all(scored, workers=1, progress=Progress())
+
+
+@pytest.fixture(params=["sorted", "unsorted"])
+def repeated(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    yield ["u1", "u2", "u2", "u3"] if request.param == "sorted" else ["u2", "u1", "u3", "u2"]
+
+
+def test_a_user_twice_is_refused(scoring: Scoring, tmp_path: Path, repeated: list[str]) -> None:
+    """Prevents two answers for one user: which one is sent?"""
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.table({"user_id": repeated, "history": [["B1"]] * 4}), path)
+    with pytest.raises(BadInput, match=r"more than once: u2\b"):
+        prepare(replace(scoring, histories=path, shard_users=3), Progress())
+    assert not scoring.folder.exists()
+
+
+@pytest.mark.parametrize("change", [{"k": 0}, {"shard_users": 0}, {"threads": 0}])
+def test_settings_out_of_bounds_are_refused(scoring: Scoring, change: dict[str, int]) -> None:
+    """Prevents an endless loop over shards of nobody."""
+    with pytest.raises(BadInput, match="give 1 or more"):
+        replace(scoring, **change)
+
+
+def test_a_broken_scoring_file_is_refused(scoring: Scoring, tmp_path: Path) -> None:
+    """Prevents a misspelt setting that is ignored."""
+    path = tmp_path / "scoring.json"
+    scoring.save(path)
+    assert Scoring.load(path) == scoring
+    path.write_text(json.dumps({**json.loads(path.read_text()), "beam": 3}))
+    with pytest.raises(BadInput, match="beam"):
+        Scoring.load(path)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_too(scoring: Scoring) -> None:
+    """Prevents workers that score on, or print tracebacks, after SIGINT to the whole group."""
+    process = start(scoring)
+    wait_until(lambda: finished(scoring), process)
+    team = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in said
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in team))
