@@ -1,18 +1,15 @@
-"""Make the README's pictures from a workspace that has been trained: `python infra/screenshots.py` (needs chromium).
+"""Make the README's pictures: `python infra/screenshots.py` in a trained workspace, while `idiom ui` runs.
 
-Starts MLflow and Prefect on the workspace's stores as `idiom ui` does, takes the pages with a headless browser and
-writes them to docs/images/ with 64 colours, so that they stay small.
+Takes the pages with a headless browser (Debian's chromium) and writes them to docs/images/ with 64 colours, so that
+they stay small.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -40,15 +37,9 @@ def main() -> None:
     registered = read_json(layout.registration)
     IMAGES.mkdir(parents=True, exist_ok=True)
     shoot("report", layout.report.as_uri(), size=(1100, 1240), crop=(0, 0, 1000, 1240))
-    with subprocess.Popen(["idiom", "ui"]) as ui:
-        try:
-            wait(lambda: urllib.request.urlopen(f"{MLFLOW}/health", timeout=5))
-            flow_run = wait(newest_flow_run)
-            version = f"{MLFLOW}/#/models/{registered['name']}/versions/{registered['version']}"
-            shoot("mlflow", version, size=(1400, 900), crop=(195, 0, 1035, 900))
-            shoot("prefect", f"{PREFECT}/runs/flow-run/{flow_run}", size=(1400, 1000), crop=(255, 0, 1400, 700))
-        finally:
-            ui.send_signal(signal.SIGINT)
+    version = f"{MLFLOW}/#/models/{registered['name']}/versions/{registered['version']}"
+    shoot("mlflow", version, size=(1400, 900), crop=(195, 0, 1035, 900))
+    shoot("prefect", f"{PREFECT}/runs/flow-run/{newest_flow_run()}", size=(1400, 1000), crop=(255, 0, 1400, 700))
 
 
 def newest_flow_run() -> str:
@@ -57,18 +48,6 @@ def newest_flow_run() -> str:
     call = urllib.request.Request(f"{PREFECT}/api/flow_runs/filter", query, {"Content-Type": "application/json"})
     with urllib.request.urlopen(call, timeout=5) as answer:
         return str(json.load(answer)[0]["id"])
-
-
-def wait(attempt: Callable[[], object], seconds: float = 120) -> object:
-    """What `attempt` returns once it raises no more."""
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            return attempt()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(1)
 
 
 def shoot(name: str, address: str, *, size: tuple[int, int], crop: tuple[int, int, int, int]) -> None:
