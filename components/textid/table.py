@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
@@ -80,10 +81,14 @@ class IdTable:
             raise BadInput("there is no ID table", where=str(path), mend=mend) from error
         except (pa.ArrowException, OSError) as error:
             raise BadInput(f"not an ID table: {error}", where=str(path), mend=mend) from error
-        item_ids, words, token_ids = (table.column(name).to_pylist() for name in _SCHEMA.names)
         try:
+            table = table.cast(_SCHEMA)  # refuses other types, and nulls but those inside a list
+            tokens = pc.list_flatten(table.column("token_ids"))
+            if tokens.null_count or (pc.min(tokens).as_py() or 0) < 0:
+                raise ValueError("a token id is missing or negative")
+            item_ids, words, token_ids = (table.column(name).to_pylist() for name in _SCHEMA.names)
             return cls(tuple(item_ids), tuple(words), tuple(map(tuple, token_ids)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, pa.ArrowException) as error:
             raise BadInput(f"not an ID table: {error}", where=str(path), mend=mend) from error
 
     def digest(self) -> str:

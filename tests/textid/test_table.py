@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedTokenizerBase
 
@@ -150,3 +153,20 @@ def test_the_reference_ids_of_real_catalogues_can_be_adopted(shared_data: Path) 
     table, report = adopt(words, tokenizer, items, [words[item] for item in items], max_tokens=14)
     assert len(table) == 12_101 and report["missing"] == 1
     assert table.violations(tokenizer, max_tokens=14, item_ids=items) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"item_id": ["a", "b"], "words": ["soap", None], "token_ids": [[3], [4]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], None]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], [None]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], [-4]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": ["3", "4"]},
+    ],
+)
+def test_hand_made_tables_are_refused_when_read(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
+    """Prevents a traceback deep in the trie for a table that somebody edited."""
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match="not an ID table"):
+        IdTable.load(tmp_path / "t.parquet")
