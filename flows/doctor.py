@@ -94,8 +94,7 @@ def accelerator(workspace: Path) -> Iterator[Finding]:
         yield Finding(
             "warn",
             f"there is an NVIDIA driver, but torch {torch.__version__} sees no GPU",
-            "install the CUDA build: pip install -c constraints.txt --force-reinstall --no-deps torch "
-            "--index-url https://download.pytorch.org/whl/cu130",
+            "install the CUDA build of the pinned torch that fits this driver (PyTorch's installation page says how)",
         )
         return
     yield Finding("ok", f"no GPU: training runs on {os.cpu_count()} CPU cores; torch {torch.__version__}")
