@@ -11,7 +11,9 @@ the batch), AdamW, random order.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -111,7 +113,8 @@ def _theirs(samples: Samples, tokenizer: Any, arguments: argparse.Namespace) -> 
             train_dataset=dataset,
             data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         )
-        trainer.train()
+        with contextlib.redirect_stdout(sys.stderr):  # it prints its own figures
+            trainer.train()
         return len(dataset) / float(trainer.state.log_history[-1]["train_runtime"])
 
 
