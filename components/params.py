@@ -204,9 +204,14 @@ class Train(_Section):
     """The same for the ID generator, always an encoder-decoder; a tag-generation checkpoint where `backbone` is
     pretrained. It must have the tokenizer of `backbone`; `scratch` fits any."""
     family: Family = "encoder-decoder"
-    """Family of the recommender. encoder-decoder: T5 or mT5, as in the paper. decoder-only: Llama, Qwen or GPT-2 (from
-    scratch a Llama); one forward over a whole history teaches every item in it, which is several times as many
-    targets a second."""
+    """Family of the recommender. encoder-decoder: T5 (as in the paper), mT5, BART or mBART. decoder-only: Llama, Qwen
+    or GPT-2 (from scratch a Llama); one forward over a whole history teaches every item in it, which is several times
+    as many targets a second. docs/backbones.md lists them."""
+    lora_rank: int = bounded(0, low=0)
+    """Rank of LoRA adapters on every linear layer of the pretrained models, which alone are then trained and at the end
+    merged into the weights; 0 trains all weights. A model from scratch is trained whole. Needs peft (`idiom[lora]`)."""
+    lora_alpha: int = bounded(16, low=1)
+    """What an adapter adds is multiplied by lora_alpha / lora_rank."""
     size: str = "tiny"
     """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them).
     `layers` are those of the encoder and as many of the decoder; of a decoder-only model all that it has."""
@@ -247,6 +252,26 @@ class Train(_Section):
             raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
+        self._check_mixture()
+
+    def _check_mixture(self) -> None:
+        """Settings that cannot go together, refused before any stage runs."""
+        if self.user_id and self.family == "decoder-only":
+            raise ValueError(
+                "user_id is true and family is decoder-only, of which one forward teaches all items of a history, "
+                "while a user ID is made per item; set user_id to false, or family to encoder-decoder"
+            )
+        if self.backbone == "scratch" and self.generator_backbone != "scratch":
+            raise ValueError(
+                f"generator_backbone is {self.generator_backbone} and backbone is scratch, whose tokenizer is trained "
+                "on the catalogue, so that the two would read and write other words; set backbone to a checkpoint with "
+                "the generator's tokenizer, or generator_backbone to scratch"
+            )
+        if self.lora_rank and self.backbone == "scratch":
+            raise ValueError(
+                f"lora_rank is {self.lora_rank} and backbone is scratch: adapters change what a model has learnt, and "
+                "it has learnt nothing; set lora_rank to 0, or backbone to a pretrained model"
+            )
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ MAY_IMPORT = {
 BARE = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "pyarrow"}
 THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
+    # Inside functions of training/lora.py, for those who set train.lora_rank; the test below holds it there.
+    "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     # Settings are read on that bare machine too: `load` and `from_dict` alone, which it never calls, use these two.
@@ -97,6 +99,15 @@ def test_imports(path: Path) -> None:
         elif top not in sys.stdlib_module_names:
             assert top in THIRD_PARTY.get(room, {top}), f"{room} imports {name}"
             assert room in ONLY_IN.get(top, {room}), f"{room} imports {name}"
+
+
+def test_peft_is_imported_only_where_adapters_are_asked_for() -> None:
+    """Prevents: an optional library that every training needs."""
+    assert [path.name for path in modules() if any(name.startswith("peft") for name in imported(path))] == ["lora.py"]
+    outside = ast.parse((ROOT / "components/training/lora.py").read_text(encoding="utf-8")).body
+    named = [node.module or "" for node in outside if isinstance(node, ast.ImportFrom)]
+    named += [alias.name for node in outside if isinstance(node, ast.Import) for alias in node.names]
+    assert named and not any(name.startswith("peft") for name in named)
 
 
 def test_the_reader_of_imports_sees_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.errors import BadInput
 from components.params import Params, from_dict, load, to_dict
@@ -31,6 +33,9 @@ from components.params import Params, from_dict, load, to_dict
         ({"ingest": {"path": "/etc"}}, "leaves the workspace"),
         ({"ingest": {"items": "../../items.csv"}}, "leaves the workspace"),
         ({"train": {"imported_ids": "../ids.tsv"}}, "leaves the workspace"),
+        ({"train": {"user_id": True, "family": "decoder-only"}}, "set user_id to false, or family to encoder-decoder"),
+        ({"train": {"generator_backbone": "google-t5/t5-small"}}, "or generator_backbone to scratch"),
+        ({"train": {"lora_rank": 8}}, "set lora_rank to 0, or backbone to a pretrained model"),
         ({"dataset": "/abs"}, "letters, digits"),
         ({"dataset": "../up"}, "letters, digits"),
         ({"dataset": ".."}, "letters, digits"),
@@ -73,6 +78,15 @@ def test_empty_file_means_defaults(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("")
     assert load(path) == Params()
+
+
+def test_every_documented_backbone_can_be_set(repository: Path) -> None:
+    """Prevents settings in docs/backbones.md that are refused, or whose keys were renamed."""
+    page = (repository / "docs" / "backbones.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        assert from_dict(yaml.safe_load(block)).train.backbone
 
 
 def test_every_shipped_config_loads(repository: Path) -> None:

@@ -47,7 +47,7 @@ class EncoderDecoder:
             raise BadInput(
                 f"a {config.model_type} cannot be the recommender yet",
                 where="train.backbone",
-                mend="use a T5 or mT5 (google-t5/t5-small), or backbone: scratch",
+                mend="use a T5, mT5, BART or mBART (google-t5/t5-small), or backbone: scratch",
             )
         self._model = model
         self.start_token = int(config.decoder_start_token_id)

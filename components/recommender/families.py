@@ -6,6 +6,7 @@ from typing import Any
 
 from components.errors import BadInput
 from components.params import Family
+from components.recommender.bart import BARTS, Bart
 from components.recommender.causal import Causal
 from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.model import Recommender
@@ -17,7 +18,9 @@ def recommender_of(family: Family, model: Any, *, end_token: int) -> Recommender
 
     Raises `BadInput` for a model type that the family does not know.
     """
-    return Causal(model, end_token=end_token) if family == "decoder-only" else EncoderDecoder(model)
+    if family == "decoder-only":
+        return Causal(model, end_token=end_token)
+    return Bart(model) if model.config.model_type in BARTS else EncoderDecoder(model)
 
 
 def prompts_of(family: Family) -> Prompts:

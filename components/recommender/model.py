@@ -7,8 +7,9 @@
     rows = recommender.output_rows(tokens)                 # hidden @ rows.T are their logits,
     total = recommender.normaliser(hidden)                 # and this is the log-sum-exp over the whole vocabulary
 
-Training and decoding know no more than `Recommender`. Two families stand behind it: `encoder_decoder.EncoderDecoder`,
-as in the paper, and `causal.Causal`, of which one forward can supervise every position of a history.
+Training and decoding know no more than `Recommender`. Two families stand behind it: encoder-decoders as in the paper
+(`encoder_decoder.EncoderDecoder` for T5, `bart.Bart`), and `causal.Causal`, of which one forward can supervise every
+position of a history.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -92,17 +94,26 @@ class Recommender(Protocol):
         ...
 
 
-def mixed(table: Any, input_ids: Tensor, soft: Soft | None) -> Tensor:
+def mixed(table: Any, input_ids: Tensor, soft: Soft | None, *, scale: float = 1.0) -> Tensor:
     """Embeddings [rows, S, d] of `input_ids` by `table`; at the places of `soft` its probabilities x the table.
 
-    The table may have more rows than there are probabilities: checkpoints round their vocabulary up.
+    The table may have more rows than there are probabilities: checkpoints round their vocabulary up. `scale`: what
+    it multiplies its rows by itself.
     """
     embeddings = table(input_ids)
     if soft is None:
         return embeddings
     weight = table.weight[: soft.probabilities.shape[1]]
-    mixture = soft.probabilities.to(weight.dtype) @ weight
+    mixture = soft.probabilities.to(weight.dtype) @ weight * scale
     return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
+
+
+def shifted(labels: Tensor, start: int) -> Tensor:
+    """Decoder inputs for `labels` [rows, T]: the start token first, each label one step later.
+
+    IGNORED becomes some token: what is written after it is not looked at.
+    """
+    return torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1].clamp(min=0)], 1)
 
 
 def summed(logits: Tensor, labels: Tensor, *, count: int, label_smoothing: float) -> Loss:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     T5Config,
@@ -148,19 +150,50 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
     except (ValueError, OSError) as error:
         raise BadInput(f"its config cannot be read: {_first_line(error)}", where=where, mend=_MEND) from error
     disable_progress_bar()
+    settings: dict[str, Any] = {"config": config, "dtype": torch.float32, **_SAFE}
     if family == "decoder-only":
         check_causal(config, where=where)
         # Decoding hands the layers a mask of booleans, which this attention alone understands.
-        settings: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32, **_SAFE}
-        return AutoModelForCausalLM.from_pretrained(where, config=config, **settings).eval()
+        settings["attn_implementation"] = "sdpa"
+    else:
+        _check_encoder_decoder(config, where=where)
+    kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
+    try:
+        return kind.from_pretrained(where, **settings).eval()
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        raise BadInput(f"its weights cannot be read: {_first_line(error)}", where=where, mend=_WHOLE) from error
+
+
+def _check_encoder_decoder(config: PreTrainedConfig, *, where: str) -> None:
     if not config.is_encoder_decoder:
         raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
-    model = AutoModelForSeq2SeqLM.from_pretrained(where, config=config, dtype=torch.float32, **_SAFE)
-    return model.eval()
+    if getattr(config, "decoder_start_token_id", None) is None:
+        raise BadInput(
+            "its config does not say which token the decoder starts with",
+            where=where,
+            mend="write decoder_start_token_id into its config.json (for an mBART its eos_token_id will do)",
+        )
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
 _MEND = "name a model of the family with safetensors (google-t5/t5-small, Qwen/Qwen3-0.6B), or set it to scratch"
+_WHOLE = "take the folder or name of a whole checkpoint: config, weights and tokenizer that were saved together"
+
+
+def check_fit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """Raises `BadInput` where a checkpoint and its tokenizer do not belong together, which fails late or never."""
+    if len(tokenizer) > config.vocab_size:
+        raise BadInput(
+            f"its tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}", where=name, mend=_WHOLE
+        )
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    # A decoder-only recommender is told the tokenizer's end token; an encoder-decoder reads it from its config.
+    if config.is_encoder_decoder and tokenizer.eos_token_id not in ends[:1]:
+        raise BadInput(
+            f"its tokenizer ends texts with token {tokenizer.eos_token_id}, its config with {config.eos_token_id}",
+            where=name,
+            mend=_WHOLE,
+        )
 
 
 def _first_line(error: Exception) -> str:

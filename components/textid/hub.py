@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from transformers.utils.hub import LocalEntryNotFoundError, snapshot_download
 
@@ -42,14 +42,26 @@ def _download(name: str) -> Path:
         raise BadInput(f"{name} is not in the local cache and HF_HUB_OFFLINE is set", where="train", mend=_MEND)
     if not {"model.safetensors", "model.safetensors.index.json"} & _listing(name):
         raise BadInput(f"{name} has no safetensors; a pickle is not opened", where="train", mend=_MEND)
-    return Path(snapshot_download(name, allow_patterns=_FILES))
+    try:
+        return Path(snapshot_download(name, allow_patterns=_FILES, endpoint=_endpoint()))
+    except OSError as error:  # it can be listed but not read (Llama asks for consent), or the connection broke
+        raise BadInput(
+            f"{name} cannot be downloaded: {str(error).strip().splitlines()[0]}",
+            where=f"{_endpoint()}/{name}",
+            mend=f"accept its terms there and set HF_TOKEN; or {_MEND}",
+        ) from error
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def _listing(name: str) -> set[str]:
     """File names of `name` on the hub; one request, no retries, so that a machine without a hub knows at once."""
-    address = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/api/models/{name}"
+    address, token = f"{_endpoint()}/api/models/{name}", os.environ.get("HF_TOKEN")
+    request = Request(address, headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
-        with urlopen(address, timeout=_SECONDS) as answer:
+        with urlopen(request, timeout=_SECONDS) as answer:
             return {file["rfilename"] for file in json.load(answer).get("siblings", [])}
     except (OSError, ValueError) as error:  # no name server, no route, a time-out, HTTP 401 or 404, no JSON
         raise BadInput(f"{name} cannot be reached on the hub: {error}", where=address, mend=_MEND) from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.recommender.batches import IGNORED
+from components.recommender.model import shifted
 from components.textid.coldstart import cold_start_targets
 from components.textid.writer import first_length
 from components.training.context import Context
@@ -55,7 +56,7 @@ class ColdStart:
             logits = self._generator(
                 input_ids=input_ids,
                 attention_mask=mask,
-                decoder_input_ids=self._generator._shift_right(labels),
+                decoder_input_ids=shifted(labels, self._generator.config.decoder_start_token_id),
                 use_cache=False,
             ).logits
         total = functional.cross_entropy(

@@ -35,7 +35,10 @@ class GeneratorPhase:
         self._context, self._generator, self._recommender, self._table = context, generator, recommender, table
         self._samples, self._users = context.samples(table), context.user_ids(table)
         self._starts = starts(context.data.histories)
-        recommender.module.requires_grad_(False)
+        # Of a model with adapters some weights never learn.
+        self._frozen = [parameter for parameter in recommender.module.parameters() if parameter.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
 
     @property
     def module(self) -> nn.Module:
@@ -43,7 +46,8 @@ class GeneratorPhase:
 
     def close(self) -> None:
         """Let the recommender learn again."""
-        self._recommender.module.requires_grad_(True)
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
 
     def batches(self, epoch: int) -> Sequence[Rows]:
         """One prefix of each user, drawn anew, as far as `samples` users go."""

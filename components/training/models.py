@@ -9,8 +9,9 @@ from components.artifacts import publishing, verify_manifest, write_manifest
 from components.errors import BadInput
 from components.recommender.families import prompts_of, recommender_of
 from components.recommender.model import Recommender
-from components.textid.backbone import SCRATCH, build, build_tokenizer
+from components.textid.backbone import SCRATCH, build, build_tokenizer, check_fit
 from components.textid.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
+from components.training import lora
 from components.training.context import Context
 from components.training.data import Dataset
 from components.training.job import Job
@@ -24,12 +25,8 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
 
     It is kept in the work folder: a resumed training goes on with the very same one, and the other ranks read it.
     """
-    if job.train.user_id and job.train.family != "encoder-decoder":
-        raise BadInput(
-            "one forward of a decoder-only model teaches all items of a history, and a user ID is made per item",
-            where="train.user_id",
-            mend="set it to false, or train.family to encoder-decoder",
-        )
+    if job.train.lora_rank:
+        lora.check_installed()
     if job.train.backbone != SCRATCH:
         tokenizer = build_tokenizer(job.train.backbone)
         _check_shared(tokenizer, job)
@@ -84,9 +81,28 @@ def fresh_models(context: Context) -> tuple[State, Recommender]:
     recommender = build(
         train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
     )
+    _prepare(generator, context, train.generator_backbone, "generator")
+    _prepare(recommender, context, train.backbone, "recommender")
     device: Any = context.ranks.device
     state = State(generator.to(device), recommender.to(device))
     return state, recommender_of(train.family, recommender, end_token=context.end_token)
+
+
+def _prepare(model: Any, context: Context, name: str, role: str) -> None:
+    """Check that a pretrained model fits the tokenizer and the texts; give it adapters where they are asked for."""
+    if name == SCRATCH:
+        return
+    train = context.job.train
+    check_fit(model.config, context.tokenizer, name=name)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if role == "generator" and positions is not None and context.texts.shape[1] > positions:
+        raise BadInput(
+            f"an item text takes {context.texts.shape[1]} tokens, {name} has {positions} positions",
+            where="train.max_item_tokens",
+            mend=f"set it to {positions} or less",
+        )
+    if train.lora_rank:
+        lora.adapt(model, rank=train.lora_rank, alpha=train.lora_alpha, seed=derive(context.job.seed, role, "lora"))
 
 
 def fresh_recommender(context: Context, state: State) -> None:

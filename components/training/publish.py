@@ -8,7 +8,9 @@ from typing import Any
 from components.artifacts import publishing, write_manifest
 from components.params import to_dict
 from components.recommender.pair import Pair
+from components.textid.backbone import SCRATCH
 from components.training.context import Context
+from components.training.lora import merge
 from components.training.state import State, restore_weights
 
 LOG = "training_log.jsonl"
@@ -20,6 +22,10 @@ def publish(context: Context, state: State) -> dict[str, Any]:
     assert best is not None, "a plan has a recommender phase"
     restore_weights(state.generator, best.generator)
     restore_weights(state.recommender, best.recommender)
+    if job.train.lora_rank:  # what is served is an ordinary model
+        for model, name in ((state.generator, job.train.generator_backbone), (state.recommender, job.train.backbone)):
+            if name != SCRATCH:
+                merge(model)
     facts = {
         "family": job.train.family,
         "train_key": job.train_key,

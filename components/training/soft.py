@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from components.recommender.model import Soft
+from components.recommender.model import Soft, shifted
 from components.recommender.prompts import Prompt
 
 
@@ -96,11 +96,6 @@ def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
     allowed = logits.clone()
     allowed[:, list(never)] = float("-inf")
     return allowed.argmax(-1)
-
-
-def shifted(tokens: Tensor, start: int) -> Tensor:
-    """Decoder inputs for `tokens` [items, L]: the start token first, each token one step later."""
-    return torch.cat([torch.full_like(tokens[:, :1], start), tokens[:, :-1]], 1)
 
 
 def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:

@@ -8,16 +8,11 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import PreTrainedTokenizerFast
 
 from components.recommender.prompts import OPENINGS, TEMPLATES
 from tests.recommender.causal_models import CAUSAL_KINDS, make_causal
+from tests.recommender.seq2seq_models import make_seq2seq
 
 WORDS = ["clarisonic", "mia", "sonic", "brush", "soap", "black", "towel", "honey", "lemon", "cream"]
 
@@ -47,20 +42,7 @@ def make_model() -> Callable[..., Any]:
     """`make_model(vocabulary, seed=0, kind="t5")`: a random two-layer model whose scores differ clearly."""
 
     def make(vocabulary: int, *, seed: int = 0, kind: str = "t5", dtype: torch.dtype = torch.float32) -> Any:
-        if kind in CAUSAL_KINDS:
-            return make_causal(kind, vocabulary, seed=seed).to(dtype)
-        torch.manual_seed(seed)
-        sizes: dict[str, Any] = {"vocab_size": vocabulary, "d_model": 16, "d_kv": 8, "d_ff": 32}
-        sizes |= {"num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}
-        if kind == "mt5":
-            model: Any = MT5ForConditionalGeneration(MT5Config(**sizes))
-        else:
-            # Gated: as T5 v1.1; both feed-forward kinds are the library's own modules.
-            feed_forward = "gated-gelu" if kind == "t5-gated" else "relu"
-            model = T5ForConditionalGeneration(T5Config(**sizes, feed_forward_proj=feed_forward))
-        # Fresh biases of the relative positions are near zero, and a mistake in them would not show.
-        for stack in (model.encoder, model.decoder):
-            torch.nn.init.normal_(stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight, std=2.0)
-        return model.to(dtype).eval()
+        model = make_causal if kind in CAUSAL_KINDS else make_seq2seq
+        return model(kind, vocabulary, seed=seed).to(dtype)
 
     return make

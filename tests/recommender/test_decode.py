@@ -20,7 +20,7 @@ from tests.recommender.references import END, Answer, by_dict, by_hugging_face
 
 VOCABULARY = 24
 MODES = ["vocabulary", "trie"]
-BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "llama"])
+BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
 
 
 def make_ids(count: int, seed: int = 0, longest: int = 6, tokens: int = 8) -> list[tuple[int, ...]]:
@@ -52,7 +52,7 @@ def assert_same(found: Answer, expected: Answer, tolerance: float = 1e-4) -> Non
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -0.5])
 @pytest.mark.parametrize("beams", [2, 7, 60])
-@pytest.mark.parametrize("kind", ["t5", "mt5", *CAUSAL_KINDS])
+@pytest.mark.parametrize("kind", ["t5", "mt5", "bart", "mbart", *CAUSAL_KINDS])
 def test_vocabulary_mode_is_hugging_face(
     make_model: Callable[..., Any], kind: str, beams: int, length_penalty: float
 ) -> None:

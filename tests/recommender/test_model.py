@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import PegasusConfig, PegasusForConditionalGeneration
 
 from components.errors import BadInput
 from components.recommender.batches import IGNORED, Batch
-from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.model import Recommender, Soft
 from tests.recommender.causal_models import recommender_over
+from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS, make_bart
 
-KINDS = ["t5", "t5-gated", "mt5"]
-BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "llama"])
+BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
 
 
 def prompts(users: int, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,11 +30,11 @@ def logits_of(recommender: Recommender, hidden: torch.Tensor) -> torch.Tensor:
     return hidden.float() @ recommender.output_rows(torch.arange(recommender.vocabulary_size)).T
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SEQ2SEQ_KINDS)
 def test_steps_equal_the_forward_of_the_library(make_model: Callable[..., Any], kind: str) -> None:
     """Beams change places, shrink, take several tokens at once: a wrong slot, position or padding shows here."""
     model = make_model(30, kind=kind)
-    recommender = EncoderDecoder(model)
+    recommender = recommender_over(model)
     input_ids, mask = prompts(3, 30)
     state = recommender.prefill(input_ids, mask, capacity=40)
     written = torch.empty(3, 1, 0, dtype=torch.long)
@@ -76,7 +75,7 @@ def test_selected_users_go_on_alone(make_model: Callable[..., Any], kind: str) -
 def test_normaliser_is_the_log_sum_exp(make_model: Callable[..., Any], kind: str, rows: int) -> None:
     """It is summed up in blocks; large logits overflow without a running maximum, a lost block shifts every score."""
     recommender = recommender_over(make_model(700, kind=kind))
-    hidden = torch.randn(rows, 16) * 100
+    hidden = torch.randn(rows, recommender.output_rows(torch.tensor([0])).shape[1]) * 100
     expected = logits_of(recommender, hidden).logsumexp(1)
     torch.testing.assert_close(recommender.normaliser(hidden), expected)
 
@@ -87,11 +86,12 @@ def make_batch(vocabulary: int) -> Batch:
     return Batch(input_ids, mask, labels, 6)
 
 
-def test_loss_is_a_sum_with_its_count(make_model: Callable[..., Any]) -> None:
-    """Ranks with unequal shares average wrongly if each divides by its own count."""
-    model = make_model(30)
+@pytest.mark.parametrize("kind", ["t5", "bart"])  # mBART's own labels begin with a language
+def test_loss_is_a_sum_with_its_count(make_model: Callable[..., Any], kind: str) -> None:
+    """Ranks with unequal shares average wrongly if each divides by its own count; labels are shifted as at home."""
+    model = make_model(30, kind=kind)
     batch = make_batch(30)
-    loss = EncoderDecoder(model).loss(batch)
+    loss = recommender_over(model).loss(batch)
     expected = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss
     torch.testing.assert_close(loss.total / loss.count, expected)
 
@@ -148,9 +148,23 @@ def test_steps_run_under_autocast(make_model: Callable[..., Any], kind: str) -> 
     torch.testing.assert_close(rounded.float(), exact, atol=0.1, rtol=0.1)
 
 
+def test_too_few_positions_are_refused() -> None:
+    """A learned position beyond the table is an index error deep inside, on a GPU one that kills the process."""
+    recommender = recommender_over(make_bart("bart", 30, positions=8))
+    input_ids, mask = prompts(3, 30)
+    with pytest.raises(BadInput, match="9 tokens, the model has 8 positions"):
+        recommender.prefill(input_ids, mask, capacity=9)
+    with pytest.raises(BadInput, match="9 tokens"):
+        recommender.loss(make_batch(30))
+    state = recommender.prefill(input_ids[:, :8], mask[:, :8], capacity=9)
+    recommender.step(state, torch.full((3, 1, 8), 4), torch.zeros(3, 1, dtype=torch.long))
+    with pytest.raises(BadInput, match="9 tokens"):
+        recommender.step(state, torch.full((3, 1, 1), 4), torch.zeros(3, 1, dtype=torch.long))
+
+
 def test_other_architectures_are_refused() -> None:
-    """A BART has other layers under other names; the step would fail deep inside, or worse, not fail."""
+    """A Pegasus has other layers under other names; the step would fail deep inside, or worse, not fail."""
     sizes = {"vocab_size": 9, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1}
-    config = BartConfig(**sizes, encoder_attention_heads=2, decoder_attention_heads=2)
-    with pytest.raises(BadInput, match="bart"):
-        EncoderDecoder(BartForConditionalGeneration(config))
+    config = PegasusConfig(**sizes, encoder_attention_heads=2, decoder_attention_heads=2)
+    with pytest.raises(BadInput, match="pegasus"):
+        recommender_over(PegasusForConditionalGeneration(config))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from components.errors import BadInput
-from components.textid.backbone import build, load_model, parse_size, save_model
+from components.textid.backbone import SIZES, build, load_model, parse_size, save_model
 from tests.textid.conftest import tiny_bart, tiny_t5
 
 SIZE = "d_model=16,layers=1,heads=2"
@@ -37,6 +41,18 @@ def test_weights_depend_on_the_seed_and_leave_the_generator_of_the_caller_alone(
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(left, right) for left, right in zip(one.parameters(), same.parameters(), strict=True))
     assert not torch.equal(one.shared.weight, other.shared.weight)
+
+
+@pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_documented_sizes_are_the_real_ones(size: str, family: Any) -> None:
+    """Prevents a page that promises a model of a quarter of the size that will be trained."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "backbones.md").read_text(encoding="utf-8")
+    with torch.device("meta"):  # shapes alone: base has hundreds of megabytes
+        model = build("scratch", family=family, size=size, vocabulary_size=4096)
+    millions = f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M"
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{size}` "))
+    assert row.split("|")[3 if family == "encoder-decoder" else 4].strip() == millions
 
 
 def test_sizes() -> None:
@@ -99,6 +115,63 @@ def test_what_cannot_be_reached_says_so_at_once_and_names_scratch(name: str, mon
     with pytest.raises(BadInput, match="scratch"):
         build(name)
     assert time.monotonic() - started < 8
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A hub on this machine that lists a checkpoint to those with a token and gives it to nobody; what it was asked."""
+    seen: dict[str, Any] = {"paths": [], "silent": False}
+    silence = threading.Event()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen["paths"].append(self.path)
+            if seen["silent"]:
+                silence.wait(30)
+                return
+            known = self.headers.get("Authorization") == "Bearer told"
+            listing = known and self.path == "/api/models/owner/model"
+            self.send_response(200 if listing else 403)
+            self.send_header("X-Error-Code", "GatedRepo")
+            self.end_headers()
+            if listing:
+                self.wfile.write(b'{"siblings": [{"rfilename": "model.safetensors"}]}')
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_TOKEN", "told")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    yield seen
+    silence.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a night that hangs on a firewall which drops what it does not like: no retries, one request."""
+    monkeypatch.setattr("components.textid.hub._SECONDS", 0.2)
+    hub["silent"] = True
+    with pytest.raises(BadInput, match=r"(?s)cannot be reached.*scratch"):
+        build("owner/model")
+    assert hub["paths"] == ["/api/models/owner/model"]
+
+
+def test_a_gated_checkpoint_says_how_to_get_it(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a stack trace for whoever has not accepted Llama's terms, and a private model that is not found."""
+    with pytest.raises(BadInput, match=r"(?s)owner/model cannot be downloaded: 403.*HF_TOKEN"):
+        build("owner/model")
+    assert "/api/models/owner/model" in hub["paths"] and len(hub["paths"]) > 1
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(BadInput, match="cannot be reached on the hub"):
+        build("owner/model")
 
 
 def test_offline_is_believed(monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.textid.imported import adopt
@@ -135,13 +134,6 @@ def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
     loss, count = phase.loss(np.arange(4))
     assert torch.isfinite(loss)
     assert count == sum(len(tokens) + 1 for tokens in ids[:4])
-
-
-def test_what_cannot_be_trained_yet_is_refused(make_job: MakeJob) -> None:
-    """Prevents a setting that is accepted and silently does nothing."""
-    job = make_job(user_id=True, family="decoder-only")
-    with pytest.raises(BadInput, match=r"train\.user_id"):
-        tokenizer_of(job, data.load(job), Ranks())
 
 
 def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -> None:

@@ -14,6 +14,7 @@ from components.recommender.model import Recommender, Soft
 from components.recommender.prompts import Pieces, Prompt
 from components.training.soft import SoftIds, choose, splice, write_soft
 from tests.recommender.causal_models import make_causal, recommender_over
+from tests.recommender.seq2seq_models import make_bart
 
 VOCABULARY, LONGEST, END, NEVER = 24, 5, 1, (0, 2)
 PIECES = Pieces(heads=((3, 4), (5,)), tails=((6, END), (7, 8, END)), separator=(9,))
@@ -31,7 +32,7 @@ def texts(items: int, seed: int = 3) -> tuple[Tensor, Tensor]:
 
 def decode_with_gradient(generator: Any, input_ids: Tensor, mask: Tensor) -> SoftIds:
     """The slow reference: one full forward with gradient per step, as the released code decodes."""
-    tokens = torch.zeros(len(input_ids), 1, dtype=torch.int64)
+    tokens = torch.full((len(input_ids), 1), generator.config.decoder_start_token_id)
     chosen, steps = [], []
     open_rows = torch.ones(len(input_ids), dtype=torch.bool)
     for step in range(LONGEST):
@@ -63,14 +64,19 @@ def gradients(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 
 
-@pytest.fixture(params=["encoder-decoder", "decoder-only"])
+@pytest.fixture(params=["t5", "bart", "llama"])
 def models(request: pytest.FixtureRequest, make_t5: Callable[..., Any]) -> tuple[Any, Recommender]:
     """A generator that ends its IDs at different lengths, some before the last step, and a frozen recommender."""
-    alone = request.param == "decoder-only"
-    frozen = make_causal("llama", VOCABULARY).double() if alone else make_t5(VOCABULARY, 1)
+
+    def make(vocabulary: int, seed: int) -> Any:
+        if request.param == "bart":
+            return make_bart("bart", vocabulary, seed=seed).double()
+        return make_t5(vocabulary, seed)
+
+    frozen = make_causal("llama", VOCABULARY).double() if request.param == "llama" else make(VOCABULARY, 1)
     frozen.requires_grad_(False)
     for seed in range(100):
-        generator = make_t5(VOCABULARY, seed)
+        generator = make(VOCABULARY, seed)
         lengths = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER).lengths
         if len(set(lengths.tolist())) > 1:
             return generator, recommender_over(frozen)
@@ -159,7 +165,7 @@ def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Rec
     wrong = SoftIds(soft.tokens, soft.lengths, soft.probabilities.log())
     right_loss, wrong_loss = (float(loss_of(recommender, ids)[0].detach()) for ids in (soft, wrong))
     assert abs(right_loss - wrong_loss) > 1e-2
-    table = recommender.module.get_input_embeddings().weight
+    table = recommender.embed(torch.arange(VOCABULARY)[None])[0]  # as the model reads them: BART scales its rows
     at = Soft(torch.tensor([0]), torch.tensor([2]), soft.probabilities[0, :1])
     mixed = recommender.embed(torch.full((1, 4), 3), at)[0, 2]
     by_hand = sum(float(p) * table[token] for token, p in enumerate(soft.probabilities[0, 0].detach()))
