@@ -20,12 +20,13 @@ WORDS = {
     "B6": "mia sonic brush",
 }
 """Item id -> textual ID."""
+_MODELS = ("generator", "recommender")
 
 
-def save_pair(path: Path, make_model: Callable[..., Any], tokenizer: Any) -> Path:
-    """Write the pair to `path`, which is returned."""
+def save_pair(path: Path, make_model: Callable[..., Any], tokenizer: Any, *, kind: str = "t5") -> Path:
+    """Write the pair to `path`, which is returned; both models are of one kind."""
     table = IdTable.from_words(tokenizer, WORDS)
-    models = {"generator": make_model(len(tokenizer), seed=1), "recommender": make_model(len(tokenizer), seed=2)}
+    models = {name: make_model(len(tokenizer), seed=seed, kind=kind) for seed, name in enumerate(_MODELS, 1)}
     pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
     with publishing(path) as directory:
         pair.write(directory)

@@ -21,9 +21,14 @@ from tests.recommender.references import by_hugging_face
 SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "vocabulary", "mask_seen": True}
 
 
-@pytest.fixture(scope="module")
-def saved(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_pair(tmp_path_factory.mktemp("pairs") / "pair", make_model, tokenizer)
+@pytest.fixture(scope="module", params=["t5", "bart"])
+def saved(
+    request: pytest.FixtureRequest,
+    make_model: Callable[..., Any],
+    tokenizer: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    return save_pair(tmp_path_factory.mktemp("pairs") / "pair", make_model, tokenizer, kind=request.param)
 
 
 @pytest.fixture(scope="module")

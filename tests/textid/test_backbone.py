@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -130,12 +131,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, A
                 silence.wait(30)
                 return
             known = self.headers.get("Authorization") == "Bearer told"
-            listing = known and self.path == "/api/models/owner/model"
+            name = re.fullmatch(r"/api/models/owner/(model|pickle)(/revision/[^/]+)?", self.path)
+            # Only our own request, not what the library asks before it downloads.
+            listing = known and name is not None and "urllib" in str(self.headers.get("User-Agent"))
             self.send_response(200 if listing else 403)
             self.send_header("X-Error-Code", "GatedRepo")
             self.end_headers()
-            if listing:
-                self.wfile.write(b'{"siblings": [{"rfilename": "model.safetensors"}]}')
+            if listing and name is not None:
+                file = "model.safetensors" if name[1] == "model" else "pytorch_model.bin"
+                self.wfile.write(json.dumps({"siblings": [{"rfilename": file}]}).encode())
 
         do_HEAD = do_GET  # noqa: N815
 
@@ -172,6 +176,18 @@ def test_a_gated_checkpoint_says_how_to_get_it(hub: dict[str, Any], monkeypatch:
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(BadInput, match="cannot be reached on the hub"):
         build("owner/model")
+
+
+def test_a_revision_is_asked_for_by_name(hub: dict[str, Any]) -> None:
+    """Prevents the newest files where a revision was pinned, and a pickle-only checkpoint without a way out."""
+    with pytest.raises(BadInput, match=r"(?s)owner/pickle@v1 has no safetensors.*owner/pickle@refs/pr/1"):
+        build("owner/pickle@v1")
+    with pytest.raises(BadInput, match="cannot be downloaded"):
+        build("owner/model@refs/pr/1")
+    assert hub["paths"][:2] == [
+        "/api/models/owner/pickle/revision/v1",
+        "/api/models/owner/model/revision/refs%2Fpr%2F1",
+    ]
 
 
 def test_offline_is_believed(monkeypatch) -> None:  # type: ignore[no-untyped-def]
