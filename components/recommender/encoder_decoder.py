@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from components.errors import BadInput
 from components.recommender.batches import Batch
-from components.recommender.model import Loss, Soft, mixed, summed
+from components.recommender.model import Loss, Soft, loss_of, mixed
 from components.recommender.normaliser import log_sum_exp
 from components.recommender.slots import Slots
 
@@ -66,20 +66,7 @@ class EncoderDecoder:
         return mixed(self._model.get_input_embeddings(), input_ids, soft)
 
     def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
-        assert not batch.inline, "whole histories are for decoder-only models"
-        prompt = {"input_ids": batch.input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-        output = self._model(
-            **prompt,
-            attention_mask=batch.attention_mask,
-            decoder_input_ids=self._model._shift_right(batch.labels),
-            use_cache=False,
-        )
-        return summed(
-            output.logits.flatten(0, 1),
-            batch.labels.flatten(),
-            count=batch.target_tokens,
-            label_smoothing=label_smoothing,
-        )
+        return loss_of(self._model, batch, inputs_embeds, start=self.start_token, label_smoothing=label_smoothing)
 
     @torch.no_grad()
     def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:

@@ -108,6 +108,21 @@ def mixed(table: Any, input_ids: Tensor, soft: Soft | None, *, scale: float = 1.
     return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
 
 
+def loss_of(model: Any, batch: Batch, inputs_embeds: Tensor | None, *, start: int, label_smoothing: float) -> Loss:
+    """`Recommender.loss` of a Hugging Face encoder-decoder whose decoder begins with the token `start`."""
+    assert not batch.inline, "whole histories are for decoder-only models"
+    prompt = {"input_ids": batch.input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+    logits = model(
+        **prompt,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=shifted(batch.labels, start),
+        use_cache=False,
+    ).logits
+    return summed(
+        logits.flatten(0, 1), batch.labels.flatten(), count=batch.target_tokens, label_smoothing=label_smoothing
+    )
+
+
 def shifted(labels: Tensor, start: int) -> Tensor:
     """Decoder inputs for `labels` [rows, T]: the start token first, each label one step later.
 

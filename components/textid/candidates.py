@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 import torch
+from tokenizers import decoders
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -24,6 +25,9 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase) -> Tensor:
     """bool [V]: tokens of letters, digits and their marks, with or without the sign that starts a word."""
     special = set(tokenizer.all_special_ids)
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    if isinstance(decoder, decoders.ByteLevel):  # BART writes the two bytes of "é" as "Ã©", whose second is no letter
+        pieces = [decoder.decode([piece]) for piece in pieces]
     return torch.tensor([row not in special and _is_word_piece(piece) for row, piece in enumerate(pieces)])
 
 
@@ -71,5 +75,5 @@ def _penalty(said: list[str], words: list[str], own: Collection[str], known: Col
 
 
 def _is_word_piece(piece: str) -> bool:
-    letters = piece.replace("▁", "").replace("Ġ", "")  # the word signs of SentencePiece and of byte-level BPE
+    letters = piece.replace("▁", "").strip(" ")  # the word signs of SentencePiece and of byte-level BPE
     return bool(letters) and all(unicodedata.category(character)[0] in "LNM" for character in letters)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, PreTrainedModel
+from transformers import PreTrainedModel
 
 from components.textid.backbone import build
+from tests.recommender.seq2seq_models import make_bart
 
 
 def tiny_t5(vocabulary_size: int = 23, seed: int = 1) -> PreTrainedModel:
@@ -18,25 +19,8 @@ def tiny_t5(vocabulary_size: int = 23, seed: int = 1) -> PreTrainedModel:
 
 
 def tiny_bart(vocabulary_size: int = 23, seed: int = 1) -> PreTrainedModel:
-    """A random BART: absolute positions, another attention, another start token."""
-    torch.manual_seed(seed)
-    config = BartConfig(
-        vocab_size=vocabulary_size,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        max_position_embeddings=64,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-        decoder_start_token_id=1,
-        init_std=0.5,
-    )
-    return BartForConditionalGeneration(config).eval()
+    """A random BART: absolute positions, another attention, another start token, an output bias."""
+    return make_bart("bart", vocabulary_size, seed=seed)
 
 
 @pytest.fixture(params=["t5", "bart"])

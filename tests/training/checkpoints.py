@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -18,14 +19,14 @@ TEXTS = [
 ]
 
 
-def byte_level(**special: str) -> PreTrainedTokenizerFast:
+def byte_level(texts: Sequence[str] = TEXTS, **special: str) -> PreTrainedTokenizerFast:
     """A byte-level BPE, as GPT-2, Qwen, Llama 3 and BART have; `special` tokens are numbered from 0 in their order."""
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer, bare.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     names = list(dict.fromkeys(special.values()))
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=names, initial_alphabet=alphabet, show_progress=False)
-    bare.train_from_iterator(TEXTS, trainer)
+    bare.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bare, clean_up_tokenization_spaces=False, **special)
 
 
