@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -106,8 +107,9 @@ def mixed(table: Any, input_ids: Tensor, soft: Soft | None) -> Tensor:
 
 
 def summed(logits: Tensor, labels: Tensor, *, count: int, label_smoothing: float) -> Loss:
-    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; in float32."""
+    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; at least in float32."""
+    exact = torch.promote_types(logits.dtype, torch.float32)
     total = functional.cross_entropy(
-        logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+        logits.to(exact), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
     return Loss(total, count)

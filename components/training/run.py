@@ -9,6 +9,7 @@ run that is started again goes on from there and ends with the same bytes.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from components.artifacts import read_json
@@ -22,6 +23,7 @@ from components.training.crash import arm_from_environment, crash_point
 from components.training.job import Job
 from components.training.keeper import Keeper
 from components.training.models import fresh_models, tokenizer_of
+from components.training.nodes import Nodes, meet
 from components.training.publish import publish
 from components.training.ranks import Ranks, deterministic, joined
 from components.training.stop import Stop
@@ -29,11 +31,16 @@ from components.training.torchrun import run_ranks
 
 
 def launch(job: Job, progress: Progress) -> dict[str, Any]:
-    """Run a training as its `ranks` say: here, or as that many processes under torchrun. Returns the summary."""
-    if job.train.ranks == 1:
+    """Run a training as `ranks` and `nodes` say: here, or as that many processes under torchrun.
+
+    Returns the summary, on node 0, which has published the pair; {} on another node (nodes.py).
+    """
+    nodes = Nodes.of(job.train)
+    if job.train.ranks * nodes.count == 1:
+        job.save(job.work / "job.json")  # for whoever wants to start it by hand
         return train(job, progress)
-    run_ranks("components.training", job, ranks=job.train.ranks, progress=progress)
-    return dict(read_json(job.out / "pair.json"))
+    run_ranks("components.training", job, ranks=job.train.ranks, nodes=nodes, progress=progress)
+    return dict(read_json(job.out / "pair.json")) if nodes.first else {}
 
 
 def train(job: Job, progress: Progress) -> dict[str, Any]:
@@ -49,6 +56,7 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
+    meet(job.work, ranks, time.time_ns())
     data = tables.load(job)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +11,7 @@ import pytest
 from components.artifacts import sha256
 from components.training.crash import KINDS, POINTS
 from components.training.job import Job
+from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]
 pytestmark = pytest.mark.slow
@@ -25,35 +21,6 @@ EXIT = {"kill": -9, "term": 130, "raise": 1}
 FINISHES = {"publish.start", "publish.done"}
 # Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
 NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
-
-
-@dataclass
-class Zygote:
-    """Runs jobs in forked processes; see zygote.py."""
-
-    process: Any
-
-    def run(self, job: Job, **environment: str) -> dict[str, Any]:
-        """Exit status (`code`) and output (`error`) of the job."""
-        path = job.work / "job.json"
-        job.save(path)
-        self.process.stdin.write(json.dumps({"job": str(path), "environment": environment}) + "\n")
-        self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
-
-
-@pytest.fixture(scope="module")
-def zygote(repository: Path) -> Iterator[Zygote]:
-    """One for all tests of this file."""
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=repository
-    ) as process:
-        yield Zygote(process)
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 @pytest.fixture(scope="module")
