@@ -153,7 +153,10 @@ def _gradients(phase: Phase, share: Rows, place: Place, how: Optimisation, ranks
         with phase.compiled:
             return attempt()
     except Exception as error:
-        progress.note(phase.compiled.give_up(error))
+        said = phase.compiled.give_up(error)
+        progress.note(said)
+        if not ranks.first:  # whose progress nobody hears
+            print(said, file=sys.stderr)
     return attempt()
 
 

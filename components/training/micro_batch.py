@@ -6,6 +6,7 @@ a share is cut changes no step beyond rounding (and which dropout masks are draw
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -76,6 +77,7 @@ class MicroBatch:
             # Here, not above: the exception held the frames of the attempt, and with them all of its tensors.
             for parameter in owned:
                 parameter.grad = None
+            gc.collect()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             self._halve(len(share), said, device)

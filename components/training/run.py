@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from safetensors import SafetensorError
+
 from components.artifacts import read_json
-from components.errors import Interrupted
+from components.errors import BadInput, Interrupted
 from components.progress import Progress
 from components.training import data as tables
 from components.training.alternation import Alternation
-from components.training.checkpoint import Checkpoints
+from components.training.checkpoint import Checkpoints, no_space
 from components.training.context import Context
 from components.training.crash import arm_from_environment, crash_point
 from components.training.job import Job
@@ -37,7 +39,6 @@ def launch(job: Job, progress: Progress) -> dict[str, Any]:
     """
     nodes = Nodes.of(job.train)
     if job.train.ranks * nodes.count == 1:
-        job.save(job.work / "job.json")  # for whoever wants to start it by hand
         return train(job, progress)
     run_ranks("components.training", job, ranks=job.train.ranks, nodes=nodes, progress=progress)
     return dict(read_json(job.out / "pair.json")) if nodes.first else {}
@@ -50,12 +51,23 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
     not allow it. What was at `job.out` before stays until the new pair is whole.
     """
     arm_from_environment()
-    with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
-        listener = progress if ranks.first else Progress()
-        return _run(job, ranks, stop, listener)
+    try:
+        with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
+            listener = progress if ranks.first else Progress()
+            return _run(job, ranks, stop, listener)
+    except (OSError, SafetensorError) as error:
+        if not no_space(error):
+            raise
+        raise BadInput(
+            f"no space left: {error}",
+            where=f"{job.work} and {job.out}",
+            mend="make room there and run the same command again: it goes on from the last checkpoint",
+        ) from error
 
 
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
+    if ranks.first:
+        job.save(job.work / "job.json")  # for whoever wants to start it by hand
     meet(job.work, ranks, time.time_ns())
     data = tables.load(job)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)

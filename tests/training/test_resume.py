@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +145,40 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
     again = zygote.run(job)
     assert again["code"] == 0, again["error"]
     assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
+    assert sha256(job.out) == whole
+
+
+@contextmanager
+def disk(folder: Path, kibibytes: int) -> Iterator[None]:
+    """A file system of that size at `folder`; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs Linux and its administrator")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kibibytes", [100, 500])
+def test_a_disk_that_is_really_full_is_said(
+    kibibytes: int, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a stack trace wherever the last free block is used up (500 KiB: a later checkpoint; 100: the first one),
+    and a training that cannot go on once there is room."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    with disk(job.work, kibibytes):
+        answer = zygote.run(job)
+        assert answer["code"] == 2, answer["error"]
+        assert "no space left" in answer["error"]
+        assert "Traceback" not in answer["error"]
+        assert not job.out.exists()
+        subprocess.run(["mount", "-o", "remount,size=20m", str(job.work)], check=True)
+        again = zygote.run(job)
+        assert again["code"] == 0, again["error"]
+        assert ("going on from checkpoint" in again["error"]) == (kibibytes == 500)
     assert sha256(job.out) == whole
 
 
