@@ -133,3 +133,27 @@ def test_accelerate_launch_starts_the_ranks(make_job: MakeJob, repository: Path)
     assert done.returncode == 0, done.stderr
     assert "recommender, round 1" in done.stderr, "nobody follows the progress file: the first rank shows it"
     assert (job.out / "pair.json").exists()
+
+
+def test_the_other_nodes_open_no_mlflow_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a second run, or a second pair, of one training; and a work folder that differs by node."""
+    from components import stages
+    from components.artifacts import Layout
+    from components.params import Params
+    from components.registry import tracking
+
+    layout, works = Layout(tmp_path, "demo"), []
+    for path in (layout.items_clean, layout.histories, layout.valid_targets):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"table")
+    monkeypatch.setattr("components.training.run.launch", lambda job, progress: works.append(job.work))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("node 0 has the run")
+
+    monkeypatch.setattr(tracking, "TrainingRun", refuse)
+    for rank, meeting in ((1, "a:1"), (2, "b:2")):
+        stages.train(tmp_path, Params(train=Train(nodes=3, node_rank=rank, rendezvous=meeting)))
+    assert works[0] == works[1]
+    with pytest.raises(AssertionError, match="node 0"):
+        stages.train(tmp_path, Params(train=Train(nodes=3, node_rank=0, rendezvous="a:1")))
