@@ -19,6 +19,7 @@ from components.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_HOST_PORT = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
@@ -154,6 +155,9 @@ class GeneratorTraining(_Section):
     """Peak learning rate of the generator phase."""
     batch_size: int = bounded(16, low=1)
     """Users a step in the generator phase; the cold start takes twice as many items."""
+    micro_batch: int = bounded(0, low=0)
+    """Users that go through the models at a time on each rank; their gradients add up to those of the step (0: the
+    rank's whole share). The cold start takes twice as many items. Halved where the memory does not suffice."""
     max_history: int = bounded(5, low=1)
     """Most recent items of a history that get soft IDs; earlier ones keep hard IDs."""
     samples: int = bounded(2000, low=0)
@@ -172,6 +176,9 @@ class RecommenderTraining(_Section):
     """Peak learning rate."""
     batch_size: int = bounded(64, low=1)
     """Samples a step (of all ranks together); of a decoder-only model, whose samples are whole histories, histories."""
+    micro_batch: int = bounded(0, low=0)
+    """Samples that go through the model at a time on each rank; their gradients add up to those of the step (0: the
+    rank's whole share). Halved, and said so, where the memory does not suffice."""
     warmup_share: float = bounded(0.05, low=0.0, high=1.0)
     """Share of a round's steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = bounded(0.01, low=0.0)
@@ -222,10 +229,21 @@ class Train(_Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     ranks: int = bounded(1, low=1)
-    """Processes on this machine, for training and for writing the IDs of new items in `index`; more than one are
-    started with torchrun."""
+    """Processes on this machine (on each, where there are several), for training and for writing the IDs of new items
+    in `index`; more than one are started with torchrun."""
+    nodes: int = bounded(1, low=1)
+    """Machines that train together, each with `ranks` processes. Run the stage `train` on each of them; node 0 runs the
+    rest of the graph. The workspace must be one folder that all of them see (training/nodes.py)."""
+    node_rank: int | None = bounded(None, low=0)
+    """Which of them this one is, from 0. null: as the environment says, IDIOM_NODE_RANK, NODE_RANK or SLURM_NODEID."""
+    rendezvous: str | None = None
+    """Where they meet: "host:port" of node 0, a port that is free there. null: MASTER_ADDR and MASTER_PORT of the
+    environment."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto: bf16 where the GPU has it, float32 on CPU."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the trained model's forward, for all shapes at once. auto: on a GPU, and without where it fails,
+    which is said; not on CPU. on: an error where it fails. A resumed run is then equal up to rounding only."""
     rounds: int = bounded(2, low=1)
     """Rounds of the alternation; the first has no generator phase, as there is no trained recommender yet."""
     max_item_tokens: int = bounded(64, low=1)
@@ -250,6 +268,8 @@ class Train(_Section):
         super().__post_init__()
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
+        if self.rendezvous is not None and not _HOST_PORT.fullmatch(self.rendezvous):
+            raise ValueError(f"rendezvous is {self.rendezvous!r}; write host:port, such as trainer-0:29500")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
         self._check_mixture()

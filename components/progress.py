@@ -88,9 +88,12 @@ class JsonLines:
 
 
 class ConsoleBar:
-    """A bar per task on a terminal; on a pipe, a line when a task starts and ends, and at each quarter."""
+    """A bar per task on a terminal; on a pipe, a line when a task starts and ends, and at each quarter.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    bars: false leaves both out, for a process whose progress somebody else draws."""
+
+    def __init__(self, stream: TextIO | None = None, *, bars: bool = True) -> None:
+        self._bars = bars
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._task = ""
@@ -98,7 +101,7 @@ class ConsoleBar:
         self._quarter = -1
 
     def emit(self, event: str, fields: Mapping[str, Any]) -> None:
-        if event == "progress":
+        if event == "progress" and self._bars:
             self._bar(fields["task"], fields["done"], fields["total"])
         elif event == "note":
             self._line(fields["text"])

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
 
+NO_BARS = "IDIOM_NO_BARS"
+"""Environment variable: whoever reads the progress file draws the bars, so that the stage's output has none."""
+
 
 def run(stage: str, workspace: Path, params: Params) -> None:
     """Run one of `STAGES` in `workspace`. Raises `StageError` with the exit code of DESIGN section 3."""
@@ -50,9 +53,13 @@ def clean(workspace: Path, params: Params) -> None:
 
 
 def train(workspace: Path, params: Params) -> None:
-    """Clean items, histories and validation targets -> the trained pair, followed live in MLflow."""
+    """Clean items, histories and validation targets -> the trained pair, followed live in MLflow.
+
+    On several nodes (train.nodes) it runs on each; the first one publishes the pair and has the MLflow run.
+    """
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
+    from components.training.nodes import Nodes
     from components.training.run import launch
 
     layout = Layout(workspace, params.dataset)
@@ -69,6 +76,10 @@ def train(workspace: Path, params: Params) -> None:
         train_key=key,
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
     )
+    if not Nodes.of(params.train).first:
+        with _reporting() as progress:
+            launch(job, progress)
+        return
     with TrainingRun(workspace, params, key) as mlflow_sink, _reporting(mlflow_sink) as progress:
         launch(job, progress)
 
@@ -186,7 +197,8 @@ def train_key(layout: Layout, params: Params) -> str:
     return digest(
         {
             "inputs": inputs,
-            "train": to_dict(params.train),
+            # All but where it runs: another address must not lose the checkpoints, and all nodes share one work folder.
+            "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None},
             "index": to_dict(params.index),
             "seed": params.seed,
             "code": code,
@@ -220,7 +232,7 @@ def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
 def _reporting(*more: Sink) -> Any:
     """Console, the file a flow follows if there is one, and `more`."""
     path = os.environ.get(PROGRESS_FILE)
-    return reporting(ConsoleBar(), *([JsonLines(Path(path))] if path else []), *more)
+    return reporting(ConsoleBar(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
 
 
 LEARNING_ROOMS = ("textid", "recommender", "training")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components.stages import PROGRESS_FILE
+from components.stages import NO_BARS, PROGRESS_FILE
 from flows.child import running
 from flows.environment import search_path
 
@@ -68,11 +68,13 @@ def reproduce(
     *,
     force: bool = False,
     progress_file: Path | None = None,
+    bars: bool = True,
     on_line: Callable[[str], None] = lambda line: None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run `dvc repro --single-item STAGE` in `workspace` and say how it ended; never raises for a stage that fails.
 
+    bars: whether that output has a line at each quarter of a task; false where they are drawn from `progress_file`.
     on_line gets each line of output as it comes, on_tick is called about four times a second. SIGINT and SIGTERM to
     this process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
     """
@@ -80,6 +82,8 @@ def reproduce(
     if progress_file is not None:
         progress_file.unlink(missing_ok=True)
         environment[PROGRESS_FILE] = str(progress_file)
+    if not bars:
+        environment[NO_BARS] = "1"
     command = ["dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     started = time.monotonic()

@@ -57,7 +57,9 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
             sys.stderr.write("\r\x1b[K")  # the bar's line makes room
         logger.info(line)
 
-    outcome = reproduce(stage, folder, force=force, progress_file=path, on_line=on_line, on_tick=shown.look)
+    outcome = reproduce(
+        stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=shown.look
+    )
     state = as_state(outcome)
     shown.close(completed=state.is_completed())
     if not state.is_completed():

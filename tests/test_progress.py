@@ -41,5 +41,14 @@ def test_bar_on_a_pipe_is_a_few_lines() -> None:
     assert lines[-1].startswith("train: 1000/1000")
 
 
+def test_a_bar_that_somebody_else_draws_is_left_out() -> None:
+    """Prevents the log's quarter lines beside the live bar that a flow draws on a terminal."""
+    stream = io.StringIO()
+    progress = Progress([ConsoleBar(stream, bars=False)], every_seconds=0.0)
+    list(progress.track(range(8), "train"))
+    progress.note("phase 1 of 3")
+    assert stream.getvalue() == "phase 1 of 3\n"
+
+
 def test_no_sinks_is_fine() -> None:
     assert list(Progress().track([1, 2], "x")) == [1, 2]

@@ -132,8 +132,9 @@ def shifted(labels: Tensor, start: int) -> Tensor:
 
 
 def summed(logits: Tensor, labels: Tensor, *, count: int, label_smoothing: float) -> Loss:
-    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; in float32."""
+    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; at least in float32."""
+    exact = torch.promote_types(logits.dtype, torch.float32)
     total = functional.cross_entropy(
-        logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+        logits.to(exact), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
     )
     return Loss(total, count)

@@ -1,6 +1,11 @@
 """Run one training job: `python -m components.training JOB.json`, or under torchrun on several processes:
 
     torchrun --standalone --nproc-per-node=2 -m components.training JOB.json
+    accelerate launch --multi_gpu --num_processes 2 -m components.training JOB.json
+
+The stage `train` writes JOB.json (job.json in the work folder of the training) and starts torchrun itself where
+train.ranks or train.nodes is more than one. accelerate sets the same variables, by its own questions and settings;
+device, precision and compilation are those of the job, whatever accelerate is told about them.
 
 Needs the learning rooms' libraries only. Exit codes: 0 done, 2 bad input or parameter, 130 interrupted (saved).
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from components.recommender.model import Recommender
 from components.textid.backbone import SCRATCH
 from components.training.cold_start import ColdStart, first_ids
 from components.training.context import Context
+from components.training.cost import Meter
 from components.training.crash import crash_point
 from components.training.generator_phase import GeneratorPhase
 from components.training.keeper import Keeper
@@ -73,12 +73,12 @@ class Alternation:
         while self._state.place.phase < len(self._plan):
             task = self._plan[self._state.place.phase]
             self._progress.note(f"phase {self._state.place.phase + 1} of {len(self._plan)}: {task}")
-            started = time.monotonic()
+            meter = Meter(self._context.ranks)
             if task.kind == "index":
                 self._index(task)
             else:
                 self._learn(task)
-            self._report(task, time.monotonic() - started)
+            self._progress.metrics(meter.figures(f"{task.kind}_{task.round}"), step=self._state.steps)
             self._state.place = Place(self._state.place.phase + 1)
             self._state.phase_best, self._state.phase_stale = -1.0, 0
             crash_point("phase.done")
@@ -176,12 +176,3 @@ class Alternation:
         """The refitted recommender takes the place of the chosen one; the validation figures stay the choice's."""
         assert self._state.best is not None
         self._state.best.recommender = weights_of(self._state.recommender)
-
-    def _report(self, task: Task, seconds: float) -> None:
-        """What a phase cost: to progress only, never into the log, which must be equal for equal runs."""
-        figures = {f"seconds/{task.kind}_{task.round}": seconds}
-        device = self._context.ranks.device
-        if device.type == "cuda":
-            figures[f"peak_gpu_mib/{task.kind}_{task.round}"] = torch.cuda.max_memory_allocated(device) / 2**20
-            torch.cuda.reset_peak_memory_stats(device)
-        self._progress.metrics(figures, step=self._state.steps)

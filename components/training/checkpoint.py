@@ -153,8 +153,13 @@ def _read_best(path: Path, facts: dict[str, Any] | None) -> Best | None:
     )
 
 
+def no_space(error: Exception) -> bool:
+    """Whether an exception says that the disk (or a quota on it) is full, in Python's words or in safetensors'."""
+    return getattr(error, "errno", None) in _FULL or any(f"os error {number}" in str(error) for number in _FULL)
+
+
 def _cannot_write(error: Exception, path: Path, kept: list[int]) -> BadInput:
-    full = getattr(error, "errno", None) in _FULL or any(f"os error {number}" in str(error) for number in _FULL)
+    full = no_space(error)
     last = f"checkpoint {kept[-1]:08d} stays" if kept else "no checkpoint was there before"
     return BadInput(
         f"the checkpoint could not be written: {'no space left' if full else error}; {last}",

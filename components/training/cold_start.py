@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,25 @@ from components.recommender.model import shifted
 from components.textid.coldstart import cold_start_targets
 from components.textid.writer import first_length
 from components.training.context import Context
+from components.training.micro_batch import MicroBatch
 from components.training.seeds import rng
 
 WORDS = 5
 """Words of the first IDs, as far as `index.max_tokens` lets them."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of one batch."""
+
+    numbers: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def share(self, rank: int, ranks: int) -> Items:
+        """Every `ranks`-th item from `rank` on."""
+        return Items(self.numbers[rank::ranks])
 
 
 class ColdStart:
@@ -33,6 +49,7 @@ class ColdStart:
         self._context, self._generator = context, generator
         self.epochs, self.peak_lr = settings.cold_start_epochs, settings.cold_start_lr
         self._batch = settings.batch_size * 2
+        self.micro_batch, self.compiled = MicroBatch(settings.micro_batch * 2), context.compiled(generator)
         self._labels = labels_of(ids, context.end_token)
         self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
 
@@ -40,16 +57,14 @@ class ColdStart:
     def module(self) -> nn.Module:
         return self._generator
 
-    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
+    def batches(self, epoch: int) -> Sequence[Items]:
         """Items in a fresh order; those without words are left out."""
         order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)
-        return [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
+        return [Items(order[start : start + self._batch]) for start in range(0, len(order), self._batch)]
 
-    def loss(self, batch: NDArray[np.int64]) -> tuple[Tensor, int]:
+    def loss(self, rows: Items) -> tuple[Tensor, int]:
         self._generator.train()
-        items = batch[self._context.ranks.rank :: self._context.ranks.size]
-        if len(items) == 0:
-            return torch.zeros((), device=self._context.ranks.device), 0
+        items = rows.numbers
         input_ids, mask = self._context.item_texts(items)
         labels = torch.from_numpy(self._labels[items]).to(input_ids.device)
         with self._context.autocast():
@@ -60,7 +75,10 @@ class ColdStart:
                 use_cache=False,
             ).logits
         total = functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1),
+            labels.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
         )
         return total, int((self._labels[items] != IGNORED).sum())
 

@@ -20,6 +20,7 @@ from components.recommender.windows import Windows
 from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
+from components.training.compiling import Compiled
 from components.training.data import Dataset, Ragged
 from components.training.job import Job
 from components.training.ranks import Ranks
@@ -107,10 +108,15 @@ class Context:
         tokens = torch.from_numpy(self.texts[items, :width])
         return tokens.to(self.ranks.device), torch.from_numpy(mask.astype(np.int64)).to(self.ranks.device)
 
+    def compiled(self, module: torch.nn.Module) -> Compiled:
+        """The forward of `module`, compiled where `train.compile` says so."""
+        return Compiled(module, self.job.train.compile, self.ranks.device)
+
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 where `precision` says so; `auto`: on a GPU that has it. Weights and gradients stay float32."""
         device, wanted = self.ranks.device.type, self.job.train.precision
-        on = wanted == "bf16" or (wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
+        # Without the argument, older GPUs that only emulate bf16, slower than float32, would count as having it.
+        on = wanted == "bf16" or (wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(False))
         return torch.autocast(device, dtype=torch.bfloat16, enabled=on)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from components.recommender.batches import MAX_TOKENS, Batch, Rows, batch_of
@@ -14,6 +13,7 @@ from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
 from components.training.data import starts
+from components.training.micro_batch import MicroBatch
 from components.training.seeds import derive
 from components.training.soft import splice, write_soft
 
@@ -32,6 +32,9 @@ class GeneratorPhase:
     ) -> None:
         self._settings = context.job.train.generator
         self.round, self.epochs, self.peak_lr = round, self._settings.epochs, self._settings.lr
+        self.micro_batch = MicroBatch(self._settings.micro_batch)
+        # Not the generator: its decoding, step by step with a growing cache, would be compiled again and again.
+        self.compiled = context.compiled(recommender.module)
         self._context, self._generator, self._recommender, self._table = context, generator, recommender, table
         self._samples, self._users = context.samples(table), context.user_ids(table)
         self._starts = starts(context.data.histories)
@@ -56,11 +59,7 @@ class GeneratorPhase:
         batches = self._samples.epoch(seed=seed, number=epoch, batch_size=size, prefixes="one")
         return batches[: -(-wanted // size)] if wanted else batches
 
-    def loss(self, batch: Rows) -> tuple[Tensor, int]:
-        ranks = self._context.ranks
-        rows = batch.share(ranks.rank, ranks.size)
-        if len(rows) == 0:
-            return torch.zeros((), device=ranks.device), 0
+    def loss(self, rows: Rows) -> tuple[Tensor, int]:
         self._generator.eval()
         self._recommender.module.eval()
         with self._context.autocast():

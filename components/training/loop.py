@@ -6,6 +6,7 @@ A phase says what a batch is and what its loss is; the loop knows nothing of IDs
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 
 from components.errors import BadInput
 from components.progress import Progress
+from components.training.compiling import Compiled
 from components.training.crash import crash_point
 from components.training.keeper import Keeper
+from components.training.micro_batch import MicroBatch, Rows, Summed
 from components.training.ranks import Ranks
 from components.training.schedule import learning_rate
 from components.training.seeds import seed_torch
-from components.training.state import State, Sums
+from components.training.state import Place, State, Sums
 
 _READ_EVERY = 32
 """Steps between two looks at losses on a GPU: each look waits for the device."""
@@ -34,18 +37,20 @@ class Phase(Protocol):
     round: int
     epochs: int
     peak_lr: float
+    micro_batch: MicroBatch
+    compiled: Compiled
 
     @property
     def module(self) -> nn.Module:
         """What is trained."""
         ...
 
-    def batches(self, epoch: int) -> Sequence[Any]:
+    def batches(self, epoch: int) -> Sequence[Rows]:
         """The batches of an epoch, equally many in each: a function of seed and epoch alone."""
         ...
 
-    def loss(self, batch: Any) -> tuple[Tensor, int]:
-        """This rank's share of a batch: sum of its token losses, with gradient, and how many tokens."""
+    def loss(self, rows: Any) -> tuple[Tensor, int]:
+        """Of some rows of a batch, at least one: sum of their token losses, with gradient, and how many tokens."""
         ...
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
@@ -114,12 +119,10 @@ def _epoch(
         rate = how.rate(phase, step, steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        seed_torch(how.seed, phase.name, phase.round, place.epoch, place.batch, ranks.rank)
-        optimizer.zero_grad(set_to_none=True)
-        loss, tokens = phase.loss(batches[place.batch])
-        if loss.requires_grad:
-            loss.backward()
-        whole = ranks.combine(phase.module.parameters(), loss, tokens, keeper.stop.requested)
+        own = _gradients(phase, batches[place.batch].share(ranks.rank, ranks.size), place, how, ranks, progress)
+        whole = ranks.combine(phase.module.parameters(), own.loss, own.tokens, keeper.stop.requested, own.retries)
+        if whole.retries:
+            _tell_halved(phase, state, ranks, progress)
         norm = _clip(phase.module, how.grad_clip)
         optimizer.step()
         unread.append((whole.loss, whole.tokens, norm))
@@ -127,7 +130,7 @@ def _epoch(
         state.steps += 1
         crash_point(f"{phase.name}.batch")
         due = keeper.due()
-        if due or whole.stop or loss.device.type == "cpu" or len(unread) >= _READ_EVERY:
+        if due or whole.stop or ranks.device.type == "cpu" or len(unread) >= _READ_EVERY:
             _read(unread, state.sums, phase)
         progress.advance(task, step + 1, steps, force=step + 1 == steps)
         keeper.boundary(stop=whole.stop, due=due)
@@ -135,6 +138,39 @@ def _epoch(
     progress.metrics(
         {f"{phase.name}/batches_per_s": (len(batches) - begun) / (time.monotonic() - started)}, step=state.steps
     )
+
+
+def _gradients(phase: Phase, share: Rows, place: Place, how: Optimisation, ranks: Ranks, progress: Progress) -> Summed:
+    """This rank's gradients of a step, done again from its beginning where memory or the compiler did not suffice."""
+
+    def begin() -> None:
+        seed_torch(how.seed, phase.name, phase.round, place.epoch, place.batch, ranks.rank)
+
+    def attempt() -> Summed:
+        return phase.micro_batch.gradients(share, phase.loss, phase.module.parameters(), ranks.device, begin=begin)
+
+    try:
+        with phase.compiled:
+            return attempt()
+    except Exception as error:
+        said = phase.compiled.give_up(error)
+        progress.note(said)
+        if not ranks.first:  # whose progress nobody hears
+            print(said, file=sys.stderr)
+    return attempt()
+
+
+def _tell_halved(phase: Phase, state: State, ranks: Ranks, progress: Progress) -> None:
+    """Agree on the rows that every rank has memory for, and say so where people look: here, in the log, in MLflow."""
+    micro = phase.micro_batch
+    micro.rows = ranks.smallest(micro.rows or sys.maxsize)
+    place = {"phase": phase.name, "round": phase.round, "epoch": state.place.epoch + 1, "batch": state.place.batch + 1}
+    state.log.append({"event": "out_of_memory", **place, "rows": micro.rows})
+    progress.note(
+        f"out of memory in {phase.name}, round {phase.round}: the step was done again, from here on with at most "
+        f"{micro.rows} rows at a time on each rank (micro_batch sets this beforehand)"
+    )
+    progress.metrics({f"{phase.name}/rows_at_a_time": micro.rows}, step=state.steps)
 
 
 def _clip(module: nn.Module, largest: float) -> Tensor:

@@ -34,7 +34,9 @@ class Ranks:
         """Whether this process writes files and reports progress."""
         return self.rank == 0
 
-    def combine(self, parameters: Iterable[torch.nn.Parameter], loss: Tensor, tokens: int, stop: bool) -> Step:
+    def combine(
+        self, parameters: Iterable[torch.nn.Parameter], loss: Tensor, tokens: int, stop: bool, retries: int = 0
+    ) -> Step:
         """Turn summed gradients into the mean over all ranks' tokens, in one all-reduce; equal on every rank after it.
 
         `loss` is this rank's sum over its `tokens` target tokens; `parameters` hold the gradient of that sum. A stop
@@ -46,9 +48,9 @@ class Ranks:
             for parameter in trained:
                 if parameter.grad is not None:
                     parameter.grad.div_(max(tokens, 1))
-            return Step(loss, tokens, stop)
+            return Step(loss, tokens, stop, retries)
         # The facts go in float64: token counts beyond 2^24 are not exact in float32.
-        facts = torch.stack([loss, loss.new_tensor(tokens), loss.new_tensor(stop)])
+        facts = torch.stack([loss, *(loss.new_tensor(fact) for fact in (tokens, stop, retries))])
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(facts)
@@ -59,7 +61,7 @@ class Ranks:
         for parameter in trained:
             parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
-        return Step(facts[0], all_tokens, bool(facts[2].item() > 0))
+        return Step(facts[0], all_tokens, bool(facts[2].item() > 0), int(facts[3].item()))
 
     def agree(self, value: int) -> int:
         """The first rank's `value`, on all ranks."""
@@ -67,6 +69,14 @@ class Ranks:
             return value
         box = torch.tensor([value], dtype=torch.int64, device=self.device)
         dist.broadcast(box, 0)
+        return int(box.item())
+
+    def smallest(self, value: int) -> int:
+        """The smallest `value` of any rank, on all ranks."""
+        if self.size == 1:
+            return value
+        box = torch.tensor([value], dtype=torch.int64, device=self.device)
+        dist.all_reduce(box, dist.ReduceOp.MIN)
         return int(box.item())
 
     def wait(self) -> None:
@@ -91,6 +101,8 @@ class Step:
     tokens: int
     stop: bool
     """Whether any rank was asked to stop."""
+    retries: int
+    """Times that ranks began the step again because their memory did not suffice."""
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
 from components.training.data import Ragged
+from components.training.micro_batch import MicroBatch
 from components.training.seeds import derive
 
 
@@ -33,6 +33,7 @@ class RecommenderPhase:
         settings = context.job.train.recommender
         self.name, self.round, self.peak_lr = name, round, settings.lr
         self.epochs = settings.epochs if epochs is None else epochs
+        self.micro_batch, self.compiled = MicroBatch(settings.micro_batch), context.compiled(recommender.module)
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
         self._samples = context.lessons(table, histories)
 
@@ -46,16 +47,11 @@ class RecommenderPhase:
         settings = self._settings
         return self._samples.epoch(seed=seed, number=epoch, batch_size=settings.batch_size, prefixes=settings.prefixes)
 
-    def loss(self, batch: Any) -> tuple[Tensor, int]:
-        ranks = self._context.ranks
+    def loss(self, rows: Any) -> tuple[Tensor, int]:
         self.module.train()
-        rows = batch.share(ranks.rank, ranks.size)
-        if len(rows) == 0:
-            return torch.zeros((), device=ranks.device), 0
+        batch = self._samples.collate(rows).to(self._context.ranks.device)
         with self._context.autocast():
-            loss = self._recommender.loss(
-                self._samples.collate(rows).to(ranks.device), label_smoothing=self._settings.label_smoothing
-            )
+            loss = self._recommender.loss(batch, label_smoothing=self._settings.label_smoothing)
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:

@@ -9,19 +9,23 @@ run that is started again goes on from there and ends with the same bytes.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from safetensors import SafetensorError
+
 from components.artifacts import read_json
-from components.errors import Interrupted
+from components.errors import BadInput, Interrupted
 from components.progress import Progress
 from components.training import data as tables
 from components.training.alternation import Alternation
-from components.training.checkpoint import Checkpoints
+from components.training.checkpoint import Checkpoints, no_space
 from components.training.context import Context
 from components.training.crash import arm_from_environment, crash_point
 from components.training.job import Job
 from components.training.keeper import Keeper
 from components.training.models import fresh_models, tokenizer_of
+from components.training.nodes import Nodes, meet
 from components.training.publish import publish
 from components.training.ranks import Ranks, deterministic, joined
 from components.training.stop import Stop
@@ -29,11 +33,15 @@ from components.training.torchrun import run_ranks
 
 
 def launch(job: Job, progress: Progress) -> dict[str, Any]:
-    """Run a training as its `ranks` say: here, or as that many processes under torchrun. Returns the summary."""
-    if job.train.ranks == 1:
+    """Run a training as `ranks` and `nodes` say: here, or as that many processes under torchrun.
+
+    Returns the summary, on node 0, which has published the pair; {} on another node (nodes.py).
+    """
+    nodes = Nodes.of(job.train)
+    if job.train.ranks * nodes.count == 1:
         return train(job, progress)
-    run_ranks("components.training", job, ranks=job.train.ranks, progress=progress)
-    return dict(read_json(job.out / "pair.json"))
+    run_ranks("components.training", job, ranks=job.train.ranks, nodes=nodes, progress=progress)
+    return dict(read_json(job.out / "pair.json")) if nodes.first else {}
 
 
 def train(job: Job, progress: Progress) -> dict[str, Any]:
@@ -43,12 +51,24 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
     not allow it. What was at `job.out` before stays until the new pair is whole.
     """
     arm_from_environment()
-    with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
-        listener = progress if ranks.first else Progress()
-        return _run(job, ranks, stop, listener)
+    try:
+        with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
+            listener = progress if ranks.first else Progress()
+            return _run(job, ranks, stop, listener)
+    except (OSError, SafetensorError) as error:
+        if not no_space(error):
+            raise
+        raise BadInput(
+            f"no space left: {error}",
+            where=f"{job.work} and {job.out}",
+            mend="make room there and run the same command again: it goes on from the last checkpoint",
+        ) from error
 
 
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
+    if ranks.first:
+        job.save(job.work / "job.json")  # for whoever wants to start it by hand
+    meet(job.work, ranks, time.time_ns())
     data = tables.load(job)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)

@@ -1,4 +1,4 @@
-"""A job on several processes of this machine, under torchrun; progress and errors come back to the caller.
+"""A job on several processes, under torchrun, here and perhaps on more nodes; progress and errors come back.
 
 run_ranks("components.training", job, ranks=2, progress=progress)       # the caller's side
 sys.exit(run_job(Path(sys.argv[1]), Job.load, train))                   # a rank's side, or a process alone
@@ -18,11 +18,15 @@ from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
 from components.errors import BadInput, GateRefused, Interrupted, StageError
-from components.progress import ConsoleBar, JsonLines, Progress, reporting
+from components.progress import ConsoleBar, JsonLines, Progress, Sink, reporting
+from components.training.nodes import Nodes
 from components.training.stop import Stop
 
 PROGRESS = "progress.jsonl"
 FAILURE = "failure.json"
+FOLLOWED = "IDIOM_FOLLOWED"
+"""Environment variable: somebody reads the first rank's progress file and shows it."""
+HERE = Nodes()
 
 
 class Saved(Protocol):
@@ -37,15 +41,19 @@ class Saved(Protocol):
 J = TypeVar("J", bound=Saved)
 
 
-def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress) -> None:
-    """Run `python -m module JOB.json` under torchrun and pass its progress on; raises what the ranks raised."""
-    path = job.work / "job.json"
+def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes: Nodes = HERE) -> None:
+    """Run `python -m module JOB.json` under torchrun and pass its progress on; raises what the ranks raised.
+
+    `ranks` is per node. With several nodes this is called on each: no rank starts before all of them are there.
+    """
+    path = job.work / ("job.json" if nodes.first else f"job-{nodes.rank}.json")
     job.save(path)
+    # No rank of any node runs yet, so nothing of this run is lost, whichever node comes last.
     for name in (PROGRESS, FAILURE):
         (job.work / name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *nodes.torchrun(), f"--nproc-per-node={ranks}"]
     command += ["-m", module, str(path)]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)), FOLLOWED: "1", **os.environ}
     root = Path(__file__).resolve().parents[2]
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
@@ -69,8 +77,9 @@ def run_job(path: Path, load: Callable[[Path], J], act: Callable[[J, Progress], 
     try:
         job = load(path)
         first = os.environ.get("RANK", "0") == "0"
-        # Under torchrun the launching process shows the bar: it follows the first rank's file.
-        sinks = [] if not first else [JsonLines(job.work / PROGRESS)] if several else [ConsoleBar()]
+        # Started by `run_ranks`, whoever called it shows the bar: it follows the first rank's file.
+        sinks: list[Sink] = [JsonLines(job.work / PROGRESS)] if first and several else []
+        sinks += [ConsoleBar()] if first and FOLLOWED not in os.environ else []
         with reporting(*sinks) as progress:
             act(job, progress)
     except StageError as error:
@@ -121,7 +130,8 @@ def _failure(job: Saved, code: int, stop: Stop) -> StageError:
     if stop.requested:
         return stop.error()
     return StageError(
-        f"a rank died (torchrun ended with {code})",
+        f"a rank died, or a node did not come (torchrun ended with {code})",
         where=str(job.work),
-        mend="its error stands above; the same command goes on from the last checkpoint",
+        mend="the error stands above, or in the output of another node; the same command, on every node, goes on from "
+        "the last checkpoint",
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from components.params import GeneratorTraining, Index, RecommenderTraining, Train
 from components.training.job import Job
+from tests.training.zygote import Zygote
 
 KINDS = ["soap", "towel", "brush", "lemon", "cream", "honey"]
 COLOURS = ["black", "white", "green", "blue"]
@@ -23,6 +27,19 @@ COLOURS = ["black", "white", "green", "blue"]
 def one_thread() -> None:
     """Two processes that compete for the cores slow torch tenfold; these models are tiny."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def zygote(repository: Path) -> Iterator[Zygote]:
+    """Runs jobs in processes that are forked from one that has imported everything (zygote.py)."""
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=repository
+    ) as process:
+        yield Zygote(process)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 @pytest.fixture(scope="session")

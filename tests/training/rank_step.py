@@ -1,11 +1,11 @@
-"""One step of each phase in float64, alone or as a rank of torchrun: `rank_step.py JOB.json OUT.safetensors`.
+"""One step of each phase in float64, alone or as one of several ranks; zygote.py runs it in its children.
 
-The first rank writes the averaged gradients of the recommender and of the generator.
+The first rank writes the averaged gradients of the generator (cold start), of the recommender and of the generator.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,36 +13,46 @@ from safetensors.torch import save_file
 
 from components.textid.imported import adopt
 from components.training import data
+from components.training.cold_start import ColdStart, first_ids
 from components.training.context import Context
 from components.training.generator_phase import GeneratorPhase
 from components.training.job import Job
 from components.training.loop import Phase
+from components.training.micro_batch import MicroBatch
 from components.training.models import fresh_models, tokenizer_of
 from components.training.ranks import Ranks, joined
 from components.training.recommender_phase import RecommenderPhase
 
 
-def step(phase: Phase, ranks: Ranks) -> dict[str, torch.Tensor]:
-    """Gradients of the first batch, averaged over all ranks' tokens."""
-    loss, tokens = phase.loss(phase.batches(0)[0])
-    loss.backward()
-    whole = ranks.combine(phase.module.parameters(), loss, tokens, stop=False)
+def step(phase: Phase, ranks: Ranks, rows: int) -> dict[str, torch.Tensor]:
+    """Gradients of the first batch, averaged over all ranks' tokens, `rows` rows at a time on each rank."""
+    share = phase.batches(0)[0].share(ranks.rank, ranks.size)
+    parameters = list(phase.module.parameters())
+    own = MicroBatch(rows).gradients(share, phase.loss, parameters, ranks.device, begin=lambda: None)
+    whole = ranks.combine(parameters, own.loss, own.tokens, stop=False)
     grads = {name: p.grad.clone() for name, p in phase.module.named_parameters() if p.grad is not None}
+    phase.module.zero_grad(set_to_none=True)
     return grads | {"loss": whole.loss.reshape(1), "tokens": torch.tensor([whole.tokens])}
 
 
-torch.set_num_threads(1)
-job, out = Job.load(Path(sys.argv[1])), Path(sys.argv[2])
-with joined("cpu") as ranks:
-    tables = data.load(job)
-    context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
-    state, recommender = fresh_models(context)
-    state.generator.double()
-    state.recommender.double()
-    ids = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=job.index.max_tokens)[0]
-    first = RecommenderPhase(context, recommender, ids, round=1, after=lambda epoch, row: False)
-    found = {f"recommender/{name}": value for name, value in step(first, ranks).items()}
-    second = GeneratorPhase(context, state.generator, recommender, ids, round=2)
-    found |= {f"generator/{name}": value for name, value in step(second, ranks).items()}
-    if ranks.first:
-        save_file(found, out)
+def write_gradients(job: Job, out: Path, rows: int) -> None:
+    """The step of each phase, named PHASE/PARAMETER, as `out`."""
+    with joined("cpu") as ranks:
+        tables = data.load(job)
+        context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
+        state, recommender = fresh_models(context)
+        state.generator.double()
+        state.recommender.double()
+        ids = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=job.index.max_tokens)[0]
+        # Each is made when it begins: the last one keeps the recommender from learning.
+        phases: list[Callable[[], Phase]] = [
+            lambda: ColdStart(context, state.generator, first_ids(context)),
+            lambda: RecommenderPhase(context, recommender, ids, round=1, after=lambda epoch, row: False),
+            lambda: GeneratorPhase(context, state.generator, recommender, ids, round=2),
+        ]
+        found: dict[str, torch.Tensor] = {}
+        for make in phases:
+            phase = make()
+            found |= {f"{phase.name}/{name}": value for name, value in step(phase, ranks, rows).items()}
+        if ranks.first:
+            save_file(found, out)

@@ -15,7 +15,7 @@ from components.recommender.engine import Engine
 from components.textid.imported import adopt
 from components.textid.table import IdTable
 from components.training import data
-from components.training.cold_start import ColdStart, first_ids
+from components.training.cold_start import ColdStart, Items, first_ids
 from components.training.context import Context
 from components.training.generator_phase import GeneratorPhase
 from components.training.job import Job
@@ -125,13 +125,13 @@ def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
     """Prevents first IDs that never end, and padding that is learned."""
     ids = first_ids(world.context)
     phase = ColdStart(world.context, world.generator, ids)
-    items = sorted(int(item) for batch in phase.batches(0) for item in batch)
+    items = sorted(int(item) for batch in phase.batches(0) for item in batch.numbers)
     assert items == [number for number, tokens in enumerate(ids) if tokens]
     for number, tokens in enumerate(ids):
         row = phase._labels[number]
         assert row[: len(tokens) + 1].tolist() == [*tokens, world.context.end_token]
         assert set(row[len(tokens) + 1 :].tolist()) <= {-100}
-    loss, count = phase.loss(np.arange(4))
+    loss, count = phase.loss(Items(np.arange(4)))
     assert torch.isfinite(loss)
     assert count == sum(len(tokens) + 1 for tokens in ids[:4])
 

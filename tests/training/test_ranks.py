@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,49 +19,67 @@ from components.recommender.engine import Engine
 from components.training.job import Job
 from components.training.ranks import Ranks, pick_device
 from components.training.run import launch
+from tests.training.heard import Heard
+from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]
 
 
-def gradients(job: Job, repository: Path, ranks: int) -> dict[str, Tensor]:
+def gradients(zygote: Zygote, job: Job, ranks: int, micro_batch: int = 0) -> dict[str, Tensor]:
     """Averaged gradients of one step of each phase, by that many processes."""
-    out = job.work.parent / f"gradients{ranks}.safetensors"
-    job.save(job.work / "job.json")
-    script = [str(Path(__file__).with_name("rank_step.py")), str(job.work / "job.json"), str(out)]
-    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *runner, *script], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    out = job.work.parent / f"gradients{ranks}-{micro_batch}.safetensors"
+    answer = zygote.run(job, ranks=ranks, TEST_STEP=str(out), TEST_MICRO_BATCH=str(micro_batch))
+    assert answer["code"] == 0, answer["error"]
     return load_file(out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
-def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, repository: Path, family: str) -> None:
-    """Prevents gradients that are not averaged, or averaged by rank where the ranks' target tokens differ in number."""
+def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, zygote: Zygote, family: str) -> None:
+    """Prevents gradients that are not averaged, averaged by rank where the ranks' target tokens differ in number, or
+    lost where each rank takes its half in pieces."""
     job = make_job(dropout=0.0, family=family)
-    one, two = (gradients(job, repository, ranks) for ranks in (1, 2))
-    assert set(one) == set(two)
-    assert {name.split("/")[0] for name in one} == {"recommender", "generator"}
+    one, two = gradients(zygote, job, 1), gradients(zygote, job, 2)
+    in_pieces = gradients(zygote, job, 2, micro_batch=1)
+    assert set(one) == set(two) == set(in_pieces)
+    assert {name.split("/")[0] for name in one} == {"cold_start", "recommender", "generator"}
     for name in one:
-        # Everything is float64 but the cross-entropy, which the recommender takes in float32.
-        assert torch.allclose(one[name], two[name], rtol=1e-6, atol=1e-7), name
+        assert torch.allclose(one[name], two[name], rtol=1e-10, atol=1e-11), name
+        assert torch.allclose(one[name], in_pieces[name], rtol=1e-10, atol=1e-11), name
     assert max(float(value.abs().max()) for name, value in one.items() if name.startswith("generator/enc")) > 1e-4
 
 
-class Heard:
-    """A sink that keeps what it hears."""
+def test_a_rank_without_memory_delays_the_others_and_changes_nothing(make_job: MakeJob, zygote: Zygote) -> None:
+    """Prevents ranks that wait for ever, or average different steps, when one of them has to begin a step again: losses
+    and weights are those of ranks which took as many rows from the start, but for the rounding of the first step."""
+    small = RecommenderTraining(epochs=1, batch_size=8, micro_batch=2, valid_users=4, valid_beams=2)
+    pairs = []
+    for name, rows, limit in (("small", 2, ""), ("halved", 0, "1:2")):
+        job = make_job(name, dropout=0.0, rounds=1, recommender=replace(small, micro_batch=rows))
+        answer = zygote.run(job, ranks=2, TEST_MEMORY_ROWS=limit)
+        assert answer["code"] == 0, answer["error"]
+        pairs.append(job.out)
+    small_log, log = (
+        [json.loads(line) for line in (pair / "training_log.jsonl").read_text().splitlines()] for pair in pairs
+    )
+    assert [row["rows"] for row in log if row["event"] == "out_of_memory"] == [2]
+    assert learned(log) == pytest.approx(learned(small_log), rel=1e-5)
+    weights = [load_file(pair / "recommender" / "model.safetensors") for pair in pairs]
+    for name in weights[0]:
+        # A step moves a weight by up to 2e-3.
+        assert float((weights[0][name] - weights[1][name]).abs().mean()) < 1e-6, name
 
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Any]] = []
 
-    def emit(self, event: str, fields: Any) -> None:
-        self.events.append((event, dict(fields)))
+def learned(log: list[dict[str, Any]]) -> list[float]:
+    """Loss and gradient norm of each epoch."""
+    return [row[name] for row in log if row["event"] == "epoch" for name in ("loss", "grad_norm")]
 
-    def close(self) -> None:
-        pass
+
+def test_a_rank_without_memory_for_one_row_ends_all(make_job: MakeJob, zygote: Zygote) -> None:
+    """Prevents a rank that hangs in the all-reduce because its peer has given up."""
+    answer = zygote.run(make_job(rounds=1), ranks=2, TEST_MEMORY_ROWS="1:0")
+    assert answer["codes"][1] == 2
+    assert answer["codes"][0] != 0, "the other rank must end too"
+    assert "one row at a time does not fit" in answer["error"]
 
 
 @pytest.mark.slow

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from components.artifacts import sha256
 from components.training.crash import KINDS, POINTS
 from components.training.job import Job
+from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]
 pytestmark = pytest.mark.slow
@@ -25,35 +25,6 @@ EXIT = {"kill": -9, "term": 130, "raise": 1}
 FINISHES = {"publish.start", "publish.done"}
 # Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
 NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
-
-
-@dataclass
-class Zygote:
-    """Runs jobs in forked processes; see zygote.py."""
-
-    process: Any
-
-    def run(self, job: Job, **environment: str) -> dict[str, Any]:
-        """Exit status (`code`) and output (`error`) of the job."""
-        path = job.work / "job.json"
-        job.save(path)
-        self.process.stdin.write(json.dumps({"job": str(path), "environment": environment}) + "\n")
-        self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
-
-
-@pytest.fixture(scope="module")
-def zygote(repository: Path) -> Iterator[Zygote]:
-    """One for all tests of this file."""
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=repository
-    ) as process:
-        yield Zygote(process)
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +145,40 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
     again = zygote.run(job)
     assert again["code"] == 0, again["error"]
     assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
+    assert sha256(job.out) == whole
+
+
+@contextmanager
+def disk(folder: Path, kibibytes: int) -> Iterator[None]:
+    """A file system of that size at `folder`; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs Linux and its administrator")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kibibytes", [100, 500])
+def test_a_disk_that_is_really_full_is_said(
+    kibibytes: int, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a stack trace wherever the last free block is used up (500 KiB: a later checkpoint; 100: the first one),
+    and a training that cannot go on once there is room."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    with disk(job.work, kibibytes):
+        answer = zygote.run(job)
+        assert answer["code"] == 2, answer["error"]
+        assert "no space left" in answer["error"]
+        assert "Traceback" not in answer["error"]
+        assert not job.out.exists()
+        subprocess.run(["mount", "-o", "remount,size=20m", str(job.work)], check=True)
+        again = zygote.run(job)
+        assert again["code"] == 0, again["error"]
+        assert ("going on from checkpoint" in again["error"]) == (kibibytes == 500)
     assert sha256(job.out) == whole
 
 

@@ -1,0 +1,70 @@
+"""torch.compile for the forward that a phase trains, and for nothing else that calls the same model.
+
+    compiled = Compiled(model, "auto", device)
+    with compiled:
+        ...                                 # calls of the model run compiled, forward and backward
+    ...                                     # decoding and validation: eagerly, as before
+
+One graph for all shapes (`dynamic`), and the whole forward in it (`fullgraph`): what cannot be compiled raises, so that
+running eagerly in its stead is a decision that `give_up` takes and says, never a warning that scrolls by.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from components.errors import BadInput
+
+
+class Compiled:
+    """A module whose calls run compiled inside the block, in place: names of its weights stay as they are.
+
+    `mode` is `train.compile`. A Hugging Face model with a head is compiled as far as its base model, which is what the
+    decoder-only loss calls; of a T5 that is the whole model.
+    """
+
+    def __init__(self, module: nn.Module, mode: Literal["auto", "on", "off"], device: torch.device) -> None:
+        self._module: Any = getattr(module, "base_model", module)
+        self._required = mode == "on"
+        self.wanted = mode == "on" or (mode == "auto" and device.type == "cuda")
+        self._call: Any = None
+
+    def __enter__(self) -> None:
+        if not self.wanted:
+            return
+        if self._call is None:
+            self._module.compile(dynamic=True, fullgraph=True)
+            self._call = self._module._compiled_call_impl
+        self._module._compiled_call_impl = self._call
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.wanted:
+            self._module._compiled_call_impl = None  # torch has `compile` and nothing to undo it
+
+    def give_up(self, error: Exception) -> str:
+        """Go on without; returns what to tell. Raises `error` if it is not the compiler's, `BadInput` for mode `on`."""
+        if not self.wanted or not from_compiler(error):
+            raise error
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if self._required:
+            raise BadInput(
+                f"torch.compile failed: {type(error).__name__}: {said}",
+                where="train.compile",
+                mend="set it to auto, which goes on without, or to off; a C++ compiler (CPU) or Triton (GPU) is needed",
+            ) from error
+        self.wanted = False
+        return f"torch.compile failed, training goes on without it: {type(error).__name__}: {said}"
+
+
+def from_compiler(error: Exception) -> bool:
+    """Whether an exception comes from tracing or compiling and not from the model."""
+    # Imported here: a second, and only a run that compiles gets so far.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return isinstance(error, (TorchDynamoException, FailOnRecompileLimitHit))
