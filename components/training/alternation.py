@@ -45,7 +45,7 @@ def plan(settings: Train) -> list[Task]:
     """
     alternates = settings.generator.epochs > 0 and settings.generator.soft
     tasks: list[Task] = []
-    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_epochs > 0:
+    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_steps > 0:
         tasks.append(Task("cold_start", 1))
     tasks += [Task("index", 1), Task("recommender", 1)]
     for number in range(2, settings.rounds + 1):
