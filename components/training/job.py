@@ -47,7 +47,7 @@ class Job:
         """Read a job. Raises `BadInput` for a missing or broken file, an unknown key or a value out of bounds."""
         try:
             raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            raw["train"] = _train(raw["train"])
+            raw["train"] = train_settings(raw["train"])
             raw["index"] = Index(**raw["index"])
             raw |= {key: Path(raw[key]) for key in _PATHS if raw.get(key)}
             return cls(**raw)
@@ -57,6 +57,8 @@ class Job:
             ) from error
 
 
-def _train(raw: dict[str, Any]) -> Train:
-    generator, recommender = GeneratorTraining(**raw["generator"]), RecommenderTraining(**raw["recommender"])
+def train_settings(raw: dict[str, Any]) -> Train:
+    """The section `train` of a params file, read without pydantic, which a bare GPU machine has not."""
+    generator = GeneratorTraining(**raw.get("generator", {}))
+    recommender = RecommenderTraining(**raw.get("recommender", {}))
     return Train(**{**raw, "generator": generator, "recommender": recommender})

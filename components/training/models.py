@@ -10,6 +10,7 @@ from components.errors import BadInput
 from components.recommender.families import prompts_of, recommender_of
 from components.recommender.model import Recommender
 from components.textid.backbone import SCRATCH, build, build_tokenizer
+from components.textid.copying import ready_to_copy
 from components.textid.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
 from components.training.context import Context
 from components.training.data import Dataset
@@ -81,6 +82,8 @@ def fresh_models(context: Context) -> tuple[State, Recommender]:
     # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
     # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
     generator = build(train.generator_backbone, **size, dropout=0.0, seed=derive(seed, "generator"))
+    if train.generator_backbone == SCRATCH:
+        ready_to_copy(generator, seed=derive(seed, "copying"))
     recommender = build(
         train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
     )
