@@ -19,7 +19,7 @@ from components.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_RENAMED = {"train.generator.cold_start_epochs": "train.generator.cold_start_steps, steps instead of epochs"}
+_RENAMED = {"train.generator.cold_start_epochs": "train.generator.cold_start_steps now, steps instead of epochs"}
 """Parameters of earlier versions -> what they are now, for the error that refuses them."""
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
@@ -397,7 +397,7 @@ def _similar(location: tuple[Any, ...]) -> str:
         section = getattr(section, str(part))
     names = [spec.name for spec in dataclasses.fields(section)]
     if (now := _RENAMED.get(".".join(map(str, location)))) is not None:
-        return f" (it is {now} now)"
+        return f" (it is {now})"
     near = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f" (did you mean {near[0]}?)" if near else f" (known here: {', '.join(names)})"
 

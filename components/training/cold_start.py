@@ -32,17 +32,19 @@ class ColdStart:
         settings = context.job.train.generator
         self._context, self._generator = context, generator
         self.peak_lr = settings.cold_start_lr
-        self._steps, self._batch = settings.cold_start_steps, settings.batch_size * 2
+        self._batch = settings.batch_size * 2
         self._labels = labels_of(ids, context.end_token)
         self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
-        self.epochs = max(1, ceil(self._steps * self._batch / max(1, len(self._taught))))
+        # An epoch is a pass over the catalogue, or as many batches of it as there are steps.
+        self._steps = max(1, min(settings.cold_start_steps, ceil(len(self._taught) / self._batch)))
+        self.epochs = ceil(settings.cold_start_steps / self._steps)
 
     @property
     def module(self) -> nn.Module:
         return self._generator
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
-        """Items in a fresh order, of a large catalogue as many as the steps take; those without words are left out."""
+        """Items in a fresh order; those without words are left out."""
         order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)[: self._steps * self._batch]
         return [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
 

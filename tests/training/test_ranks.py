@@ -26,18 +26,36 @@ from components.training.run import launch
 MakeJob = Callable[..., Job]
 
 
+def run_script(name: str, *arguments: str, repository: Path, ranks: int) -> None:
+    """Run a script of this folder as that many processes; fails with what it printed, or where one waits for ever."""
+    script = [str(Path(__file__).with_name(name)), *arguments]
+    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *runner, *script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def gradients(job: Job, repository: Path, ranks: int) -> dict[str, Tensor]:
     """Averaged gradients of one step of each phase, by that many processes."""
     out = job.work.parent / f"gradients{ranks}.safetensors"
     job.save(job.work / "job.json")
-    script = [str(Path(__file__).with_name("rank_step.py")), str(job.work / "job.json"), str(out)]
-    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *runner, *script], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_script("rank_step.py", str(job.work / "job.json"), str(out), repository=repository, ranks=ranks)
     return load_file(out)
+
+
+def reindexed(job: Job, repository: Path, ranks: int) -> list[Path]:
+    """What each of that many processes says of a re-index."""
+    out = job.work.parent / f"reindexed{ranks}"
+    job.save(job.work / "job.json")
+    run_script("rank_reindex.py", str(job.work / "job.json"), str(out), repository=repository, ranks=ranks)
+    return [Path(f"{out}.{rank}") for rank in range(ranks)]
 
 
 @pytest.mark.slow
@@ -52,6 +70,17 @@ def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, rep
         # Everything is float64 but the cross-entropy, which the recommender takes in float32.
         assert torch.allclose(one[name], two[name], rtol=1e-6, atol=1e-7), name
     assert max(float(value.abs().max()) for name, value in one.items() if name.startswith("generator/enc")) > 1e-4
+
+
+@pytest.mark.slow
+def test_ranks_share_a_reindex_and_stop_it_together(make_job: MakeJob, repository: Path) -> None:
+    """Prevents tables that depend on the number of ranks, and a signal to one rank that leaves the others waiting."""
+    job = make_job()
+    found = [json.loads(path.read_text()) for ranks in (1, 2) for path in reindexed(job, repository, ranks)]
+    assert len(found) == 3
+    assert found[1:] == [found[0]] * 2
+    assert found[0]["ended"] == "interrupted"
+    assert found[0]["row"]["report"]["written"] == 24
 
 
 class Heard:
