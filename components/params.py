@@ -269,7 +269,8 @@ class Index(_Section):
     batch_items: int = bounded(64, low=1)
     """Items generated for at a time."""
     stable: bool = True
-    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new IDs."""
+    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new
+    IDs; `evaluate` and `register` refuse them where they are others than those, unless the pair is trained again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

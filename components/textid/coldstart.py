@@ -29,9 +29,11 @@ _COMMON = 0.25
 _HALF = 24
 # A word that a further field of the text says again weighs this much more: the title and the brand, or the title and
 # the categories, agree on who made the item and on what it is.
-_SAID_AGAIN = 1.0
-# Share of its neighbours' weights that a word gets: "fisher price" and "hot wheels" stay whole.
+_SAID_AGAIN = 0.7
+# Share of its neighbours' weights that a word gets, if it is not dull: "fisher price" and "hot wheels" stay whole.
 _NEIGHBOURS = 0.2
+# A word of less than this share of the best one's score only fills up: "boscia purifying cleansing gel *fluid*".
+_LEAST = 0.25
 # What a code ("135l01"), a number, a single letter or a dull word weighs: it separates, but nobody remembers it.
 _DULL = 0.3
 _CODE = re.compile(r".*[0-9].*|.")
@@ -69,17 +71,21 @@ def cold_start_targets(
 ) -> list[tuple[int, ...]]:
     """Token ids that the generator should write for each text, without the end token: whole words that fit.
 
-    Where not all fit, the least distinctive go, not the last. () for a text without a word that fits; leave such an
-    item out of the training.
+    Where not all fit, the most distinctive that do are taken, not the first. () for a text without a word that fits;
+    leave such an item out of the training.
     """
     catalogue = _Catalogue.read(texts)
-    targets: list[tuple[int, ...]] = [()] * len(texts)
-    rows = list(range(len(texts)))
-    for count in range(max_words, 0, -1):  # over fewer and fewer rows: most names fit with all their words
-        named = encode_words(tokenizer, [catalogue.name(row, count) for row in rows])
-        for row, tokens in zip(rows, named, strict=True):
-            targets[row] = tokens if len(tokens) <= max_tokens else ()
-        rows = [row for row, tokens in zip(rows, named, strict=True) if len(tokens) > max_tokens]
+    targets = encode_words(tokenizer, [catalogue.name(row, max_words) for row in range(len(texts))])
+    long = [row for row, tokens in enumerate(targets) if len(tokens) > max_tokens]
+    chosen: dict[int, list[int]] = {row: [] for row in long}
+    for place in range(max_words):  # the best word first, then each further one that fits beside those before it
+        longer = {row: chosen[row] + catalogue.strong(row, max_words)[place : place + 1] for row in long}
+        encoded = encode_words(tokenizer, [catalogue.said(row, numbers) for row, numbers in longer.items()])
+        chosen |= {row: longer[row] for row, tokens in zip(long, encoded, strict=True) if len(tokens) <= max_tokens}
+    for row, tokens in zip(
+        long, encode_words(tokenizer, [catalogue.said(*each) for each in chosen.items()]), strict=True
+    ):
+        targets[row] = tokens
     return targets
 
 
@@ -103,6 +109,7 @@ class _Catalogue:
     documents: list[array[int]]
     weights: list[float]
     common: list[bool]
+    dull: list[bool]
     labels: frozenset[int]
 
     @classmethod
@@ -116,11 +123,29 @@ class _Catalogue:
             documents,
             [_weight(word, frequency[number], len(texts)) for number, word in enumerate(words)],
             [frequency[number] > _COMMON * len(texts) for number in range(len(words))],
+            [_is_dull(word) for word in words],
             frozenset(numbers[label] for label in _labels(texts)),
         )
 
     def ranked(self, row: int) -> list[int]:
         """Distinct words of text `row`, the most distinctive first; of a singular and a plural only the first."""
+        return [number for number, _ in self._scored(row)]
+
+    def strong(self, row: int, max_words: int) -> list[int]:
+        """The `max_words` most distinctive words of text `row`, the best first, without those that only fill up."""
+        scored = self._scored(row)[:max_words]
+        return [number for number, score in scored if score >= _LEAST * scored[0][1]]
+
+    def said(self, row: int, chosen: Sequence[int]) -> str:
+        """Words of text `row` in the order they occur."""
+        first = _first_positions(self.documents[row])
+        return " ".join(self.words[number] for number in sorted(chosen, key=first.__getitem__))
+
+    def name(self, row: int, max_words: int) -> str:
+        """What text `row` is called in at most so many words."""
+        return self.said(row, self.strong(row, max_words))
+
+    def _scored(self, row: int) -> list[tuple[int, float]]:
         document = self.documents[row]
         own = [self.weights[number] for number in document]
         first, fields = _first_positions(document), self._fields(document)
@@ -128,17 +153,13 @@ class _Catalogue:
         for number, position in first.items():
             beside = sum(own[near] for near in (position - 1, position + 1) if 0 <= near < len(own))
             again = 1.0 + _SAID_AGAIN * (fields[_stem(self.words[number])] - 1)
+            beside *= not self.dull[number]
             scores[number] = (own[position] * again + _NEIGHBOURS * beside) / (1.0 + position / _HALF)
         candidates = [number for number in first if number not in self.labels]
         candidates = [number for number in candidates if not self.common[number]] or candidates
         candidates.sort(key=lambda number: (-scores[number], first[number]))
-        return list({_stem(self.words[number]): number for number in reversed(candidates)}.values())[::-1]
-
-    def name(self, row: int, max_words: int) -> str:
-        """The `max_words` most distinctive words of text `row`, in the order they occur."""
-        first = _first_positions(self.documents[row])
-        chosen = sorted(self.ranked(row)[:max_words], key=first.__getitem__)
-        return " ".join(self.words[number] for number in chosen)
+        kept = {_stem(self.words[number]): number for number in reversed(candidates)}
+        return [(number, scores[number]) for number in reversed(kept.values())]
 
     def _fields(self, document: array[int]) -> Counter[str]:
         """How many fields of a text hold each stem; a label of the template begins a field."""
@@ -152,7 +173,11 @@ class _Catalogue:
 
 def _weight(word: str, frequency: int, texts: int) -> float:
     weight = math.log(max(texts / max(frequency, min(_RARE, texts)), 1.0))
-    return weight * _DULL if word in _DULL_WORDS or _CODE.fullmatch(word) else weight
+    return weight * _DULL if _is_dull(word) else weight
+
+
+def _is_dull(word: str) -> bool:
+    return word in _DULL_WORDS or _CODE.fullmatch(word) is not None
 
 
 def _labels(texts: Sequence[str]) -> frozenset[str]:
