@@ -66,7 +66,6 @@ def main() -> None:
 def _first_table(arguments: argparse.Namespace) -> IdTable:
     """The table of the first round of a training with these settings."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_params(Path("params.yaml"))
         generator = GeneratorTraining(cold_start_steps=arguments.steps)
         job = Job(
             items_clean=arguments.clean / "items_clean.parquet",
@@ -75,7 +74,7 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
             out=Path(folder) / "pair",
             work=Path(folder) / "work",
             train=Train(size=arguments.size, vocabulary_size=arguments.vocabulary_size, generator=generator),
-            index=settings.index,
+            index=load_params(Path("params.yaml")).index,
             seed=SEED,
             train_key="look",
         )
