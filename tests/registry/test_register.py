@@ -57,7 +57,7 @@ def test_the_first_version_is_champion_and_later_ones_challenge(workspace: Path)
 
 
 def test_a_table_with_other_ids_than_the_pairs_is_not_bundled(workspace: Path) -> None:
-    """Prevents a bundle whose recommender writes names that mean other items now; a new item more is what it may have."""
+    """Prevents a bundle whose recommender writes names that mean other items now."""
     layout, params = build(workspace)
     table = IdTable.load(layout.id_table)
     layout.id_table.unlink()
