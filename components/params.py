@@ -20,6 +20,8 @@ from components.errors import BadInput
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _HOST_PORT = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+_RENAMED = {"train.generator.cold_start_epochs": "train.generator.cold_start_steps now, steps instead of epochs"}
+"""Parameters of earlier versions -> what they are now, for the error that refuses them."""
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
@@ -145,8 +147,9 @@ class Clean(_Section):
 class GeneratorTraining(_Section):
     """The ID generator: its cold start and its phase of the alternation."""
 
-    cold_start_epochs: int = bounded(8, low=0)
-    """Epochs over the catalogue of text -> its most distinctive words, before the first round (scratch only)."""
+    cold_start_steps: int = bounded(3000, low=0)
+    """Steps of text -> its most distinctive words, before the first round (scratch only; 0: none). They are made in
+    whole passes over the catalogue, rounded up; of one that is longer than that only so many batches are read."""
     cold_start_lr: float = bounded(2e-3, low=0.0)
     """Peak learning rate of the cold start."""
     epochs: int = bounded(1, low=0)
@@ -311,7 +314,8 @@ class Index(_Section):
     batch_items: int = bounded(64, low=1)
     """Items generated for at a time."""
     stable: bool = True
-    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new IDs."""
+    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new
+    IDs; `evaluate` and `register` refuse them where they are others than those, unless the pair is trained again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -438,6 +442,8 @@ def _similar(location: tuple[Any, ...]) -> str:
     for part in location[:-1]:
         section = getattr(section, str(part))
     names = [spec.name for spec in dataclasses.fields(section)]
+    if (now := _RENAMED.get(".".join(map(str, location)))) is not None:
+        return f" (it is {now})"
     near = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f" (did you mean {near[0]}?)" if near else f" (known here: {', '.join(names)})"
 

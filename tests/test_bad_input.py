@@ -40,7 +40,7 @@ PARAMS: dict[str, Any] = {
         "size": "d_model=16,layers=1,heads=2,d_ff=32",
         "vocabulary_size": 128,
         "rounds": 1,
-        "generator": {"cold_start_epochs": 1},
+        "generator": {"cold_start_steps": 1},
         "recommender": {"epochs": 1, "valid_users": 4, "valid_beams": 2},
     },
     "index": {"candidates": 2, "groups": 1},

@@ -23,6 +23,10 @@ from components.params import Params, from_dict, load, to_dict
         ({"trian": {}}, "unknown parameter trian (did you mean train?)"),
         ({"train": {"sise": "tiny"}}, "unknown parameter train.sise (did you mean size?)"),
         ({"train": {"recommender": {"wings": 2}}}, "unknown parameter train.recommender.wings (known here: epochs"),
+        (
+            {"train": {"generator": {"cold_start_epochs": 8}}},
+            "it is train.generator.cold_start_steps now, steps instead",
+        ),
         ({"train": {"rounds": -1}}, "rounds is -1, the smallest allowed is 1"),
         ({"index": {"max_tokens": 0}}, "max_tokens is 0, the smallest allowed is 1"),
         ({"train": {"dropout": 1.5}}, "dropout is 1.5, the largest allowed is 0.9"),

@@ -24,7 +24,7 @@ MICRO: dict[str, Any] = {
         "size": "d_model=32,layers=1,heads=2,d_ff=64",
         "vocabulary_size": 512,
         "rounds": 2,
-        "generator": {"cold_start_epochs": 1, "samples": 32},
+        "generator": {"cold_start_steps": 1, "samples": 32},
         "recommender": {"epochs": 1, "valid_users": 20, "valid_beams": 4},
     },
     "index": {"candidates": 4, "groups": 2},

@@ -21,7 +21,7 @@ from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.decode import BeamSearch, Scores, check_vocabulary
 from components.recommender.families import family_of, recommender_of
 from components.recommender.model import Recommender
-from components.recommender.pair import parts
+from components.recommender.pair import parts, refuse_other_ids
 from components.recommender.prompts import Pieces, Prompt
 from components.recommender.trie import Trie
 from components.recommender.user_ids import UserIds
@@ -71,13 +71,17 @@ class Engine:
     def load(cls, directory: Path, *, device: str = "auto", id_table: Path | None = None) -> Engine:
         """From a pair or a bundle, whose manifest is verified; `id_table` replaces its table.
 
-        Raises `BadInput` for what does not match its manifest, or a table that the model cannot write.
+        Raises `BadInput` for what does not match its manifest, or a table that the model cannot write, `GateRefused`
+        for a table with other IDs than those that the recommender was trained on.
         """
         verify_manifest(directory)
         loaded = parts(directory)
         place = _device(device)
         model, tokenizer, facts = loaded["recommender"].to(place).eval(), loaded["tokenizer"], loaded["facts"]
-        table = loaded["table"] if id_table is None else IdTable.load(id_table)
+        table = loaded["table"]
+        if id_table is not None:
+            table = IdTable.load(id_table)
+            refuse_other_ids(loaded["table"], table, where=str(id_table))
         return cls(
             recommender_of(family_of(facts, where=str(directory)), model, end_token=tokenizer.eos_token_id),
             loaded["prompts"].tokenise(tokenizer),

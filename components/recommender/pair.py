@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import read_json, verify_manifest
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused
 from components.recommender.families import family_of
 from components.recommender.prompts import Prompts
 from components.textid.backbone import load_model, save_model
@@ -59,6 +59,22 @@ class Pair:
         """Read a pair or a bundle. Raises `BadInput` for a file that is missing, changed, unlisted or unsafe."""
         verify_manifest(directory)
         return cls(generator=load_model(directory / GENERATOR), **parts(directory))
+
+
+def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> None:
+    """Raises `GateRefused` if an item that a recommender was trained on has another ID now: it would recommend garbage.
+
+    Items that are new in the published table, or gone from it, are no matter: that is what `index` is for.
+    """
+    if churn := published.churn(trained):
+        shared = (item for item in published.item_ids if item in trained.row_of)
+        item = next(i for i in shared if published.words[published.row_of[i]] != trained.words[trained.row_of[i]])
+        raise GateRefused(
+            f"{churn:.1%} of the items have other IDs than those that the recommender was trained on: {item} was "
+            f"{trained.words[trained.row_of[item]]!r} and is {published.words[published.row_of[item]]!r}",
+            where=where,
+            mend="set index.stable to true and run the stage `index` again, or train on new IDs",
+        )
 
 
 def parts(directory: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from components import parquet
 from components.artifacts import MANIFEST, Layout, publishing, sha256, verify_manifest, write_manifest
 from components.errors import BadInput
 from components.params import Params, to_dict
+from components.recommender.pair import refuse_other_ids
+from components.textid.table import IdTable
 
 ITEMS = "items.parquet"
 ID_TABLE = "id_table.parquet"
@@ -30,10 +32,11 @@ def assemble(layout: Layout, params: Params) -> Path:
 
     The pair's own ID table gives way to the published one (`index`), which holds the same ID for every item that
     the pair was trained on. Raises `BadInput` for a pair that does not match its manifest or a catalogue that does not
-    match the table.
+    match the table, `GateRefused` for a table with other IDs.
     """
     verify_manifest(layout.pair)
     sources = fingerprints(layout)  # first, since it names the artifact that is missing
+    refuse_other_ids(IdTable.load(layout.pair / ID_TABLE), IdTable.load(layout.id_table), where=str(layout.id_table))
     with publishing(layout.bundle) as temporary:
         shutil.copytree(layout.pair, temporary, ignore=shutil.ignore_patterns(MANIFEST))
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -26,13 +27,26 @@ _RARE = 4
 _COMMON = 0.25
 # Position at which a word weighs half: what a text says first, its title, names the item best.
 _HALF = 24
-# A repeated word weighs 1 + _REPEATED x log(count).
-_REPEATED = 0.3
-# Share of its neighbours' weights that a word gets: "fisher price" and "hot wheels" stay whole.
+# A word that a further field of the text says again weighs this much more: the title and the brand, or the title and
+# the categories, agree on who made the item and on what it is.
+_SAID_AGAIN = 0.7
+# Share of its neighbours' weights that a word gets, if it is not dull: "fisher price" and "hot wheels" stay whole.
 _NEIGHBOURS = 0.2
-# What a code ("135l01"), a number or a single letter weighs against a word: it separates, but nobody remembers it.
-_CODE = 0.3
-_CODE_FORM = re.compile(r"[0-9]+|.|(?=.*[0-9])(?=.*[^\W\d]).{5,}")
+# A word of less than this share of the best one's score only fills up: "boscia purifying cleansing gel *fluid*".
+_LEAST = 0.25
+# What a code ("135l01"), a number, a single letter or a dull word weighs: it separates, but nobody remembers it.
+_DULL = 0.3
+_CODE = re.compile(r".*[0-9].*|.")
+# English that no statistics of one catalogue finds: grammar, measures, and what shops say of any parcel. A catalogue in
+# another language does without.
+_DULL_WORDS = frozenset(
+    split("""
+    a an and any are as at be by can do for from has have if in into is it its may more not of off on one only or our
+    out so than that the their this to two up very we with without you your
+    oz ounce ounces fl fluid ml lb lbs inch inches gram grams kg mg cm mm liter count counts ct pc pcs piece pieces ea
+    each pack packs size packaging vary varies free shipping new
+    """)
+)
 _LABEL_FORM = re.compile(r"(?:^|,\s)\s*([^\W\d]\w*):\s")
 
 
@@ -43,10 +57,7 @@ def distinctive_words(texts: Sequence[str], *, max_words: int) -> list[str]:
     ties go to the earlier word.
     """
     catalogue = _Catalogue.read(texts)
-    return [
-        " ".join(catalogue.words[number] for number in _in_order(catalogue.ranked(row)[:max_words], document))
-        for row, document in enumerate(catalogue.documents)
-    ]
+    return [catalogue.name(row, max_words) for row in range(len(texts))]
 
 
 def ranked_words(texts: Sequence[str], *, max_words: int) -> list[list[str]]:
@@ -60,9 +71,22 @@ def cold_start_targets(
 ) -> list[tuple[int, ...]]:
     """Token ids that the generator should write for each text, without the end token: whole words that fit.
 
-    () for a text without a word; leave such an item out of the training.
+    Where not all fit, the most distinctive that do are taken, not the first. () for a text without a word that fits;
+    leave such an item out of the training.
     """
-    return encode_words(tokenizer, fit(tokenizer, distinctive_words(texts, max_words=max_words), max_tokens=max_tokens))
+    catalogue = _Catalogue.read(texts)
+    targets = encode_words(tokenizer, [catalogue.name(row, max_words) for row in range(len(texts))])
+    long = [row for row, tokens in enumerate(targets) if len(tokens) > max_tokens]
+    chosen: dict[int, list[int]] = {row: [] for row in long}
+    for place in range(max_words):  # the best word first, then each further one that fits beside those before it
+        longer = {row: chosen[row] + catalogue.strong(row, max_words)[place : place + 1] for row in long}
+        encoded = encode_words(tokenizer, [catalogue.said(row, numbers) for row, numbers in longer.items()])
+        chosen |= {row: longer[row] for row, tokens in zip(long, encoded, strict=True) if len(tokens) <= max_tokens}
+    for row, tokens in zip(
+        long, encode_words(tokenizer, [catalogue.said(*each) for each in chosen.items()]), strict=True
+    ):
+        targets[row] = tokens
+    return targets
 
 
 def fit(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *, max_tokens: int) -> list[str]:
@@ -85,6 +109,7 @@ class _Catalogue:
     documents: list[array[int]]
     weights: list[float]
     common: list[bool]
+    dull: list[bool]
     labels: frozenset[int]
 
     @classmethod
@@ -98,28 +123,61 @@ class _Catalogue:
             documents,
             [_weight(word, frequency[number], len(texts)) for number, word in enumerate(words)],
             [frequency[number] > _COMMON * len(texts) for number in range(len(words))],
+            [_is_dull(word) for word in words],
             frozenset(numbers[label] for label in _labels(texts)),
         )
 
     def ranked(self, row: int) -> list[int]:
         """Distinct words of text `row`, the most distinctive first; of a singular and a plural only the first."""
+        return [number for number, _ in self._scored(row)]
+
+    def strong(self, row: int, max_words: int) -> list[int]:
+        """The `max_words` most distinctive words of text `row`, the best first, without those that only fill up."""
+        scored = self._scored(row)[:max_words]
+        return [number for number, score in scored if score >= _LEAST * scored[0][1]]
+
+    def said(self, row: int, chosen: Sequence[int]) -> str:
+        """Words of text `row` in the order they occur."""
+        first = _first_positions(self.documents[row])
+        return " ".join(self.words[number] for number in sorted(chosen, key=first.__getitem__))
+
+    def name(self, row: int, max_words: int) -> str:
+        """What text `row` is called in at most so many words."""
+        return self.said(row, self.strong(row, max_words))
+
+    def _scored(self, row: int) -> list[tuple[int, float]]:
         document = self.documents[row]
         own = [self.weights[number] for number in document]
-        counts, first = Counter(document), _first_positions(document)
+        first, fields = _first_positions(document), self._fields(document)
         scores: dict[int, float] = {}
         for number, position in first.items():
             beside = sum(own[near] for near in (position - 1, position + 1) if 0 <= near < len(own))
-            repeated = 1.0 + _REPEATED * math.log(counts[number])
-            scores[number] = (own[position] * repeated + _NEIGHBOURS * beside) / (1.0 + position / _HALF)
+            again = 1.0 + _SAID_AGAIN * (fields[_stem(self.words[number])] - 1)
+            beside *= not self.dull[number]
+            scores[number] = (own[position] * again + _NEIGHBOURS * beside) / (1.0 + position / _HALF)
         candidates = [number for number in first if number not in self.labels]
         candidates = [number for number in candidates if not self.common[number]] or candidates
         candidates.sort(key=lambda number: (-scores[number], first[number]))
-        return list({_stem(self.words[number]): number for number in reversed(candidates)}.values())[::-1]
+        kept = {_stem(self.words[number]): number for number in reversed(candidates)}
+        return [(number, scores[number]) for number in reversed(kept.values())]
+
+    def _fields(self, document: array[int]) -> Counter[str]:
+        """How many fields of a text hold each stem; a label of the template begins a field."""
+        held: set[tuple[int, str]] = set()
+        field = 0
+        for number in document:
+            field += number in self.labels
+            held.add((field, _stem(self.words[number])))
+        return Counter(stem for _, stem in held)
 
 
 def _weight(word: str, frequency: int, texts: int) -> float:
     weight = math.log(max(texts / max(frequency, min(_RARE, texts)), 1.0))
-    return weight * _CODE if _CODE_FORM.fullmatch(word) else weight
+    return weight * _DULL if _is_dull(word) else weight
+
+
+def _is_dull(word: str) -> bool:
+    return word in _DULL_WORDS or _CODE.fullmatch(word) is not None
 
 
 def _labels(texts: Sequence[str]) -> frozenset[str]:
@@ -132,10 +190,9 @@ def _first_positions(document: array[int]) -> dict[int, int]:
     return {number: position for position, number in reversed(list(enumerate(document)))}
 
 
-def _in_order(chosen: list[int], document: array[int]) -> list[int]:
-    first = _first_positions(document)
-    return sorted(chosen, key=first.__getitem__)
-
-
+@cache
 def _stem(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """A word without the mark of the plural: brushes -> brush, soaps -> soap, gloss stays."""
+    if len(word) <= 3 or not word.endswith("s") or word.endswith("ss"):
+        return word
+    return word[:-2] if word.endswith(("shes", "ches", "sses", "xes")) else word[:-1]

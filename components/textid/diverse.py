@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from components.textid.stepping import Stepper
-
-NONE = float("-inf")
+from components.textid.shortlist import NONE, score_of, shortlist
+from components.textid.stepping import stepper
 
 
 @torch.inference_mode()
@@ -34,6 +33,7 @@ def propose(
     pad_id: int,
     allowed: Tensor | None = None,
     length_penalty: float = 1.0,
+    library: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Write `candidates` different token sequences for each of n items.
 
@@ -42,34 +42,56 @@ def propose(
     `pad_id`, and float32 scores [n, candidates], best first: the log-probability that the *model* gives the sequence
     and its end, divided by their length ^ `length_penalty`. The diversity penalty decides which sequences are found,
     it is not in their scores. A sequence that two groups found is returned once; missing ones have score -inf.
+    library: step by the library's forward even where there is a quicker one (to compare).
     """
     if candidates % groups:
         raise ValueError(f"{groups} groups do not divide {candidates} candidates")
-    stepper = Stepper(model, input_ids, attention_mask)
-    legal = _legal(stepper.vocabulary_size, allowed, eos_id, pad_id, input_ids.device)
+    columns, legal = _columns(model, allowed, eos_id, pad_id)
+    columns = columns.to(input_ids.device)
+    beams = stepper(
+        model,
+        input_ids,
+        attention_mask,
+        columns=columns,
+        beams=candidates,
+        max_tokens=max_tokens,
+        library=library,
+    )
     state = _State.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)
-    logits = stepper.first()
+    # No token outside a beam's best `wanted` can be chosen: earlier groups penalise at most candidates - width tokens.
+    wanted = min(candidates + candidates // groups, len(columns))
+    states = beams.first()
     for step in range(max_tokens):
-        scores = logits.float()  # the largest tensor of the loop: changed in place, copied at the first step only
-        scores = scores.sub_(scores.logsumexp(dim=-1, keepdim=True)).add_(legal[min(step, 1)])
-        scores = scores.view(state.items, -1, scores.shape[-1]).expand(-1, candidates, -1).contiguous()
-        parents = _choose(state, scores, step, eos_id, diversity_penalty, length_penalty)
-        logits = stepper.next(parents, state.tokens[..., step].reshape(-1), candidates)
-    ends = logits[:, eos_id].float() - logits.float().logsumexp(dim=-1)
+        # The end token stands last of the legal ones, and may not come first.
+        scores, places = shortlist(beams.logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
+        scores, tokens = (values.view(state.items, -1, wanted) for values in (scores, columns[places]))
+        parents = _choose(
+            state,
+            scores.expand(-1, candidates, -1),
+            tokens.expand(-1, candidates, -1),
+            step=step,
+            eos_id=eos_id,
+            diversity_penalty=diversity_penalty,
+            length_penalty=length_penalty,
+        )
+        states = beams.next(parents, state.tokens[..., step].flatten(1))
+    ends = score_of(beams.logits, states, columns=len(columns), column=legal - 1)
     _finish_all(state, ends.view_as(state.scores), (max_tokens + 1) ** length_penalty)
     return _collect(state, candidates, pad_id)
 
 
-def _legal(size: int, allowed: Tensor | None, eos_id: int, pad_id: int, device: torch.device) -> Tensor:
-    """What is added to the scores, 0 or -inf: [2, V], first without and then with the end token."""
+def _columns(model: PreTrainedModel, allowed: Tensor | None, eos_id: int, pad_id: int) -> tuple[Tensor, int]:
+    """All tokens of a model, those that may be written first, then the end token, then the others; how many may be."""
+    size = int(model.get_output_embeddings().weight.shape[0])
     mask = torch.ones(size, dtype=torch.bool)
     if allowed is not None:
         mask.fill_(False)
         mask[: len(allowed)] = allowed.cpu()[:size]
     mask[[eos_id, pad_id]] = False
-    legal = torch.zeros(2, size).masked_fill(~mask, NONE)
-    legal[1, eos_id] = 0.0
-    return legal.to(device)
+    others = ~mask
+    others[eos_id] = False
+    written = mask.nonzero().flatten()
+    return torch.cat([written, torch.tensor([eos_id]), others.nonzero().flatten()]), len(written) + 1
 
 
 @dataclass
@@ -103,62 +125,67 @@ class _State:
 
 
 def _choose(
-    state: _State, scores: Tensor, step: int, eos_id: int, diversity_penalty: float, length_penalty: float
+    state: _State,
+    scores: Tensor,
+    tokens: Tensor,
+    *,
+    step: int,
+    eos_id: int,
+    diversity_penalty: float,
+    length_penalty: float,
 ) -> Tensor:
-    """One step of every group, in turn. scores: [n, G * W, V]. Returns the parent of every beam: [n, G * W]."""
+    """One step of every group, in turn. scores, tokens: [n, G * W, K], the best of each beam.
+
+    Returns the parent of every beam: [n, G * W].
+    """
     items, groups, width = state.ranking.shape
-    size = scores.shape[-1]
-    parents: list[Tensor] = []
-    taken: list[Tensor] = []  # for each earlier group its tokens [n, W] ..
-    costs: list[Tensor] = []  # .. and what they cost: nothing where the beam is dead
+    wanted = scores.shape[-1]
+    scores, tokens = (values.reshape(items, groups, width, wanted) for values in (scores, tokens))
+    reached = (state.scores[..., None] + scores).flatten(2)  # [n, G, W * K]
+    ranking, tokens = (state.ranking[..., None] + scores).flatten(2), tokens.flatten(2)
+    ends: list[tuple[Tensor, Tensor]] = []  # for each group its 2W best and their places, as W of them may be ends
+    live: list[tuple[Tensor, Tensor]] = []  # .. and among these the W that go on
+    said: list[Tensor] = []  # .. and their tokens; -1 where a beam is dead, which takes nothing from anybody
     for group in range(groups):
-        own = scores[:, group * width : (group + 1) * width]
-        ranking = own + state.ranking[:, group, :, None]
-        if taken:
-            tokens, cost = torch.cat(taken, dim=1), torch.cat(costs, dim=1)
-            ranking.scatter_add_(2, tokens[:, None].expand(-1, width, -1), cost[:, None].expand(-1, width, -1))
-        best, flat = ranking.flatten(1).topk(2 * width)  # [n, 2W], as W of them may be ends
-        parent, token = flat // size, flat % size
-        reached = state.scores[:, group].gather(1, parent) + scores.view(items, -1).gather(
-            1, flat + group * width * size
-        )
-        ended = token == eos_id
-        _finish(state, group, parent, best, reached, ended, (step + 1) ** length_penalty)
-        live, place = best.masked_fill(ended, NONE).topk(width)
-        parent, token = parent.gather(1, place), token.gather(1, place)
-        state.tokens[:, group] = _rows(state.tokens[:, group], parent)
-        state.tokens[:, group, :, step] = token
-        state.ranking[:, group], state.scores[:, group] = live, reached.gather(1, place)
-        taken.append(token)
-        costs.append((live > NONE) * -diversity_penalty)
-        parents.append(parent + group * width)
-    return torch.cat(parents, dim=1)
+        own, options = tokens[:, group], ranking[:, group]
+        if said:
+            takers = (own[:, :, None] == torch.cat(said, dim=1)[:, None]).sum(-1)
+            options = options - diversity_penalty * takers
+        best, places = options.topk(2 * width)
+        written = own.gather(1, places)
+        going, among = best.masked_fill(written == eos_id, NONE).topk(width)
+        ends.append((best, places))
+        live.append((going, among))
+        said.append(written.gather(1, among).masked_fill(going == NONE, -1))
+    best, places = (torch.stack(values, dim=1) for values in zip(*ends, strict=True))  # [n, G, 2W]
+    going, among = (torch.stack(values, dim=1) for values in zip(*live, strict=True))  # [n, G, W]
+    written, parents, reached = tokens.gather(2, places), places // wanted, reached.gather(2, places)
+    _finish(state, parents, best, reached, written == eos_id, (step + 1) ** length_penalty)
+    parents = parents.gather(2, among)
+    state.tokens = _rows(state.tokens, parents)
+    state.tokens[..., step] = written.gather(2, among)
+    state.ranking, state.scores = going, reached.gather(2, among)
+    return (parents + torch.arange(groups, device=parents.device)[:, None] * width).flatten(1)
 
 
 def _finish_all(state: _State, ends: Tensor, divisor: float) -> None:
     """The longest sequences end here. ends: [n, G, W], log-probability of the end token."""
-    items, groups, width = ends.shape
-    everyone = torch.arange(width, device=ends.device).expand(items, -1)
-    for group in range(groups):
-        ranking, scores = state.ranking[:, group] + ends[:, group], state.scores[:, group] + ends[:, group]
-        ranking, order = ranking.sort(dim=1, descending=True, stable=True)
-        ended = torch.ones_like(ranking, dtype=torch.bool)
-        _finish(state, group, everyone.gather(1, order), ranking, scores.gather(1, order), ended, divisor)
+    ranking, order = (state.ranking + ends).sort(dim=2, descending=True, stable=True)
+    scores = (state.scores + ends).gather(2, order)
+    _finish(state, order, ranking, scores, torch.ones_like(order, dtype=torch.bool), divisor)
 
 
-def _finish(
-    state: _State, group: int, parent: Tensor, ranking: Tensor, scores: Tensor, ended: Tensor, divisor: float
-) -> None:
-    """Move the ends among a group's W best into its finished sequences, of which the W best are kept."""
-    width = state.ranking.shape[-1]
-    valid = ended[:, :width] & (ranking[:, :width] > NONE)
-    ranking = (ranking[:, :width] / divisor).masked_fill(~valid, NONE)
-    scores = (scores[:, :width] / divisor).masked_fill(~valid, NONE)
-    tokens = _rows(state.tokens[:, group], parent[:, :width])
-    best, place = torch.cat([state.done_ranking[:, group], ranking], dim=1).topk(width)
-    state.done_tokens[:, group] = _rows(torch.cat([state.done_tokens[:, group], tokens], dim=1), place)
-    state.done_scores[:, group] = torch.cat([state.done_scores[:, group], scores], dim=1).gather(1, place)
-    state.done_ranking[:, group] = best
+def _finish(state: _State, parents: Tensor, ranking: Tensor, scores: Tensor, ended: Tensor, divisor: float) -> None:
+    """Move the ends among each group's W best into its finished sequences, of which the W best are kept."""
+    width = state.ranking.shape[2]
+    ranking = ranking[..., :width]
+    open_ = ~ended[..., :width] | (ranking == NONE)
+    ranking = (ranking / divisor).masked_fill(open_, NONE)
+    scores = (scores[..., :width] / divisor).masked_fill(open_, NONE)
+    tokens = _rows(state.tokens, parents[..., :width])
+    state.done_ranking, place = torch.cat([state.done_ranking, ranking], dim=2).topk(width)
+    state.done_tokens = _rows(torch.cat([state.done_tokens, tokens], dim=2), place)
+    state.done_scores = torch.cat([state.done_scores, scores], dim=2).gather(2, place)
 
 
 def _collect(state: _State, candidates: int, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -174,5 +201,5 @@ def _collect(state: _State, candidates: int, pad_id: int) -> tuple[Tensor, Tenso
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """values[i, index[i, j]]: [n, A, T], [n, B] -> [n, B, T]."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+    """values[..., index[..., j], :]: [..., A, T], [..., B] -> [..., B, T]."""
+    return values.gather(-2, index[..., None].expand(*index.shape, values.shape[-1]))

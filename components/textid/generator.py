@@ -53,9 +53,12 @@ class Generator:
         training = self.model.training
         self.model.eval()
         try:
-            mine = self.share.of(_batches(encoded, self.settings.batch_items))
+            batches = _batches(encoded, self.settings.batch_items)
             done: list[tuple[list[int], list[list[Candidate]]]] = []
-            for rows in self.progress.track(mine, task):
+            turns = self.progress.track(self.share.turns(batches), task, total=self.share.most(batches))
+            for rows in turns:
+                if rows is None:
+                    continue
                 tokens, scores = self._propose([encoded[row] for row in rows], penalty, max_tokens)
                 options = readable(
                     tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, register

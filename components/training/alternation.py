@@ -45,7 +45,7 @@ def plan(settings: Train) -> list[Task]:
     """
     alternates = settings.generator.epochs > 0 and settings.generator.soft
     tasks: list[Task] = []
-    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_epochs > 0:
+    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_steps > 0:
         tasks.append(Task("cold_start", 1))
     tasks += [Task("index", 1), Task("recommender", 1)]
     for number in range(2, settings.rounds + 1):
@@ -99,8 +99,7 @@ class Alternation:
     def _index(self, task: Task) -> None:
         """Every item gets a fresh ID. The state changes at the end only, so that a signal may end this anywhere."""
         crash_point("index.start")
-        with self._keeper.stop.at_once():
-            table, row = reindex(self._context, self._state, task.round, self._progress)
+        table, row = reindex(self._context, self._state, task.round, self._keeper.stop, self._progress)
         crash_point("index.done")
         self._state.table = table
         self._state.log.append(row)
@@ -133,7 +132,7 @@ class Alternation:
         """Validate, keep the state if it is the best so far, say whether patience is at its end."""
         state = self._state
         assert state.table is not None
-        with self._keeper.stop.at_once():
+        with self._keeper.stop.at_once(alone=self._context.ranks.size == 1):
             metrics = self._validation.measure(self._recommender, state.table, self._progress)
         crash_point("recommender.validated")
         row.update({f"valid_{name}": value for name, value in metrics.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,14 @@ class ColdStart:
     def __init__(self, context: Context, generator: Any, ids: Sequence[Sequence[int]]) -> None:
         settings = context.job.train.generator
         self._context, self._generator = context, generator
-        self.epochs, self.peak_lr = settings.cold_start_epochs, settings.cold_start_lr
+        self.peak_lr = settings.cold_start_lr
         self._batch = settings.batch_size * 2
         self.micro_batch, self.compiled = MicroBatch(settings.micro_batch * 2), context.compiled(generator)
         self._labels = labels_of(ids, context.end_token)
         self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
+        # An epoch is a pass over the catalogue, or as many batches of it as there are steps.
+        self._steps = max(1, min(settings.cold_start_steps, ceil(len(self._taught) / self._batch)))
+        self.epochs = ceil(settings.cold_start_steps / self._steps)
 
     @property
     def module(self) -> nn.Module:
@@ -59,7 +63,7 @@ class ColdStart:
 
     def batches(self, epoch: int) -> Sequence[Items]:
         """Items in a fresh order; those without words are left out."""
-        order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)
+        order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)[: self._steps * self._batch]
         return [Items(order[start : start + self._batch]) for start in range(0, len(order), self._batch)]
 
     def loss(self, rows: Items) -> tuple[Tensor, int]:

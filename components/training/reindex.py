@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from transformers import PreTrainedModel
 
 from components.progress import Progress
+from components.textid.share import Share
 from components.textid.table import IdTable
 from components.textid.writer import write_ids
 from components.training.context import Context
 from components.training.crash import crash_point
 from components.training.state import State
+from components.training.stop import Stop
 
 EXAMPLES = 12
 """IDs that a log line shows, spread over the catalogue."""
 
 
-def reindex(context: Context, state: State, round_number: int, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
+def reindex(
+    context: Context, state: State, round_number: int, stop: Stop, progress: Progress
+) -> tuple[IdTable, dict[str, Any]]:
     """A new table for the whole catalogue, and its log line: churn against the table before, examples, figures.
 
-    The first rank writes, the others read what it wrote: two GPUs may round differently, two tables must not be.
+    The ranks share the writing, and each assigns all IDs from what all of them wrote: one table, whatever their number.
+    A signal ends it at once or, with several ranks, on all of them before their next batch: `Interrupted` is raised.
     """
     if round_number == 1 and context.imported is not None:
         table, report = context.imported, {"imported": len(context.imported)}
     else:
-        table, report = _written(context, state, progress)
+        table, report = _written(context, state, stop, progress)
     step = max(1, len(table) // EXAMPLES)
     row = {
         "event": "index",
@@ -40,13 +46,16 @@ def reindex(context: Context, state: State, round_number: int, progress: Progres
     return table, row
 
 
-def _written(context: Context, state: State, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
-    """What the generator writes, and the writer's report (on the first rank)."""
+def _written(context: Context, state: State, stop: Stop, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
+    """What the generator writes, and the writer's report."""
     job, ranks = context.job, context.ranks
-    path = job.work / "table.parquet"
-    report: dict[str, Any] = {}
-    if ranks.first:
-        table, report = write_ids(
+
+    def boundary() -> None:
+        if ranks.total(torch.tensor([float(stop.requested)])).item():
+            raise stop.error()
+
+    with stop.at_once(alone=ranks.size == 1):
+        return write_ids(
             cast(PreTrainedModel, state.generator),
             context.tokenizer,
             context.data.item_ids,
@@ -54,11 +63,9 @@ def _written(context: Context, state: State, progress: Progress) -> tuple[IdTabl
             job.index,
             max_item_tokens=job.train.max_item_tokens,
             device=ranks.device,
+            share=Share(ranks.rank, ranks.size, boundary if ranks.size > 1 else None),
             progress=Progress([_PassOn(progress)], every_seconds=0.0),
         )
-        table.save(path)
-    ranks.wait()
-    return IdTable.load(path), report
 
 
 class _PassOn:

@@ -49,8 +49,15 @@ class Stop:
             self._restore(*self._before)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Inside the block a signal raises `Interrupted` immediately; one that came before raises on entry."""
+    def at_once(self, *, alone: bool = True) -> Iterator[None]:
+        """Inside the block a signal raises `Interrupted` immediately; one that came before raises on entry.
+
+        alone: whether no other rank waits for this one. Where others do, the block changes nothing: they agree to stop
+        at their next common step.
+        """
+        if not alone:
+            yield
+            return
         if self.requested:
             raise self.error()
         self._at_once = True

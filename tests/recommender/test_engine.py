@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from components.artifacts import publishing, write_manifest
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
 from components.textid.table import IdTable
@@ -112,9 +112,18 @@ def test_another_table_replaces_that_of_the_pair(saved: Path, tokenizer: Any, tm
     assert {one.item_id for one in found} == {*WORDS, "B7"}
 
 
+def test_a_table_with_other_ids_is_refused(saved: Path, tokenizer: Any, tmp_path: Path) -> None:
+    """`index.stable: false` beside an old recommender: nothing would crash, and every recommendation would be wrong."""
+    items = sorted(WORDS)
+    swapped = {**WORDS, items[0]: WORDS[items[1]], items[1]: WORDS[items[0]]}
+    IdTable.from_words(tokenizer, swapped).save(tmp_path / "table.parquet")
+    with pytest.raises(GateRefused, match=r"33\.3% of the items have other IDs(?s:.*)index\.stable"):
+        Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
+
+
 def test_a_table_of_another_tokenizer_is_refused(saved: Path, tmp_path: Path) -> None:
     """A new table with an old recommender is silent garbage; where it can be seen, it is said at once."""
-    IdTable(("B1",), ("far away",), ((999,),)).save(tmp_path / "table.parquet")
+    IdTable(("B9",), ("far away",), ((999,),)).save(tmp_path / "table.parquet")
     with pytest.raises(BadInput, match="token 999"):
         Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
     with pytest.raises(BadInput, match="unknown device"):

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import read_json, sha256
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused
 from components.registry.bundle import assemble, verified
 from components.registry.champion import champion_bundle
 from components.registry.register import BUNDLE, register
 from components.registry.store import connect
 from components.registry.tracking import TrainingRun
+from components.textid.table import IdTable
 from tests.registry.workspace import build
 
 KEY = "f00d" * 16
@@ -53,6 +54,16 @@ def test_the_first_version_is_champion_and_later_ones_challenge(workspace: Path)
     assert kept != served, "the stage's output is another model by now"
     assert (kept / "recommender" / "model.safetensors").read_bytes() == b"weights"
     assert champion_bundle(workspace, params) == kept
+
+
+def test_a_table_with_other_ids_than_the_pairs_is_not_bundled(workspace: Path) -> None:
+    """Prevents a bundle whose recommender writes names that mean other items now."""
+    layout, params = build(workspace)
+    table = IdTable.load(layout.id_table)
+    layout.id_table.unlink()
+    IdTable(table.item_ids, table.words[1::-1] + table.words[2:], table.token_ids).save(layout.id_table)
+    with pytest.raises(GateRefused, match=r"25\.0% of the items have other IDs"):
+        assemble(layout, params)
 
 
 def test_two_fresh_workspaces_publish_the_same_bytes(tmp_path: Path, empty_store: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from components.textid.diverse import propose
+from components.textid.shortlist import score_of, shortlist
 from tests.textid.conftest import padded, tiny_t5
 from tests.textid.diverse_reference import propose_slowly
 
@@ -134,3 +135,30 @@ def test_groups_must_divide_the_candidates() -> None:
     """Prevents a silent rounding of the group size."""
     with pytest.raises(ValueError, match="do not divide"):
         proposals(tiny_t5(), TEXTS, candidates=5, groups=2, diversity_penalty=0.0, max_tokens=2)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_our_own_step_is_the_librarys(tied: bool) -> None:
+    """Prevents an own step that forgets the scale of tied embeddings, a position, or whose keys a beam inherited."""
+    model = tiny_t5()
+    if not tied:  # as in T5 v1.1 and mT5: an output layer of its own, hidden states not scaled
+        model.config.scale_decoder_outputs = False
+        model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    settings = {"candidates": 6, "groups": 3, "diversity_penalty": 0.7, "max_tokens": 6}
+    for found, expected in zip(
+        proposals(model, TEXTS, **settings), proposals(model, TEXTS, library=True, **settings), strict=True
+    ):
+        assert_same(found, expected)
+
+
+@pytest.mark.parametrize("legal", [3, 150, 700, 900])
+def test_the_shortlist_is_the_top_of_the_whole_row(legal: int) -> None:
+    """Prevents a best token that is missed because its parcel was not looked at, and illegal ones let in."""
+    rows = torch.randn(37, 900, generator=torch.Generator().manual_seed(4))
+    scores, places = shortlist(lambda part: part.clone(), rows, columns=900, legal=legal, wanted=7)
+    expected, columns = rows.log_softmax(1)[:, :legal].topk(min(7, legal))
+    assert torch.allclose(scores[:, :legal], expected, atol=1e-5)
+    assert torch.equal(places[:, :legal], columns)
+    assert bool((scores[:, legal:] == float("-inf")).all())
+    last = score_of(lambda part: part, rows, columns=900, column=899)
+    assert torch.allclose(last, rows.log_softmax(1)[:, 899], atol=1e-5)

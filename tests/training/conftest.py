@@ -99,7 +99,7 @@ def micro(**changes: Any) -> Train:
         "vocabulary_size": 256,
         "max_item_tokens": 16,
         "device": "cpu",
-        "generator": GeneratorTraining(cold_start_epochs=2, batch_size=2, samples=6, max_history=2),
+        "generator": GeneratorTraining(cold_start_steps=12, batch_size=2, samples=6, max_history=2),
         "recommender": RecommenderTraining(epochs=2, batch_size=8, valid_users=8, valid_beams=5),
     }
     return Train(**{**settings, **changes})

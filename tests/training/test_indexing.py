@@ -111,6 +111,15 @@ def test_shares_are_the_whole_work() -> None:
         assert sorted(piece for rank in range(ranks) for piece in Share(rank, ranks).of(work)) == work
 
 
+def test_all_ranks_make_as_many_turns() -> None:
+    """Prevents a rank with one batch less that does not come to the last boundary, where the others wait."""
+    met: list[int] = []
+    shares = [Share(rank, 3, boundary=lambda rank=rank: met.append(rank)) for rank in range(3)]  # type: ignore[misc]
+    pieces = [list(share.turns(range(7))) for share in shares]
+    assert pieces == [[0, 3, 6], [1, 4, None], [2, 5, None]]
+    assert met == [0] * 3 + [1] * 3 + [2] * 3
+
+
 def test_a_broken_job_is_refused(job: IndexJob, tmp_path: Path) -> None:
     """Prevents a rank that works on something else than the stage meant."""
     job.save(tmp_path / "job.json")

@@ -174,7 +174,7 @@ def test_a_machine_that_has_no_more_memory(zygote: Zygote, make_job: MakeJob, tm
         dropout=0.0,
         rounds=1,
         size="d_model=16,layers=1,heads=2,d_ff=1024",
-        generator=GeneratorTraining(cold_start_epochs=0, batch_size=2),
+        generator=GeneratorTraining(cold_start_steps=0, batch_size=2),
         recommender=wide,
     )
     write_tables(tmp_path / "tables", users=160)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.params import GeneratorTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.textid.imported import adopt
@@ -134,6 +135,18 @@ def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
     loss, count = phase.loss(Items(np.arange(4)))
     assert torch.isfinite(loss)
     assert count == sum(len(tokens) + 1 for tokens in ids[:4])
+
+
+@pytest.mark.parametrize(("steps", "epochs", "batches"), [(1, 1, 1), (6, 1, 6), (12, 2, 6), (13, 3, 6)])
+def test_the_cold_start_takes_its_steps_in_whole_passes(
+    make_job: MakeJob, steps: int, epochs: int, batches: int
+) -> None:
+    """Prevents a large catalogue whose one pass takes hours, and a small one that is left after a few steps."""
+    job = make_job(generator=GeneratorTraining(cold_start_steps=steps, batch_size=2))
+    tables = data.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    phase = ColdStart(context, fresh_models(context)[0].generator, first_ids(context))
+    assert (phase.epochs, [len(phase.batches(epoch)) for epoch in range(epochs)]) == (epochs, [batches] * epochs)
 
 
 def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -> None:

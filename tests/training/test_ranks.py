@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,14 @@ def gradients(zygote: Zygote, job: Job, ranks: int, micro_batch: int = 0) -> dic
     answer = zygote.run(job, ranks=ranks, TEST_STEP=str(out), TEST_MICRO_BATCH=str(micro_batch))
     assert answer["code"] == 0, answer["error"]
     return load_file(out)
+
+
+def reindexed(zygote: Zygote, job: Job, ranks: int) -> list[dict[str, Any]]:
+    """What each of that many processes says of a re-index."""
+    out = job.work.parent / f"reindexed{ranks}"
+    answer = zygote.run(job, ranks=ranks, TEST_REINDEX=str(out))
+    assert answer["code"] == 0, answer["error"]
+    return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(ranks)]
 
 
 @pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
@@ -67,6 +76,16 @@ def test_a_rank_without_memory_delays_the_others_and_changes_nothing(make_job: M
     for name in weights[0]:
         # A step moves a weight by up to 2e-3.
         assert float((weights[0][name] - weights[1][name]).abs().mean()) < 1e-6, name
+
+
+def test_ranks_share_a_reindex_and_stop_it_together(make_job: MakeJob, zygote: Zygote) -> None:
+    """Prevents tables that depend on the number of ranks, and a signal to one rank that leaves the others waiting."""
+    job = make_job()
+    found = [said for ranks in (1, 2) for said in reindexed(zygote, job, ranks)]
+    assert len(found) == 3
+    assert found[1:] == [found[0]] * 2
+    assert found[0]["ended"] == "interrupted"
+    assert found[0]["row"]["report"]["written"] == 24
 
 
 def learned(log: list[dict[str, Any]]) -> list[float]:

@@ -52,6 +52,11 @@ def child(job: str, environment: dict[str, str], output: int) -> None:
 
             write_gradients(Job.load(Path(job)), Path(step), int(environment["TEST_MICRO_BATCH"]))
             code = 0
+        elif out := environment.get("TEST_REINDEX"):
+            from tests.training.rank_reindex import write_reindex
+
+            write_reindex(Job.load(Path(job)), Path(out))
+            code = 0
         else:
             code = main([own_work(job, environment)])
     except BaseException as error:

@@ -1,0 +1,123 @@
+"""IDs beside those of the IDGenRec authors: their figures, and a hundred to look at. Prints Markdown.
+
+    idiom init ../shared/data/amazon-beauty && idiom repro --stage clean
+    python -m benchmarks.look_at_ids                                   # cold start and all IDs: some ten minutes
+    python -m benchmarks.look_at_ids --table artifacts/amazon-beauty/index/id_table.parquet      # seconds
+
+Without a table it runs what the first round of a training runs: the generator's cold start, then the writing of all
+IDs, by default with a `micro` generator. docs/ids.md discusses what comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from components import parquet
+from components.environment import prepare
+from components.params import GeneratorTraining, Train
+from components.params import load as load_params
+from components.progress import ConsoleBar, Progress
+from components.textid.imported import read_imported
+from components.textid.quality import quality
+from components.textid.table import IdTable
+from components.textid.tokenizer import train_tokenizer
+from components.textid.words import normalise, split
+from components.training import data
+from components.training.checkpoint import Checkpoints
+from components.training.cold_start import ColdStart, first_ids
+from components.training.context import Context
+from components.training.job import Job
+from components.training.keeper import Keeper
+from components.training.loop import Optimisation, train
+from components.training.models import fresh_models, tokenizer_of
+from components.training.ranks import Ranks
+from components.training.reindex import reindex
+from components.training.seeds import hash_order
+from components.training.stop import Stop
+
+CLEAN = Path("artifacts/amazon-beauty/clean")
+REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty" / "reference_ids.tsv.gz"
+SEED = 17
+
+
+def main() -> None:
+    """Take or write a table, print its figures beside the reference's, and items with both IDs."""
+    prepare()
+    arguments = _arguments()
+    columns = parquet.read(arguments.clean / "items_clean.parquet", ["item_id", "text"]).to_pydict()
+    texts = {item: text or "" for item, text in zip(columns["item_id"], columns["text"], strict=True)}
+    table = IdTable.load(arguments.table) if arguments.table else _first_table(arguments)
+    theirs = {item: normalise(words) for item, words in read_imported(arguments.reference).items() if item in texts}
+    tokenizer = train_tokenizer(list(texts.values()), vocabulary_size=arguments.vocabulary_size)
+    ours = dict(zip(table.item_ids, table.words, strict=True))
+    print(_markdown([_figures(words, texts, tokenizer) for words in (ours, theirs)]))
+    order = sorted(texts)
+    for place in hash_order(SEED, order)[: arguments.count]:
+        item = order[place]
+        print(f"| {texts[item][:70].replace('|', ' ')} | {ours[item]} | {theirs.get(item, '')} |")
+
+
+def _first_table(arguments: argparse.Namespace) -> IdTable:
+    """The table of the first round of a training with these settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        generator = GeneratorTraining(cold_start_steps=arguments.steps)
+        job = Job(
+            items_clean=arguments.clean / "items_clean.parquet",
+            histories=arguments.clean / "histories.parquet",
+            valid_targets=arguments.clean / "valid_targets.parquet",
+            out=Path(folder) / "pair",
+            work=Path(folder) / "work",
+            train=Train(size=arguments.size, vocabulary_size=arguments.vocabulary_size, generator=generator),
+            index=load_params(Path("params.yaml")).index,
+            seed=SEED,
+            train_key="look",
+        )
+        ranks, stop, progress = Ranks(), Stop(), Progress([ConsoleBar()])
+        tables = data.load(job)
+        context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
+        state, _ = fresh_models(context)
+        keeper = Keeper(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
+        recommender = job.train.recommender
+        how = Optimisation(SEED, recommender.weight_decay, recommender.grad_clip, recommender.warmup_share)
+        train(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, keeper, progress)
+        return reindex(context, state, 1, stop, progress)[0]
+
+
+def _figures(words: Mapping[str, str], texts: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    table = IdTable.from_words(tokenizer, words)
+    said = [word for name in table.words for word in name.split()]
+    return {
+        **quality(table, {item: set(split(texts[item])) for item in table.item_ids}),
+        "words with a digit": sum(any(sign.isdigit() for sign in word) for word in said) / len(said),
+        "IDs that say a word twice": sum(len(set(n.split())) < len(n.split()) for n in table.words) / len(table),
+        "different IDs": len(set(table.words)) / len(table),
+    }
+
+
+def _markdown(figures: list[dict[str, Any]]) -> str:
+    ours, theirs = figures
+    lines = ["| | ours | theirs |", "|---|---|---|"]
+    lines += [f"| {name.replace('_', ' ')} | {ours[name]:.3f} | {theirs[name]:.3f} |" for name in ours]
+    return "\n".join([*lines, "", "| text | ours | theirs |", "|---|---|---|"])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clean", type=Path, default=CLEAN, help="output folder of the stage `clean`")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="table of IDs to compare with")
+    parser.add_argument("--table", type=Path, help="a written ID table; default: write one")
+    parser.add_argument("--steps", type=int, default=GeneratorTraining().cold_start_steps)
+    parser.add_argument("--size", default="micro")
+    parser.add_argument("--vocabulary-size", type=int, default=8192)
+    parser.add_argument("--count", type=int, default=100, help="items to print")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
