@@ -148,7 +148,7 @@ def publishing_together(*paths: Path) -> Iterator[list[Path]]:
     temporaries = [path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp" for path in paths]
     try:
         for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
         yield temporaries
         for temporary, path in zip(temporaries, paths, strict=True):
             if not temporary.exists():
@@ -166,6 +166,17 @@ def publishing_together(*paths: Path) -> Iterator[list[Path]]:
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink(missing_ok=True)
+
+
+def _make_folder(path: Path) -> None:
+    """Make `path` and its parents. Raises `BadInput` where a file stands in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        blocking = next(each for each in (path, *path.parents) if each.exists())
+        raise BadInput(
+            "a file stands where a folder is needed", where=str(blocking), mend="move it away, then run this again"
+        ) from error
 
 
 def publish_json(path: Path, value: Any) -> None:

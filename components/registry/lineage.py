@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import Layout, read_json, sha256
+from components.errors import BadInput
 
 
 def tags(layout: Layout) -> dict[str, str]:
@@ -36,7 +37,12 @@ def _verdict(path: Path) -> str:
     if not path.is_file():
         return "absent"
     verdict = read_json(path)
-    failed = sorted(check["name"] for check in verdict.get("checks", []) if not check["passed"])
+    checks = verdict.get("checks", []) if isinstance(verdict, dict) else None
+    if not isinstance(checks, list) or not all(isinstance(c, dict) and {"name", "passed"} <= set(c) for c in checks):
+        raise BadInput("not what `validate` writes", where=str(path), mend="run the stage `validate` again")
+    if not isinstance(verdict.get("passed"), bool):
+        raise BadInput("the verdict does not say whether it passed", where=str(path), mend="run `validate` again")
+    failed = sorted(str(check["name"]) for check in checks if not check["passed"])
     return ("passed" if verdict["passed"] else "FAILED") + (f"; not met: {', '.join(failed)}" if failed else "")
 
 

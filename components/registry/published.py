@@ -1,0 +1,27 @@
+"""Whether the store still has what registration.json says: DVC knows the file, not the database behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.artifacts import Layout, read_json
+from components.params import Params
+
+MEND = "dvc repro --single-item --force register (idiom retrain does it by itself)"
+
+
+def missing_version(workspace: Path, params: Params) -> str | None:
+    """What was registered and is not in MLflow any more, such as "idiom version 3"; None where all is well.
+
+    Also None where nothing was registered yet. Raises `BadInput` where the store does not answer.
+    """
+    path = Layout(workspace, params.dataset).registration
+    if not path.is_file():
+        return None
+    from components.registry.register import find
+    from components.registry.store import answering, connect
+
+    registered = read_json(path)
+    with answering(workspace):
+        version = find(connect(workspace), registered["name"], registered["bundle_sha256"])
+    return None if version else f"{registered['name']} version {registered['version']}"
