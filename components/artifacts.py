@@ -146,9 +146,9 @@ def publishing_together(*paths: Path) -> Iterator[list[Path]]:
     A disk that is full at the third table of a stage must not leave two new ones beside an old one.
     """
     temporaries = [path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp" for path in paths]
+    for path in paths:
+        _make_folder(path.parent)
     try:
-        for path in paths:
-            _make_folder(path.parent)
         yield temporaries
         for temporary, path in zip(temporaries, paths, strict=True):
             if not temporary.exists():
@@ -191,7 +191,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON artifact. Raises `BadInput` if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise _missing(path) from error
     except ValueError as error:
         raise BadInput(f"not readable as JSON: {error}", where=str(path), mend="delete it and run dvc repro") from error
@@ -208,7 +208,7 @@ def sha256(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing(path) from error
 
 

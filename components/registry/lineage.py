@@ -18,7 +18,7 @@ def tags(layout: Layout) -> dict[str, str]:
     return {
         "idiom.dataset": layout.dataset,
         "idiom.dvc_lock": sha256(lock) if lock.is_file() else "absent",
-        "idiom.validation": _verdict(layout.verdict),
+        "idiom.validation": verdict_of(layout.verdict),
         **_git(layout.workspace),
     }
 
@@ -33,7 +33,8 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", text
 
 
-def _verdict(path: Path) -> str:
+def verdict_of(path: Path) -> str:
+    """What `validate` found, in a few words. Raises `BadInput` for a file that it did not write."""
     if not path.is_file():
         return "absent"
     verdict = read_json(path)
