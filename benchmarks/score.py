@@ -8,6 +8,8 @@ Random weights: what a step costs does not depend on what the model knows. Beaut
 real data lies beside the checkout, synthetic words elsewhere. Prints one JSON line. `users_per_s_*`: all users by all
 seconds of the call; `users_per_s_*_running`: without the start of the processes (imports and loading the model), which
 a night does not notice. Each worker has one thread: workers share the cores, and write the same with any number.
+`ratio`: the last number of workers (running) over `users_per_s_one_at_a_time`, a loop that asks the same engine for one
+user after the other, on one thread, for the first `--loop-users` of the same users. `ratio_workers`: last over first.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from benchmarks.decode import BEAUTY, SIZES, TOKENIZER_SIZE, beauty, synthetic
 from benchmarks.machine import facts
@@ -28,6 +32,7 @@ from components.artifacts import publishing, read_json, write_manifest
 from components.progress import reporting
 from components.recommender.bulk.run import score_all
 from components.recommender.bulk.settings import Scoring
+from components.recommender.engine import Engine
 from components.recommender.pair import Pair
 from components.recommender.prompts import Prompts
 from components.textid.backbone import build
@@ -67,8 +72,26 @@ class LastRate:
         pass
 
 
-def run(size: str, users: int, shard_users: int, workers: list[int], beams: int) -> dict[str, Any]:
-    """Score the same users with each number of workers. Returns the figures."""
+def one_at_a_time(scoring: Scoring, users: int) -> float:
+    """Users/s of the loop that anyone would write first, the first `users` of the histories; one thread."""
+    histories = pq.read_table(scoring.histories)["history"].slice(0, users).to_pylist()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(scoring.threads)
+    engine = Engine.load(scoring.model, device="cpu")
+    settings: dict[str, Any] = {"k": scoring.k, "beams": scoring.beams, "scores": scoring.scores, "mask_seen": True}
+    engine.recommend(histories[:1], **settings)  # the first call pays for what is made once
+    started = time.perf_counter()
+    for history in histories:
+        engine.recommend([list(dict.fromkeys(history))], **settings)
+    seconds = time.perf_counter() - started
+    torch.set_num_threads(threads)
+    return len(histories) / seconds
+
+
+def run(
+    size: str, users: int, shard_users: int, workers: list[int], beams: int, loop_users: int = 64
+) -> dict[str, Any]:
+    """Score the same users with each number of workers, and some of them in a loop. Returns the figures."""
     figures: dict[str, float] = {}
     digests = []
     with tempfile.TemporaryDirectory() as folder:
@@ -88,11 +111,13 @@ def run(size: str, users: int, shard_users: int, workers: list[int], beams: int)
             figures[f"users_per_s_{number}"] = done.users / done.seconds
             figures[f"users_per_s_{number}_running"] = rate.rate
             digests.append(read_json(scoring.out / "manifest.json")["files"])
+        figures["users_per_s_one_at_a_time"] = one_at_a_time(scoring, min(users, loop_users))
     first, last = (figures[f"users_per_s_{number}_running"] for number in (workers[0], workers[-1]))
     return {
         "benchmark": "score",
         **{name: round(value, 2) for name, value in figures.items()},
-        "ratio": round(last / first, 2),
+        "ratio": round(last / figures["users_per_s_one_at_a_time"], 2),
+        "ratio_workers": round(last / first, 2),
         "identical": all(each == digests[0] for each in digests),
         "users": users,
         "shard_users": shard_users,
@@ -111,12 +136,12 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
     parser.add_argument("--users", type=int, default=1024)
     parser.add_argument("--shard-users", type=int, default=128)
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=[1, 2], help="`ratio` is that of the last to the first"
-    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="`ratio` is of the last of them")
     parser.add_argument("--beams", type=int, default=20)
+    parser.add_argument("--loop-users", type=int, default=64)
     given = parser.parse_args()
-    print(json.dumps(run(given.size, given.users, given.shard_users, given.workers, given.beams)))
+    figures = run(given.size, given.users, given.shard_users, given.workers, given.beams, given.loop_users)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

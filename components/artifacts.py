@@ -146,9 +146,9 @@ def publishing_together(*paths: Path) -> Iterator[list[Path]]:
     A disk that is full at the third table of a stage must not leave two new ones beside an old one.
     """
     temporaries = [path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp" for path in paths]
+    for path in paths:
+        _make_folder(path.parent)
     try:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
         for temporary, path in zip(temporaries, paths, strict=True):
             if not temporary.exists():
@@ -168,6 +168,17 @@ def publishing_together(*paths: Path) -> Iterator[list[Path]]:
                 temporary.unlink(missing_ok=True)
 
 
+def _make_folder(path: Path) -> None:
+    """Make `path` and its parents. Raises `BadInput` where a file stands in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        blocking = next(each for each in (path, *path.parents) if each.exists())
+        raise BadInput(
+            "a file stands where a folder is needed", where=str(blocking), mend="move it away, then run this again"
+        ) from error
+
+
 def publish_json(path: Path, value: Any) -> None:
     """Write `value` as JSON with sorted keys, atomically: equal values give equal bytes."""
     with publishing(path) as temporary:
@@ -180,7 +191,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON artifact. Raises `BadInput` if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise _missing(path) from error
     except ValueError as error:
         raise BadInput(f"not readable as JSON: {error}", where=str(path), mend="delete it and run dvc repro") from error
@@ -197,7 +208,7 @@ def sha256(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing(path) from error
 
 

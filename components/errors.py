@@ -5,6 +5,10 @@ Standard library only: the learning rooms import it on machines that have nothin
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 
 class StageError(Exception):
     """A stage cannot go on. `what` was found, `where`, and how to `mend` it; all three reach the person who runs it."""
@@ -14,6 +18,10 @@ class StageError(Exception):
     def __init__(self, what: str, *, where: str, mend: str) -> None:
         self.what, self.where, self.mend = what, where, mend
         super().__init__(f"{what}\n  where: {where}\n  mend:  {mend}")
+
+    def __reduce__(self) -> tuple[Callable[..., StageError], tuple[Any, ...]]:
+        """So that one raised in another process arrives whole."""
+        return functools.partial(type(self), self.what, where=self.where, mend=self.mend), ()
 
 
 class BadInput(StageError):

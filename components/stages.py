@@ -150,19 +150,21 @@ def evaluate(workspace: Path, params: Params) -> None:
 
 def register(workspace: Path, params: Params) -> None:
     """The bundle of all that -> a model version in MLflow."""
+    from components.evaluation.metrics_file import read_metrics
     from components.evaluation.summary import markdown
     from components.registry.register import register as register_bundle
 
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
-        register_bundle(params, layout, description=markdown(read_json(layout.metrics)), progress=progress)
+        register_bundle(params, layout, description=markdown(read_metrics(layout.metrics)), progress=progress)
 
 
 def findings(workspace: Path, params: Params) -> str:
     """What `evaluate` found, as Markdown: sentences and table, for Prefect's UI."""
+    from components.evaluation.metrics_file import read_metrics
     from components.evaluation.summary import markdown
 
-    return markdown(read_json(Layout(workspace, params.dataset).metrics))
+    return markdown(read_metrics(Layout(workspace, params.dataset).metrics))
 
 
 def in_words(workspace: Path, params: Params) -> str:
@@ -171,6 +173,7 @@ def in_words(workspace: Path, params: Params) -> str:
 
     from components import parquet
     from components.evaluation.examples import as_text, pick
+    from components.evaluation.metrics_file import read_metrics
     from components.evaluation.summary import sentences
 
     layout = Layout(workspace, params.dataset)
@@ -183,7 +186,7 @@ def in_words(workspace: Path, params: Params) -> str:
         )
     )
     shown = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=params.seed)
-    return "\n".join([*sentences(read_json(layout.metrics)), "", as_text(shown)]).rstrip()
+    return "\n".join([*sentences(read_metrics(layout.metrics)), "", as_text(shown)]).rstrip()
 
 
 def train_key(layout: Layout, params: Params) -> str:

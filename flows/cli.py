@@ -136,6 +136,8 @@ def score(
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    on: Annotated[str, typer.Option(help="Who scores: processes, dask or torchrun.")] = "processes",
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (implies --on dask).")] = None,
     workspace: Workspace = HERE,
 ) -> None:
     """Recommendations for all users (of the data, or of a file) to Parquet; killed, it goes on where it was."""
@@ -150,6 +152,8 @@ def score(
         bundle=bundle,
         workers=workers,
         settings={"k": k, "threads": threads, "shard_users": shard_users, "device": device},
+        on="dask" if dask and on == "processes" else on,
+        dask=dask,
     ):
         typer.echo(line)
 

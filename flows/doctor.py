@@ -135,6 +135,22 @@ def graph(workspace: Path) -> Iterator[Finding]:
         yield Finding("ok", f"raw data: {data}{f' -> {data.resolve()}' if data.is_symlink() else ''}")
 
 
+def registered(workspace: Path) -> Iterator[Finding]:
+    """What registration.json says must be in the store; DVC would not notice a database that was deleted."""
+    from components.params import load
+    from components.registry.published import MEND, missing_version
+
+    try:
+        gone = missing_version(workspace, load(workspace / "params.yaml"))
+    except StageError as error:
+        yield Finding("fail", error.what, f"{error.mend} ({error.where})")
+        return
+    if gone:
+        yield Finding("fail", f"{gone} was registered, and MLflow has it no more", MEND)
+    else:
+        yield Finding("ok", "MLflow has what registration.json says, or nothing was registered yet")
+
+
 def disk(workspace: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(workspace).free / 2**30
     what, mend = f"{free:.1f} GiB free at {workspace}", "dvc gc --workspace drops old artifacts; idiom needs a few GiB"
@@ -168,4 +184,13 @@ def _version(name: str) -> str | None:
         return None
 
 
-CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (python, pins, accelerator, programs, graph, disk, servers)
+CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (
+    python,
+    pins,
+    accelerator,
+    programs,
+    graph,
+    registered,
+    disk,
+    servers,
+)

@@ -106,6 +106,9 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
     for stage in stages:
         upstream = [states[name] for name in stage.upstream]
         state = run_stage(stage.name, str(folder), force, return_state=True, wait_for=upstream)
+        if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
+            logger.warning(f"{gone} is not in MLflow any more: registering it again")
+            state = run_stage(stage.name, str(folder), True, return_state=True, wait_for=upstream)
         states[stage.name] = state
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
@@ -113,6 +116,17 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
     _show(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
     return Completed(message=f"{len(states)} stages, {cached} of them cached")
+
+
+def _missing_version(folder: Path, params: Params) -> str | None:
+    """What DVC takes for registered and MLflow has not; a store that does not answer is left to the next run."""
+    from components.registry.published import missing_version
+
+    try:
+        return missing_version(folder, params)
+    except StageError as error:
+        get_run_logger().warning(str(error))
+        return None
 
 
 def checked(workspace: str) -> Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.artifacts import Layout, read_json
 from components.errors import BadInput
 from components.params import Params
 from components.progress import ConsoleBar, reporting
 from flows.signals import on_signal
+
+if TYPE_CHECKING:
+    from components.recommender.bulk.workers import Team
 
 
 def score(
@@ -22,10 +26,13 @@ def score(
     bundle: Path | None,
     workers: int,
     settings: dict[str, Any],
+    on: str = "processes",
+    dask: str | None = None,
 ) -> list[str]:
     """Score every user of `histories` (default: of the data) into `out`; returns lines for a person.
 
     bundle: a bundle directory; without it the champion's is taken. workers: 0 takes one per core and thread.
+    on: processes, dask or torchrun. dask: address of a scheduler, for `on` "dask"; without it a cluster of its own.
     settings: further fields of `components/recommender/bulk/settings.py`. Raises `BadInput` for what cannot be scored,
     `Interrupted` after SIGINT or SIGTERM: the same call goes on.
     """
@@ -55,10 +62,29 @@ def score(
         **{name: trained["evaluate"][name] for name in names},
         **settings,
     )
+    team = team_of(on, dask)
     workers = workers or max(1, len(os.sched_getaffinity(0)) // scoring.threads)
     with on_signal() as stopped, reporting(ConsoleBar()) as progress:
-        done = score_all(scoring, workers=workers, progress=progress, stopped=stopped)
+        done = score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
     return _said(done.manifest, done.users, done.seconds, scoring.out)
+
+
+def team_of(on: str, address: str | None) -> Team:
+    """Who scores the shards. Raises `BadInput` for a name that is none, or an address that it does not need."""
+    from components.recommender.bulk.ranks import on_ranks
+    from components.recommender.bulk.workers import score_shards
+    from flows.dask_team import on_dask
+
+    teams: dict[str, Team] = {
+        "processes": score_shards,
+        "torchrun": on_ranks,
+        "dask": functools.partial(on_dask, address=address),
+    }
+    if on not in teams:
+        raise BadInput(f"--on is {on!r}", where="idiom score", mend=f"give one of {', '.join(teams)}")
+    if address and on != "dask":
+        raise BadInput("--dask needs --on dask", where="idiom score", mend="leave one of them out")
+    return teams[on]
 
 
 def _said(manifest: dict[str, Any], scored: int, seconds: float, out: Path) -> list[str]:

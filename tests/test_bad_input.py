@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gzip
 import io
+import json
 import resource
 import shutil
 import sqlite3
@@ -189,6 +190,27 @@ def rewritten(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Edit
     return edit
 
 
+def written(name: str, value: Any) -> Edit:
+    return lambda workspace: (workspace / "artifacts/shop" / name).write_text(json.dumps(value))
+
+
+def changed(name: str, change: Callable[[Any], object]) -> Edit:
+    def edit(workspace: Path) -> None:
+        path = workspace / "artifacts/shop" / name
+        value = json.loads(path.read_text())
+        change(value)
+        path.write_text(json.dumps(value))
+
+    return edit
+
+
+def broken_pages(workspace: Path) -> None:
+    """A database with a sound head and nothing behind it."""
+    path = workspace / "mlflow.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(len(content) - 100))
+
+
 CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
     # ingest: raw files
     "missing file": ("ingest", gone("data/shop/items.csv"), ("no file looks like the items", "interactions.csv")),
@@ -301,6 +323,21 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         rewritten("clean/items_clean.parquet", lambda items: items.slice(1)),
         ("items that have no text row", "histories.parquet"),
     ),
+    "numbers for text before train": (
+        "train",
+        rewritten("clean/items_clean.parquet", lambda items: items.with_columns(text=pl.lit(3))),
+        ("text: int32", "items_clean.parquet"),
+    ),
+    "text for histories before train": (
+        "train",
+        rewritten("clean/histories.parquet", lambda users: users.with_columns(history=pl.lit("soap-black"))),
+        ("history: ", "histories.parquet"),
+    ),
+    "numbers for targets": (
+        "train",
+        rewritten("clean/valid_targets.parquet", lambda users: users.with_columns(target=pl.lit(7))),
+        ("target: int32", "valid_targets.parquet"),
+    ),
     "empty histories": (
         "train",
         rewritten("clean/histories.parquet", lambda users: users.clear()),
@@ -368,6 +405,58 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         ("different items", "id_table.parquet"),
     ),
     "no metrics": ("register", gone("artifacts/shop/evaluate/metrics.json"), ("artifact is missing", "metrics.json")),
+    "metrics that are a list": ("register", written("evaluate/metrics.json", []), ("it holds no object",)),
+    "metrics of nothing": (
+        "register",
+        written("evaluate/metrics.json", {}),
+        ("protocol is missing", "metrics.json", "run the stage `evaluate` again"),
+    ),
+    "metrics with text for a figure": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["masked"]["model"].update(recall_at_5="high")),
+        ("masked.model.recall_at_5",),
+    ),
+    "metrics without a baseline": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["unmasked"].pop("popularity")),
+        ("unmasked.popularity",),
+    ),
+    "metrics without an interval": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["intervals"].pop("item_graph")),
+        ("intervals.item_graph",),
+    ),
+    "metrics with a verdict of its own": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["against"]["popularity"].update(recall_at_5={})),
+        ("against.popularity.recall_at_5",),
+    ),
+    "verdict that is a list": ("register", written("validate/verdict.json", []), ("verdict.json", "validate")),
+    "verdict with checks of nothing": (
+        "register",
+        written("validate/verdict.json", {"passed": True, "checks": [7]}),
+        ("verdict.json",),
+    ),
+    "no per-user results": ("register", gone("artifacts/shop/evaluate/per_user.parquet"), ("per_user.parquet",)),
+    "no report": ("register", gone("artifacts/shop/evaluate/report.html"), ("report.html",)),
+    "no plots": ("register", lambda root: shutil.rmtree(root / "artifacts/shop/evaluate/plots"), ("plots",)),
+    "no plot in the folder": (
+        "register",
+        lambda root: [each.unlink() for each in (root / "artifacts/shop/evaluate/plots").iterdir()],
+        ("plots",),
+    ),
+    "store that is no database": (
+        "register",
+        lambda root: (root / "mlflow.db").write_text("junk" * 4096),
+        ("no SQLite file", "mlflow.db"),
+    ),
+    "store that is no database before train": (
+        "train",
+        lambda root: (root / "mlflow.db").write_text("junk" * 4096),
+        ("no SQLite file", "mlflow.db"),
+    ),
+    "store with broken pages": ("register", broken_pages, ("MLflow does not answer", "mlflow.db")),
+    "folder in place of the store": ("register", folder_in_place_of("mlflow.db"), ("mlflow.db",)),
     "no ID table to register": ("register", gone("artifacts/shop/index/id_table.parquet"), ("id_table.parquet",)),
     "no verdict to register": ("register", gone("artifacts/shop/validate/verdict.json"), ("verdict.json",)),
     "items cut off before register": ("register", cut("clean/items_clean.parquet"), ("items_clean.parquet",)),
@@ -483,6 +572,16 @@ def test_a_full_disk_leaves_all_artifacts_of_a_stage_as_they_were(
     assert run(workspace, name)[0] == 0
     changed = {path for path, content in published(workspace).items() if content != before.get(path)}
     assert {path for path in changed if not path.endswith(last)}, "an earlier output must change, or nothing is proven"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_file_in_place_of_the_artifacts(workspace: Path, name: str) -> None:
+    """Prevents a raw NotADirectoryError or FileExistsError, whichever call meets the file first."""
+    shutil.rmtree(workspace / "artifacts")
+    (workspace / "artifacts").write_text("not a folder")
+    code, said = run(workspace, name)
+    assert code == 2 and "artifacts" in said and "\n  mend:  " in said, said
+    assert (workspace / "artifacts").read_text() == "not a folder"
 
 
 @pytest.mark.parametrize("name", BEFORE_REGISTER)

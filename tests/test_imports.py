@@ -50,7 +50,11 @@ THIRD_PARTY = {
     "progress": {"rich"},
     "parquet": {"pyarrow"},
 }
-ONLY_IN = {"mlflow": {"registry"}, "prefect": {"flows"}, "great_expectations": {"data"}, "typer": {"flows"}}
+ONLY_IN = {
+    "mlflow": {"registry"},
+    "great_expectations": {"data"},
+    **{name: {"flows"} for name in ("prefect", "typer", "dask", "distributed")},
+}
 
 
 def modules() -> list[Path]:

@@ -59,7 +59,8 @@ def _need_pass(path: Path) -> None:
     """The verdict is read, not only written."""
     verdict = read_json(path)
     if not isinstance(verdict, dict) or verdict.get("passed") is not True:
-        failed = verdict.get("critical_failures", []) if isinstance(verdict, dict) else []
+        failed = verdict.get("critical_failures") if isinstance(verdict, dict) else None
+        failed = [str(each) for each in failed] if isinstance(failed, list) else []
         raise GateRefused(
             f"validation did not pass: {', '.join(failed) or 'the verdict holds no pass'}",
             where=str(path),

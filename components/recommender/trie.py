@@ -23,16 +23,20 @@ from torch import Tensor
 
 from components.artifacts import publishing
 from components.errors import BadInput
-from components.recommender.batches import pack, slices
+from components.recommender.batches import pack
+from components.recommender.trie_arrays import trie_arrays
 
 ROOT = 0
-WHERE, MEND = "ID table", "run `index` again; its report checks every ID"
 _TABLE = "table_digest"
 
 
 @dataclass(frozen=True)
 class Trie:
-    """Int32 arrays, 24 bytes a node and 4 bytes an item and token. `levels`, on the host, needs no synchronisation."""
+    """Int32 arrays: 20 bytes a node, and (8 + 4 x depth) bytes an item; `bytes` adds them up.
+
+    Of IDs of 3 to 10 tokens that share few prefixes, 190 bytes an ID from ten thousand to ten million: linear. Building
+    from packed IDs takes some 30 bytes an ID more at its peak. `levels`, on the host, needs no synchronisation.
+    """
 
     columns: Tensor
     """[nodes]: which token leads to the node, as a place in `vocabulary` (root: 0, meaningless)."""
@@ -66,20 +70,10 @@ class Trie:
     @classmethod
     def of(cls, offsets: NDArray[np.int64], values: NDArray[np.int32], *, end_token: int) -> Trie:
         """The same from packed IDs: item i is values[offsets[i]:offsets[i + 1]]."""
-        sizes = np.diff(offsets)
-        check(sizes, values, end_token)
-        vocabulary = np.union1d(values, [end_token]).astype(np.int64)
-        end_column = int(np.searchsorted(vocabulary, end_token))
-        ids = np.full((len(sizes), int(sizes.max()) + 1), end_column, dtype=np.int32)
-        rows, places, tokens = slices(values, offsets[:-1], sizes)
-        ids[rows, places] = np.searchsorted(vocabulary, tokens)
-        order = _sorted_rows(ids, len(vocabulary))
-        arrays, levels = _nodes(ids[order], sizes[order] + 1, order)
+        arrays, vocabulary, levels, end_column = trie_arrays(offsets, values, end_token=end_token)
         return cls(
-            **{name: torch.from_numpy(array.astype(np.int32)) for name, array in arrays.items()},
+            **{name: torch.from_numpy(array) for name, array in arrays.items()},
             vocabulary=torch.from_numpy(vocabulary),
-            ids=torch.from_numpy(ids),
-            lengths=torch.from_numpy((sizes + 1).astype(np.int32)),
             levels=levels,
             end_column=end_column,
         )
@@ -142,69 +136,3 @@ class Trie:
     def _arrays(self) -> dict[str, Tensor]:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
-
-
-def check(sizes: NDArray[np.int64], values: NDArray[np.int32], end_token: int) -> None:
-    """Raises `BadInput` for no IDs, an empty one or one that holds the end token. `sizes` [items], packed `values`."""
-    if len(sizes) == 0:
-        raise BadInput("there are no IDs", where=WHERE, mend=MEND)
-    if (sizes == 0).any():
-        raise BadInput(f"the ID of item number {int(np.argmin(sizes))} is empty", where=WHERE, mend=MEND)
-    if (values == end_token).any():
-        item = int(np.searchsorted(np.cumsum(sizes), int(np.argmax(values == end_token)), side="right"))
-        raise BadInput(f"the ID of item number {item} holds the end token", where=WHERE, mend=MEND)
-
-
-def same_id(item: int) -> BadInput:
-    """What to raise for an ID that two items have."""
-    return BadInput(f"item number {item} has the same ID as another one", where=WHERE, mend=MEND)
-
-
-def _sorted_rows(ids: NDArray[np.int32], size: int) -> NDArray[np.int64]:
-    """Order of the rows, first column first. Columns share 63-bit keys: lexsort's cost is the number of its keys."""
-    bits = max(1, (size - 1).bit_length())
-    each = 63 // bits
-    keys = []
-    for start in range(0, ids.shape[1], each):
-        key = np.zeros(len(ids), dtype=np.int64)
-        for column in range(start, min(start + each, ids.shape[1])):
-            key = (key << bits) | ids[:, column]
-        keys.append(key)
-    return np.lexsort(keys[::-1])
-
-
-def _nodes(
-    ids: NDArray[np.int32], lengths: NDArray[np.int64], items: NDArray[np.int64]
-) -> tuple[dict[str, NDArray[np.int64]], tuple[int, ...]]:
-    """The arrays of the trie, level by level, from sorted rows; `items` [rows] are their item numbers."""
-    parts: dict[str, list[NDArray[np.int64]]] = {
-        "columns": [np.zeros(1, np.int64)],
-        "parents": [np.zeros(1, np.int64)],
-        "lowest": [np.zeros(1, np.int64)],
-        "below": [np.array([len(ids)])],
-    }
-    ends = np.empty(len(ids), dtype=np.int64)
-    levels, rows = [0, 1], np.arange(len(ids))
-    parent = np.zeros(len(ids), dtype=np.int64)
-    for depth in range(ids.shape[1]):
-        column = ids[rows, depth]
-        # Rows are sorted, so a node is a run of rows with one parent and one token.
-        new = np.ones(len(rows), dtype=bool)
-        new[1:] = (parent[1:] != parent[:-1]) | (column[1:] != column[:-1])
-        first = np.flatnonzero(new)
-        parts["columns"].append(column[first])
-        parts["parents"].append(parent[first])
-        parts["lowest"].append(np.minimum.reduceat(items[rows], first))
-        parts["below"].append(np.diff(first, append=len(rows)))
-        parent = levels[-1] + np.cumsum(new) - 1
-        levels.append(levels[-1] + len(first))
-        done = lengths[rows] == depth + 1
-        ends[items[rows[done]]] = parent[done]
-        if (twice := parts["below"][-1][parent[done] - levels[-2]] > 1).any():
-            item = int(items[rows[done]][int(np.argmax(twice))])
-            raise same_id(item)
-        rows, parent = rows[~done], parent[~done]
-    arrays = {name: np.concatenate(values) for name, values in parts.items()}
-    counts = np.bincount(arrays["parents"][1:], minlength=levels[-1])
-    arrays["children"] = np.concatenate([np.ones(1, np.int64), 1 + np.cumsum(counts)])
-    return {**arrays, "ends": ends}, tuple(levels)

@@ -36,6 +36,7 @@ def assemble(layout: Layout, params: Params) -> Path:
     """
     verify_manifest(layout.pair)
     sources = fingerprints(layout)  # first, since it names the artifact that is missing
+    _need_evaluation(layout)
     refuse_other_ids(IdTable.load(layout.pair / ID_TABLE), IdTable.load(layout.id_table), where=str(layout.id_table))
     with publishing(layout.bundle) as temporary:
         shutil.copytree(layout.pair, temporary, ignore=shutil.ignore_patterns(MANIFEST))
@@ -58,6 +59,14 @@ def fingerprints(layout: Layout) -> dict[str, str]:
         "id_table": layout.id_table,
     }
     return {name: sha256(path) for name, path in sources.items()}
+
+
+def _need_evaluation(layout: Layout) -> None:
+    """Refuse a bundle whose run would lack what a reviewer opens, or what a later comparison needs."""
+    for path in (layout.metrics, layout.report, layout.per_user, layout.plots):
+        if not (any(path.iterdir()) if path.is_dir() else path.is_file()):
+            raise BadInput("artifact is missing", where=str(path), mend="run the stage `evaluate` again: dvc repro")
+    parquet.read(layout.per_user, ["user_id"])
 
 
 def verified(bundle: Path) -> dict[str, Any]:

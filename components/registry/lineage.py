@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import Layout, read_json, sha256
+from components.errors import BadInput
 
 
 def tags(layout: Layout) -> dict[str, str]:
@@ -17,7 +18,7 @@ def tags(layout: Layout) -> dict[str, str]:
     return {
         "idiom.dataset": layout.dataset,
         "idiom.dvc_lock": sha256(lock) if lock.is_file() else "absent",
-        "idiom.validation": _verdict(layout.verdict),
+        "idiom.validation": verdict_of(layout.verdict),
         **_git(layout.workspace),
     }
 
@@ -32,11 +33,17 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{key}", text
 
 
-def _verdict(path: Path) -> str:
+def verdict_of(path: Path) -> str:
+    """What `validate` found, in a few words. Raises `BadInput` for a file that it did not write."""
     if not path.is_file():
         return "absent"
     verdict = read_json(path)
-    failed = sorted(check["name"] for check in verdict.get("checks", []) if not check["passed"])
+    checks = verdict.get("checks", []) if isinstance(verdict, dict) else None
+    if not isinstance(checks, list) or not all(isinstance(c, dict) and {"name", "passed"} <= set(c) for c in checks):
+        raise BadInput("not what `validate` writes", where=str(path), mend="run the stage `validate` again")
+    if not isinstance(verdict.get("passed"), bool):
+        raise BadInput("the verdict does not say whether it passed", where=str(path), mend="run `validate` again")
+    failed = sorted(str(check["name"]) for check in checks if not check["passed"])
     return ("passed" if verdict["passed"] else "FAILED") + (f"; not met: {', '.join(failed)}" if failed else "")
 
 

@@ -46,6 +46,7 @@ def register(
     """
     progress, description = progress or Progress(), _cut(description)
     metrics = read_json(layout.metrics)
+    lineage.verdict_of(layout.verdict)  # before anything is written: it may be broken
     client = connect(layout.workspace)
     name = params.register.model_name
     bundle = assemble(layout, params)

@@ -27,6 +27,8 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
+_SQLITE = b"SQLite format 3\0"
+
 _EXPERIMENT_TAGS = {
     # Opens MLflow's pages for model training; it guesses, and shows its pages for prompts and traces, otherwise.
     "mlflow.experimentKind": "custom_model_development",
@@ -55,6 +57,7 @@ def connect(workspace: Path) -> MlflowClient:
     # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri(workspace)
+    _refuse_junk(uri)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
@@ -67,7 +70,26 @@ def connect(workspace: Path) -> MlflowClient:
         client.search_experiments(max_results=1)
     except MlflowException as error:
         raise _silent(error, uri) from error
+    except Exception as error:
+        # A database with a sound head and broken pages fails in the migration, outside MLflow's own handling.
+        if type(error).__module__.partition(".")[0] != "sqlalchemy":
+            raise
+        raise _silent(error, uri) from error
     return client
+
+
+def _refuse_junk(uri: str) -> None:
+    """A file that is no database would end in a traceback of SQLAlchemy's, from a migration of MLflow's."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.exists():
+        return
+    mend = "move it away: idiom retrain makes a new one and registers the model again; or restore it"
+    if path.is_dir():
+        raise BadInput("MLflow's database is a folder", where=str(path), mend=mend)
+    with path.open("rb") as stream:
+        head = stream.read(len(_SQLITE))
+    if head and head != _SQLITE:  # an empty file is what SQLite itself begins with
+        raise BadInput("MLflow's database is no SQLite file", where=str(path), mend=mend)
 
 
 @contextmanager

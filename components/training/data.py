@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components import parquet
 from components.errors import BadInput
 from components.training.job import Job
 
@@ -103,14 +103,7 @@ def starts(histories: Ragged) -> Ints:
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise BadInput(
-            f"not readable, or without the columns {', '.join(columns)}: {error}",
-            where=str(path),
-            mend="run the stage that writes it: dvc repro",
-        ) from error
+    return parquet.read(path, columns)  # refuses what is missing, broken or of another type
 
 
 def _numbers(lists: pa.ChunkedArray, item_ids: pa.Array, path: Path) -> Ragged:

@@ -110,6 +110,28 @@ def test_amazon_2014_metadata_are_python_dicts(tmp_path: Path) -> None:
     assert report["interactions"]["time_unit"] == "s"
 
 
+@pytest.mark.parametrize("items_first", [False, True])
+def test_amazon_ratings_without_a_header(tmp_path: Path, items_first: bool) -> None:
+    """Prevents: the first rating read as a header, and users taken for items (2014 and 2018 differ in their order)."""
+    folder = Path(shutil.copytree(FIXTURES / "amazon-ratings", tmp_path / "raw"))
+    if items_first:
+        rows = [line.split(",") for line in (folder / "ratings_Beauty.csv").read_text().splitlines()]
+        swapped = "".join(",".join([item, user, *rest]) + "\n" for user, item, *rest in rows)
+        (folder / "ratings_Beauty.csv").write_text(swapped)
+    items, histories, report = read(folder, tmp_path, format="amazon")
+    assert histories == {"A1YJEY40YUW4SE": ["0007386648", "7806397051"], "A60XNB876KYML": ["7806397051", "B000GONE00"]}
+    assert report["interactions"]["time_unit"] == "s"
+    assert items["7806397051"]["price"] == 5.09
+
+
+def test_amazon_ratings_that_could_be_either_way(tmp_path: Path) -> None:
+    """Prevents: a guess, where users have codes of ten characters too."""
+    folder = Path(shutil.copytree(FIXTURES / "amazon-ratings", tmp_path / "raw"))
+    (folder / "ratings_Beauty.csv").write_text("A60XNB8763,7806397051,3.0,1397779200\n")
+    with pytest.raises(BadInput, match="cannot be told from its users"):
+        read(folder, tmp_path, format="amazon")
+
+
 def test_amazon_2014_metadata_are_never_executed(tmp_path: Path) -> None:
     """Prevents: code in a metadata file that runs. The line must be refused by its number instead."""
     folder = tmp_path / "raw"

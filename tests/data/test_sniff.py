@@ -32,6 +32,7 @@ def accepted(folder: Path, to: Path) -> dict[str, Any]:
         ("amazon-2014", "amazon"),
         ("amazon-2018", "amazon"),
         ("amazon-2023", "amazon"),
+        ("amazon-ratings", "amazon"),
         ("ml-100k", "movielens"),
         ("ml-1m", "movielens"),
         ("ml-32m", "movielens"),

@@ -66,6 +66,21 @@ def test_seven_tasks_in_order_and_cached_the_second_time(prefect_server: Any, mi
     assert second.message == "7 stages, 6 of them cached"
 
 
+def test_what_mlflow_lost_is_registered_again(prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents *Cached* for a version that was deleted with the store: DVC sees registration.json, and no database."""
+    import flows.retrain as module
+
+    run(mini.root)
+    monkeypatch.setattr(module, "_missing_version", lambda folder, params: "idiom version 1")
+    again = run(mini.root)
+    assert again.is_completed()
+    states = settled(prefect_server, again, 8)
+    assert [(stage, name) for stage, _, name in states if stage == "register"] == [
+        ("register", "Cached"),
+        ("register", "Completed"),
+    ]
+
+
 def test_a_refusal_fails_the_flow_with_the_stages_own_words(prefect_server: Any, mini: Any) -> None:
     """Prevents: stages after a refused one, a refusal tried again, and exit code 1 for everything."""
     from flows.retrain import exit_code

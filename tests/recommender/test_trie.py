@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import BadInput
+from components.recommender import trie_arrays
 from components.recommender.trie import ROOT, Trie
 
 END = 1
@@ -33,7 +35,15 @@ tokens = st.integers(min_value=2, max_value=5) | st.integers(min_value=2, max_va
 id_sets = st.lists(st.lists(tokens, min_size=1, max_size=9).map(tuple), min_size=1, max_size=40, unique=True)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.fixture(autouse=True, params=[1 << 17, 8], ids=["one piece", "many pieces"])
+def pieces(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test also with pieces of a row or two, so that nodes are begun in one piece and go on in the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trie_arrays, "_PIECE_CELLS", request.param)
+        yield
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(id_sets)
 def test_decodable_is_exactly_the_set_of_ids(ids: list[tuple[int, ...]]) -> None:
     """Two projects shipped a bigram table instead of a trie: with shared middles it writes IDs that do not exist."""
@@ -56,7 +66,7 @@ def test_known_shapes(ids: list[tuple[int, ...]]) -> None:
     assert decodable(Trie.build(ids, end_token=END)) == {sequence: item for item, sequence in enumerate(ids)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(id_sets)
 def test_counts_parents_and_ends_agree_with_a_dict(ids: list[tuple[int, ...]]) -> None:
     """`below` decides when a user has seen a whole branch, `lowest` breaks ties, `ends` and `parents` mask items."""
@@ -85,7 +95,14 @@ def test_independent_of_the_order_of_items() -> None:
 
 @pytest.mark.parametrize(
     ("ids", "message"),
-    [([], "no IDs"), ([(5,), ()], "number 1 is empty"), ([(5,), (5, 1)], "number 1 holds"), ([(5, 6), (5, 6)], "same")],
+    [
+        ([], "no IDs"),
+        ([(5,), ()], "number 1 is empty"),
+        ([(5,), (5, 1)], "number 1 holds the end token"),
+        ([(5,), (-3,)], "number 1 holds no token: -3"),
+        ([(5,), (2**31 - 1,)], "number 1 holds no token"),
+        ([(5, 6), (7,), (5, 6)], "number 2 has the same"),
+    ],
 )
 def test_bad_tables_are_refused(ids: list[tuple[int, ...]], message: str) -> None:
     """Each would make an item that cannot be told from another, or a node without an end."""

@@ -4,7 +4,11 @@
     2018  All_Beauty_5.json.gz       meta_All_Beauty.json.gz  prices and titles may hold page source
     2023  All_Beauty.jsonl.gz        meta_All_Beauty.jsonl.gz items are `parent_asin`, times are milliseconds
 
-The layout is read off the keys, so files of different years mix as long as their ids do.
+    2014  ratings_Beauty.csv          user, item, rating, time, without a header
+    2018  All_Beauty.csv              item, user, rating, time, without a header
+
+The layout is read off the keys; in a file without a header items are the column of ten characters. So
+files of different years mix as long as their ids do.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +43,10 @@ ITEM_KEYS = {
     "attributes": ("features", "feature"),
     "image_url": ("imUrl", "imageURLHighRes", "imageURL", "images"),
 }
+_ASIN_LENGTH = 10
+"""Of every Amazon product code, and of an ISBN in its place; ids of users have 12 to 21 characters."""
+_LOOKED_AT = 1000
+"""Lines that tell items from users."""
 _WANTED = {key for keys in ITEM_KEYS.values() for key in keys}
 
 
@@ -46,7 +55,7 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     items_path = _named(raw, settings.items, "items") or _metadata(raw)
     interactions_path = _named(raw, settings.interactions, "interactions") or _reviews(raw, items_path)
     interactions_file = rawfiles.prepare(interactions_path, scratch)
-    interactions = _selected(scanning.scan(interactions_file), REVIEW_KEYS, ("user_id", "item_id"), interactions_file)
+    interactions = _selected(_reviews_frame(interactions_file), REVIEW_KEYS, ("user_id", "item_id"), interactions_file)
     items_file, dialect = _as_json(rawfiles.prepare(items_path, scratch), scratch)
     items = _selected(scanning.scan(items_file), ITEM_KEYS, ("item_id",), items_file)
     return Tables(_mended(items), interactions, items_file, interactions_file, {"metadata": dialect})
@@ -68,6 +77,36 @@ def _reviews(raw: Path, items: Path) -> Path:
         if not name.startswith("meta_") and name != items.name and rawfiles.kind_of(name) in ("jsonl", "csv")
     ]
     return _only(raw, names, "reviews_CATEGORY_5.json.gz, CATEGORY.json.gz or CATEGORY.jsonl.gz", key="interactions")
+
+
+def _reviews_frame(file: RawFile) -> pl.LazyFrame:
+    """The reviews; a CSV file of ratings without a header gets the names of its columns, in the order of its year."""
+    header = _ratings_header(file) if file.kind == "csv" else None
+    return scanning.scan(file, header=header)
+
+
+def _ratings_header(file: RawFile) -> list[str] | None:
+    """Names of the four columns of a file without a header; None where the first line is one.
+
+    Raises `BadInput` where neither column, or both, could be the items: 2014 has users first, 2018 has items first.
+    """
+    with file.path.open(encoding="utf-8", errors="replace") as stream:
+        rows = [line.strip().split(",") for line in islice(stream, _LOOKED_AT)]
+    if not _is_rating(rows[0]):
+        return None
+    asins = [all(len(row[place]) == _ASIN_LENGTH for row in rows if len(row) == 4) for place in (0, 1)]
+    if asins[0] == asins[1]:
+        raise BadInput(
+            "a file of ratings without a header, whose items cannot be told from its users",
+            where=file.shown,
+            mend="write a first line: user_id,asin,rating,timestamp in the order of its columns",
+        )
+    return [*(("asin", "user_id") if asins[0] else ("user_id", "asin")), "rating", "timestamp"]
+
+
+def _is_rating(row: list[str]) -> bool:
+    """user, item, 5.0, 1369699200"""
+    return len(row) == 4 and row[2].replace(".", "", 1).isdigit() and row[3].isdigit()
 
 
 def _only(raw: Path, names: list[str], expected: str, *, key: str) -> Path:

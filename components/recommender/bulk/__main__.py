@@ -1,6 +1,7 @@
 """Score what a JSON file says, with the learning rooms' libraries only:
 
-python -m components.recommender.bulk SCORING.json --workers 2
+    python -m components.recommender.bulk SCORING.json --workers 2
+    python -m components.recommender.bulk SCORING.json --workers 2 --torchrun
 
 The file holds at least {"model": "bundle", "histories": "histories.parquet", "out": "scores"}.
 """
@@ -14,8 +15,10 @@ from pathlib import Path
 from components.environment import prepare
 from components.errors import StageError
 from components.progress import ConsoleBar, reporting
+from components.recommender.bulk.ranks import on_ranks
 from components.recommender.bulk.run import score_all
 from components.recommender.bulk.settings import Scoring
+from components.recommender.bulk.workers import score_shards
 
 
 def main() -> int:
@@ -23,11 +26,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scoring", type=Path, help="what components/recommender/bulk/settings.py describes, as JSON")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--torchrun", action="store_true", help="as ranks of torchrun; see ranks.py for several nodes")
     given = parser.parse_args()
     prepare()
     try:
         with reporting(ConsoleBar()) as progress:
-            summary = score_all(Scoring.load(given.scoring), workers=given.workers, progress=progress)
+            team = on_ranks if given.torchrun else score_shards
+            summary = score_all(Scoring.load(given.scoring), workers=given.workers, progress=progress, team=team)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,9 +1,9 @@
-"""A bulk scoring from beginning to end, on this machine.
+"""A bulk scoring from beginning to end, by a team of processes, here or elsewhere.
 
     summary = score_all(Scoring(model, histories, out), workers=2, progress=progress)
 
 Stopped or killed at any moment and started again, it goes on at the shards that are not done; the output is the same,
-byte for byte, with any number of workers.
+byte for byte, with any team and any number of workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import counts, pending, prepare, publish, published, users
-from components.recommender.bulk.workers import score_shards
+from components.recommender.bulk.workers import Step, Team, score_shards
 
 _TELL_SECONDS = 10.0
 """How often the rate is reported."""
@@ -40,7 +40,12 @@ class Summary:
 
 
 def score_all(
-    scoring: Scoring, *, workers: int, progress: Progress, stopped: Callable[[], Any] = lambda: False
+    scoring: Scoring,
+    *,
+    workers: int,
+    progress: Progress,
+    stopped: Callable[[], Any] = lambda: False,
+    team: Team = score_shards,
 ) -> Summary:
     """Score all users of `scoring` and publish its output; returns what it came to.
 
@@ -55,24 +60,24 @@ def score_all(
         _remove_others(scoring, progress)
         folder = prepare(scoring, progress)
         left = pending(folder, progress.note)
-        scored = _score(scoring, folder, left, workers, progress, stopped)
+        scored = _score(
+            scoring, folder, left, team(folder, left, workers=workers, device=scoring.device, stopped=stopped), progress
+        )
         manifest = publish(folder)
         shutil.rmtree(work_folder(scoring.out))
     return Summary(manifest, scored, time.monotonic() - started)
 
 
-def _score(
-    scoring: Scoring, folder: Path, left: list[int], workers: int, progress: Progress, stopped: Callable[[], Any]
-) -> int:
-    """Have the shards `left` scored; returns how many users that were."""
+def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[Step], progress: Progress) -> int:
+    """Follow a team that scores the shards `left`; returns how many users that were."""
     total, size = users(folder), scoring.shard_users
     open_users = sum(min(size, total - number * size) for number in left)
     if open_users < total:
         progress.note(f"{total - open_users} of {total} users are scored already")
     started, told, done, shares = 0.0, 0.0, 0, dict[int, float]()
-    for step in score_shards(folder, left, workers=workers, device=scoring.device, stopped=stopped):
+    for step in steps:
         now = time.monotonic()
-        started = started or now  # the first word comes when a model is loaded
+        started = started or now  # the first word comes when a model is loaded, or a team is there
         shares[step.number] = step.share * min(size, total - step.number * size)
         if step.done:
             done += counts(folder, step.number)["users"]

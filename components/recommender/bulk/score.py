@@ -13,7 +13,7 @@ from components.artifacts import MANIFEST, publishing, read_json, sha256, write_
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.bulk.histories import HISTORY, USER
-from components.recommender.bulk.settings import Scoring
+from components.recommender.bulk.settings import Scoring, code_fingerprints
 from components.recommender.bulk.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, shard
 from components.recommender.bulk.split import part
 from components.recommender.engine import Engine, Recommendation
@@ -37,10 +37,16 @@ def score_shard(
     """Score a shard of a prepared folder, publish it, and return its counts; a shard that is done is done again.
 
     device: instead of the scoring's. torch takes as many threads of this process as the scoring says, from here on.
-    Raises `BadInput` for a model that is not the one that the scoring began with.
+    Raises `BadInput` for a model or code that is not what the scoring began with, or a folder that is not seen here.
     """
-    scoring = Scoring.load(folder / SETTINGS)
-    engine = _engine(scoring.model, read_json(folder / FACTS)["model"], device or scoring.device)
+    scoring, facts = Scoring.load(folder / SETTINGS), read_json(folder / FACTS)
+    if facts["code"] != code_fingerprints():
+        raise BadInput(
+            "this process runs other code than the one that began the scoring",
+            where=str(Path(__file__).parent),
+            mend="give every machine the same version of the repository, then run the same command again",
+        )
+    engine = _engine(scoring.model, facts["model"], device or scoring.device)
     torch.set_num_threads(scoring.threads)
     rows = pq.read_table(folder / INPUT / part(number))
     histories = rows[HISTORY].to_pylist()

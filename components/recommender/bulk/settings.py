@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,9 +63,12 @@ class Scoring:
         if not self.histories.is_file():
             raise BadInput("there is no file of histories", where=str(self.histories), mend="give its path")
         settings = {name: value for name, value in dataclasses.asdict(self).items() if name not in _PATHS}
-        room = Path(__file__).parents[1]
-        code = {file.relative_to(room).as_posix(): sha256(file) for file in sorted(room.rglob("*.py"))}
-        return {"histories": sha256(self.histories), "model": sha256(manifest), "settings": settings, "code": code}
+        return {
+            "histories": sha256(self.histories),
+            "model": sha256(manifest),
+            "settings": settings,
+            "code": code_fingerprints(),
+        }
 
     @property
     def key(self) -> str:
@@ -90,6 +93,13 @@ class Scoring:
             return cls(**{**value, **{name: Path(value[name]) for name in _PATHS}})
         except (KeyError, TypeError) as error:
             raise BadInput(f"not a scoring: {error}", where=str(path), mend="write it with Scoring.save") from error
+
+
+@cache
+def code_fingerprints() -> dict[str, str]:
+    """SHA-256 of every file of the room that scores, as this process found it."""
+    room = Path(__file__).parents[1]
+    return {file.relative_to(room).as_posix(): sha256(file) for file in sorted(room.rglob("*.py"))}
 
 
 def work_folder(out: Path) -> Path:

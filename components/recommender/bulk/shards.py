@@ -43,7 +43,7 @@ def prepare(scoring: Scoring, progress: Progress) -> Path:
 
 def pending(folder: Path, note: Callable[[str], None]) -> list[int]:
     """Numbers of the shards to score, in order: those that are not there, and those that are not what was written."""
-    return [number for number in range(_shards(folder)) if not _is_whole(shard(folder, number), note)]
+    return [number for number in range(shards(folder)) if not _is_whole(shard(folder, number), note)]
 
 
 def publish(folder: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def publish(folder: Path) -> dict[str, Any]:
     totals = dict.fromkeys(COUNTS, 0)
     with publishing(out) as directory:
         directory.mkdir()
-        for number in range(_shards(folder)):
+        for number in range(shards(folder)):
             counts = verify_manifest(shard(folder, number))
             totals = {name: totals[name] + counts[name] for name in COUNTS}
             _link(shard(folder, number) / SCORES, directory / part(number))
@@ -93,7 +93,8 @@ def counts(folder: Path, number: int) -> dict[str, int]:
     return {name: int(manifest[name]) for name in COUNTS}
 
 
-def _shards(folder: Path) -> int:
+def shards(folder: Path) -> int:
+    """How many shards a prepared folder has."""
     return int(read_json(folder / INPUT / MANIFEST)["shards"])
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from components.errors import BadInput, Interrupted, StageError
+from components.errors import Interrupted, StageError
 from components.progress import Progress
 
 _TICK_SECONDS = 0.25
@@ -35,14 +35,26 @@ class Step:
     """Whether it is published."""
 
 
+class Team(Protocol):
+    """Whoever scores the shards `numbers` of a prepared folder; yields what they say, and raises what they raise.
+
+    `Interrupted` soon after `stopped()` is true, `StageError` for a worker that died for good. Finished shards stay.
+    """
+
+    def __call__(
+        self, folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
+    ) -> Iterator[Step]: ...
+
+
+def interrupted(folder: Path) -> Interrupted:
+    """What a team raises when it was stopped."""
+    return Interrupted("stopped; finished shards are kept", where=str(folder), mend="run the same command again")
+
+
 def score_shards(
     folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
 ) -> Iterator[Step]:
-    """Score the shards `numbers` of a prepared folder with `workers` processes; yields what they say.
-
-    Raises what a worker raised; `Interrupted` soon after `stopped()` is true, and `StageError` for a worker that died.
-    Finished shards stay.
-    """
+    """The `Team` of `workers` processes of this machine."""
     left, team = deque(numbers), dict[Connection, BaseProcess]()
     try:
         for place in range(min(workers, len(left))):
@@ -51,9 +63,7 @@ def score_shards(
             ours.send(left.popleft())
         while team:
             if stopped():
-                raise Interrupted(
-                    "stopped; finished shards are kept", where=str(folder), mend="run the same command again"
-                )
+                raise interrupted(folder)
             for connection in wait(list(team), timeout=_TICK_SECONDS):
                 assert isinstance(connection, Connection)
                 step = _heard(connection, team[connection], folder)
@@ -89,8 +99,8 @@ def _heard(connection: Connection, process: BaseProcess, folder: Path) -> Step:
             where=str(folder),
             mend="its error stands above; out of memory (-9) wants fewer workers. The same command goes on from here",
         ) from None
-    if isinstance(said, dict):
-        raise (BadInput if said.pop("exit_code") == BadInput.exit_code else StageError)(**said)
+    if isinstance(said, StageError):
+        raise said
     return Step(*said)
 
 
@@ -110,8 +120,7 @@ def _work(connection: Connection, folder: Path, place: int, device: str) -> None
             score_shard(folder, number, device=device, progress=progress)
             connection.send((number, 1.0, True))
     except StageError as error:
-        fields = ("what", "where", "mend", "exit_code")
-        connection.send({name: getattr(error, name) for name in fields})
+        connection.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         sys.exit(0)  # the parent has no more work, or is gone
 

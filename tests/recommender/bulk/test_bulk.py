@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,85 +21,18 @@ from components.recommender.bulk.score import score_shard
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import pending, prepare, publish, shard
 from components.recommender.engine import Engine
-from tests.recommender.pairs import WORDS, save_pair
-
-USERS = 160
-
-
-def histories() -> dict[str, list[str]]:
-    """Users in no order, with histories of every kind: empty, unknown, repeating, longer than the prompt."""
-    draw = random.Random(5)
-    known = [draw.choices([*WORDS, "gone"], k=draw.randrange(6)) for _ in range(USERS - 3)]
-    return {f"u{draw.random():.12f}": history for history in [[], ["gone"], ["B1", "B1", "B2"], *known]}
-
-
-@pytest.fixture(scope="module")
-def model(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_pair(tmp_path_factory.mktemp("bulk") / "pair", make_model, tokenizer)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path, table = tmp_path_factory.mktemp("bulk") / "histories.parquet", histories()
-    pq.write_table(pa.table({"user_id": list(table), "history": list(table.values())}), path)
-    return path
-
-
-@pytest.fixture
-def scoring(model: Path, source: Path, tmp_path: Path) -> Scoring:
-    return Scoring(model, source, tmp_path / "scores", k=3, beams=4, shard_users=4, device="cpu")
-
-
-def score_here(scoring: Scoring) -> Path:
-    """The obvious way: every shard in this process, one after the other."""
-    folder = prepare(scoring, Progress())
-    for number in pending(folder, print):
-        score_shard(folder, number)
-    publish(folder)
-    return scoring.out
-
-
-@pytest.fixture(scope="module")
-def undisturbed(model: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("undisturbed") / "scores"
-    return score_here(Scoring(model, source, out, k=3, beams=4, shard_users=4, device="cpu"))
-
-
-def content(directory: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in directory.iterdir()}
-
-
-def rows(directory: Path) -> list[dict[str, Any]]:
-    return [row for file in sorted(directory.glob("part-*.parquet")) for row in pq.read_table(file).to_pylist()]
-
-
-def start(scoring: Scoring, *arguments: str) -> subprocess.Popen[str]:
-    path = scoring.out.parent / "scoring.json"
-    scoring.save(path)
-    command = [sys.executable, "-m", "components.recommender.bulk", str(path), *arguments]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finished(scoring: Scoring) -> dict[int, int]:
-    """Shard -> inode of its rows, of the shards that are whole now."""
-    found = scoring.folder.glob("shards/[0-9]*/scores.parquet")
-    return {int(path.parent.name): path.stat().st_ino for path in found}
-
-
-def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert process is None or process.poll() is None, process.communicate()[0] if process else ""
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-def children(pid: int) -> list[int]:
-    """Processes that score (the resource tracker of multiprocessing is a child too)."""
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+from tests.recommender.pairs import WORDS
+from tests.recommender.scorings import (
+    USERS,
+    children,
+    content,
+    finished,
+    histories,
+    rows,
+    score_here,
+    start,
+    wait_until,
+)
 
 
 def test_every_user_exactly_once_with_the_answers_of_the_engine(model: Path, undisturbed: Path) -> None:

@@ -1,0 +1,66 @@
+"""metrics.json as `evaluate` writes it, checked before anyone reads figures out of it.
+
+The file is meant to be read, and so it is edited, merged by git, or written by another version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import read_json
+from components.errors import BadInput
+from components.evaluation.plots import NAMES
+
+VARIANTS = ("masked", "unmasked")
+VERDICTS = ("better", "no clear difference", "worse")
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The content. Raises `BadInput` that names what is missing or of another kind, for all that summaries read."""
+    metrics = read_json(path)
+    wrong = next(_problems(metrics), None)
+    if wrong:
+        raise BadInput(f"not what `evaluate` writes: {wrong}", where=str(path), mend="run the stage `evaluate` again")
+    return dict(metrics)
+
+
+def _problems(metrics: Any) -> Iterator[str]:
+    """What is wrong, the first first; later checks rely on the earlier ones, and only the first is asked for."""
+    if not isinstance(metrics, dict):
+        yield "it holds no object"
+    for name in ("protocol", *VARIANTS, "intervals", "against"):
+        if not isinstance(metrics.get(name), dict):
+            yield f"{name} is missing or no object"
+    protocol = metrics["protocol"]
+    if protocol.get("headline") not in VARIANTS:
+        yield f"protocol.headline is {protocol.get('headline')!r}"
+    if not isinstance(protocol.get("headline_k"), int) or not isinstance(protocol.get("training"), str):
+        yield "protocol.headline_k or protocol.training is missing or of another kind"
+    k = protocol["headline_k"]
+    for who in NAMES:
+        intervals = metrics["intervals"].get(who)
+        if not isinstance(intervals, dict) or not {f"recall_at_{k}", f"ndcg_at_{k}"} <= set(intervals):
+            yield f"intervals.{who} lacks recall or NDCG at {k}"
+        yield from (f"intervals.{who}.{metric}" for metric, each in intervals.items() if not _pair(each))
+        needed = {*intervals, *(f"{breadth}_at_{k}" for breadth in ("coverage", "popularity", "novelty"))}
+        for variant in VARIANTS:
+            figures = metrics[variant].get(who)
+            found = figures if isinstance(figures, dict) else {}
+            yield from (f"{variant}.{who}.{metric}" for metric in sorted(needed) if not _number(found.get(metric)))
+    for name, metric_gains in metrics["against"].items():
+        if name not in NAMES or not isinstance(metric_gains, dict) or not metric_gains:
+            yield f"against.{name}"
+        for metric, gain in metric_gains.items():
+            known = isinstance(gain, dict) and gain.get("verdict") in VERDICTS and _pair(gain.get("interval"))
+            if not known or metric not in metrics["intervals"][name]:
+                yield f"against.{name}.{metric}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_number, value))
