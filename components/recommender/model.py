@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.recommender.batches import IGNORED, Batch
+from components.textid.linear import linear
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def mixed(table: Any, input_ids: Tensor, soft: Soft | None) -> Tensor:
     if soft is None:
         return embeddings
     weight = table.weight[: soft.probabilities.shape[1]]
-    mixture = soft.probabilities.to(weight.dtype) @ weight
+    mixture = linear(soft.probabilities.to(weight.dtype), weight.T)
     return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
 
 

@@ -30,6 +30,7 @@ from components.errors import BadInput
 from components.params import Family
 from components.textid.causal_backbone import check_causal, scratch_causal
 from components.textid.hub import locate
+from components.textid.linear import quicken
 from components.textid.tokenizer import load_tokenizer
 
 SCRATCH = "scratch"
@@ -65,8 +66,8 @@ def build(
         torch.manual_seed(seed)
         if family == "decoder-only":
             shape = parse_size(size)
-            return scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval()
-        return T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval()
+            return quicken(scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval())
+        return quicken(T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval())
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -152,11 +153,11 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         check_causal(config, where=where)
         # Decoding hands the layers a mask of booleans, which this attention alone understands.
         settings: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32, **_SAFE}
-        return AutoModelForCausalLM.from_pretrained(where, config=config, **settings).eval()
+        return quicken(AutoModelForCausalLM.from_pretrained(where, config=config, **settings).eval())
     if not config.is_encoder_decoder:
         raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
     model = AutoModelForSeq2SeqLM.from_pretrained(where, config=config, dtype=torch.float32, **_SAFE)
-    return model.eval()
+    return quicken(model.eval())
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
