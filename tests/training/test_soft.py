@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import BartConfig, BartForConditionalGeneration
 
 from components.recommender.batches import batch_of
 from components.recommender.model import Recommender, Soft
 from components.recommender.prompts import Pieces, Prompt
-from components.training.greedy import choose
+from components.training.greedy import UNSEEN, choose
 from components.training.soft import SoftIds, splice, write_soft
 from tests.recommender.causal_models import make_causal, recommender_over
 
@@ -178,3 +179,86 @@ def test_an_id_is_never_empty_nor_unknown(make_t5: Callable[..., Any]) -> None:
     soft = write_soft(generator, [(input_ids, mask)], max_tokens=LONGEST, never=NEVER)
     assert int(soft.lengths.min()) >= 1
     assert not set(NEVER) & {token for word in soft.words() for token in word}
+
+
+def drawn_guesses(kind: str, right: Tensor) -> Tensor:
+    """Guesses of every quality, from the right words on."""
+    random = torch.Generator().manual_seed(5)
+    noise = torch.randint(0, VOCABULARY, right.shape, generator=random)
+    if kind == "right":
+        return right.clone()
+    if kind == "wrong":
+        return noise
+    if kind == "wrong from the middle":
+        return torch.cat([right[:, :2], noise[:, 2:]], 1)
+    if kind == "of another item":
+        return right.roll(1, 0)
+    mixed = torch.where(torch.rand(len(right), 1, generator=random) < 0.5, right, noise)
+    mixed[0] = UNSEEN
+    return mixed
+
+
+@pytest.mark.parametrize("kind", ["right", "wrong", "wrong from the middle", "of another item", "mixed"])
+@pytest.mark.parametrize("architecture", ["t5", "bart"])
+def test_guesses_change_not_one_bit(make_t5: Callable[..., Any], kind: str, architecture: str) -> None:
+    """Prevents words or gradients that depend on what was guessed: a resumed run, which has no guesses, would differ.
+
+    In float32, where sums that are taken in another order differ; random weights, so nothing is saved by luck.
+    """
+    for seed in range(4):
+        generator = make_t5(VOCABULARY, seed).float() if architecture == "t5" else make_bart(seed)
+        groups = [texts(3, seed=seed), tuple(part[:, :5] for part in texts(4, seed=seed + 50))]
+        found = []
+        guesses = None
+        for _ in range(2):
+            generator.zero_grad()
+            soft = write_soft(generator, groups, max_tokens=LONGEST, never=NEVER, guesses=guesses)
+            weights = torch.linspace(-1, 1, VOCABULARY)
+            (soft.probabilities[: int(soft.lengths.sum())] @ weights).square().sum().backward()
+            found.append((soft.tokens, gradients(generator)))
+            guesses = drawn_guesses(kind, soft.tokens)
+        (plain, by_plain), (guessed, by_guessed) = found
+        assert torch.equal(plain, guessed)
+        assert by_plain.keys() == by_guessed.keys()
+        assert all(torch.equal(by_plain[name], by_guessed[name]) for name in by_plain)
+
+
+def make_bart(seed: int) -> Any:
+    """An encoder-decoder that is no T5: its steps are the library's."""
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": VOCABULARY, "d_model": 16, "encoder_layers": 1, "decoder_layers": 2}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 32, "encoder_ffn_dim": 32}
+    special = {"pad_token_id": 0, "eos_token_id": END, "decoder_start_token_id": 0, "bos_token_id": 0}
+    model = BartForConditionalGeneration(BartConfig(**sizes, **heads, **special, init_std=0.5))
+    return model.eval()
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bart"])
+def test_states_and_head_are_the_library_s_forward(make_t5: Callable[..., Any], architecture: str) -> None:
+    """Prevents a forgotten scale or bias between decoder and logits; tied T5s scale, BARTs add."""
+    generator = make_bart(0) if architecture == "bart" else make_t5(VOCABULARY, 0)
+    if architecture == "bart":
+        generator.final_logits_bias.normal_()
+    else:
+        generator.config.scale_decoder_outputs = True
+    ids, mask = texts(3)
+    soft = write_soft(generator, [(ids, mask)], max_tokens=LONGEST, never=NEVER)
+    fed = torch.cat([torch.zeros_like(soft.tokens[:, :1]), soft.tokens[:, :-1]], 1)
+    logits = generator(input_ids=ids, attention_mask=mask, decoder_input_ids=fed).logits
+    expected = torch.cat([row[:length] for row, length in zip(logits.softmax(-1), soft.lengths, strict=True)])
+    assert torch.allclose(soft.probabilities[: len(expected)], expected.to(soft.probabilities.dtype), atol=1e-5)
+
+
+def test_a_right_guess_is_not_decoded(make_t5: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a memory that saves nothing."""
+    generator = make_t5(VOCABULARY, 3)
+    first = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
+
+    def decode(*_: Any, **__: Any) -> Tensor:
+        raise AssertionError("decoded step by step")
+
+    monkeypatch.setattr("components.training.greedy.greedy", decode)
+    again = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, guesses=first.tokens)
+    assert torch.equal(first.tokens, again.tokens)
+    with pytest.raises(AssertionError, match="step by step"):
+        write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, guesses=first.tokens.roll(1, 1))
