@@ -41,6 +41,7 @@ from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompts
 from components.textid.backbone import build
 from components.textid.imported import adopt
+from components.textid.linear import plain
 from components.textid.tokenizer import train_tokenizer
 from components.training.cold_start import ColdStart, first_ids
 from components.training.context import Context
@@ -68,7 +69,7 @@ def main() -> None:
     shape = {"size": arguments.size, "vocabulary_size": len(context.tokenizer), "dropout": 0.0}
     models: list[Any] = [build("scratch", **shape, seed=seed).to(arguments.device) for seed in (1, 2)]
     _cold_start(context, models[0], arguments.cold_start)
-    phase, plain = _phase(context, *models), _phase(context, *map(_plain, copy.deepcopy(models)))
+    phase, other = _phase(context, *models), _phase(context, *map(plain, copy.deepcopy(models)))
     batches, optimizer = list(phase.batches(0)), HOW.adamw(phase.module)
     for rows in batches[: arguments.steps]:
         _gradient(phase, lambda rows=rows: phase.loss(rows)[0], arguments.device)
@@ -76,11 +77,11 @@ def main() -> None:
     seconds: dict[str, float] = {}
     differences, largest, words, known = [], [], [], []
     for rows in batches[arguments.steps :][: arguments.repeats]:
-        plain.module.load_state_dict(phase.module.state_dict())
+        other.module.load_state_dict(phase.module.state_dict())
         items = np.unique(np.concatenate([history[-NEWEST:] for history in phase.histories(rows)]))
         known.append(float((phase.guesses[items, 0] != UNSEEN).mean()))
         gradients = {}
-        for name, (own, loss) in _ways(phase, plain, rows, phase.guesses[items].copy(), items).items():
+        for name, (own, loss) in _ways(phase, other, rows, phase.guesses[items].copy(), items).items():
             taken = _gradient(own, loss, arguments.device)
             seconds[name] = seconds.get(name, 0.0) + taken / arguments.repeats
             gradients[name] = torch.cat([p.grad.flatten() for p in own.module.parameters() if p.grad is not None])
@@ -117,7 +118,7 @@ def main() -> None:
 Way = tuple[GeneratorPhase, Callable[[], Tensor]]
 
 
-def _ways(phase: GeneratorPhase, plain: GeneratorPhase, rows: Rows, guesses: Any, items: Any) -> dict[str, Way]:
+def _ways(phase: GeneratorPhase, other: GeneratorPhase, rows: Rows, guesses: Any, items: Any) -> dict[str, Way]:
     """Every way to the loss of a batch. Ours comes first: it pays for shapes that are met the first time."""
 
     def ours(own: GeneratorPhase, met: Any) -> Callable[[], Tensor]:
@@ -129,16 +130,16 @@ def _ways(phase: GeneratorPhase, plain: GeneratorPhase, rows: Rows, guesses: Any
         return loss
 
     def decoded(**how: bool) -> Callable[[], Tensor]:
-        return lambda: _decoded_with_gradient(plain, rows, **how)
+        return lambda: _decoded_with_gradient(other, rows, **how)
 
     return {
         "ours": (phase, ours(phase, guesses)),
         "warm": (phase, ours(phase, None)),
         "cold": (phase, ours(phase, UNSEEN)),
-        "plain_linear": (plain, ours(plain, guesses)),
-        "released": (plain, decoded(padded=True, cached=True)),
-        "careful": (plain, decoded(padded=False, cached=True)),
-        "uncached": (plain, decoded(padded=True, cached=False)),
+        "plain_linear": (other, ours(other, guesses)),
+        "released": (other, decoded(padded=True, cached=True)),
+        "careful": (other, decoded(padded=False, cached=True)),
+        "uncached": (other, decoded(padded=True, cached=False)),
     }
 
 
@@ -196,14 +197,6 @@ def _move(optimizer: torch.optim.Optimizer) -> None:
 def _phase(context: Context, generator: Any, frozen: Any) -> GeneratorPhase:
     table = adopt({}, context.tokenizer, context.data.item_ids, context.data.texts, max_tokens=10)[0]
     return GeneratorPhase(context, generator, EncoderDecoder(frozen), table, round=2)
-
-
-def _plain(model: Any) -> Any:
-    """A model with PyTorch's own linear layers, as whoever does not know this project has them."""
-    for part in model.modules():
-        if isinstance(part, torch.nn.Linear):
-            part.__class__ = torch.nn.Linear
-    return model
 
 
 def _cold_start(context: Context, generator: Any, steps: int) -> None:

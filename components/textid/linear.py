@@ -31,6 +31,14 @@ def quicken(module: M) -> M:
     return module
 
 
+def plain(module: M) -> M:
+    """The way back: PyTorch's own layers, which a benchmark compares with; returns the model."""
+    for part in module.modules():
+        if type(part) is Linear:
+            part.__class__ = nn.Linear
+    return module
+
+
 class Linear(nn.Linear):
     """An `nn.Linear` of which only the product is another's; made by `quicken` alone."""
 
