@@ -14,7 +14,7 @@ gradients are compared (`max_gradient_difference`). The ways beside ours, from w
 - `ratio_uncached`: as `ratio`, a full decoder forward at every step.
 - `ratio_plain_linear`: as `ratio`, ours without oneDNN's products (`components/textid/linear.py`).
 
-`ratio` is taken after `steps` steps of a phase, as many as half of a default one has, when some items have been met
+`ratio` is taken after `steps` steps of a phase (a default one has 125), when some of the items have been met
 before and their words are guessed; `ratio_cold` is without any guess, `ratio_warm` with every item met before.
 The catalogue is drawn like Amazon Beauty: 12,101 items, its lengths of texts and histories, its popularity.
 """
@@ -245,9 +245,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=12_101)
     parser.add_argument("--histories", type=int, default=5_000)
     parser.add_argument("--users", type=int, default=16)
-    parser.add_argument("--cold-start", type=int, default=150, help="steps of the generator's cold start")
-    parser.add_argument("--steps", type=int, default=60, help="steps of the phase before the measured ones")
-    parser.add_argument("--repeats", type=int, default=5, help="steps measured")
+    parser.add_argument("--cold-start", type=int, default=200, help="steps of the generator's cold start")
+    parser.add_argument("--steps", type=int, default=40, help="steps of the phase before the measured ones")
+    parser.add_argument("--repeats", type=int, default=4, help="steps measured")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
