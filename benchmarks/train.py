@@ -3,9 +3,13 @@
     python -m benchmarks.train                                # tiny model, under a minute on two cores
     python -m benchmarks.train --size small --batches 200 --device cuda
 
-Prints one JSON line; `ratio` is ours / theirs on the same model, samples and batch size. Theirs is what
+Prints one JSON line; `ratio` is ours / theirs on the same model, samples, batch size and precision. Theirs is what
 anyone would write: texts of the prompts tokenised beforehand, DataCollatorForSeq2Seq (dynamic padding to the longest of
-the batch), AdamW, random order.
+the batch), AdamW, random order, PyTorch's own linear layers. `gflops` are the model's own operations a second, padding
+not counted; with `--peak-tflops` (989 for bf16 on an H100 or H200) `utilisation` is their share of the device's peak.
+`where`: shares of the time of our steps by kind of work.
+
+    python -m benchmarks.train --size small --batches 200 --device cuda --bf16 --peak-tflops 989
 """
 
 from __future__ import annotations
@@ -24,10 +28,12 @@ import torch
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
 from benchmarks.machine import facts
-from components.recommender.batches import Samples
+from benchmarks.utilisation import training_flops, where
+from components.recommender.batches import IGNORED, Batch, Rows, Samples
 from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompts
 from components.textid.backbone import build
+from components.textid.linear import plain
 from components.textid.tokenizer import train_tokenizer
 from components.training.loop import Optimisation
 
@@ -46,7 +52,7 @@ def main() -> None:
     samples = Samples(
         offsets, items, tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
     )
-    ours = _ours(samples, len(tokenizer), arguments)
+    ours, gflops, shares = _ours(samples, len(tokenizer), arguments)
     theirs = _theirs(samples, tokenizer, arguments)
     print(
         json.dumps(
@@ -55,6 +61,9 @@ def main() -> None:
                 "ratio": round(ours / theirs, 2),
                 "samples_per_s": round(ours, 1),
                 "samples_per_s_trainer": round(theirs, 1),
+                "gflops": round(gflops, 1),
+                "utilisation": round(gflops / arguments.peak_tflops / 1e3, 3) if arguments.peak_tflops else None,
+                "where": shares,
                 "settings": vars(arguments),
                 **facts(),
             }
@@ -68,26 +77,39 @@ def _model(vocabulary_size: int, arguments: argparse.Namespace) -> Any:
     )
 
 
-def _ours(samples: Samples, vocabulary_size: int, arguments: argparse.Namespace) -> float:
-    """Samples/s of collating, forward, backward, clipping and optimizer, as `loop.train` does them."""
+def _ours(
+    samples: Samples, vocabulary_size: int, arguments: argparse.Namespace
+) -> tuple[float, float, dict[str, float]]:
+    """Samples/s of collating, forward, backward, clipping and optimizer, as `loop.train` does them; Gflop/s; where."""
     recommender = EncoderDecoder(_model(vocabulary_size, arguments))
     recommender.module.train()
     how = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05)
     optimizer = how.adamw(recommender.module)
     batches = samples.epoch(seed=17, number=0, batch_size=arguments.batch_size)[: arguments.batches + 3]
-    done, started = 0, 0.0
-    for number, rows in enumerate(batches):
-        if number == 3:  # allocators and kernels are warm
-            _wait(arguments.device)
-            started = time.perf_counter()
+
+    def step(rows: Rows) -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss = recommender.loss(samples.collate(rows).to(arguments.device))
+        with torch.autocast(arguments.device.split(":")[0], torch.bfloat16, enabled=arguments.bf16):
+            loss = recommender.loss(samples.collate(rows).to(arguments.device))
         (loss.total / loss.count).backward()
         torch.nn.utils.clip_grad_norm_(recommender.module.parameters(), 1.0)
         optimizer.step()
-        done += len(rows.targets) if number >= 3 else 0
+
+    for rows in batches[:3]:  # allocators and kernels are warm
+        step(rows)
     _wait(arguments.device)
-    return done / (time.perf_counter() - started)
+    started = time.perf_counter()
+    for rows in batches[3:]:
+        step(rows)
+    _wait(arguments.device)
+    seconds = time.perf_counter() - started
+    flops = sum(_flops(recommender.module.config, samples.collate(rows)) for rows in batches[3:])
+    shares = where(lambda: step(batches[0]), cuda=arguments.device.startswith("cuda"))
+    return sum(map(len, batches[3:])) / seconds, flops / seconds / 1e9, shares
+
+
+def _flops(config: Any, batch: Batch) -> float:
+    return training_flops(config, batch.attention_mask.sum(1).tolist(), (batch.labels != IGNORED).sum(1).tolist())
 
 
 def _theirs(samples: Samples, tokenizer: Any, arguments: argparse.Namespace) -> float:
@@ -97,7 +119,7 @@ def _theirs(samples: Samples, tokenizer: Any, arguments: argparse.Namespace) -> 
     for batch in (samples.collate(row) for row in rows):
         for prompt, mask, label in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True):
             dataset.append({"input_ids": prompt[mask == 1].tolist(), "labels": label[label != -100].tolist()})
-    model = _model(len(tokenizer), arguments)
+    model = plain(_model(len(tokenizer), arguments))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Seq2SeqTrainer(
             model=model,
@@ -109,6 +131,7 @@ def _theirs(samples: Samples, tokenizer: Any, arguments: argparse.Namespace) -> 
                 save_strategy="no",
                 disable_tqdm=True,
                 use_cpu=arguments.device == "cpu",
+                bf16=arguments.bf16,
             ),
             train_dataset=dataset,
             data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
@@ -131,6 +154,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--batches", type=int, default=30)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16, both")
+    parser.add_argument("--peak-tflops", type=float, default=0.0, help="what the device can do in that precision")
     return parser.parse_args()
 
 

@@ -70,8 +70,12 @@ class EncoderDecoder:
 
     @torch.no_grad()
     def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
-        encoded = self._encode(input_ids, attention_mask)
-        users = input_ids.shape[0]
+        return self.listen(self._encode(input_ids, attention_mask), attention_mask, capacity=capacity)
+
+    @torch.no_grad()
+    def listen(self, encoded: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
+        """`prefill` of texts whose encoder states [users, S, d] are known already."""
+        users = len(encoded)
         keys, values, cross_keys, cross_values = [], [], [], []
         for block in self._model.decoder.block:
             attention = block.layer[1].EncDecAttention

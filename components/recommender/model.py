@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.recommender.batches import IGNORED, Batch
+from components.textid.linear import linear
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def mixed(table: Any, input_ids: Tensor, soft: Soft | None, *, scale: float = 1.
     if soft is None:
         return embeddings
     weight = table.weight[: soft.probabilities.shape[1]]
-    mixture = soft.probabilities.to(weight.dtype) @ weight * scale
+    mixture = linear(soft.probabilities.to(weight.dtype), weight.T) * scale
     return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
 
 

@@ -32,6 +32,7 @@ from components.errors import BadInput
 from components.params import Family
 from components.textid.causal_backbone import check_causal, scratch_causal
 from components.textid.hub import locate
+from components.textid.linear import quicken
 from components.textid.tokenizer import load_tokenizer
 
 SCRATCH = "scratch"
@@ -67,8 +68,8 @@ def build(
         torch.manual_seed(seed)
         if family == "decoder-only":
             shape = parse_size(size)
-            return scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval()
-        return T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval()
+            return quicken(scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval())
+        return quicken(T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval())
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -159,7 +160,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         _check_encoder_decoder(config, where=where)
     kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
     try:
-        return kind.from_pretrained(where, **settings).eval()
+        return quicken(kind.from_pretrained(where, **settings).eval())
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise BadInput(f"its weights cannot be read: {_first_line(error)}", where=where, mend=_WHOLE) from error
 

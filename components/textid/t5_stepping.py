@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from components.textid.linear import linear
+
 
 class T5Stepper:
     """`stepping.Stepper` over a T5 or mT5, whose weights it reads in place; its states are hidden states [rows, d]."""
@@ -65,7 +67,7 @@ class T5Stepper:
         return self._forward(tokens)
 
     def logits(self, states: Tensor) -> Tensor:
-        return torch.mm(states * self._scale, self._columns.T)
+        return linear(states * self._scale, self._columns)
 
     def _forward(self, tokens: Tensor) -> Tensor:
         """Hidden states [n * beams, d] after one more token of every beam."""

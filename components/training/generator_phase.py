@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from components.recommender.batches import MAX_TOKENS, Batch, Rows, batch_of
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
-from components.training.data import starts
+from components.training.data import Ints, starts
+from components.training.greedy import UNSEEN
 from components.training.micro_batch import MicroBatch
 from components.training.seeds import derive
-from components.training.soft import splice, write_soft
+from components.training.soft import SoftIds, splice, write_soft
+
+_WIDTH = 16
+"""Padded texts are multiples of this (`Context.item_texts`)."""
 
 
 class GeneratorPhase:
@@ -35,9 +40,12 @@ class GeneratorPhase:
         self.micro_batch = MicroBatch(self._settings.micro_batch)
         # Not the generator: its decoding, step by step with a growing cache, would be compiled again and again.
         self.compiled = context.compiled(recommender.module)
-        self._context, self._generator, self._recommender, self._table = context, generator, recommender, table
+        self.context, self._generator, self.recommender, self._table = context, generator, recommender, table
         self._samples, self._users = context.samples(table), context.user_ids(table)
         self._starts = starts(context.data.histories)
+        # What an item was called when it was last seen: tried before anything is decoded. It changes the time that a
+        # step takes and not one bit of its result (`greedy.py`), so no checkpoint holds it.
+        self.guesses = np.full((len(context.texts), context.job.index.max_tokens), UNSEEN, dtype=np.int32)
         # Of a model with adapters some weights never learn.
         self._frozen = [parameter for parameter in recommender.module.parameters() if parameter.requires_grad]
         for parameter in self._frozen:
@@ -55,40 +63,50 @@ class GeneratorPhase:
     def batches(self, epoch: int) -> Sequence[Rows]:
         """One prefix of each user, drawn anew, as far as `samples` users go."""
         size, wanted = self._settings.batch_size, self._settings.samples
-        seed = derive(self._context.job.seed, self.name, self.round)
+        seed = derive(self.context.job.seed, self.name, self.round)
         batches = self._samples.epoch(seed=seed, number=epoch, batch_size=size, prefixes="one")
         return batches[: -(-wanted // size)] if wanted else batches
 
     def loss(self, rows: Rows) -> tuple[Tensor, int]:
         self._generator.eval()
-        self._recommender.module.eval()
-        with self._context.autocast():
+        self.recommender.module.eval()
+        with self.context.autocast():
             hard, embeddings = self.read_softly(rows)
-            loss = self._recommender.loss(hard, inputs_embeds=embeddings)
+            loss = self.recommender.loss(hard, inputs_embeds=embeddings)
         return loss.total, loss.count
 
     def read_softly(self, rows: Rows) -> tuple[Batch, Tensor]:
         """The batch, the chosen words of the newest items in its prompts, and its embeddings with soft IDs there."""
-        values = self._context.data.histories.values
-        longest, newest = self._context.job.train.max_history, self._settings.max_history
-        histories = [values[max(self._starts[at], at - longest) : at] for at in rows.targets]
-        items = np.unique(np.concatenate([history[-newest:] for history in histories]))
-        number = {int(item): place for place, item in enumerate(items)}
-        input_ids, mask = self._context.item_texts(items)
+        histories, newest = self.histories(rows), self._settings.max_history
+        groups = by_length(np.unique(np.concatenate([history[-newest:] for history in histories])), self.context)
+        items = np.concatenate(groups)
         soft = write_soft(
             self._generator,
-            input_ids,
-            mask,
-            max_tokens=self._context.job.index.max_tokens,
-            never=self._context.never,
+            [self.context.item_texts(group) for group in groups],
+            max_tokens=self.context.job.index.max_tokens,
+            never=self.context.never,
+            guesses=torch.from_numpy(self.guesses[items].astype(np.int64)).to(self.context.ranks.device),
         )
+        self.guesses[items] = soft.tokens.cpu().numpy()
+        return self.spliced(rows, histories, soft, {int(item): place for place, item in enumerate(items)})
+
+    def histories(self, rows: Rows) -> list[Ints]:
+        """What the recommender reads before each target, as item numbers, oldest first."""
+        values, longest = self.context.data.histories.values, self.context.job.train.max_history
+        return [values[max(self._starts[at], at - longest) : at] for at in rows.targets]
+
+    def spliced(
+        self, rows: Rows, histories: Sequence[Ints], soft: SoftIds, number: dict[int, int]
+    ) -> tuple[Batch, Tensor]:
+        """Prompts with hard IDs and, for the newest items, `soft` ones; `number`: place in `soft` of an item."""
+        values, newest = self.context.data.histories.values, self._settings.max_history
         words, hard = soft.words(), self._table.token_ids
         chosen = [
             [number[int(item)] if len(history) - place <= newest else -1 for place, item in enumerate(history)]
             for history in histories
         ]
         prompts = [
-            self._context.pieces.build(
+            self.context.pieces.build(
                 int(template),
                 [words[at] if at >= 0 else hard[item] for item, at in zip(history, places, strict=True)],
                 max_tokens=MAX_TOKENS,
@@ -97,8 +115,24 @@ class GeneratorPhase:
             for template, history, places, at in zip(rows.templates, histories, chosen, rows.targets, strict=True)
         ]
         targets = [hard[values[at]] for at in rows.targets]
-        batch = batch_of(prompts, targets, end_token=self._context.end_token).to(self._context.ranks.device)
-        return batch, self._recommender.embed(batch.input_ids, splice(prompts, chosen, soft))
+        batch = batch_of(prompts, targets, end_token=self.context.end_token).to(self.context.ranks.device)
+        return batch, self.recommender.embed(batch.input_ids, splice(prompts, chosen, soft))
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False
+
+
+def by_length(items: Ints, context: Context) -> list[Ints]:
+    """Items in one group, or in two of shorter and longer texts where that saves a quarter of the padding and more.
+
+    A group is filled up to a multiple of four with its last item, which nobody reads then: fewer shapes.
+    """
+    widths = -(-context.text_lengths[items] // _WIDTH) * _WIDTH
+    order = np.argsort(widths, kind="stable")
+    items, widths = items[order], widths[order]
+    cuts = np.arange(1, len(items))
+    cost = np.concatenate(
+        [widths[-1:] * len(items) * 3 / 4, widths[cuts - 1] * cuts + widths[-1] * (len(items) - cuts)]
+    )
+    groups = np.split(items, [int(cost.argmin())] if cost.argmin() else [])
+    return [np.pad(group, (0, -len(group) % 4), mode="edge") for group in groups]

@@ -4,9 +4,10 @@ An ID is a choice of words, and no gradient passes a choice. So the recommender 
 *mean embedding* under the generator's distribution there: probabilities x embedding table. The released code mixes
 log-probabilities (negative weights that do not sum to one), and decodes with gradient, one step after the other.
 
-Here the IDs are decoded greedily without gradient, and ONE teacher-forced forward over the decoded tokens gives the
+Here the words are found first, without gradient (`greedy.py`), and ONE teacher-forced forward over them gives the
 distributions with gradient. Both ways feed the decoder the same tokens, and the choice itself passes no gradient in
-either, so the gradients are equal; `tests/training/test_soft.py` holds them equal to 1e-6 in float64.
+either, so the gradients are equal; `tests/training/test_soft.py` holds them equal to 1e-6 in float64. The distributions
+are computed where a prompt reads them: of padding steps there are none.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
-from components.recommender.model import Soft, shifted
+from components.recommender.model import Soft
 from components.recommender.prompts import Prompt
+from components.training.greedy import logits_of, settle
+
+_MULTIPLE = 64
+"""Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
 
 
 @dataclass(frozen=True)
@@ -33,69 +36,43 @@ class SoftIds:
     lengths: Tensor
     """[items] int64: tokens before the end token; what stands in a prompt."""
     probabilities: Tensor
-    """[items, L, vocabulary], with gradient; steps from the end token on are never read (`splice`)."""
+    """[n, vocabulary], with gradient: of each step before the end token, item after item. There may be more rows, which
+    belong to none."""
 
     def words(self) -> list[list[int]]:
         """The chosen tokens of each item, without the end token."""
         rows, lengths = self.tokens.tolist(), self.lengths.tolist()
         return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
+    @property
+    def starts(self) -> Tensor:
+        """[items]: row of `probabilities` where each item begins."""
+        return self.lengths.cumsum(0) - self.lengths
+
 
 def write_soft(
-    generator: Any, input_ids: Tensor, attention_mask: Tensor, *, max_tokens: int, never: Sequence[int]
+    generator: Any,
+    texts: Sequence[tuple[Tensor, Tensor]],
+    *,
+    max_tokens: int,
+    never: Sequence[int],
+    guesses: Tensor | None = None,
 ) -> SoftIds:
-    """Soft IDs of items from their texts [items, S]: greedy decoding, then one forward with gradient.
+    """Soft IDs of items from their texts, with the encoder run once.
 
-    The encoder runs once for both. An ID has 1 to `max_tokens` tokens, none of `never` (padding, unknown) among them.
+    `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
+    to `max_tokens` tokens, none of `never` (padding, unknown) among them. `guesses`: see `greedy.settle`.
     """
-    encoded = generator.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
-    states = encoded.last_hidden_state
-    tokens = greedy(generator, states.detach(), attention_mask, max_tokens=max_tokens, never=never)
-    logits = generator(
-        encoder_outputs=BaseModelOutput(last_hidden_state=states),
-        attention_mask=attention_mask,
-        decoder_input_ids=shifted(tokens, generator.config.decoder_start_token_id),
-        use_cache=False,
-    ).logits
-    ended = (tokens == generator.config.eos_token_id).long().cumsum(1)
+    encoder = generator.get_encoder()
+    encoded = [(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in texts]
+    tokens, states = settle(generator, encoded, max_tokens=max_tokens, never=never, guesses=guesses)
+    read = (tokens == generator.config.eos_token_id).long().cumsum(1) == 0
+    rows = read.flatten().nonzero()[:, 0]
+    filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)])
+    logits = logits_of(generator, states.flatten(0, 1)[filled])
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
-    return SoftIds(tokens, (ended == 0).sum(1), logits.to(exact).softmax(-1))
-
-
-@torch.no_grad()
-def greedy(generator: Any, encoded: Tensor, attention_mask: Tensor, *, max_tokens: int, never: Sequence[int]) -> Tensor:
-    """Most probable token at each step, [items, max_tokens], padding after the end token.
-
-    None of `never`, and no end token at the first step: an empty ID names nothing.
-    """
-    config = generator.config
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    last = torch.full((len(encoded), 1), config.decoder_start_token_id, device=encoded.device)
-    open_rows = torch.ones(len(encoded), dtype=torch.bool, device=encoded.device)
-    tokens = torch.full((len(encoded), max_tokens), config.pad_token_id, device=encoded.device)
-    for step in range(max_tokens):
-        logits = generator(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
-            attention_mask=attention_mask,
-            decoder_input_ids=last,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
-        choice = choose(logits, [*never, config.eos_token_id] if step == 0 else never)
-        tokens[:, step] = torch.where(open_rows, choice, config.pad_token_id)
-        open_rows &= choice != config.eos_token_id
-        if not open_rows.any():
-            break
-        last = choice[:, None]
-    return tokens
-
-
-def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
-    """The greedy choice [items] from logits [items, vocabulary]: the rule that `greedy` and its reference share."""
-    allowed = logits.clone()
-    allowed[:, list(never)] = float("-inf")
-    return allowed.argmax(-1)
+    return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
 
 
 def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:
@@ -120,5 +97,5 @@ def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: Soft
     return Soft(
         rows=torch.tensor(rows, dtype=torch.int64, device=device),
         columns=torch.tensor(columns, dtype=torch.int64, device=device),
-        probabilities=soft.probabilities[at_item.long(), at_step.long()],
+        probabilities=soft.probabilities.index_select(0, soft.starts[at_item.long()] + at_step.long()),
     )
