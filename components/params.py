@@ -159,7 +159,8 @@ class GeneratorTraining(_Section):
     samples: int = bounded(2000, low=0)
     """Users seen per epoch of the generator phase (0: all)."""
     soft: bool = True
-    """The recommender reads probabilities x embeddings; false feeds hard IDs, so that no gradient flows (ablation)."""
+    """The recommender reads probabilities x embeddings. false: it reads the chosen words, as it will later, and the
+    gradient passes the choice straight through, as if it had read the probabilities (ablation)."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ class RecommenderTraining(_Section):
 
 
 Family = Literal["encoder-decoder", "decoder-only"]
+IdSource = Literal["generated", "imported", "titles", "random"]
 
 
 @dataclass(frozen=True)
@@ -232,8 +234,13 @@ class Train(_Section):
     """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
     refit: bool = False
     """With the settings chosen on validation, train once more on training + validation items."""
+    ids: IdSource = "generated"
+    """generated: the generator writes the IDs, anew in every round. The others are rules that stand still, for
+    comparison: the generator is neither trained nor asked, and `index` names new items by the same rule. imported: the
+    table of `imported_ids`; titles: item titles, cut to `index.max_tokens`; random: words drawn from the catalogue."""
     imported_ids: str | None = None
-    """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace, used instead of the cold start."""
+    """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace. With `ids: generated` it is the IDs of
+    the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
@@ -247,6 +254,11 @@ class Train(_Section):
             raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
+        if (self.ids == "imported" and self.imported_ids is None) or (
+            self.ids in ("titles", "random") and self.imported_ids is not None
+        ):
+            needed = "must name a table" if self.ids == "imported" else "must be null, as it would not be read"
+            raise ValueError(f"imported_ids {needed}, where ids is {self.ids}")
 
 
 @dataclass(frozen=True)

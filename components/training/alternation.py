@@ -42,10 +42,12 @@ def plan(settings: Train) -> list[Task]:
     """The phases in order. The first round has no generator phase: there is no trained recommender to learn from yet.
 
     Without a generator phase the generator stays as it is and would write the same IDs: they are not written again.
+    IDs that it does not write at all (`train.ids`) leave it nothing to learn.
     """
-    alternates = settings.generator.epochs > 0 and settings.generator.soft
+    writes = settings.ids == "generated"
+    alternates = writes and settings.generator.epochs > 0
     tasks: list[Task] = []
-    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_epochs > 0:
+    if writes and settings.generator_backbone == SCRATCH and settings.generator.cold_start_epochs > 0:
         tasks.append(Task("cold_start", 1))
     tasks += [Task("index", 1), Task("recommender", 1)]
     for number in range(2, settings.rounds + 1):

@@ -79,6 +79,8 @@ class GeneratorPhase:
             max_tokens=self._context.job.index.max_tokens,
             never=self._context.never,
         )
+        if not self._settings.soft:
+            soft = soft.straight_through()
         words, hard = soft.words(), self._table.token_ids
         chosen = [
             [number[int(item)] if len(history) - place <= newest else -1 for place, item in enumerate(history)]

@@ -12,7 +12,7 @@ either, so the gradients are equal; `tests/training/test_soft.py` holds them equ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,12 @@ class SoftIds:
         """The chosen tokens of each item, without the end token."""
         rows, lengths = self.tokens.tolist(), self.lengths.tolist()
         return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+    def straight_through(self) -> SoftIds:
+        """Read as the chosen words, taught as the distributions (Bengio et al., 2013): the ablation of softness."""
+        chosen = torch.zeros_like(self.probabilities).scatter_(-1, self.tokens[..., None], 1.0)
+        # The difference is exactly zero, so that the recommender reads exactly the embeddings of the words.
+        return replace(self, probabilities=chosen + (self.probabilities - self.probabilities.detach()))
 
 
 def write_soft(

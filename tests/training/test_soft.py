@@ -175,3 +175,19 @@ def test_an_id_is_never_empty_nor_unknown(make_t5: Callable[..., Any]) -> None:
     soft = write_soft(generator, input_ids, mask, max_tokens=LONGEST, never=NEVER)
     assert int(soft.lengths.min()) >= 1
     assert not set(NEVER) & {token for word in soft.words() for token in word}
+
+
+def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[Any, Recommender]) -> None:
+    """Prevents an ablation of softness without gradient, or one whose reading is not that of the words themselves."""
+    generator, recommender = models
+    hard = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER).straight_through()
+    assert torch.equal(hard.probabilities.detach(), one_hot(hard).probabilities)
+    loss_of(recommender, hard)[0].backward()
+    assert max(float(gradient.abs().max()) for gradient in gradients(generator).values()) > 0
+    # Straight through: the distributions get the gradient at the words, exactly.
+    soft = write_soft(generator, *texts(3), max_tokens=LONGEST, never=NEVER)
+    at_words = one_hot(soft)
+    at_words.probabilities.requires_grad_()
+    (wanted,) = torch.autograd.grad(loss_of(recommender, at_words)[0], at_words.probabilities)
+    (found,) = torch.autograd.grad(loss_of(recommender, soft.straight_through())[0], soft.probabilities)
+    assert torch.equal(found, wanted)
