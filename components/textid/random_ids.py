@@ -48,7 +48,7 @@ def random_words(
 
 
 def drawn_from(texts: Sequence[str]) -> list[str]:
-    """The words of at least two texts, sorted: a word of one is a name or a typing error. All words if those are few."""
+    """The words of at least two texts, sorted: of one it is a name or a typing error. All words if few are left."""
     holders = Counter(word for text in texts for word in set(split(text)))
     shared = sorted(word for word, count in holders.items() if count > 1)
     return shared if len(shared) >= 2 * WORDS else sorted(holders)

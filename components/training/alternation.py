@@ -24,6 +24,11 @@ from components.training.reindex import reindex
 from components.training.state import Best, Place, State, weights_of
 from components.training.validate import Validation, improves
 
+ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")
+"""Of a re-index's report: what is followed over the rounds."""
+EXAMPLE_CHARS = 80
+"""As much of an item's text stands beside its ID in the examples."""
+
 Kind = Literal["cold_start", "index", "recommender", "generator", "refit"]
 
 
@@ -104,9 +109,17 @@ class Alternation:
         with self._keeper.stop.at_once():
             table, row = reindex(self._context, self._state, task.round, self._progress)
         crash_point("index.done")
-        self._state.table = table
+        before, self._state.table = self._state.table, table
+        row["steps"] = self._state.steps
+        for example in row["examples"]:
+            item = example["item_id"]
+            example["text"] = self._context.data.texts[table.row_of[item]][:EXAMPLE_CHARS]
+            example["before"] = before.words[before.row_of[item]] if before else ""
         self._state.log.append(row)
-        self._progress.metrics({"index/churn": row["churn"]}, step=self._state.steps)
+        figures = {f"index/{name}": float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
+        self._progress.metrics({"index/churn": row["churn"], **figures}, step=self._state.steps)
+        said = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
+        self._progress.note(f"round {task.round}: {row['churn']:.1%} of the IDs are new, such as {said}", index=row)
 
     def _learn(self, task: Task) -> None:
         phase = self._phase(task)

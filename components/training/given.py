@@ -1,9 +1,9 @@
-"""IDs that no generator writes: an imported table, titles, random words (`train.ids`); what generated ones compete with.
+"""IDs that no generator writes: an imported table, titles, random words (`train.ids`); what generated IDs have to beat.
 
     table, report = write_given(Rule("titles", seed=17), tokenizer, items_clean, max_tokens=10)
 
-Such a rule stands still: one table serves all rounds, nothing trains the generator, and the stage `index` names new items
-by the same rule (`taken`: the pair's table), since a generator that has learned nothing could only babble.
+Such a rule stands still: one table serves all rounds, nothing trains the generator, and the stage `index` names new
+items by the same rule (`taken`: the pair's table), since a generator that has learned nothing could only babble.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def items_file(folder: Path, order: list[int], titles: list[str | None] | None =
 def test_a_rule_keeps_the_contract_whatever_the_order_of_the_rows(
     source: IdSource, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    """Prevents duplicates, IDs that are too long, and a table that depends on how the catalogue happens to be sorted."""
+    """Prevents duplicates, IDs that are too long, and a table that depends on how the catalogue is sorted."""
     titles: list[str | None] = [TITLES[0], TITLES[0], None, *TITLES[3:]]
     forth = items_file(tmp_path, list(range(len(ITEMS))), titles)
     back = items_file(tmp_path, list(range(len(ITEMS)))[::-1], titles)
