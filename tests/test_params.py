@@ -78,7 +78,8 @@ def test_empty_file_means_defaults(tmp_path: Path) -> None:
 def test_every_shipped_config_loads(repository: Path) -> None:
     """Prevents a preset from rotting when a key is renamed."""
     files = [repository / "params.yaml", *sorted((repository / "params").glob("*.yaml"))]
-    for file in files:
+    # Grids have a form of their own: tests/flows/test_ablate.py loads them.
+    for file in (file for file in files if not file.name.startswith("ablations-")):
         load(file)
 
 

@@ -78,8 +78,11 @@ def replay(client: MlflowClient, run_id: str, log: Path) -> None:
             names = set(row) - {"event", "phase", "steps"}
             values = {f"{row['phase']}/{name}": float(row[name]) for name in sorted(names)}
             sink.emit("metrics", {"values": values, "step": row["steps"]})
-        elif row["event"] == "index" and f"id_examples/round_{row['round']:02d}.tsv" not in seen:
-            sink.emit("note", {"text": "", "index": row})
+        elif row["event"] == "index":
+            values = {f"index/{name}": value for name, value in row["figures"].items()}
+            sink.emit("metrics", {"values": values, "step": row["steps"]})
+            if f"id_examples/round_{row['round']:02d}.tsv" not in seen:
+                sink.emit("note", {"text": "", "index": row})
     sink.close()
 
 

@@ -84,7 +84,8 @@ def examples(row: Mapping[str, Any]) -> str:
     """The examples in the log line of a re-index, as tab-separated lines: the same items in every round."""
     lines = [f"# round {row['round']}: {row['churn']:.1%} of the IDs are new", "item_id\twords\tbefore\ttext"]
     for each in row["examples"]:
-        lines.append("\t".join(each.get(name) or "" for name in ("item_id", "words", "before", "text")))
+        cells = (each[name] for name in ("item_id", "words", "before", "text"))
+        lines.append("\t".join(" ".join(cell.split()) for cell in cells))
     return "\n".join(lines) + "\n"
 
 

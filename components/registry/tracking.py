@@ -89,13 +89,21 @@ class TrainingRun:
             run_id, _ = run_for(client, self._layout.workspace, self._params, self._key)
             mlflow.start_run(run_id=run_id)
             describe(client, run_id, self._layout, self._params)
-            inputs = client.get_run(run_id).inputs
-            if not (inputs and inputs.dataset_inputs):
-                _log_datasets(self._layout)
             self._sink = Background(MlflowSink(client, run_id))
         except Exception as error:
             _warn("this training is not in MLflow while it runs", error)
             _end("FAILED")
+            return self._sink
+        for left in (1, 0):
+            try:
+                inputs = client.get_run(run_id).inputs
+                if not (inputs and inputs.dataset_inputs):
+                    _log_datasets(self._layout)
+                break
+            except Exception as error:
+                # Of two trainings that begin on the same new data MLflow refuses one: the row is there by then.
+                if not left:
+                    _warn("MLflow does not know the datasets of this training", error)
         return self._sink
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

@@ -115,9 +115,11 @@ class Alternation:
             item = example["item_id"]
             example["text"] = self._context.data.texts[table.row_of[item]][:EXAMPLE_CHARS]
             example["before"] = before.words[before.row_of[item]] if before else ""
+        followed = {name: float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
+        row["figures"] = {"churn": row["churn"], **followed}
         self._state.log.append(row)
-        figures = {f"index/{name}": float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
-        self._progress.metrics({"index/churn": row["churn"], **figures}, step=self._state.steps)
+        figures = {f"index/{name}": value for name, value in row["figures"].items()}
+        self._progress.metrics(figures, step=self._state.steps)
         said = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
         self._progress.note(f"round {task.round}: {row['churn']:.1%} of the IDs are new, such as {said}", index=row)
 

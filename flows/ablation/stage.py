@@ -7,11 +7,9 @@ stops as if it had been told to: a training saves its checkpoint, and does not g
 from __future__ import annotations
 
 import os
+import runpy
 import signal
-import sys
 import threading
-
-from components.__main__ import main
 
 
 def _stop_with_the_grid() -> None:
@@ -22,4 +20,4 @@ def _stop_with_the_grid() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_stop_with_the_grid, daemon=True).start()
-    sys.exit(main(sys.argv[1:]))
+    runpy.run_module("components", run_name="__main__", alter_sys=True)
