@@ -103,12 +103,13 @@ class GridRuns:
                 self._client.set_terminated(run_id, "FAILED")
 
     def close(self, table: str, rows: Sequence[Mapping[str, Any]], status: str, on: str) -> None:
-        """The table into the parent run, as its description and as files; its status."""
+        """The table into the parent run, as its description and as files, unless there is none; its status."""
         with _said("the table is not in MLflow"):
             if self._client is not None:
-                self._client.set_tag(self._parent, NOTE, table[:5000])
-                self._client.log_text(self._parent, table, f"table-{on}.md")
-                self._client.log_dict(self._parent, {"rows": list(rows)}, f"table-{on}.json")
+                if table:
+                    self._client.set_tag(self._parent, NOTE, table[:5000])
+                    self._client.log_text(self._parent, table, f"table-{on}.md")
+                    self._client.log_dict(self._parent, {"rows": list(rows)}, f"table-{on}.json")
                 self._client.set_terminated(self._parent, status)
 
 

@@ -36,23 +36,26 @@ def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
     return place
 
 
-def training_place(cell: Cell, root: Path, workspace: Path, data: Path, experiment: str) -> tuple[Path, str]:
-    """The workspace of a cell's training and its train key; cells that differ in `evaluate` alone have the same."""
+def training_key(cell: Cell, workspace: Path, data: Path) -> str:
+    """What decides a cell's training; cells that differ in `evaluate` alone have the same."""
     from components.stages import train_key
 
-    have, table = Layout(data, cell.params.dataset), cell.params.train.imported_ids
-    if table:
-        _link_input(data, workspace, table)
-    key = train_key(have, cell.params)
-    place = root / "trained" / key[:16]
-    want = Layout(place, cell.params.dataset)
+    if cell.params.train.imported_ids:
+        _link_input(data, workspace, cell.params.train.imported_ids)
+    return train_key(Layout(data, cell.params.dataset), cell.params)
+
+
+def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path, experiment: str) -> Path:
+    """The workspace of a training, made if need be."""
+    place, table = root / "trained" / key[:16], cell.params.train.imported_ids
+    have, want = (Layout(each, cell.params.dataset) for each in (data, place))
     for name in ("items_clean", "histories", "valid_targets", "verdict"):
         _link(getattr(have, name), getattr(want, name))
     if table:
         _link_input(place, workspace, table)
     register = replace(cell.params.register, experiment=experiment)
     _write_params(place, replace(cell.params, register=register))
-    return place, key
+    return place
 
 
 def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On) -> Path:

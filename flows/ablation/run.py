@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.artifacts import Layout, publish_json, publishing, read_json
-from components.errors import BadInput, Interrupted
+from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.params import Params
 from flows.ablation.grid import Cell, Grid, read_grid
-from flows.ablation.places import On, data_place, judged_place, training_place
+from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, holding
 from flows.ablation.table import Result, markdown, rows
 
@@ -86,6 +86,8 @@ class _Ablation:
         finally:
             if results:
                 self._publish(results, status)
+            else:
+                self._runs.close("", [], status, self._on)
         return Interrupted.exit_code if status == "KILLED" else _exit_code(results)
 
     def _data(self, runner: Runner) -> Path:
@@ -94,17 +96,20 @@ class _Ablation:
         work = Work.at("data", place, ("ingest", "validate", "clean"))
         runner.run([work], 1, lambda each: self._say("data: ingest, validate, clean"), lambda each: None)
         if not work.finished:
-            raise BadInput(work.message, where=str(place), mend="see its log.txt")
+            kind = {2: BadInput, 3: GateRefused}.get(work.exit_code, StageError)
+            raise kind(work.message, where="the data of the grid", mend=f"look at {place / 'log.txt'}")
         return place
 
     def _trainings(self, data: Path) -> list[Training]:
         """Every training of the grid, with the cells that it serves, in the order of the grid."""
         found: dict[str, Training] = {}
         for cell in self._cells.values():
-            place, key = training_place(cell, self._root, self._workspace, data, self._experiment)
-            training = found.setdefault(key, Training(Work.at(cell.title, place, ("train", "index")), key))
-            shares = training.results[0].variant if training.results else ""
-            training.results.append(Result(cell.variant, cell.seed, shares_with=shares))
+            key = training_key(cell, self._workspace, data)
+            shares = found[key].results[0].variant if key in found else ""
+            if not shares:
+                place = training_place(cell, key, self._root, self._workspace, data, self._experiment)
+                found[key] = Training(Work.at(cell.title, place, ("train", "index")), key)
+            found[key].results.append(Result(cell.variant, cell.seed, shares_with=shares))
         return list(found.values())
 
     def _train(self, runner: Runner, trainings: Sequence[Training]) -> None:
@@ -161,7 +166,7 @@ class _Ablation:
                 end(work)
         left = [work for work, *_ in judged.values() if not work.finished]
         self._say(f"{len(left)} of {len(judged)} evaluations to do, on the {self._on} targets")
-        runner.run(left, self._jobs, lambda work: None, end)
+        runner.run(left, self._jobs, lambda work: self._say(f"{work.title}: evaluating"), end)
 
     def _failed(self, training: Training, result: Result, work: Work) -> None:
         result.failure, result.exit_code = work.message, work.exit_code if work.exit_code in (2, 3) else 1

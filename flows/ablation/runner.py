@@ -116,6 +116,8 @@ class Runner:
 
     def _start(self, work: Work) -> _Running:
         stage = next(name for name in work.stages if name not in work.done)
+        work.seconds.setdefault(stage, 0.0)
+        work.save()
         log = work.place / "log.txt"
         with log.open("ab") as stream:
             at = stream.tell()

@@ -66,7 +66,7 @@ def seen(root: Path) -> Any:
     return runs[0] if figures <= set(runs[0].data.metrics) and "id_examples/round_02.tsv" in told else None
 
 
-def wait_for(look: Callable[[], Any], process: subprocess.Popen[bytes], seconds: float = 300) -> Any:
+def wait_for(look: Callable[[], Any], process: subprocess.Popen[bytes], seconds: float = 1800) -> Any:
     """What `look` finds at last; the limit only ends a test that has failed."""
     until = time.monotonic() + seconds
     while (found := look()) is None:
