@@ -76,7 +76,8 @@ class _Ablation:
         try:
             data = self._data(runner)
             trainings = self._trainings(data)
-            results = [result for training in trainings for result in training.results]
+            made = {(each.variant, each.seed): each for training in trainings for each in training.results}
+            results = [made[cell] for cell in self._cells]
             self._train(runner, trainings)
             self._judge(runner, data, trainings)
             status = "FAILED" if any(each.failure for each in results) else "FINISHED"
