@@ -166,7 +166,8 @@ class GeneratorTraining(_Section):
     samples: int = bounded(2000, low=0)
     """Users seen per epoch of the generator phase (0: all)."""
     soft: bool = True
-    """The recommender reads probabilities x embeddings; false feeds hard IDs, so that no gradient flows (ablation)."""
+    """The recommender reads probabilities x embeddings. false: it reads the chosen words, as it will later, and the
+    gradient passes the choice straight through, as if it had read the probabilities (ablation)."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ class RecommenderTraining(_Section):
 
 
 Family = Literal["encoder-decoder", "decoder-only"]
+IdSource = Literal["generated", "imported", "titles", "random"]
 
 
 @dataclass(frozen=True)
@@ -258,8 +260,13 @@ class Train(_Section):
     """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
     refit: bool = False
     """With the settings chosen on validation, train once more on training + validation items."""
+    ids: IdSource = "generated"
+    """generated: the generator writes the IDs, anew in every round. The others are rules that stand still, for
+    comparison: the generator is neither trained nor asked, and `index` names new items by the same rule. imported: the
+    table of `imported_ids`; titles: item titles, cut to `index.max_tokens`; random: words drawn from the catalogue."""
     imported_ids: str | None = None
-    """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace, used instead of the cold start."""
+    """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace. With `ids: generated` it is the IDs of
+    the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
@@ -275,6 +282,11 @@ class Train(_Section):
             raise ValueError(f"rendezvous is {self.rendezvous!r}; write host:port, such as trainer-0:29500")
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
+        if (self.ids == "imported" and self.imported_ids is None) or (
+            self.ids in ("titles", "random") and self.imported_ids is not None
+        ):
+            needed = "must name a table" if self.ids == "imported" else "must be null, as it would not be read"
+            raise ValueError(f"imported_ids {needed}, where ids is {self.ids}")
         self._check_mixture()
 
     def _check_mixture(self) -> None:

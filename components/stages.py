@@ -88,14 +88,20 @@ def index(workspace: Path, params: Params) -> None:
     """The pair's table, with IDs for items it has not seen -> the published ID table, its contract checked."""
     from components import parquet
     from components.data.id_suite import document
-    from components.recommender.pair import TOKENIZER
+    from components.recommender.pair import FACTS, TOKENIZER
     from components.textid.tokenizer import load_tokenizer
+    from components.training.given import index_given
     from components.training.indexing import IndexJob, index_ids
 
     layout, ranks = Layout(workspace, params.dataset), params.train.ranks
-    job = IndexJob(layout.pair, layout.items_clean, layout.work("index"), params.index, params.train.device, ranks)
-    with _reporting() as progress:
-        table, report = index_ids(job, progress)
+    trained = read_json(layout.pair / FACTS)["train"]
+    if trained.get("ids", "generated") != "generated":
+        file = workspace / trained["imported_ids"] if trained["imported_ids"] else None
+        table, report = index_given(layout.pair, layout.items_clean, params.index, file)
+    else:
+        job = IndexJob(layout.pair, layout.items_clean, layout.work("index"), params.index, params.train.device, ranks)
+        with _reporting() as progress:
+            table, report = index_ids(job, progress)
     tokenizer = load_tokenizer(layout.pair / TOKENIZER)
     item_ids = parquet.read(layout.items_clean, ["item_id"])["item_id"].to_pylist()
     contract = table.contract(tokenizer, max_tokens=params.index.max_tokens, item_ids=item_ids)
@@ -196,7 +202,8 @@ def train_key(layout: Layout, params: Params) -> str:
     """
     rooms = Path(__file__).parent
     code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
-    inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets)]
+    given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
+    inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {
             "inputs": inputs,

@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -156,6 +156,24 @@ def score(
         dask=dask,
     ):
         typer.echo(line)
+
+
+@command
+def ablate(
+    grid: Annotated[
+        Path | None, typer.Argument(help="Grid file (none: every switch of params.yaml, three seeds).")
+    ] = None,
+    on: Annotated[
+        Literal["valid", "test"], typer.Option(help="What judges: a search on valid never opens the test set.")
+    ] = "test",
+    only: Annotated[list[str] | None, typer.Option(help="This variant alone; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Trainings at a time, one thread each (0: one per core).")] = 0,
+    workspace: Workspace = HERE,
+) -> int:
+    """What each ingredient is worth: train variants over seeds, compare them; killed, it goes on where it was."""
+    from flows.ablation.run import ablate as run
+
+    return run(workspace, grid, on=on, only=only or (), jobs=jobs, say=typer.echo)
 
 
 @command

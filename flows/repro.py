@@ -133,11 +133,11 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
     exited = _EXITED.search(text)
     status = int(exited[1]) if exited else None
     if status in (130, -signal.SIGINT) or (status is None and code in (_DVC_INTERRUPTED, -signal.SIGINT)):
-        return "Interrupted", _said(stage, lines) or f"{stage}: interrupted; the same command goes on from there"
+        return "Interrupted", said(stage, lines) or f"{stage}: interrupted; the same command goes on from there"
     if status == 2:
-        return "BadInput", _said(stage, lines)
+        return "BadInput", said(stage, lines)
     if status == 3:
-        return "Refused", _said(stage, lines)
+        return "Refused", said(stage, lines)
     if status is not None and (status < 0 or status > 128):
         return "Killed", (
             f"{stage}: killed by {_signal_name(-status if status < 0 else status - 128)}\n"
@@ -158,7 +158,7 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
     return "Failed", "\n".join([f"{stage}: exited with {code if status is None else status}", *lines[-15:]])
 
 
-def _said(stage: str, lines: list[str]) -> str:
+def said(stage: str, lines: list[str]) -> str:
     """The stage's own error message: from its `STAGE: what` line to where DVC speaks again."""
     starts = [number for number, line in enumerate(lines) if line.startswith(f"{stage}: ")]
     if not starts:

@@ -96,7 +96,8 @@ def test_every_documented_backbone_can_be_set(repository: Path) -> None:
 def test_every_shipped_config_loads(repository: Path) -> None:
     """Prevents a preset from rotting when a key is renamed."""
     files = [repository / "params.yaml", *sorted((repository / "params").glob("*.yaml"))]
-    for file in files:
+    # Grids have a form of their own: tests/flows/test_ablate.py loads them.
+    for file in (file for file in files if not file.name.startswith("ablations-")):
         load(file)
 
 

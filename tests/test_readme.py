@@ -22,6 +22,7 @@ RUN_BY = {
     "dvc repro": "tests/test_pipeline.py::by_dvc",
     "idiom recommend": "tests/test_pipeline.py::test_recommend_and_doctor",
     "idiom score": "tests/test_pipeline.py::test_score_gives_every_user_recommendations",
+    "idiom ablate": "tests/flows/test_ablate.py",
     "idiom serve": "tests/test_pipeline.py::test_serve_answers",
     "mlflow models serve": "tests/registry/test_server.py",
     "idiom ui": "tests/flows/test_ui.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,16 +51,13 @@ def log_results(
     layout: Layout,
     bundle: Path,
     description: str,
-    *,
-    replay: bool,
 ) -> None:
     """Report, plots, verdict and a sample of the ID table, into the run.
 
-    replay: the run is new although the pair is trained (it came from DVC's cache or another machine), so the losses are
-    taken from its training log.
+    What the run lacks of the training is taken from its log: all of it where the pair came from DVC's cache or another
+    machine, some where the store failed for a while.
     """
-    if replay:
-        replay_losses(client, run_id, bundle / "training_log.jsonl")
+    replay(client, run_id, bundle / "training_log.jsonl")
     client.set_tag(run_id, NOTE, description or f"Trained on `{layout.dataset}`.")
     for path in (layout.report, layout.metrics, layout.verdict):
         client.log_artifact(run_id, str(path))
@@ -70,13 +67,22 @@ def log_results(
         client.log_table(run_id, _id_sample(bundle), ID_SAMPLE)
 
 
-def replay_losses(client: MlflowClient, run_id: str, log: Path) -> None:
-    """Send the metrics of a training log to a run that did not see the training."""
+def replay(client: MlflowClient, run_id: str, log: Path) -> None:
+    """Send a training log to a run that did not see (all of) the training; what it has is not sent again."""
     if not log.is_file():
         return
     sink = MlflowSink(client, run_id)
-    for values, step in _epochs(log):
-        sink.emit("metrics", {"values": values, "step": step})
+    seen = {each.path for each in client.list_artifacts(run_id, "id_examples")}
+    for row in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
+        if row["event"] == "epoch":
+            names = set(row) - {"event", "phase", "steps"}
+            values = {f"{row['phase']}/{name}": float(row[name]) for name in sorted(names)}
+            sink.emit("metrics", {"values": values, "step": row["steps"]})
+        elif row["event"] == "index":
+            values = {f"index/{name}": value for name, value in row["figures"].items()}
+            sink.emit("metrics", {"values": values, "step": row["steps"]})
+            if f"id_examples/round_{row['round']:02d}.tsv" not in seen:
+                sink.emit("note", {"text": "", "index": row})
     sink.close()
 
 
@@ -144,12 +150,3 @@ def _id_sample(bundle: Path) -> dict[str, list[str]]:
     )
     sample = table.gather_every(max(1, -(-len(table) // _SAMPLE_ROWS)))
     return {column: sample[column].fill_null("").to_list() for column in ("item_id", "words", "title")}
-
-
-def _epochs(log: Path) -> Iterator[tuple[dict[str, float], int]]:
-    """(figures, step) of each epoch of training_log.jsonl, named PHASE/FIGURE as training reports them live."""
-    with log.open(encoding="utf-8") as stream:
-        for row in map(json.loads, stream):
-            if row["event"] == "epoch":
-                names = set(row) - {"event", "phase", "steps"}
-                yield {f"{row['phase']}/{name}": float(row[name]) for name in sorted(names)}, row["steps"]

@@ -100,11 +100,11 @@ def _new_version(
 
     name, digest = params.register.model_name, bundle_sha256(bundle)
     pair = read_json(bundle / "pair.json")
-    run_id, new = run_for(client, layout.workspace, params, pair["train_key"])
+    run_id, _ = run_for(client, layout.workspace, params, pair["train_key"])
     tags = {BUNDLE: digest, "idiom.protocol": headline(metrics)["protocol"], **lineage.tags(layout)}
     with mlflow.start_run(run_id=run_id):
         describe(client, run_id, layout, params)
-        log_results(client, run_id, layout, bundle, description, replay=new)
+        log_results(client, run_id, layout, bundle, description)
         model_id = log_model(params, layout, bundle, tags)
         # Into the run and, linked, onto the logged model's own page.
         mlflow.log_metrics(metric_values(metrics), model_id=model_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
 _MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
+
+CLOSING_SECONDS = 30.0
+"""How long the end of a training waits for a slow store; `register` sends what is missing then."""
 
 
 class MlflowSink:
@@ -34,7 +39,10 @@ class MlflowSink:
         }
 
     def emit(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take one event of `Progress`; only metrics are of interest here."""
+        """Take one event of `Progress`: metrics, or the note of a round's new IDs (its log line as field `index`)."""
+        if event == "note" and "index" in fields:
+            row = fields["index"]
+            self._client.log_text(self.run_id, examples(row), f"id_examples/round_{row['round']:02d}.tsv")
         if event != "metrics":
             return
         from mlflow.entities import Metric
@@ -59,7 +67,7 @@ class MlflowSink:
                 self._client.log_batch(self.run_id, metrics=batch)
             except MlflowException as error:
                 if not self._trouble:
-                    print(f"MLflow takes no metrics, trying again: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+                    print(f"WARNING: MLflow takes no metrics, trying again: {first_line(error)}", file=sys.stderr)
                 self._trouble = True
                 return
             self._trouble = False
@@ -70,3 +78,71 @@ class MlflowSink:
         self.flush()
         if self._waiting:
             print(f"{len(self._waiting)} metrics did not reach MLflow; training_log.jsonl has them", file=sys.stderr)
+
+
+def examples(row: Mapping[str, Any]) -> str:
+    """The examples in the log line of a re-index, as tab-separated lines: the same items in every round."""
+    lines = [f"# round {row['round']}: {row['churn']:.1%} of the IDs are new", "item_id\twords\tbefore\ttext"]
+    for each in row["examples"]:
+        cells = (each[name] for name in ("item_id", "words", "before", "text"))
+        lines.append("\t".join(" ".join(cell.split()) for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
+class Background:
+    """Hands events to a sink in a thread of its own: a store that is slow, or gone, never holds up a training."""
+
+    def __init__(self, sink: MlflowSink, *, every_seconds: float = 1.0) -> None:
+        self.run_id = sink.run_id
+        self._sink, self._every, self._trouble = sink, every_seconds, False
+        self._events: queue.SimpleQueue[tuple[str, Mapping[str, Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Costs a microsecond; bars, which MLflow does not show, are left out."""
+        if event != "progress":
+            self._events.put((event, fields))
+
+    def close(self) -> None:
+        """Wait until everything is sent, but not for ever."""
+        self._events.put(None)
+        self._thread.join(CLOSING_SECONDS)
+        if self._thread.is_alive():
+            print(f"WARNING: MLflow did not take all figures within {CLOSING_SECONDS:.0f} s", file=sys.stderr)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                waiting = self._events.get(timeout=self._every)
+            except queue.Empty:
+                self._try(self._sink.flush)
+                continue
+            if waiting is None:
+                self._try(self._sink.close)
+                return
+            self._try(self._sink.emit, *waiting)
+
+    def _try(self, act: Callable[..., None], *arguments: Any) -> None:
+        """Whatever MLflow or its store raises (a driver's errors come unwrapped) is said once and ends no training."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            if not self._trouble:
+                print(f"WARNING: MLflow failed, the training goes on: {first_line(error)}", file=sys.stderr)
+            self._trouble = True
+
+
+class Nowhere:
+    """A sink for a training that MLflow cannot follow."""
+
+    run_id = ""
+
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def first_line(error: BaseException) -> str:
+    """An error as a short line: its type, and what it says first."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -8,6 +8,7 @@ The run is found again by the tag `idiom.train_key`, so a resumed training, and 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +18,15 @@ from components.artifacts import Layout, sha256
 from components.errors import Interrupted
 from components.params import Params, to_dict
 from components.registry import lineage
-from components.registry.sink import MlflowSink
-from components.registry.store import answering, connect, experiment_id
+from components.registry.sink import Background, MlflowSink, Nowhere, first_line
+from components.registry.store import connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRAIN_KEY = "idiom.train_key"
 NOTE = "mlflow.note.content"
-_MAX_PARAM = 6000
+MAX_PARAM = 6000
 _MAX_DIGEST = 36
 
 
@@ -57,7 +58,7 @@ def describe(client: MlflowClient, run_id: str, layout: Layout, params: Params) 
     """
     from mlflow.entities import Param, RunTag
 
-    settings = {key: text[:_MAX_PARAM] for key, text in lineage.flat(to_dict(params))}
+    settings = {key: text[:MAX_PARAM] for key, text in lineage.flat(to_dict(params))}
     known = client.get_run(run_id).data.params
     new = [Param(key, text) for key, text in settings.items() if key not in known]
     changed = sorted(key for key, text in settings.items() if key in known and known[key] != text)
@@ -70,37 +71,59 @@ def describe(client: MlflowClient, run_id: str, layout: Layout, params: Params) 
 
 
 class TrainingRun:
-    """The run of one training, as a context that gives the sink; its status follows how the training ends."""
+    """The run of one training, as a context that gives the sink; its status follows how the training ends.
+
+    Nothing that MLflow does ends a training: where its store fails, a warning says so and training_log.jsonl has the
+    figures, which `register` sends later.
+    """
 
     def __init__(self, workspace: Path, params: Params, train_key: str) -> None:
-        self._layout = Layout(workspace, params.dataset)
-        self._params = params
-        self._client = connect(workspace)
-        with answering(workspace):
-            self.run_id, self.new = run_for(self._client, workspace, params, train_key)
+        self._layout, self._params, self._key = Layout(workspace, params.dataset), params, train_key
+        self._sink: Background | Nowhere = Nowhere()
 
-    def __enter__(self) -> MlflowSink:
-        import mlflow
+    def __enter__(self) -> Background | Nowhere:
+        try:
+            client = connect(self._layout.workspace)
+            import mlflow  # after `connect`, which makes it quiet
 
-        with answering(self._layout.workspace):
-            mlflow.start_run(run_id=self.run_id)
+            run_id, _ = run_for(client, self._layout.workspace, self._params, self._key)
+            mlflow.start_run(run_id=run_id)
+            describe(client, run_id, self._layout, self._params)
+            self._sink = Background(MlflowSink(client, run_id))
+        except Exception as error:
+            _warn("this training is not in MLflow while it runs", error)
+            _end("FAILED")
+            return self._sink
+        for left in (1, 0):
             try:
-                describe(self._client, self.run_id, self._layout, self._params)
-                if self.new:
+                inputs = client.get_run(run_id).inputs
+                if not (inputs and inputs.dataset_inputs):
                     _log_datasets(self._layout)
-            except BaseException:
-                # `__exit__` is not called for what fails here, and the run would say for ever that it is running.
-                mlflow.end_run("FAILED")
-                raise
-        self._sink = MlflowSink(self._client, self.run_id)
+                break
+            except Exception as error:
+                # Of two trainings that begin on the same new data MLflow refuses one: the row is there by then.
+                if not left:
+                    _warn("MLflow does not know the datasets of this training", error)
         return self._sink
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import mlflow
-
         self._sink.close()
         stopped = kind is not None and issubclass(kind, (Interrupted, KeyboardInterrupt))
-        mlflow.end_run("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        _end("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+
+
+def _end(status: str) -> None:
+    import mlflow
+
+    try:
+        if mlflow.active_run():
+            mlflow.end_run(status)
+    except Exception as error:
+        _warn(f"MLflow does not know that this run is {status}", error)
+
+
+def _warn(what: str, error: Exception) -> None:
+    print(f"WARNING: {what}: {first_line(error)}", file=sys.stderr)
 
 
 def _log_datasets(layout: Layout) -> None:

@@ -54,34 +54,41 @@ def adopt(
     texts: Sequence[str],
     *,
     max_tokens: int,
+    taken: IdTable | None = None,
 ) -> tuple[IdTable, dict[str, Any]]:
     """A table of given words that keeps the contract: normalised, cut at a whole word to `max_tokens`, made unique.
 
     Of items with the same words the smallest id keeps them, the others get a distinguishing word of their own text or
     a number; an item without words starts from its most distinctive ones. The report counts each of these.
+    taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
     """
     catalogue = sorted(zip(item_ids, texts, strict=True))
-    given = [normalise(words.get(item, "")) for item, _ in catalogue]
+    before = {} if taken is None else dict(zip(taken.item_ids, taken.words, strict=True))
+    ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
+    spare = {item: own for (item, _), own in zip(catalogue, ranked, strict=True)}
+    new = [item for item, _ in catalogue if item not in before]
+    given = [normalise(words.get(item, "")) for item in new]
     fitted = fit(tokenizer, given, max_tokens=max_tokens)
-    register = Register(tokenizer, max_tokens=max_tokens)
-    spare = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
-    usable = register.usable(fitted)
-    named: dict[str, str] = {}
-    for (item, _), said, good in zip(catalogue, fitted, usable, strict=True):
+    register = Register(tokenizer, max_tokens=max_tokens, taken=before.values())
+    named = {item: before[item] for item, _ in catalogue if item in before}
+    distinguished = 0
+    for item, said, good in zip(new, fitted, register.usable(fitted), strict=True):
         if good and said not in register:
             named[item] = said
             register.take(said)
-    kept = len(named)
-    for (item, _), said, own in zip(catalogue, fitted, spare, strict=True):
+    for item, said in zip(new, fitted, strict=True):
         if item not in named:
-            named[item] = register.distinguish(said or " ".join(own[:3]), own)
+            named[item] = register.distinguish(said or " ".join(spare[item][:3]), spare[item])
             register.take(named[item])
+            distinguished += 1
     table = IdTable.from_words(tokenizer, named)
     report = {
         "items": len(table),
+        "kept": len(catalogue) - len(new),
+        "written": len(new),
         "missing": sum(not said for said in given),
-        "shortened": sum(before != after for before, after in zip(given, fitted, strict=True)),
-        "distinguished": len(named) - kept,
+        "shortened": sum(long != short for long, short in zip(given, fitted, strict=True)),
+        "distinguished": distinguished,
         "foreign_items": len(set(words) - set(named)),
         "digest": table.digest(),
         **quality(table, {item: set(split(text)) for item, text in catalogue}),

@@ -24,6 +24,11 @@ from components.training.reindex import reindex
 from components.training.state import Best, Place, State, weights_of
 from components.training.validate import Validation, improves
 
+ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")
+"""Of a re-index's report: what is followed over the rounds."""
+EXAMPLE_CHARS = 80
+"""As much of an item's text stands beside its ID in the examples."""
+
 Kind = Literal["cold_start", "index", "recommender", "generator", "refit"]
 
 
@@ -42,10 +47,12 @@ def plan(settings: Train) -> list[Task]:
     """The phases in order. The first round has no generator phase: there is no trained recommender to learn from yet.
 
     Without a generator phase the generator stays as it is and would write the same IDs: they are not written again.
+    IDs that it does not write at all (`train.ids`) leave it nothing to learn.
     """
-    alternates = settings.generator.epochs > 0 and settings.generator.soft
+    writes = settings.ids == "generated"
+    alternates = writes and settings.generator.epochs > 0
     tasks: list[Task] = []
-    if settings.generator_backbone == SCRATCH and settings.generator.cold_start_steps > 0:
+    if writes and settings.generator_backbone == SCRATCH and settings.generator.cold_start_steps > 0:
         tasks.append(Task("cold_start", 1))
     tasks += [Task("index", 1), Task("recommender", 1)]
     for number in range(2, settings.rounds + 1):
@@ -101,9 +108,19 @@ class Alternation:
         crash_point("index.start")
         table, row = reindex(self._context, self._state, task.round, self._keeper.stop, self._progress)
         crash_point("index.done")
-        self._state.table = table
+        before, self._state.table = self._state.table, table
+        row["steps"] = self._state.steps
+        for example in row["examples"]:
+            item = example["item_id"]
+            example["text"] = self._context.data.texts[table.row_of[item]][:EXAMPLE_CHARS]
+            example["before"] = before.words[before.row_of[item]] if before else ""
+        followed = {name: float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
+        row["figures"] = {"churn": row["churn"], **followed}
         self._state.log.append(row)
-        self._progress.metrics({"index/churn": row["churn"]}, step=self._state.steps)
+        figures = {f"index/{name}": value for name, value in row["figures"].items()}
+        self._progress.metrics(figures, step=self._state.steps)
+        said = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
+        self._progress.note(f"round {task.round}: {row['churn']:.1%} of the IDs are new, such as {said}", index=row)
 
     def _learn(self, task: Task) -> None:
         phase = self._phase(task)

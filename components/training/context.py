@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,11 +16,11 @@ from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces, Prompts
 from components.recommender.user_ids import UserIds
 from components.recommender.windows import Windows
-from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
 from components.training.compiling import Compiled
 from components.training.data import Dataset, Ragged
+from components.training.given import given_table
 from components.training.job import Job
 from components.training.ranks import Ranks
 
@@ -52,7 +51,7 @@ class Context:
     text_lengths: NDArray[np.int64]
     ranks: Ranks
     imported: IdTable | None
-    """Table of `train.imported_ids`, made to keep the contract: the IDs of round 1, and what the cold start teaches."""
+    """IDs that no generator wrote (`given.given_table`): those of round 1, and what a cold start teaches."""
 
     @classmethod
     def build(cls, job: Job, data: Dataset, tokenizer: Any, ranks: Ranks) -> Context:
@@ -63,7 +62,7 @@ class Context:
             texts[number, : len(row)] = row
         prompts = prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)
-        return cls(job, data, tokenizer, prompts, pieces, texts, lengths, ranks, imported_table(job, data, tokenizer))
+        return cls(job, data, tokenizer, prompts, pieces, texts, lengths, ranks, given_table(job, tokenizer))
 
     @property
     def end_token(self) -> int:
@@ -118,11 +117,3 @@ class Context:
         # Without the argument, older GPUs that only emulate bf16, slower than float32, would count as having it.
         on = wanted == "bf16" or (wanted == "auto" and device == "cuda" and torch.cuda.is_bf16_supported(False))
         return torch.autocast(device, dtype=torch.bfloat16, enabled=on)
-
-
-def imported_table(job: Job, data: Dataset, tokenizer: Any) -> IdTable | None:
-    """The table of `train.imported_ids`, None without one. Raises `BadInput` for a file that is no such table."""
-    if job.train.imported_ids is None:
-        return None
-    words = read_imported(job.imported_ids or Path(job.train.imported_ids))
-    return adopt(words, tokenizer, data.item_ids, data.texts, max_tokens=job.index.max_tokens)[0]

@@ -88,6 +88,8 @@ class GeneratorPhase:
             guesses=torch.from_numpy(self.guesses[items].astype(np.int64)).to(self.context.ranks.device),
         )
         self.guesses[items] = soft.tokens.cpu().numpy()
+        if not self._settings.soft:
+            soft = soft.straight_through()
         return self.spliced(rows, histories, soft, {int(item): place for place, item in enumerate(items)})
 
     def histories(self, rows: Rows) -> list[Ints]:

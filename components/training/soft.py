@@ -13,7 +13,7 @@ are computed where a prompt reads them: of padding steps there are none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,15 @@ class SoftIds:
     def starts(self) -> Tensor:
         """[items]: row of `probabilities` where each item begins."""
         return self.lengths.cumsum(0) - self.lengths
+
+    def straight_through(self) -> SoftIds:
+        """Read as the chosen words, taught as the distributions (Bengio et al., 2013): the ablation of softness."""
+        steps = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        words = self.tokens[steps < self.lengths[:, None]]
+        chosen = torch.zeros_like(self.probabilities)
+        chosen[torch.arange(len(words), device=words.device), words] = 1.0
+        # The difference is exactly zero, so that the recommender reads exactly the embeddings of the words.
+        return replace(self, probabilities=chosen + (self.probabilities - self.probabilities.detach()))
 
 
 def write_soft(

@@ -113,7 +113,8 @@ class _Follower:
         elif event["event"] == "metrics":
             self._progress.metrics(event["values"], step=event["step"])
         else:
-            self._progress.note(event["text"])
+            fields = {name: value for name, value in event.items() if name not in ("event", "time", "text")}
+            self._progress.note(event["text"], **fields)
 
 
 def _note_failure(job: Saved, error: StageError) -> None:

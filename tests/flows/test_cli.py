@@ -25,7 +25,7 @@ def idiom(*arguments: str | Path) -> Result:
 def test_help_lists_every_command() -> None:
     """A person finds each command without the README."""
     done = subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, text=True, check=True)
-    for name in ("init", "retrain", "repro", "recommend", "score", "serve", "ui", "doctor"):
+    for name in ("init", "retrain", "repro", "recommend", "score", "ablate", "serve", "ui", "doctor"):
         assert f" {name} " in done.stdout
 
 

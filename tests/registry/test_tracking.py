@@ -57,7 +57,7 @@ def test_losses_are_in_the_store_while_training_runs_and_in_few_calls(workspace:
     """Prevents a curve that appears only at the end, and a database write for every batch of the training."""
     _, params = build(workspace)
     with TrainingRun(workspace, params, KEY) as sink:
-        calls = Counting(sink._client)
+        calls = Counting(connect(workspace))
         slow = MlflowSink(calls, sink.run_id, every_seconds=3600)  # type: ignore[arg-type]
         for step in range(2500):
             slow.emit("metrics", {"values": {"loss": 1.0}, "step": step})
@@ -95,13 +95,13 @@ def test_a_store_that_fails_for_a_moment_costs_no_figure_and_no_training(
     """Prevents hours of training lost to a locked database, and figures dropped without a word."""
     _, params = build(workspace)
     with TrainingRun(workspace, params, KEY) as sink:
-        flaky = MlflowSink(Counting(sink._client, failures=2), sink.run_id, every_seconds=0)  # type: ignore[arg-type]
+        flaky = MlflowSink(Counting(connect(workspace), failures=2), sink.run_id, every_seconds=0)  # type: ignore[arg-type]
         for step in range(4):
             flaky.emit("metrics", {"values": {"loss": float(step)}, "step": step})
         flaky.close()
         assert history(workspace, sink.run_id, "loss") == [(step, float(step)) for step in range(4)]
         assert capsys.readouterr().err.count("database is locked") == 1
-        dead = MlflowSink(Counting(sink._client, failures=9), sink.run_id, every_seconds=0)  # type: ignore[arg-type]
+        dead = MlflowSink(Counting(connect(workspace), failures=9), sink.run_id, every_seconds=0)  # type: ignore[arg-type]
         dead.emit("metrics", {"values": {"loss": 1.0}, "step": 9})
         dead.close()
         assert "1 metrics did not reach MLflow" in capsys.readouterr().err

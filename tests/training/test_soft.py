@@ -259,3 +259,20 @@ def test_a_right_guess_is_not_decoded(make_t5: Callable[..., Any], monkeypatch: 
     assert torch.equal(first.tokens, again.tokens)
     with pytest.raises(AssertionError, match="step by step"):
         write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, guesses=first.tokens.roll(1, 1))
+
+
+def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[Any, Recommender]) -> None:
+    """Prevents an ablation of softness without gradient, or one whose reading is not that of the words themselves."""
+    generator, recommender = models
+    hard = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER).straight_through()
+    written = int(hard.lengths.sum())
+    assert torch.equal(hard.probabilities[:written].detach(), one_hot(hard).probabilities)
+    loss_of(recommender, hard)[0].backward()
+    assert max(float(gradient.abs().max()) for gradient in gradients(generator).values()) > 0
+    # Straight through: the distributions get the gradient at the words, exactly.
+    soft = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
+    at_words = one_hot(soft)
+    at_words.probabilities.requires_grad_()
+    (wanted,) = torch.autograd.grad(loss_of(recommender, at_words)[0], at_words.probabilities)
+    (found,) = torch.autograd.grad(loss_of(recommender, soft.straight_through())[0], soft.probabilities)
+    assert torch.equal(found[:written], wanted)

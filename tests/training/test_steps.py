@@ -134,9 +134,16 @@ def test_the_plan_alternates() -> None:
         "recommender, round 2",
         "refit, round 3",
     ]
-    for off in (GeneratorTraining(epochs=0), GeneratorTraining(soft=False)):
-        tasks = [task.kind for task in plan(Train(rounds=2, generator=off))]
-        assert tasks == ["cold_start", "index", "recommender", "recommender"]
+    tasks = [task.kind for task in plan(Train(rounds=2, generator=GeneratorTraining(epochs=0)))]
+    assert tasks == ["cold_start", "index", "recommender", "recommender"]
+    # Hard IDs are read, but their choice is still taught: an ablation of softness, not of the phase.
+    assert plan(Train(generator=GeneratorTraining(soft=False))) == plan(Train())
+
+
+def test_a_generator_that_is_not_asked_learns_nothing() -> None:
+    """Prevents minutes of cold start and generator phase before IDs that a rule writes."""
+    for source in ("titles", "random"):
+        assert [task.kind for task in plan(Train(rounds=2, ids=source))] == ["index", "recommender", "recommender"]
 
 
 def test_a_planned_crash_comes_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

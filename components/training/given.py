@@ -1,0 +1,107 @@
+"""IDs that no generator writes: an imported table, titles, random words (`train.ids`); what generated IDs have to beat.
+
+    table, report = write_given(Rule("titles", seed=17), tokenizer, items_clean, max_tokens=10)
+
+Such a rule stands still: one table serves all rounds, nothing trains the generator, and the stage `index` names new
+items by the same rule (`taken`: the pair's table), since a generator that has learned nothing could only babble.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from components.artifacts import read_json, verify_manifest
+from components.errors import BadInput
+from components.params import IdSource, Index
+from components.recommender.pair import FACTS, ID_TABLE, TOKENIZER
+from components.textid.imported import adopt, read_imported
+from components.textid.random_ids import random_words
+from components.textid.table import IdTable
+from components.textid.tokenizer import load_tokenizer
+from components.training.job import Job
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where the IDs come from; `seed` draws the random words, `file` is the imported table."""
+
+    source: IdSource
+    seed: int
+    file: Path | None = None
+
+
+def given_table(job: Job, tokenizer: PreTrainedTokenizerBase) -> IdTable | None:
+    """The IDs that stand before a training begins: its rule's or, for generated ones to start from, `imported_ids`.
+
+    None where the generator is to write all. Raises `BadInput` for a file that is no such table.
+    """
+    source = job.train.ids
+    if source == "generated":
+        if job.train.imported_ids is None:
+            return None
+        source = "imported"
+    named = Path(job.train.imported_ids) if job.train.imported_ids else None
+    rule = Rule(source, job.seed, job.imported_ids or named)
+    return write_given(rule, tokenizer, job.items_clean, max_tokens=job.index.max_tokens)[0]
+
+
+def write_given(
+    rule: Rule,
+    tokenizer: PreTrainedTokenizerBase,
+    items_clean: Path,
+    *,
+    max_tokens: int,
+    taken: IdTable | None = None,
+) -> tuple[IdTable, dict[str, Any]]:
+    """The table of a catalogue by a rule, and its report; items in `taken` keep their ID.
+
+    All rules are made unique alike, as `adopt` says. Raises `BadInput` for a catalogue without titles, or for an
+    imported file that is no such table.
+    """
+    items = _read(items_clean, ["item_id", "text", *(["title"] if rule.source == "titles" else [])])
+    item_ids, texts = items["item_id"], [text or "" for text in items["text"]]
+    if rule.source == "titles":
+        words = {item: title or "" for item, title in zip(item_ids, items["title"], strict=True)}
+    elif rule.source == "random":
+        used = () if taken is None else taken.words
+        new = [item for item in item_ids if taken is None or item not in taken.row_of]
+        words = random_words(tokenizer, new, texts, seed=rule.seed, max_tokens=max_tokens, taken=used)
+    else:
+        if rule.file is None:
+            raise BadInput("no table of IDs is named", where="train.imported_ids", mend="name the one to import")
+        words = read_imported(rule.file)
+    return adopt(words, tokenizer, item_ids, texts, max_tokens=max_tokens, taken=taken)
+
+
+def index_given(pair: Path, items_clean: Path, settings: Index, file: Path | None) -> tuple[IdTable, dict[str, Any]]:
+    """The table of a catalogue by the rule of a trained pair; as `index_ids`, for a pair whose generator never wrote.
+
+    file: where the pair's `train.imported_ids` lies. With `settings.stable` items of the pair's table keep their ID.
+    """
+    verify_manifest(pair)
+    facts, before = read_json(pair / FACTS), IdTable.load(pair / ID_TABLE)
+    table, report = write_given(
+        Rule(facts["train"]["ids"], facts["seed"], file),
+        load_tokenizer(pair / TOKENIZER),
+        items_clean,
+        max_tokens=settings.max_tokens,
+        taken=before if settings.stable else None,
+    )
+    return table, report | {"churn": table.churn(before)}
+
+
+def _read(path: Path, columns: list[str]) -> dict[str, list[Any]]:
+    try:
+        return pq.read_table(path, columns=columns).to_pydict()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise BadInput(
+            f"not readable, or without the columns {', '.join(columns)}: {error}",
+            where=str(path),
+            mend="run the stage `clean` again",
+        ) from error

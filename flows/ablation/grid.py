@@ -1,0 +1,144 @@
+"""A grid: named variants, each a few parameters that differ from the base, times seeds.
+
+    base:                                  # parameters, as in params.yaml; without it: those of the workspace
+      train: {size: micro}
+    seeds: [17, 18, 19]
+    variants:
+      base: {}
+      no generator phase: {train.generator.epochs: 0}
+      vocabulary scores: {evaluate.scores: vocabulary}
+
+The data are those of the base, made with the base's seed: all variants and seeds share their users.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from components.errors import BadInput
+from components.params import Params, from_dict, load, to_dict
+
+SECTIONS = ("train", "index", "evaluate")
+"""What a variant may change."""
+
+SWITCHES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "no generator phase": {"train.generator.epochs": 0},
+    "hard instead of soft IDs": {"train.generator.soft": False},
+    "one round": {"train.rounds": 1},
+    "user ID": {"train.user_id": True},
+    "vocabulary scores": {"evaluate.scores": "vocabulary"},
+    "titles as IDs": {"train.ids": "titles", "train.imported_ids": None},
+    "random words as IDs": {"train.ids": "random", "train.imported_ids": None},
+}
+"""The built-in grid: one ingredient off at a time. Seen items masked or not: both are columns of every row."""
+_REFERENCE = "reference_ids.tsv.gz"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training and its evaluation."""
+
+    variant: str
+    seed: int
+    params: Params
+
+    @property
+    def title(self) -> str:
+        return f"{self.variant}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is to be compared. The first variant is what the others are measured against."""
+
+    name: str
+    base: Params
+    seeds: tuple[int, ...]
+    variants: dict[str, dict[str, Any]]
+
+    def cells(self) -> list[Cell]:
+        """Seed by seed, so that a grid that was stopped early has compared something. Raises `BadInput`."""
+        checked = {name: self._params(name) for name in self.variants}
+        return [Cell(name, seed, replace(params, seed=seed)) for seed in self.seeds for name, params in checked.items()]
+
+    def _params(self, variant: str) -> Params:
+        raw = to_dict(self.base)
+        for key, value in self.variants[variant].items():
+            *sections, last = key.split(".")
+            place: Any = raw
+            for section in sections:
+                place = place.setdefault(section, {}) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or sections[:1] not in [[name] for name in SECTIONS]:
+                raise self._wrong(variant, f"{key} cannot differ", f"a variant changes {', '.join(SECTIONS)}")
+            place[last] = copy.deepcopy(value)
+        params = from_dict(raw, where=f"grid {self.name}, variant {variant!r}")
+        if params.evaluate.ks != self.base.evaluate.ks or params.train.refit != self.base.train.refit:
+            raise self._wrong(variant, "evaluate.ks or train.refit differs from the base's", "set it in the base")
+        return params
+
+    def _wrong(self, variant: str, what: str, mend: str) -> BadInput:
+        return BadInput(what, where=f"grid {self.name}, variant {variant!r}", mend=mend)
+
+
+def read_grid(path: Path | None, workspace: Path) -> Grid:
+    """The grid of a file, or the built-in one over the workspace's params.yaml. Raises `BadInput` for what is none."""
+    if path is None:
+        return built_in(load(workspace / "params.yaml"), workspace)
+    raw = _yaml(path)
+    if unknown := set(raw) - {"base", "seeds", "variants"}:
+        raise _broken(path, f"unknown keys: {', '.join(sorted(map(str, unknown)))}")
+    base = from_dict(raw["base"], where=f"{path}, base") if "base" in raw else load(workspace / "params.yaml")
+    seeds, variants = raw.get("seeds", [base.seed]), raw.get("variants", SWITCHES)
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise _broken(path, f"seeds is {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise _broken(path, "a seed stands there twice")
+    if not isinstance(variants, dict) or not variants:
+        raise _broken(path, "variants is no mapping of names")
+    named = {str(name): changes or {} for name, changes in variants.items()}
+    if not all(isinstance(changes, dict) and all(map(_is_text, changes)) for changes in named.values()):
+        raise _broken(path, "a variant is no mapping of dotted keys")
+    return Grid(_slug(path.stem), base, tuple(seeds), named)
+
+
+def built_in(base: Params, workspace: Path) -> Grid:
+    """Every switch that the base allows, three seeds; imported IDs where a table of them lies beside the raw data."""
+    variants = dict(SWITCHES)
+    if base.train.family != "encoder-decoder":
+        del variants["user ID"]
+    table = Path(base.ingest.path) / _REFERENCE
+    if (workspace / table).is_file():
+        variants["imported IDs"] = {"train.ids": "imported", "train.imported_ids": table.as_posix()}
+    return Grid(f"{base.dataset}-switches", base, tuple(base.seed + number for number in range(3)), variants)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        mend = "name a grid file, or none for the built-in one"
+        raise BadInput("there is no such grid", where=str(path), mend=mend) from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _broken(path, f"not readable as YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise _broken(path, f"it holds a {type(raw).__name__}, not a mapping")
+    return raw
+
+
+def _broken(path: Path, what: str) -> BadInput:
+    return BadInput(what, where=str(path), mend="base, seeds and variants, as in params/ablations-beauty-3000.yaml")
+
+
+def _is_text(key: object) -> bool:
+    return isinstance(key, str)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "grid"

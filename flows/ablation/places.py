@@ -1,0 +1,108 @@
+"""Workspaces of a grid: one for the data, one per training, one per evaluation; files that they share are hard links.
+
+    work/ablate/GRID/data/KEY        ingest, validate and clean, once
+    work/ablate/GRID/trained/KEY     train and index; the test targets are not there, so nothing can open them
+    work/ablate/GRID/judged/KEY      evaluate
+
+A key is the hash of everything that decides what comes out, so an edited grid keeps what it can and redoes the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from components.artifacts import Layout, digest, publishing, sha256
+from components.errors import BadInput
+from components.params import Params, to_dict
+from flows.ablation.grid import Cell, Grid
+
+On = Literal["valid", "test"]
+_CODE = Path(__file__).resolve().parents[2] / "components"
+
+
+def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
+    """The workspace of the data stages, made if need be. Reads all raw files, to know whether they changed."""
+    raw = workspace / grid.base.ingest.path
+    sections = {name: to_dict(getattr(grid.base, name)) for name in ("ingest", "validate", "clean")}
+    code = [sha256(file) for file in sorted((_CODE / "data").rglob("*.py"))]
+    facts = [grid.base.dataset, grid.base.seed, sections, code, sha256(raw)]
+    place = root / "data" / digest(facts)[:16]
+    _write_params(place, grid.base)
+    _link_input(place, workspace, grid.base.ingest.path)
+    return place
+
+
+def training_key(cell: Cell, workspace: Path, data: Path) -> str:
+    """What decides a cell's training; cells that differ in `evaluate` alone have the same."""
+    from components.stages import train_key
+
+    if cell.params.train.imported_ids:
+        _link_input(data, workspace, cell.params.train.imported_ids)
+    return train_key(Layout(data, cell.params.dataset), cell.params)
+
+
+def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path, experiment: str) -> Path:
+    """The workspace of a training, made if need be."""
+    place, table = root / "trained" / key[:16], cell.params.train.imported_ids
+    have, want = (Layout(each, cell.params.dataset) for each in (data, place))
+    for name in ("items_clean", "histories", "valid_targets", "verdict"):
+        _link(getattr(have, name), getattr(want, name))
+    if table:
+        _link_input(place, workspace, table)
+    register = replace(cell.params.register, experiment=experiment)
+    _write_params(place, replace(cell.params, register=register))
+    return place
+
+
+def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On) -> Path:
+    """The workspace of a cell's evaluation; `on` says which targets are judged by, and the others are not there.
+
+    Everybody is judged with the base's seed: it draws `evaluate.max_users`, who must be the same for all.
+    """
+    params = replace(cell.params, seed=base_seed)
+    code = [sha256(file) for room in ("evaluation", "recommender") for file in sorted((_CODE / room).rglob("*.py"))]
+    place = root / "judged" / digest([trained.name, to_dict(params.evaluate), base_seed, on, code])[:16]
+    have, made, want = (Layout(each, params.dataset) for each in (data, trained, place))
+    for name in ("items_clean", "histories", "valid_targets"):
+        _link(getattr(have, name), getattr(want, name))
+    _link(have.test_targets if on == "test" else have.valid_targets, want.test_targets)
+    _link(made.id_table, want.id_table)
+    _link(made.pair, want.pair)
+    _write_params(place, params)
+    return place
+
+
+def _write_params(place: Path, params: Params) -> None:
+    import yaml
+
+    with publishing(place / "params.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(to_dict(params), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none; stages replace files and never write into them."""
+    if source.is_dir():
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                _link(file, target / file.relative_to(source))
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _link_input(place: Path, workspace: Path, name: str) -> None:
+    """The user's file or folder `name` under the same name in `place`, as a symbolic link. Raises `BadInput`."""
+    if not (workspace / name).exists():
+        raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
+    link = place / name
+    if not link.exists():  # it may lie in a folder that is linked already
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((workspace / name).resolve())

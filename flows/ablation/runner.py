@@ -1,0 +1,183 @@
+"""Stages in workspaces of their own, N at a time; what is done is remembered, and what was begun goes on.
+
+Each stage is a process with one thread: the number of threads decides the last bits, so figures do not depend on N. Its
+output is in log.txt of its workspace, its progress in progress.jsonl, what became of it in state.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import publish_json, read_json
+from components.errors import BadInput, Interrupted
+from components.stages import PROGRESS_FILE
+from flows.repro import said
+from flows.signals import on_signal
+
+_SAVE_SECONDS = 5.0
+"""So much time of a killed stage is not counted at most."""
+_WAIT_SECONDS = 60.0
+_CODE_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Work:
+    """Stages to run in one workspace, one after the other, and how far they are."""
+
+    title: str
+    place: Path
+    stages: tuple[str, ...]
+    done: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    exit_code: int = 0
+    message: str = ""
+
+    @classmethod
+    def at(cls, title: str, place: Path, stages: tuple[str, ...]) -> Work:
+        """As an earlier call left it; what failed then is tried again."""
+        file = place / "state.json"
+        state: dict[str, Any] = read_json(file) if file.is_file() else {}
+        return cls(title, place, stages, state.get("done", []), state.get("seconds", {}))
+
+    @property
+    def finished(self) -> bool:
+        return set(self.stages) <= set(self.done)
+
+    def save(self) -> None:
+        state = {"done": self.done, "seconds": self.seconds, "exit_code": self.exit_code, "message": self.message}
+        publish_json(self.place / "state.json", state)
+
+
+@dataclass
+class _Running:
+    """A process, its stage, and when its seconds were last counted."""
+
+    work: Work
+    stage: str
+    process: subprocess.Popen[bytes]
+    counted: float
+    log_at: int
+
+    def count(self) -> None:
+        """Add the time since the last count to the stage's seconds."""
+        now = time.monotonic()
+        spent = self.work.seconds.get(self.stage, 0.0) + now - self.counted
+        self.work.seconds[self.stage], self.counted = round(spent, 3), now
+        self.work.save()
+
+
+class Runner:
+    """Runs work with the environment of the grid. Holds its lock, as every process that it starts does."""
+
+    def __init__(self, lock: int, environment: Mapping[str, str]) -> None:
+        paths = [str(_CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        one = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        self._lock, self._environment = lock, {**os.environ, **environment, **one}
+
+    def run(self, work: Sequence[Work], jobs: int, begin: Callable[[Work], None], end: Callable[[Work], None]) -> None:
+        """Run what is not finished, `jobs` at a time; `begin` and `end` are told of each.
+
+        A stage that fails ends its own work and no other. Raises `Interrupted` after SIGINT or SIGTERM, when all
+        processes have saved their checkpoints; a second signal kills them.
+        """
+        waiting, running = deque(each for each in work if not each.finished), list[_Running]()
+
+        def hand_on(count: int) -> None:
+            for each in running:
+                if each.process.poll() is None:
+                    (each.process.terminate if count == 1 else each.process.kill)()
+
+        with on_signal(hand_on) as asked:
+            try:
+                while running or (waiting and not asked()):
+                    while waiting and len(running) < jobs and not asked():
+                        begin(waiting[0])
+                        running.append(self._start(waiting.popleft()))
+                        if asked():  # it came while the process was starting
+                            hand_on(1)
+                    for each in list(running):
+                        self._look(each, running, stopping=bool(asked()), end=end)
+                    time.sleep(0.1)
+            except BaseException:
+                hand_on(1)
+                raise
+        if asked():
+            raise Interrupted("stopped", where="the grid", mend="the same command goes on from the checkpoints")
+
+    def _start(self, work: Work) -> _Running:
+        stage = next(name for name in work.stages if name not in work.done)
+        work.seconds.setdefault(stage, 0.0)
+        work.save()
+        log = work.place / "log.txt"
+        with log.open("ab") as stream:
+            at = stream.tell()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flows.ablation.stage", stage],
+                cwd=work.place,
+                env={**self._environment, PROGRESS_FILE: str(work.place / "progress.jsonl")},
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                pass_fds=(self._lock,),
+                start_new_session=True,  # a Ctrl-C on the terminal is ours to hand on
+            )
+        return _Running(work, stage, process, time.monotonic(), at)
+
+    def _look(self, each: _Running, running: list[_Running], *, stopping: bool, end: Callable[[Work], None]) -> None:
+        work, code = each.work, each.process.poll()
+        if code is None:
+            if time.monotonic() - each.counted >= _SAVE_SECONDS:
+                each.count()
+            return
+        running.remove(each)
+        assert each.process.stdin is not None
+        each.process.stdin.close()
+        if code == 0:
+            work.done.append(each.stage)
+        elif not stopping:
+            work.exit_code, work.message = code, _message(each, code)
+        each.count()
+        if work.finished or work.message:
+            end(work)
+        elif code == 0 and not stopping:
+            running.append(self._start(work))
+
+
+def _message(each: _Running, code: int) -> str:
+    """What the stage said at its end, or the last line of its log."""
+    with (each.work.place / "log.txt").open("rb") as stream:
+        stream.seek(each.log_at)
+        lines = stream.read().decode("utf-8", errors="replace").splitlines()
+    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return said(each.stage, lines) or f"{each.stage}: ended with {code}: {last}"
+
+
+@contextlib.contextmanager
+def holding(root: Path) -> Iterator[int]:
+    """The lock of a grid's folder, as a file descriptor; waits for the processes of a call that was killed.
+
+    Raises `BadInput` where another call is at work.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("a") as stream:
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    mend = "wait until it has ended, or end it; then run this again"
+                    raise BadInput("another call works on this grid", where=str(root), mend=mend) from error
+                time.sleep(0.2)
+        yield stream.fileno()

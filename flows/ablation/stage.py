@@ -1,0 +1,23 @@
+"""One stage for a grid: `python -m flows.ablation.stage STAGE`, like `python -m components STAGE`, but not left alone.
+
+Standard input is a pipe that the grid's process holds. When it ends, even by `kill -9`, the pipe closes, and the stage
+stops as if it had been told to: a training saves its checkpoint, and does not go on beside the one that takes over.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import threading
+
+
+def _stop_with_the_grid() -> None:
+    # Not sys.stdin: a thread that waits in its buffer at the end of the process is a fatal error of Python's.
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_stop_with_the_grid, daemon=True).start()
+    runpy.run_module("components", run_name="__main__", alter_sys=True)

@@ -1,0 +1,242 @@
+"""`idiom ablate`: the grid, its shared trainings, its restart, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.artifacts import sha256
+from components.errors import BadInput
+from flows.ablation.grid import SWITCHES, read_grid
+from flows.ablation.table import Result, markdown, rows
+from tests.workspaces import MICRO, command, make_workspace, set_params
+
+
+def write_grid(root: Path, name: str = "grid", **grid: Any) -> Path:
+    path = root / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(grid, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A workspace of settings only."""
+    (tmp_path / "params.yaml").write_text("dataset: shop\nseed: 5\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ({"variants": {"a": {"train.recomender.lr": 1}}}, "unknown parameter train.recomender"),
+        ({"variants": {"a": {"train.recommender.lr": "high"}}}, "variant 'a'"),
+        ({"variants": {"a": {"train.size.x": 1}}}, "train.size.x cannot differ"),
+        ({"variants": {"a": {"clean.sample_users": 5}}}, "clean.sample_users cannot differ"),
+        ({"variants": {"a": {"seed": 5}}}, "seed cannot differ"),
+        ({"variants": {"a": {"evaluate.ks": [1]}}}, "evaluate.ks"),
+        ({"variants": {"a": {"train.ids": "imported"}}}, "must name a table"),
+        ({"variants": []}, "variants is no mapping"),
+        ({"variants": {"a": 3}}, "no mapping of dotted keys"),
+        ({"seeds": [1, 1]}, "twice"),
+        ({"seeds": []}, "seeds is"),
+        ({"seeds": ["x"]}, "seeds is"),
+        ({"base": {"train": {"sise": 1}}}, "train.sise"),
+        ({"variant": {}}, "unknown keys: variant"),
+    ],
+)
+def test_a_grid_that_cannot_run_is_refused_before_anything_runs(plain: Path, grid: dict[str, Any], said: str) -> None:
+    """Prevents an hour of trainings before the typing error in the last variant is met."""
+    with pytest.raises(BadInput, match="(?s).*" + said.replace(".", r"\.")):
+        read_grid(write_grid(plain, **grid), plain).cells()
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+def test_what_is_no_grid_is_refused(plain: Path, text: str) -> None:
+    path = plain / "grid.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"grid\.yaml"):
+        read_grid(path, plain)
+    with pytest.raises(BadInput, match="no such grid"):
+        read_grid(plain / "none.yaml", plain)
+
+
+def test_variants_differ_from_the_base_in_what_they_say_and_in_nothing_else(plain: Path) -> None:
+    """Prevents a variant that inherits the one before it, and a base that a variant has changed."""
+    path = write_grid(plain, seeds=[1, 2], variants={"base": {}, "long": {"train.recommender.epochs": 3}, "again": {}})
+    cells = read_grid(path, plain).cells()
+    assert [(cell.variant, cell.seed) for cell in cells[:4]] == [("base", 1), ("long", 1), ("again", 1), ("base", 2)]
+    assert cells[0].params == cells[2].params and cells[0].params.seed == 1
+    assert [cell.params.train.recommender.epochs for cell in cells[:3]] == [8, 3, 8]
+
+
+def test_the_built_in_grid_has_every_switch(plain: Path) -> None:
+    """Prevents a switch that is offered and refused, or imported IDs that are not offered although they are there."""
+    grid = read_grid(None, plain)
+    assert set(grid.variants) == set(SWITCHES) and grid.seeds == (5, 6, 7)
+    assert len({str(cell.params) for cell in grid.cells()}) == 3 * len(SWITCHES)
+    (plain / "data" / "demo").mkdir(parents=True)
+    (plain / "data" / "demo" / "reference_ids.tsv.gz").touch()
+    assert "imported IDs" in read_grid(None, plain).variants
+    set_params(plain, {"train": {"family": "decoder-only"}})
+    assert "user ID" not in read_grid(None, plain).variants
+
+
+def test_every_shipped_grid_loads(repository: Path, plain: Path) -> None:
+    """Prevents a grid that rots when a key is renamed."""
+    shipped = sorted((repository / "params").glob("ablations-*.yaml"))
+    assert shipped
+    for path in shipped:
+        assert len(read_grid(path, plain).cells()) >= 3
+
+
+def judged(variant: str, seed: int, ndcg: float, **more: Any) -> Result:
+    figures = {"recall_at_10": 2 * ndcg, "ndcg_at_10": ndcg}
+    popular = {"recall_at_10": 0.01, "ndcg_at_10": 0.005}
+    both = {"model": figures, "popularity": popular}
+    metrics = {"protocol": {"headline_k": 10}, "masked": both, "unmasked": both}
+    return Result(variant, seed, metrics=metrics, valid={"ndcg_at_10": ndcg}, seconds={"train": 60.0}, **more)
+
+
+def test_the_table_against_figures_worked_out_by_hand() -> None:
+    """Prevents a deviation of the population, differences between unequal seeds, and a failure that nobody sees."""
+    results = [
+        judged("base", 1, 0.10),
+        judged("base", 2, 0.14),
+        judged("no user", 1, 0.13),
+        judged("no user", 2, 0.15),
+        judged("other scores", 1, 0.11, shares_with="base"),
+        Result("other scores", 2, failure="train: the loss is nan\n  where: there", exit_code=2),
+    ]
+    found = {row["variant"]: row for row in rows(results, "base")}
+    assert found["base"]["ndcg masked"] == {"mean": 0.12, "deviation": 0.028284, "values": [0.10, 0.14]}
+    assert found["no user"]["difference"]["mean"] == pytest.approx(0.02)
+    assert found["no user"]["difference"]["deviation"] == pytest.approx(0.014142)
+    assert found["other scores"]["difference"]["mean"] == pytest.approx(0.01)
+    assert found["other scores"]["ndcg masked"]["deviation"] is None
+    assert found["popularity"]["recall masked"]["values"] == [0.01]
+    text = markdown(list(found.values()), k=10, on="test")
+    lines = text.splitlines()
+    assert "| 0.1200 ± 0.0283 |" in lines[2] and "2 of 2" in lines[2]
+    assert "seed 2 failed: train: the loss is nan" in lines[4] and "training of base" in lines[4]
+    assert "popularity (baseline)" in lines[5]
+    assert len({len(line) for line in lines[:6]}) == 1
+
+
+SHARED: dict[str, Any] = {
+    "seeds": [17, 18],
+    "variants": {
+        "base": {"train.ids": "titles"},
+        "vocabulary": {"train.ids": "titles", "evaluate.scores": "vocabulary"},
+    },
+}
+
+
+def ablate(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the grid of shared.yaml; offline, as one variant names a model that is nowhere."""
+    line = (sys.executable, "-m", "flows.cli", "ablate", "shared.yaml", *more)
+    return command(root, *line, timeout=1800, HF_HUB_OFFLINE="1")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A workspace whose grid was killed in the middle of its second training and then run to its end; what it said."""
+    root = make_workspace(tmp_path_factory.mktemp("ablate"))
+    set_params(root, {**MICRO, "train": {**MICRO["train"], "checkpoint_seconds": 0.5}})
+    write_grid(root, "shared", **SHARED)
+    trained = root / "work" / "ablate" / "shared" / "trained"
+    line = [sys.executable, "-m", "flows.cli", "ablate", "shared.yaml", "--jobs", "1"]
+    with (root / "work-log").open("w") as log, subprocess.Popen(line, cwd=root, stdout=log, stderr=log) as process:
+        wait_until(lambda: list(trained.glob("*/artifacts/demo/index/report.json")), process)
+        wait_until(lambda: list(trained.glob("*/work/demo/*/checkpoint*")), process)
+        process.send_signal(signal.SIGKILL)
+    (first,) = trained.glob("*/artifacts/demo/index/report.json")
+    digest, age = sha256(first.parents[1] / "train" / "pair"), first.stat().st_mtime_ns
+    assert not list(root.glob("work/ablate/shared/judged/*/artifacts/demo/evaluate")), "trainings come first"
+    done = ablate(root, "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first.stat().st_mtime_ns == age and sha256(first.parents[1] / "train" / "pair") == digest
+    return root, done.stdout
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_killed_grid_goes_on_and_shares_what_it_can(ran: tuple[Path, str]) -> None:
+    """Prevents: a restart that trains again what is done, one training per variant where evaluation alone differs, a
+    training that can find the test targets, and artifacts among the user's own."""
+    root, said = ran
+    assert "2 trainings, 1 of them done already" in said and "training goes on" in said
+    for name in ("base", "vocabulary"):
+        (row,) = [each for each in said.splitlines() if each.startswith(f"| {name} ")]
+        assert "2 of 2" in row and row.count("±") >= 4
+    folder = root / "work" / "ablate" / "shared"
+    written = json.loads((folder / "table-test.json").read_text())
+    base, vocabulary = written["rows"][:2]
+    assert vocabulary["shares_training_with"] == "base" and base["shares_training_with"] is None
+    assert base["valid ndcg"] == vocabulary["valid ndcg"] and base["train seconds"]["mean"] > 0
+    assert (folder / "table-test.md").read_text() in said
+    assert not list((folder / "trained").rglob("test_targets.parquet"))
+    assert not (root / "artifacts").exists()
+    again = ablate(root)
+    assert again.returncode == 0 and "2 of them done already" in again.stdout and "0 of 4 eval" in again.stdout
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_every_cell_is_a_child_run(ran: tuple[Path, str]) -> None:
+    """Prevents runs that a restart has doubled, losses without results, and artifacts in a folder that goes away."""
+    from components.registry.store import connect
+
+    root, _ = ran
+    client = connect(root)
+    experiment = client.get_experiment_by_name("demo-ablations")
+    assert experiment is not None
+    assert Path(experiment.artifact_location.removeprefix("file://")).is_relative_to(root / "mlartifacts")
+    found = client.search_runs([experiment.experiment_id])
+    runs = {run.info.run_name: run for run in found}
+    parent = runs.pop("shared")
+    assert len(found) == 5 and parent.data.tags["mlflow.note.content"].startswith("| variant")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    assert {run.info.status for run in [*runs.values(), parent]} == {"FINISHED"}
+    assert all("test/recall_at_10" in run.data.metrics for run in runs.values())
+    trained = {name for name, run in runs.items() if "recommender/loss" in run.data.metrics}
+    assert trained == {"base, seed 17", "base, seed 18"}
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_search_on_validation_keeps_the_test_set_shut_and_a_failure_is_a_row(ran: tuple[Path, str]) -> None:
+    """Prevents settings chosen on the test set, and a grid that stops at its first failure or hides it."""
+    root, _ = ran
+    folder = root / "work" / "ablate" / "shared"
+    before = set((folder / "judged").iterdir())
+    broken = {"train.ids": "titles", "train.backbone": "nowhere/at-all"}
+    write_grid(root, "shared", seeds=[17], variants={"broken": broken, "base": {"train.ids": "titles"}})
+    done = ablate(root, "--on", "valid")
+    assert done.returncode == 2, done.stdout + done.stderr
+    (row,) = [each for each in done.stdout.splitlines() if each.startswith("| broken ")]
+    assert "0 of 1" in row and "seed 17 failed: train:" in row
+    assert "1 of 1" in next(each for each in done.stdout.splitlines() if each.startswith("| base "))
+    (judged,) = set((folder / "judged").iterdir()) - before
+    (data,) = (folder / "data").iterdir()
+    clean, shown = (place / "artifacts" / "demo" / "clean" for place in (data, judged))
+    assert sha256(shown / "test_targets.parquet") == sha256(clean / "valid_targets.parquet")
+    assert sha256(shown / "test_targets.parquet") != sha256(clean / "test_targets.parquet")
+    only = ablate(root, "--on", "valid", "--only", "base")
+    assert only.returncode == 0 and "| broken" not in only.stdout
+    assert ablate(root, "--only", "bse").returncode == 2
+
+
+def wait_until(look: Any, process: subprocess.Popen[Any], seconds: float = 1800) -> None:
+    """Wait for something that a process does; the limit only ends a test that has failed."""
+    until = time.monotonic() + seconds
+    while not look():
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
