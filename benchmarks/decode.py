@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmarks.machine import facts
 from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.beams import Hits
-from components.recommender.decode import _GROUP, BeamSearch, _alike
+from components.recommender.decode import BeamSearch
 from components.recommender.encoder_decoder import EncoderDecoder
 from components.recommender.prompts import Prompt, Prompts
 from components.recommender.trie import Trie

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from components.errors import BadInput
 from components.recommender.batches import Batch
+from components.recommender.linear import apply
 from components.recommender.model import Loss, Soft, mixed, summed
 from components.recommender.normaliser import log_sum_exp
 from components.recommender.slots import Slots
@@ -88,8 +89,8 @@ class EncoderDecoder:
         keys, values, cross_keys, cross_values = [], [], [], []
         for block in self._model.decoder.block:
             attention = block.layer[1].EncDecAttention
-            cross_keys.append(self._split(attention.k(encoded)))
-            cross_values.append(self._split(attention.v(encoded)))
+            cross_keys.append(self._split(apply(attention.k, encoded)))
+            cross_values.append(self._split(apply(attention.v, encoded)))
             shape = (users, self._heads, capacity, attention.key_value_proj_dim)
             # Like the projections, not like `encoded`: under autocast they are bf16.
             keys.append(cross_keys[-1].new_empty(shape))
@@ -106,8 +107,8 @@ class EncoderDecoder:
         hidden = encoder.embed_tokens(input_ids)
         for block in encoder.block:
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
-            keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
-            hidden = block.layer[1](hidden + self._attend(attention, normed, keys, values, bias))
+            keys, values = self._split(apply(attention.k, normed)), self._split(apply(attention.v, normed))
+            hidden = _feed_forward(block.layer[1], hidden + self._attend(attention, normed, keys, values, bias))
         return encoder.final_layer_norm(hidden)
 
     @torch.no_grad()
@@ -121,14 +122,14 @@ class EncoderDecoder:
             attention = block.layer[0].SelfAttention
             normed = block.layer[0].layer_norm(hidden)
             keys, values = state.keys[layer], state.values[layer]
-            keys[:, :, span] = self._split(attention.k(normed))
-            values[:, :, span] = self._split(attention.v(normed))
+            keys[:, :, span] = self._split(apply(attention.k, normed))
+            values[:, :, span] = self._split(apply(attention.v, normed))
             hidden = hidden + self._attend(attention, normed, keys[:, :, : span.stop], values[:, :, : span.stop], bias)
             attention = block.layer[1].EncDecAttention
             normed = block.layer[1].layer_norm(hidden)
             seen = state.cross_keys[layer], state.cross_values[layer]
             hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
-            hidden = block.layer[2](hidden)
+            hidden = _feed_forward(block.layer[2], hidden)
         hidden = self._model.decoder.final_layer_norm(hidden)
         return hidden.view(users, beams, length, -1)
 
@@ -155,11 +156,11 @@ class EncoderDecoder:
         return flat.unflatten(2, (self._heads, -1)).transpose(1, 2)
 
     def _attend(self, attention: Any, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        queries = self._split(attention.q(normed))
+        queries = self._split(apply(attention.q, normed))
         # T5 does not scale the dot product: its initialisation does.
         bias = bias.to(queries.dtype)
         blend = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
-        return attention.o(blend.transpose(1, 2).flatten(2))
+        return apply(attention.o, blend.transpose(1, 2).flatten(2))
 
     def _self_bias(self, slots: Slots, parents: Tensor, length: int) -> Tensor:
         """Additive mask [users, heads, beams * length, slots]: relative position bias at ancestors, -inf elsewhere.
@@ -169,8 +170,20 @@ class EncoderDecoder:
         seen, fresh = slots.grow(parents, length)
         first, deepest = self._model.decoder.block[0].layer[0].SelfAttention, fresh[-1] + 1
         by_distance = first.compute_bias(deepest, deepest, device=parents.device)[0]
-        asking = torch.tensor(fresh, device=parents.device)
-        asked = torch.tensor(slots.depths, device=parents.device)
+        asking, asked = slots.places[-len(fresh) :], slots.places
         # A slot deeper than the asking token is never an ancestor; its bias is masked below.
         bias = by_distance[:, asking[:, None], asked[None, :]]
         return torch.where(seen[:, None], bias[None], float("-inf"))
+
+
+def _feed_forward(layer: Any, hidden: Tensor) -> Tensor:
+    """Hidden states after a T5 feed-forward layer, gated or not, without dropout."""
+    dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
+    if hasattr(dense, "wi_0"):
+        inner = dense.act(apply(dense.wi_0, normed)) * apply(dense.wi_1, normed)
+    elif isinstance(dense.act, nn.ReLU):
+        inner = apply(dense.wi, normed).relu_()  # in place: four times the width of the model, new pages cost as much
+    else:
+        inner = dense.act(apply(dense.wi, normed))
+    # The library may keep this one layer in float32.
+    return hidden + apply(dense.wo, inner.to(getattr(dense.wo, "weight", inner).dtype))
