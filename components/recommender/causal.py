@@ -131,7 +131,7 @@ class Causal:
         hidden = self._read(
             self.embed(tokens.flatten(1)),
             attention_mask=torch.cat([prompt, seen], 2)[:, None],
-            position_ids=state.prompt.sum(1, keepdim=True) + torch.tensor(fresh, device=tokens.device),
+            position_ids=state.prompt.sum(1, keepdim=True) + state.slots.places[-len(fresh) :],
             past_key_values=_Writer(state, width + used),
             use_cache=True,
             deepest=width + fresh[-1] + 1,

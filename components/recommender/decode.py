@@ -8,37 +8,33 @@ Two score modes. `vocabulary`: log-softmax over the whole vocabulary; the search
 `prefix_allowed_tokens_fn`, `num_beams=beams` and `early_stopping="never"`. `trie`: log-softmax over the legal next
 tokens alone; a token without alternative costs nothing, so an ID is complete as soon as it is the only one left.
 
-What keeps it fast, all of it exact: the encoder and the cross-attention keys are computed once per user; candidates are
-the children of live beams only; scores never rise, so a beam that cannot pass the `results`-th finished item is
-dropped, and a user without beams leaves; and when every live beam stands on a chain without branches, one forward pass
-scores the rest of all chains.
+Two ways to compute the same, `ragged.py` for a CPU and `fixed.py` for a GPU. On a CPU users of like prompt length are
+decoded together, one such group on each thread: the products of a step are too small for two threads to share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from components.errors import BadInput
-from components.recommender.beams import NEVER, Children, Finished, Hits, Live
+from components.recommender.beams import Hits
+from components.recommender.fixed import Fixed
 from components.recommender.masks import Excluded
 from components.recommender.model import Recommender
+from components.recommender.ragged import Ragged
+from components.recommender.rule import Rule, Scores
 from components.recommender.trie import Trie
-
-Scores = Literal["vocabulary", "trie"]
 
 _GROUP = 2048
 """Users decoded together on a CPU x width of the model: 16 of d = 128 (never fewer than 8). Small models need many rows
 to fill a matrix product; large ones have enough with few users, and then little of the prompts is padding."""
 
-_CHAIN_SHARE = 0.7
-"""Share of needed tokens from which on the rest of all chains is scored in one forward."""
-
-_STAY_SHARE = 0.75
-"""Share of users still going at which the others leave the batch."""
+_WIDTH = 8
+"""A group's prompts are cut to a multiple of this: oneDNN makes a kernel per shape (`normaliser.py`)."""
 
 
 class BeamSearch:
@@ -53,25 +49,26 @@ class BeamSearch:
         results: int | None = None,
         scores: Scores = "vocabulary",
         length_penalty: float = 0.0,
+        fixed: bool | None = None,
     ) -> None:
-        """`results`: items returned per user, at most `beams` (default: all beams).
+        """`results`: items returned per user, at most `beams` (default: all beams). `fixed`: shapes that do not depend
+        on the data (default: on a GPU).
 
         Raises `BadInput` for settings out of bounds and for an ID token that the model does not have.
         """
-        self._recommender, self._trie = recommender, trie
-        self._beams, self._results = beams, beams if results is None else results
-        self._mode, self._penalty = scores, length_penalty
+        results = beams if results is None else results
         where, mend = "decoding", "see components/recommender/decode.py"
-        if not 1 <= self._results <= beams:
-            raise BadInput(
-                f"{self._results} results of {beams} beams", where=where, mend="ask for 1 to as many as beams"
-            )
+        if not 1 <= results <= beams:
+            raise BadInput(f"{results} results of {beams} beams", where=where, mend="ask for 1 to as many as beams")
         if scores not in ("vocabulary", "trie"):
             raise BadInput(f"unknown score mode {scores!r}", where=where, mend=mend)
         check_vocabulary(recommender, trie)
-        self._rows = recommender.output_rows(trie.vocabulary)
+        self._rule = Rule(recommender, trie, beams, results, scores, length_penalty)
+        self._fixed = trie.children.is_cuda if fixed is None else fixed
+        self._search: Callable[[Tensor, Tensor, Excluded | None], Hits]
+        self._search = Fixed(self._rule) if self._fixed else Ragged(self._rule)
+        self._group = max(8, _GROUP // recommender.output_rows(trie.vocabulary[:1]).shape[1])
 
-    @torch.no_grad()
     def __call__(
         self, input_ids: Tensor, attention_mask: Tensor, *, excluded: Sequence[Sequence[int]] | None = None
     ) -> Hits:
@@ -80,136 +77,23 @@ class BeamSearch:
         Prompts are padded on the right. Excluded items neither come out nor take a beam from another item, and change
         no other item's score.
         """
-        answer = Hits.none(len(input_ids), self._results, input_ids.device)
-        for users, width in _alike(attention_mask, max(8, _GROUP // self._rows.shape[1])):
-            theirs = None if excluded is None else [excluded[user] for user in users.tolist()]
-            hits = self._decode(input_ids[users, :width], attention_mask[users, :width], theirs)
+        answer = Hits.none(len(input_ids), self._rule.results, input_ids.device)
+
+        def decode(group: tuple[Tensor, int]) -> None:
+            users, width = group
+            masked = None
+            if excluded is not None:
+                masked = Excluded.of(self._rule.trie, [excluded[user] for user in users.tolist()])
+            hits = self._search(input_ids[users, :width], attention_mask[users, :width], masked)
             answer.items[users], answer.scores[users] = hits.items, hits.scores
+
+        if self._fixed:
+            if not len(input_ids):
+                return answer
+            masked = None if excluded is None else Excluded.of(self._rule.trie, excluded)
+            return self._search(input_ids, attention_mask, masked)
+        _on_threads(decode, groups(attention_mask, self._group))
         return answer
-
-    def _decode(self, input_ids: Tensor, attention_mask: Tensor, excluded: Sequence[Sequence[int]] | None) -> Hits:
-        trie, users, device = self._trie, len(input_ids), input_ids.device
-        capacity = 1 + self._beams * max(1, trie.depth - 1)
-        state = self._recommender.prefill(input_ids, attention_mask, capacity=capacity)
-        masked = Excluded.of(trie, excluded) if excluded is not None else None
-        finished, answer = Finished.none(users, self._beams, device), Hits.none(users, self._results, device)
-        live = Live.at_root(state, users, device)
-        while live.depth < trie.depth and live.nodes.numel():
-            if self._mode == "vocabulary" and live.depth and (wanted := self._chains(live)) is not None:
-                finished.add(*self._finish_chains(live, wanted))
-                break
-            self._advance(live, finished, masked)
-            self._compact(live, finished, answer)
-        finished.write(answer)
-        return answer
-
-    def _advance(self, live: Live, finished: Finished, masked: Excluded | None) -> None:
-        """Write one more token to all live beams.
-
-        Of the best 2 x beams candidates, the complete ones among the first `beams` are finished, and the first `beams`
-        of the others live on: the rule of Hugging Face, which keeps enough live beams whatever finishes.
-        """
-        trie, nodes = self._trie, live.nodes
-        start = torch.full_like(nodes, self._recommender.start_token)
-        tokens = trie.vocabulary[trie.columns[nodes].long()] if live.depth else start
-        hidden = self._recommender.step(live.state, tokens[:, :, None], live.parents)[:, :, 0]
-        children = Children.of(trie, nodes, live.scores)
-        # Rounding can lift the logarithm of a probability near 1 above zero; the bounds rely on scores that never rise.
-        gained = self._log_probabilities(hidden.flatten(0, 1).float(), children).clamp(max=0.0)
-        total = live.scores[children.user, children.beam] + gained
-        if masked is not None:
-            total = masked.apply(total, finished.users[children.user], children.node, live.depth + 1)
-        score, node, parent = children.best(trie, total, users=len(nodes), count=2 * self._beams)
-        complete, first = self._complete(node), slice(0, self._beams)
-        item = trie.lowest[node].long()
-        finished.add(self._normalised(score, item).masked_fill(~complete, NEVER)[:, first], item[:, first])
-        alive = score.masked_fill(complete, NEVER)
-        kept = alive.argsort(dim=1, descending=True, stable=True)[:, first]
-        live.nodes, live.scores, live.parents = node.gather(1, kept), alive.gather(1, kept), parent.gather(1, kept)
-        live.depth += 1
-
-    def _complete(self, nodes: Tensor) -> Tensor:
-        """Whether an ID is certain at a node: its end token was written or, in `trie` mode, nothing else is left."""
-        if self._mode == "trie":
-            return self._trie.below[nodes] == 1
-        return self._trie.columns[nodes] == self._trie.end_column
-
-    def _normalised(self, scores: Tensor, items: Tensor) -> Tensor:
-        return scores / self._trie.lengths[items].float() ** self._penalty if self._penalty else scores
-
-    def _log_probabilities(self, hidden: Tensor, children: Children) -> Tensor:
-        """Log-probability [n] of each child; `hidden` [users * beams, d] float32."""
-        owner = children.owner
-        logits = self._child_logits(hidden, owner, self._trie.columns[children.node].long())
-        if self._mode == "vocabulary":
-            asked, which = owner.unique_consecutive(return_inverse=True)
-            return logits - self._recommender.normaliser(hidden[asked])[which]
-        top = torch.full((len(hidden),), NEVER, device=hidden.device).scatter_reduce(0, owner, logits, "amax")
-        shifted = logits - top[owner]
-        total = torch.zeros(len(hidden), device=hidden.device).index_add(0, owner, shifted.exp())
-        return shifted - total.log()[owner]
-
-    def _child_logits(self, hidden: Tensor, owner: Tensor, column: Tensor) -> Tensor:
-        """hidden[owner[i]] . rows[column[i]]: by gathering where children are few, else by one product with all rows.
-
-        A gathered product moves two rows of memory a child and costs some 50 times a multiply-add of a matrix product.
-        """
-        if len(owner) * 50 < len(hidden) * len(self._rows):
-            return (hidden[owner] * self._rows[column]).sum(1)
-        with torch.autocast(hidden.device.type, enabled=False):  # scores are float32, whatever the model computes in
-            return (hidden @ self._rows.T)[owner, column]
-
-    def _chains(self, live: Live) -> Tensor | None:
-        """Where every live beam has one ID left: which steps each beam still needs, [users, beams, steps] bool.
-
-        None where a beam branches, or where chains differ so much in length that one forward over the longest would
-        compute more padding than it saves steps.
-        """
-        alive = live.scores > NEVER
-        if not bool(((self._trie.below[live.nodes] == 1) | ~alive).all()):
-            return None
-        left = torch.where(alive, self._trie.lengths[self._trie.lowest[live.nodes]] - live.depth, 0)
-        wanted = torch.arange(int(left.max()), device=left.device) < left[:, :, None]
-        return wanted if int(wanted.sum()) >= _CHAIN_SHARE * wanted.numel() else None
-
-    def _finish_chains(self, live: Live, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Score the rest of each live beam's only ID in one forward: (normalised scores, items), both [users, beams].
-
-        No beam branches any more, so all of them finish, and the step by step search would end with the same scores.
-        """
-        items = self._trie.lowest[live.nodes].long()
-        column = self._trie.ids[items][:, :, live.depth - 1 : live.depth + wanted.shape[2]].long()
-        tokens = self._trie.vocabulary[column[:, :, :-1]]
-        hidden = self._recommender.step(live.state, tokens, live.parents)[wanted].float()
-        gained = torch.zeros(wanted.shape, device=wanted.device)
-        targets = self._rows[column[:, :, 1:][wanted]]
-        gained[wanted] = ((hidden * targets).sum(1) - self._recommender.normaliser(hidden)).clamp(max=0.0)
-        return self._normalised(live.scores + gained.sum(2), items), items
-
-    def _compact(self, live: Live, finished: Finished, answer: Hits) -> None:
-        """Drop beams that cannot reach the results any more, and users without beams, whose answer is written."""
-        needed = finished.scores[:, self._results - 1 : self._results]
-        live.scores = torch.where(self._bound(live) < needed, NEVER, live.scores)
-        alive = live.scores > NEVER
-        # Beams are in falling order and the bound is monotone, so that the live ones come first.
-        width, going = int(alive.sum(1).max()), alive.any(1)
-        parts = [part[:, :width] for part in (live.nodes, live.scores, live.parents)]
-        # Leaving costs a copy of the caches of those that stay.
-        if 0 < int(going.sum()) <= _STAY_SHARE * len(going):
-            finished.write(answer)
-            stay = going.nonzero()[:, 0]
-            finished.keep(stay)
-            parts = [part[stay] for part in parts]
-            live.state = self._recommender.select(live.state, stay)
-        live.nodes, live.scores, live.parents = parts
-
-    def _bound(self, live: Live) -> Tensor:
-        """The best normalised score that each beam can still end with: scores never rise."""
-        if not self._penalty:
-            return live.scores
-        # A positive penalty favours long IDs; with a negative one every further token makes it worse.
-        length = self._trie.depth if self._penalty > 0 else live.depth
-        return live.scores / float(length) ** self._penalty
 
 
 def check_vocabulary(recommender: Recommender, trie: Trie) -> None:
@@ -222,16 +106,26 @@ def check_vocabulary(recommender: Recommender, trie: Trie) -> None:
         )
 
 
-def _alike(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
-    """Users in groups of `size`, of like prompt length: (users [n], longest prompt of the group).
-
-    On a GPU, where the lengths would have to be waited for and more rows cost nothing, all are one group.
-    """
-    users, width = attention_mask.shape
-    if not users:
-        return []
-    if attention_mask.is_cuda or users <= size:
-        return [(torch.arange(users, device=attention_mask.device), width)]
+def groups(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
+    """Users in groups of `size`, of like prompt length, longest first: (users [n], width of the group's prompts)."""
+    widest = attention_mask.shape[1]
     lengths = attention_mask.sum(1)
-    groups = lengths.argsort(stable=True).split(size)
-    return [(group, int(lengths[group].max())) for group in groups]
+    alike = lengths.argsort(stable=True).split(size)[::-1] if len(lengths) else ()
+    longest = [int(lengths[users].max()) for users in alike]
+    return [(users, min(widest, length + -length % _WIDTH)) for users, length in zip(alike, longest, strict=True)]
+
+
+def _on_threads(decode: Callable[[tuple[Tensor, int]], None], parts: Sequence[tuple[Tensor, int]]) -> None:
+    """decode(part) for each part, by as many threads as torch may use here, each of which computes alone."""
+    threads = min(torch.get_num_threads(), len(parts))
+    # Autocast is a setting of the thread: it would be lost.
+    if threads < 2 or torch.is_autocast_enabled("cpu"):
+        for part in parts:
+            decode(part)
+        return
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(decode, parts))
+    finally:
+        torch.set_num_threads(before)

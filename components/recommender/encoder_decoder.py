@@ -98,7 +98,7 @@ class EncoderDecoder:
         for block in encoder.block:
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
             keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
-            hidden = block.layer[1](hidden + self._attend(attention, normed, keys, values, bias))
+            hidden = _feed_forward(block.layer[1], hidden + self._attend(attention, normed, keys, values, bias))
         return encoder.final_layer_norm(hidden)
 
     @torch.no_grad()
@@ -119,7 +119,7 @@ class EncoderDecoder:
             normed = block.layer[1].layer_norm(hidden)
             seen = state.cross_keys[layer], state.cross_values[layer]
             hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
-            hidden = block.layer[2](hidden)
+            hidden = _feed_forward(block.layer[2], hidden)
         hidden = self._model.decoder.final_layer_norm(hidden)
         return hidden.view(users, beams, length, -1)
 
@@ -160,8 +160,20 @@ class EncoderDecoder:
         seen, fresh = slots.grow(parents, length)
         first, deepest = self._model.decoder.block[0].layer[0].SelfAttention, fresh[-1] + 1
         by_distance = first.compute_bias(deepest, deepest, device=parents.device)[0]
-        asking = torch.tensor(fresh, device=parents.device)
-        asked = torch.tensor(slots.depths, device=parents.device)
+        asking, asked = slots.places[-len(fresh) :], slots.places
         # A slot deeper than the asking token is never an ancestor; its bias is masked below.
         bias = by_distance[:, asking[:, None], asked[None, :]]
         return torch.where(seen[:, None], bias[None], float("-inf"))
+
+
+def _feed_forward(layer: Any, hidden: Tensor) -> Tensor:
+    """Hidden states after a T5 feed-forward layer, gated or not, without dropout."""
+    dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
+    if hasattr(dense, "wi_0"):
+        inner = dense.act(dense.wi_0(normed)) * dense.wi_1(normed)
+    elif isinstance(dense.act, nn.ReLU):
+        inner = dense.wi(normed).relu_()  # in place: four times the width of the model, new pages cost as much
+    else:
+        inner = dense.act(dense.wi(normed))
+    # The library may keep this one layer in float32.
+    return hidden + dense.wo(inner.to(getattr(dense.wo, "weight", inner).dtype))

@@ -18,11 +18,12 @@ from components.artifacts import verify_manifest
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.batches import MAX_TOKENS, pad_prompts
-from components.recommender.decode import BeamSearch, Scores, check_vocabulary
+from components.recommender.decode import BeamSearch, check_vocabulary
 from components.recommender.families import family_of, recommender_of
 from components.recommender.model import Recommender
 from components.recommender.pair import parts, refuse_other_ids
 from components.recommender.prompts import Pieces, Prompt
+from components.recommender.rule import Scores
 from components.recommender.trie import Trie
 from components.recommender.user_ids import UserIds
 from components.textid.table import IdTable
@@ -57,9 +58,10 @@ class Engine:
         max_history: int,
         device: torch.device,
         users: UserIds | None = None,
+        fixed: bool | None = None,
     ) -> None:
         self._recommender, self._pieces, self._table = recommender, pieces, table
-        self._max_history, self._device, self._users = max_history, device, users
+        self._max_history, self._device, self._users, self._fixed = max_history, device, users, fixed
         self._row_of = {item_id: row for row, item_id in enumerate(table.item_ids)}
         # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
         self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
@@ -68,8 +70,10 @@ class Engine:
         self._search = lru_cache(maxsize=4)(self._new_search)
 
     @classmethod
-    def load(cls, directory: Path, *, device: str = "auto", id_table: Path | None = None) -> Engine:
-        """From a pair or a bundle, whose manifest is verified; `id_table` replaces its table.
+    def load(
+        cls, directory: Path, *, device: str = "auto", id_table: Path | None = None, fixed: bool | None = None
+    ) -> Engine:
+        """From a pair or a bundle, whose manifest is verified; `id_table` replaces its table; `fixed`: see BeamSearch.
 
         Raises `BadInput` for what does not match its manifest, or a table that the model cannot write, `GateRefused`
         for a table with other IDs than those that the recommender was trained on.
@@ -89,6 +93,7 @@ class Engine:
             max_history=facts["max_history"],
             device=place,
             users=UserIds(table, tokenizer) if facts.get("user_id") else None,
+            fixed=fixed,
         )
 
     def recommend(
@@ -133,7 +138,13 @@ class Engine:
 
     def _new_search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
         return BeamSearch(
-            self._recommender, self._trie, beams=beams, results=k, scores=scores, length_penalty=length_penalty
+            self._recommender,
+            self._trie,
+            beams=beams,
+            results=k,
+            scores=scores,
+            length_penalty=length_penalty,
+            fixed=self._fixed,
         )
 
     def _prompt(self, rows: Sequence[int]) -> Prompt:

@@ -19,16 +19,23 @@ class Slots:
     """[users, beams, used] bool: the slots that each beam of the last step descends from, itself included."""
     depths: list[int]
     """Place of each used slot's token in its sequence, from 0."""
+    places: Tensor
+    """[used] int64: the same on the device, where a list would have to be copied, and waited for, in every step."""
 
     @classmethod
     def none(cls, users: int, device: torch.device) -> Slots:
         """One beam a user, nothing written."""
-        return cls(torch.zeros(users, 1, 0, dtype=torch.bool, device=device), [])
+        return cls(
+            torch.zeros(users, 1, 0, dtype=torch.bool, device=device),
+            [],
+            torch.zeros(0, dtype=torch.long, device=device),
+        )
 
     def grow(self, parents: Tensor, length: int) -> tuple[Tensor, list[int]]:
         """Take slots for `length` tokens each of the beams that go on from `parents` [users, K].
 
-        Returns what each new token sees, itself included, [users, K * length, used] bool, and the new tokens' depths.
+        Returns what each new token sees, itself included, [users, K * length, used] bool, and the new tokens' depths,
+        which are the last of `places` too.
         """
         users, beams = parents.shape
         used, start = len(self.depths), (self.depths[-1] + 1 if self.depths else 0)
@@ -40,8 +47,10 @@ class Slots:
         self.ancestors = seen[:, length - 1 :: length]
         fresh = [start + offset for _ in range(beams) for offset in range(length)]
         self.depths = self.depths + fresh
+        written = torch.arange(start, start + length, device=parents.device)
+        self.places = torch.cat([self.places, written.repeat(beams)])
         return seen, fresh
 
     def select(self, users: Tensor) -> Slots:
         """The slots of the users numbered `users` [n] alone."""
-        return Slots(self.ancestors[users], list(self.depths))
+        return Slots(self.ancestors[users], list(self.depths), self.places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -77,3 +78,19 @@ def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Para
         recommend=recommend,
     )
     return layout, params
+
+
+def build_of(workspace: Path, pair: Path, *, evaluate: dict[str, object]) -> tuple[Layout, Params]:
+    """The same around a real pair, whose items are then the catalogue; `evaluate`: settings of decoding."""
+    workspace.mkdir()
+    layout, _ = build(workspace)
+    shutil.rmtree(layout.pair)
+    shutil.copytree(pair, layout.pair)
+    facts = json.loads((pair / "pair.json").read_text())
+    (layout.pair / "pair.json").write_text(json.dumps({**facts, "train_key": "f00d" * 16}))
+    write_manifest(layout.pair)
+    shutil.copyfile(pair / "id_table.parquet", layout.id_table)
+    table = pl.read_parquet(layout.id_table)
+    with publishing(layout.items_clean) as temporary:
+        table.select("item_id", text="words", title="words").write_parquet(temporary)
+    return layout, from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5], **evaluate}})
