@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches import Batch, Samples
+from components.recommender.batches import Batch, Prefixes, Samples
+from components.recommender.epochs import Epoch
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces, Prompts
 from components.recommender.user_ids import UserIds
@@ -28,7 +28,9 @@ from components.training.ranks import Ranks
 class Lessons(Protocol):
     """What the recommender phase learns from: one row a prefix (`Samples`) or one row a history (`Windows`)."""
 
-    def epoch(self, *, seed: int, number: int, batch_size: int, prefixes: Any) -> Sequence[Any]:
+    def epoch(
+        self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes, batch_tokens: int = 0
+    ) -> Epoch[Any]:
         """The batches of an epoch, each with a length and a `share`."""
         ...
 
