@@ -19,6 +19,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     T5Config,
@@ -143,10 +144,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         raise BadInput("there is no model (config.json)", where=where, mend=_MEND)
     if not any(path.glob("*.safetensors")):
         raise BadInput("no *.safetensors; a pickle (.bin, .pt) is not opened", where=where, mend=_MEND)
-    try:
-        config = AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError) as error:
-        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=where, mend=_MEND) from error
+    config = _config(path)
     disable_progress_bar()
     if family == "decoder-only":
         check_causal(config, where=where)
@@ -157,6 +155,18 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
     model = AutoModelForSeq2SeqLM.from_pretrained(where, config=config, dtype=torch.float32, **_SAFE)
     return model.eval()
+
+
+def config_of(name: str) -> PreTrainedConfig:
+    """The configuration of a pretrained backbone. Raises `BadInput` where it cannot be reached or read."""
+    return _config(locate(name))
+
+
+def _config(path: Path) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=str(path), mend=_MEND) from error
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches import Batch, Prefixes, Samples
+from components.recommender.batches import Batch, Prefixes, Samples, pack, slices
 from components.recommender.epochs import Epoch
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces, Prompts
@@ -20,9 +20,14 @@ from components.recommender.windows import Windows
 from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
-from components.training.data import Dataset, Ragged
+from components.training.data import Dataset
 from components.training.job import Job
+from components.training.ragged import Ragged, RaggedWriter
 from components.training.ranks import Ranks
+from components.training.store import once
+
+_TEXTS = 4096
+"""Item texts that are tokenised at a time."""
 
 
 class Lessons(Protocol):
@@ -48,23 +53,28 @@ class Context:
     tokenizer: Any
     prompts: Prompts
     pieces: Pieces
-    texts: NDArray[np.int64]
-    """[items, S] tokens of the item texts, end token included, padded; S is the longest that occurs."""
-    text_lengths: NDArray[np.int64]
+    texts: Ragged
+    """Tokens of each item text, end token included; tokenised once for all ranks, in a mapped file."""
+    longest_text: int
+    """Tokens."""
     ranks: Ranks
     imported: IdTable | None
     """Table of `train.imported_ids`, made to keep the contract: the IDs of round 1, and what the cold start teaches."""
 
     @classmethod
     def build(cls, job: Job, data: Dataset, tokenizer: Any, ranks: Ranks) -> Context:
-        rows = encode_texts(tokenizer, data.texts, max_tokens=job.train.max_item_tokens)
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        texts = np.full((len(rows), int(lengths.max())), pad_id(tokenizer), dtype=np.int64)
-        for number, row in enumerate(rows):
-            texts[number, : len(row)] = row
+        def write(folder: Path) -> None:
+            with RaggedWriter(folder, "texts", np.int32) as writer:
+                for start in range(0, len(data.texts), _TEXTS):
+                    texts = data.texts[start : start + _TEXTS]
+                    offsets, tokens = pack(encode_texts(tokenizer, texts, max_tokens=job.train.max_item_tokens))
+                    writer.add(np.diff(offsets), tokens)
+
+        texts = Ragged.load(once(job.work / "tokenised", job.train_key, ranks, write), "texts", np.int32)
+        longest = int(np.diff(texts.offsets).max())
         prompts = prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)
-        return cls(job, data, tokenizer, prompts, pieces, texts, lengths, ranks, imported_table(job, data, tokenizer))
+        return cls(job, data, tokenizer, prompts, pieces, texts, longest, ranks, imported_table(job, data, tokenizer))
 
     @property
     def end_token(self) -> int:
@@ -102,12 +112,16 @@ class Context:
         longest = self.job.train.max_history
         return Windows(histories.offsets, histories.values, table.token_ids, self.pieces, max_history=longest)
 
-    def item_texts(self, items: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def item_texts(self, items: NDArray[np.integer]) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of 16: few shapes."""
-        width = min(-(-int(self.text_lengths[items].max()) // 16) * 16, self.texts.shape[1])
-        mask = np.arange(width) < self.text_lengths[items, None]
-        tokens = torch.from_numpy(self.texts[items, :width])
-        return tokens.to(self.ranks.device), torch.from_numpy(mask.astype(np.int64)).to(self.ranks.device)
+        begin = self.texts.offsets[items]
+        lengths = self.texts.offsets[items + 1] - begin
+        width = min(-(-int(lengths.max()) // 16) * 16, self.longest_text)
+        tokens = np.full((len(items), width), pad_id(self.tokenizer), dtype=np.int64)
+        row, column, token = slices(self.texts.values, begin, lengths)
+        tokens[row, column] = token
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+        return torch.from_numpy(tokens).to(self.ranks.device), torch.from_numpy(mask).to(self.ranks.device)
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 where `precision` says so; `auto`: on a GPU that has it. Weights and gradients stay float32."""

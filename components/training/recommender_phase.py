@@ -12,7 +12,7 @@ from components.recommender.epochs import Epoch
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
-from components.training.data import Ragged
+from components.training.ragged import Ragged
 from components.training.seeds import derive
 
 

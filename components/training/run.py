@@ -49,7 +49,7 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
-    data = tables.load(job)
+    data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)
     checkpoints = Checkpoints(job.work, job.train_key)
