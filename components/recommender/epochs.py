@@ -107,14 +107,19 @@ class Epoch(Sequence[R], Generic[R]):
 def grouped(lengths: Ints, padded: Ints, sizes: Ints, random: np.random.Generator) -> list[tuple[Ints, int]]:
     """Rows of `lengths` tokens in batches of like length, in random order: (rows, padded length) each.
 
-    A batch that is padded to `padded[k]` has `sizes[k]` rows; what is left of a length joins the next longer one.
+    A batch that is padded to `padded[k]` has `sizes[k]` rows; what is left of a length joins the next longer one, if it
+    fits into one batch there.
     """
     order = random.permutation(len(lengths))
     bucket = np.searchsorted(padded, lengths[order])
     batches: list[tuple[Ints, int]] = []
     left, length = order[:0], 0
     for place in np.unique(bucket):
-        left, length, size = np.concatenate([left, order[bucket == place]]), int(padded[place]), int(sizes[place])
+        size = int(sizes[place])
+        if len(left) >= size:  # as much as a batch of the longer rows: better on its own than padded to them
+            batches.append((left, length))
+            left = left[:0]
+        left, length = np.concatenate([left, order[bucket == place]]), int(padded[place])
         full = len(left) // size * size
         batches += [(left[start : start + size], length) for start in range(0, full, size)]
         left = left[full:]

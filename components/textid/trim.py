@@ -61,7 +61,7 @@ def trim_tokenizer(
 def trim_model(model: Any, kept: Sequence[int]) -> None:
     """Keep the rows `kept` of the embeddings and of the output layer of a Hugging Face model, in place.
 
-    Its logits over them do not change. Raises `BadInput` where the checkpoint's configuration names a token that is not kept.
+    Its logits over them do not change. Raises `BadInput` where its configuration names a token that is not kept.
     """
     rows, new = torch.tensor(kept), {old: number for number, old in enumerate(kept)}
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()

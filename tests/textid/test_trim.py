@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ NEW = ["Zebra crossing jukebox, 1999!", "honey lighthouse", "an unheard-of 'quiz
 """Texts of items that come after the training."""
 
 
-def bpe(**special: str) -> PreTrainedTokenizerFast:
+def bpe() -> PreTrainedTokenizerFast:
     """A byte-level BPE with its end token outside the merges, as GPT-2, BART and Qwen have."""
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer, bare.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -58,19 +59,17 @@ def spaced_bpe() -> PreTrainedTokenizerFast:
 
 def t5() -> PreTrainedTokenizerFast:
     """T5's own class, its 100 sentinels among the special tokens; a few pieces that no catalogue text has."""
-    pieces = dict(scratch_pieces())
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((p, s) for p, s in pieces.items() if p[0] != "<")]
-    return T5Tokenizer(vocab=vocabulary)
+    pieces = [(piece, score) for piece, score in state_of(scratch())["vocab"] if not piece.startswith("<")]
+    return T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces])
 
 
 def scratch() -> PreTrainedTokenizerFast:
     return train_tokenizer([*CATALOGUE, *ELSEWHERE] * 9, vocabulary_size=460)
 
 
-def scratch_pieces() -> list[tuple[str, float]]:
-    import json
-
-    return [(piece, score) for piece, score in json.loads(scratch().backend_tokenizer.to_str())["model"]["vocab"]]
+def state_of(tokenizer: Any) -> dict[str, Any]:
+    """The model of a tokenizer as its file has it."""
+    return dict(json.loads(tokenizer.backend_tokenizer.to_str())["model"])
 
 
 KINDS = {"scratch": scratch, "t5": t5, "byte-level": bpe, "spaced": spaced_bpe}
@@ -127,7 +126,7 @@ def test_a_trimmed_tokenizer_survives_its_file(whole: Any, tmp_path: Path) -> No
 
 
 def test_a_piece_whose_character_is_no_piece_stays() -> None:
-    """Prevents the one unknown token that single characters do not rule out: a character that only longer pieces have."""
+    """Prevents the unknown tokens that single characters do not rule out: of a character that only longer pieces have."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁öl", -3.0), ("▁tee", -3.0), ("l", -4.0)]
     found = trim_tokenizer(T5Tokenizer(vocab=pieces, extra_ids=0), ["l"])
     assert found is not None
