@@ -22,10 +22,12 @@ Ints = NDArray[np.int64]
 
 PORTION = 65_536
 """Samples that are planned at a time: a few megabytes, and a thousand batches to choose a random one from."""
-SHAPES = 12
-"""Most padded lengths: torch on a CPU slows down with ever-changing shapes, and a compiled model compiles each."""
+SHAPES = 16
+"""Most padded lengths: torch on a CPU slows down with ever-changing shapes, and a compiled model compiles each. On
+Amazon Beauty 7 % of the prompt tokens are padding with 16, 9 % with 12."""
 MULTIPLE = 4
-"""Padded lengths are multiples of this, as the matrix units of GPUs want them."""
+"""Padded lengths are multiples of this: prompts of 36 tokens, the mean of one prefix a user, would have 2 % more
+padding with multiples of 8."""
 
 
 class Drawn(Protocol):

@@ -11,6 +11,7 @@ import torch
 
 from components.params import Family
 from components.recommender.batches import IGNORED, Samples, batch_of
+from components.recommender.epochs import SHAPES
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Prompts
 
@@ -96,7 +97,7 @@ def test_few_shapes_and_full_batches(tokenizer: Any) -> None:
             shapes.add(packed.collate(rows).input_ids.shape[1])
             sizes.append(len(rows.targets))
     assert shapes <= set(packed.lengths().tolist())
-    assert len(packed.lengths()) <= 12
+    assert len(packed.lengths()) <= SHAPES
     assert sum(size < 5 for size in sizes) <= 4
 
 

@@ -126,7 +126,7 @@ def test_a_trimmed_tokenizer_survives_its_file(whole: Any, tmp_path: Path) -> No
 
 
 def test_a_piece_whose_character_is_no_piece_stays() -> None:
-    """Prevents the unknown tokens that single characters do not rule out: of a character that only longer pieces have."""
+    """Prevents an unknown token where a character stands in longer pieces alone."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁öl", -3.0), ("▁tee", -3.0), ("l", -4.0)]
     found = trim_tokenizer(T5Tokenizer(vocab=pieces, extra_ids=0), ["l"])
     assert found is not None
