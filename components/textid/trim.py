@@ -96,11 +96,12 @@ def _used(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
     for start in range(0, len(texts), _TEXTS):
         some = list(texts[start : start + _TEXTS])
         plain = [normalise(text) for text in some]
-        words.update(word for text in plain for word in text.split())
-        for row in (*encode_texts(tokenizer, some, max_tokens=1 << 30), *encode_words(tokenizer, plain)):
-            found.update(row)
-    for row in encode_words(tokenizer, sorted(words)):
-        found.update(row)
+        rows = encode_words(tokenizer, plain)
+        if not tokenizer.init_kwargs.get(WORDS_ONLY):  # ours reads nothing else, and cuts a word alike wherever it is
+            rows += [tuple(row) for row in encode_texts(tokenizer, some, max_tokens=1 << 30)]
+            words.update(word for text in plain for word in text.split())
+        found.update(token for row in rows for token in row)
+    found.update(token for row in encode_words(tokenizer, sorted(words)) for token in row)
     return found
 
 

@@ -20,7 +20,7 @@ from components.recommender.windows import Windows
 from components.textid.imported import adopt, read_imported
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
-from components.training.data import Dataset
+from components.training.data import TOKENISED, Dataset
 from components.training.job import Job
 from components.training.ragged import Ragged, RaggedWriter
 from components.training.ranks import Ranks
@@ -70,7 +70,7 @@ class Context:
                     offsets, tokens = pack(encode_texts(tokenizer, texts, max_tokens=job.train.max_item_tokens))
                     writer.add(np.diff(offsets), tokens)
 
-        texts = Ragged.load(once(job.work / "tokenised", job.train_key, ranks, write), "texts", np.int32)
+        texts = Ragged.load(once(job.work / TOKENISED, job.train_key, ranks, write), "texts", np.int32)
         longest = int(np.diff(texts.offsets).max())
         prompts = prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)

@@ -7,6 +7,7 @@ size; all ranks map the same files, and a resumed training finds them.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ from components.training.ragged import Ints, Ragged, RaggedWriter, Strings, mapp
 from components.training.ranks import Ranks
 from components.training.store import once
 
-PACKED = "packed"
-"""Folder of the files, in the job's work folder."""
+PACKED, TOKENISED = "packed", "tokenised"
+"""Folders in the job's work folder: the tables, and the tokens of the item texts (`Context.build`)."""
 _USERS = 65_536
 """Users at a time where one history file is made of another."""
 
@@ -79,6 +80,12 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
         valid_targets=mapped(folder / "valid_targets", np.int32),
         prolonged=Ragged.load(folder, "prolonged", np.int32) if job.train.refit else None,
     )
+
+
+def clear(job: Job) -> None:
+    """Remove the files of a training that is over, gigabytes for a large shop; a process that maps them keeps them."""
+    for name in (PACKED, TOKENISED):
+        shutil.rmtree(job.work / name, ignore_errors=True)
 
 
 @dataclass(frozen=True)

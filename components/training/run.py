@@ -70,4 +70,5 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     summary = publish(context, state)
     crash_point("publish.done")
     checkpoints.clear()
+    tables.clear(job)
     return summary
