@@ -43,7 +43,8 @@ def trim_tokenizer(
     if model["type"] not in ("Unigram", "BPE") or model.get("end_of_word_suffix") or not _known(state):
         return None
     vocabulary = _vocabulary(model)
-    needed = _used(tokenizer, texts) | set(keep) | {token["id"] for token in state["added_tokens"]}
+    added = {token["id"] for token in state["added_tokens"]}
+    needed = _used(tokenizer, texts) | added | set(keep) & (added | set(vocabulary.values()))
     needed |= {number for piece, number in vocabulary.items() if len(piece) == 1 or _BYTE.fullmatch(piece)}
     # Where a character is no piece of its own, the longer pieces with it are the only way to write it.
     single = {piece for piece in vocabulary if len(piece) == 1}

@@ -60,7 +60,8 @@ def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
         trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *imported], keep=named)
         if trimmed is not None:
             tokenizer, kept = trimmed
-            publish_json(folder / KEPT, kept)
+            if settings.backbone != SCRATCH:
+                publish_json(folder / KEPT, kept)
     save_tokenizer(tokenizer, folder)
 
 

@@ -23,7 +23,7 @@ from components.textid.tokenizer import encode_texts, save_tokenizer, train_toke
 from components.training import data
 from components.training.context import Context
 from components.training.job import Job
-from components.training.models import fresh_models, tokenizer_of
+from components.training.models import KEPT, fresh_models, tokenizer_of
 from components.training.ragged import Ragged, RaggedWriter, Strings
 from components.training.ranks import Ranks
 from components.training.recommender_phase import RecommenderPhase
@@ -166,6 +166,20 @@ def test_a_budget_bounds_every_step_and_padding_is_reported(family: str, make_jo
     row: dict[str, Any] = {}
     phase.end_epoch(0, row)
     assert 0.0 <= row["padding_share"] < 0.5
+
+
+def test_a_tokenizer_from_scratch_cuts_the_catalogue_as_before_it_was_trimmed(make_job: MakeJob) -> None:
+    """Prevents IDs and prompts in other, longer pieces than the tokenizer was trained for; and rows of a checkpoint
+    that are chosen by the old ids of a tokenizer that is not its own."""
+    whole, trimmed = (context_of(make_job(name, trim_vocabulary=name == "b")) for name in ("a", "b"))
+    assert len(trimmed.tokenizer) < len(whole.tokenizer)
+    cuts = [
+        [context.tokenizer.convert_ids_to_tokens(row.tolist()) for row in map(context.texts.row, range(24))]
+        + [context.tokenizer.convert_ids_to_tokens(list(head)) for head in context.pieces.heads]
+        for context in (whole, trimmed)
+    ]
+    assert cuts[0] == cuts[1]
+    assert not (trimmed.job.work / "tokenizer" / KEPT).exists()
 
 
 @pytest.mark.parametrize("trimmed", [True, False])
