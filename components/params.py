@@ -183,6 +183,9 @@ class RecommenderTraining(_Section):
     micro_batch: int = bounded(0, low=0)
     """Samples that go through the model at a time on each rank; their gradients add up to those of the step (0: the
     rank's whole share). Halved, and said so, where the memory does not suffice."""
+    batch_tokens: int = bounded(0, low=0)
+    """Padded prompt tokens a step (of all ranks together), instead of `batch_size` rows: short histories then come in
+    larger batches, and no step is larger than this. 0: by rows. A row alone may be longer."""
     warmup_share: float = bounded(0.05, low=0.0, high=1.0)
     """Share of a round's steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = bounded(0.01, low=0.0)
@@ -227,8 +230,12 @@ class Train(_Section):
     size: str = "tiny"
     """Size of a scratch model: micro, tiny, small, base, or "d_model=128,layers=2,heads=4,d_ff=512" (any of them).
     `layers` are those of the encoder and as many of the decoder; of a decoder-only model all that it has."""
-    vocabulary_size: int = bounded(4096, low=64)
-    """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens."""
+    vocabulary_size: int = bounded(4096, low=256)
+    """Largest vocabulary of the tokenizer trained on the catalogue (scratch only), tokens. Some 190 of them spell any
+    text; with fewer than 256 IDs are spelt in letters and do not fit into `index.max_tokens`."""
+    trim_vocabulary: bool = True
+    """Keep only the pieces that item texts, IDs and prompts use, with special tokens and single characters, so that any
+    new text can still be written. The output layer costs as much as the vocabulary is large: mT5 has 250,000 pieces."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
     """Dropout of a recommender from scratch. A generator from scratch has none, as it must learn to copy words."""
     device: str = "auto"

@@ -39,7 +39,7 @@ PARAMS: dict[str, Any] = {
     "clean": {"min_user_interactions": 3, "min_item_interactions": 1, "boilerplate_share": 1.0},
     "train": {
         "size": "d_model=16,layers=1,heads=2,d_ff=32",
-        "vocabulary_size": 128,
+        "vocabulary_size": 256,
         "rounds": 1,
         "generator": {"cold_start_steps": 1},
         "recommender": {"epochs": 1, "valid_users": 4, "valid_beams": 2},

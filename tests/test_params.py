@@ -29,6 +29,7 @@ from components.params import Params, from_dict, load, to_dict
         ),
         ({"train": {"rounds": -1}}, "rounds is -1, the smallest allowed is 1"),
         ({"index": {"max_tokens": 0}}, "max_tokens is 0, the smallest allowed is 1"),
+        ({"train": {"vocabulary_size": 255}}, "vocabulary_size is 255, the smallest allowed is 256"),
         ({"train": {"dropout": 1.5}}, "dropout is 1.5, the largest allowed is 0.9"),
         ({"train": {"rounds": "three"}}, "train.rounds: Input should be a valid integer"),
         ({"train": {"generator": {"lr": float("nan")}}}, "lr is not a number"),

@@ -4,9 +4,9 @@
     for rows in samples.epoch(seed=17, number=0, batch_size=64):
         batch = samples.collate(rows)
 
-Histories lie end to end in one array, and a sample is the place of its target in it; everything before it in the same
-history is the prompt. The tokens of all histories lie end to end too, separators included, so that the prompt of a
-sample is a slice: head + stream[start:end] + tail. `prompts.Pieces.build` is the slow, obvious way to the same tokens.
+Histories lie end to end in one array, which may be mapped from a file, and a sample is the place of its target in it;
+everything before it in the same history is the prompt. Tokens are kept per item of the catalogue, never per
+interaction, and gathered batch by batch. `prompts.Pieces.build` is the slow, obvious way to the same tokens.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.recommender.epochs import MULTIPLE, Epoch, padded_lengths
+from components.recommender.lookback import Lookback
 from components.recommender.prompts import Pieces, Prompt
 
 Ints = NDArray[np.int64]
+Packed = tuple[Ints, NDArray[np.int32]]
+"""Sequences end to end: sequence i is values[offsets[i]:offsets[i + 1]]."""
 
 IGNORED = -100
 """Padding of labels: no loss there."""
@@ -31,10 +35,10 @@ PAD = 0
 """Padding of prompts; the attention mask hides it, so any token would do."""
 MAX_TOKENS = 512
 """Longest prompt (tokens): what T5 was trained with."""
-_BUCKETS = 12
-"""Most padded prompt lengths. torch on CPU slows down with ever-changing shapes; with 12, 10 % of Beauty is padding."""
-_MULTIPLE = 8
-"""Padded lengths are multiples of this."""
+Prefixes = Literal["all", "one"]
+"""Every prefix of a history, or one per user and epoch."""
+LOOKED_AT = 1 << 20
+"""Samples from which the padded lengths are found; of more than that, evenly spaced ones."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Rows:
 
     targets: Ints
     """[rows]: place of each sample's target in the histories."""
+    first: Ints
+    """[rows]: place of the oldest item that is read before it; the target's own place if there is none."""
     templates: Ints
     """[rows]: the phrasing drawn for it."""
     length: int
@@ -74,38 +80,68 @@ class Rows:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, rows: Ints | slice, length: int) -> Rows:
+        """Those at `rows`, to be padded to `length`."""
+        return Rows(self.targets[rows], self.first[rows], self.templates[rows], length)
+
     def share(self, rank: int, ranks: int) -> Rows:
         """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
-        return Rows(self.targets[rank::ranks], self.templates[rank::ranks], self.length)
+        return self.take(slice(rank, None, ranks), self.length)
 
 
-def pack(sequences: Sequence[Sequence[int]]) -> tuple[Ints, NDArray[np.int32]]:
-    """Sequences end to end: sequence i is values[offsets[i]:offsets[i + 1]]. Returns offsets [n + 1], values."""
+def pack(sequences: Sequence[Sequence[int]]) -> Packed:
+    """Offsets [n + 1] and values."""
     offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, sequences), np.int64, len(sequences)), out=offsets[1:])
     flat = (token for sequence in sequences for token in sequence)
     return offsets, np.fromiter(flat, np.int32, int(offsets[-1]))
 
 
-def slices(values: NDArray[np.int32], starts: Ints, lengths: Ints) -> tuple[Ints, Ints, NDArray[np.int32]]:
+def slices(values: NDArray[Any], starts: Ints, lengths: Ints) -> tuple[Ints, Ints, NDArray[Any]]:
     """The slices values[starts[i]:starts[i] + lengths[i]], end to end: (row of each value, place in its row, value)."""
     rows = np.repeat(np.arange(len(starts)), lengths)
     columns = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return rows, columns, values[starts[rows] + columns]
 
 
+def tokens_between(
+    packed: Packed, items: NDArray[np.integer], first: Ints, end: Ints
+) -> tuple[Ints, Ints, NDArray[np.int32], Ints]:
+    """The tokens of the items items[first[i]:end[i]] as `packed` holds them by item number, end to end.
+
+    Returns of each token: its row i, its place in the row, itself, and the place in `items` of the item it is of.
+    """
+    row, column, item = slices(items, first, end - first)
+    number, _, token = slices(packed[1], packed[0][item], packed[0][item + 1] - packed[0][item])
+    place, row = (first[row] + column)[number], row[number]
+    return row, np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row], token, place
+
+
+def evenly(count: int) -> Ints:
+    """At most about `LOOKED_AT` of the numbers below `count`, evenly spaced; all of them if they are so few."""
+    return np.arange(0, count, max(1, count // LOOKED_AT))
+
+
+def prefixes_before(offsets: Ints) -> Ints:
+    """[users + 1]: prefixes of the users before each, one for every item but the first of a history."""
+    found = np.zeros(len(offsets), dtype=np.int64)
+    np.cumsum(np.maximum(np.diff(offsets) - 1, 0), out=found[1:])
+    return found
+
+
 class Samples:
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
     `offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
-    item numbers. `token_ids`: the ID of each item number, without the end token. `users`: token ids of the user ID
-    that stands in the prompt of each target, by its place in `items` (`UserIds.before`), if user IDs are wanted.
+    item numbers; both are read where they are, and 8 bytes a user are kept beside them. `token_ids`: the ID of each
+    item number, without the end token. `users`: token ids of the user ID that stands in the prompt of each target, by
+    its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
     """
 
     def __init__(
         self,
         offsets: Ints,
-        items: Ints,
+        items: NDArray[np.integer],
         token_ids: Sequence[Sequence[int]],
         pieces: Pieces,
         *,
@@ -116,70 +152,76 @@ class Samples:
     ) -> None:
         self._pieces = pieces
         self._end = end_token
-        self._max_history = max_history
         self._max_tokens = max_tokens
-        self._offsets = np.asarray(offsets, dtype=np.int64)
-        self._items = np.asarray(items, dtype=np.int64)
-        self._id_offsets, self._id_values = pack(token_ids)
-        separated = pack([(*item, *pieces.separator) for item in token_ids])
-        lengths = np.diff(separated[0])[self._items]
-        self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        self._stream = slices(separated[1], separated[0][self._items], lengths)[2]
-        self._user_offsets, self._user_values = pack(
-            [(*user, *pieces.separator) if len(user) else () for user in users]
-            if users is not None
-            else [()] * len(self._items)
-        )
+        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+        self._ids = pack(token_ids)
+        self._separated = pack([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
+        # The last separator of a prompt is left out, unless it is closed.
+        self._open = 0 if pieces.closed else len(pieces.separator)
+        self._users = pack([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
         self._heads, self._tails = pack(pieces.heads), pack(pieces.tails)
-
-    @cached_property
-    def targets(self) -> Ints:
-        """Places of all targets that have at least one item before them."""
-        begins = np.zeros(len(self._items) + 1, dtype=bool)
-        begins[self._offsets[:-1]] = True
-        return np.flatnonzero(~begins[:-1])
+        self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
+        self._lengths: dict[Prefixes, Ints] = {}
 
     @cached_property
     def label_length(self) -> int:
         """Padded length of the labels: the longest ID and the end token."""
-        return int(np.diff(self._id_offsets).max(initial=0)) + 1
+        return int(np.diff(self._ids[0]).max(initial=0)) + 1
 
-    @cached_property
-    def lengths(self) -> Ints:
+    def lengths(self, prefixes: Prefixes = "all") -> Ints:
         """The padded prompt lengths, rising; fixed by the data alone, so that they do not change between epochs."""
-        frame = np.diff(self._heads[0]) + np.diff(self._tails[0])
-        longest = np.full(len(self.targets), int(frame.argmax()), dtype=np.int64)
-        found = self._plan(self.targets, longest)[2]
-        return padded_lengths(found)
+        if prefixes not in self._lengths:
+            random, count = np.random.default_rng(0), int(self._prefixes[-1])
+            targets = self._targets(evenly(count))
+            found = self._plan(targets, np.full(len(targets), int(self._frames.argmax())))[1]
+            # Where not every sample was looked at, one may be longer than those that were.
+            longest = int(found.max(initial=0)) if len(targets) == count else self._max_tokens
+            if prefixes == "one":  # users with long histories weigh less
+                targets = self._drawn(evenly(len(self._learners)), random)
+            found = self._plan(targets, random.integers(len(self._pieces), size=len(targets)))[1]
+            self._lengths[prefixes] = padded_lengths(found, longest)
+        return self._lengths[prefixes]
 
-    def epoch(self, *, seed: int, number: int, batch_size: int, prefixes: Literal["all", "one"] = "all") -> list[Rows]:
+    def epoch(
+        self,
+        *,
+        seed: int,
+        number: int,
+        batch_size: int,
+        prefixes: Prefixes = "all",
+        batch_tokens: int = 0,
+    ) -> Epoch[Rows]:
         """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
 
-        `prefixes`: "all" takes every target with a history, "one" draws one per user. Phrasings are drawn anew. Every
-        batch but the last has `batch_size` rows: what is left of a length joins the next longer one.
+        `prefixes`: "all" takes every target with a history, "one" draws one per user, another in every epoch. Phrasings
+        are drawn anew. `batch_tokens`: padded prompt tokens of a batch, instead of `batch_size` rows.
         """
-        random = np.random.default_rng([seed, number])
-        targets = self.targets if prefixes == "all" else self._one_per_user(random)
-        targets = random.permutation(targets)
-        templates = random.integers(len(self._pieces), size=len(targets))
-        groups = grouped(self._plan(targets, templates)[2], self.lengths, batch_size, random)
-        return [Rows(targets[rows], templates[rows], length) for rows, length in groups]
+
+        def draw(samples: Ints, random: np.random.Generator) -> tuple[Rows, Ints]:
+            targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
+            templates = random.integers(len(self._pieces), size=len(targets))
+            first, lengths = self._plan(targets, templates)
+            return Rows(targets, first, templates, 0), lengths
+
+        count = int(self._prefixes[-1]) if prefixes == "all" else len(self._learners)
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        return Epoch(count, draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
-        begin, count, total = self._plan(rows.targets, rows.templates)
-        input_ids = np.full((len(rows.targets), rows.length), PAD, dtype=np.int64)
-        at = np.zeros(len(rows.targets), dtype=np.int64)
-        for values, starts, lengths in (
-            (self._user_values, self._user_offsets[rows.targets], np.diff(self._user_offsets)[rows.targets]),
-            (self._heads[1], self._heads[0][rows.templates], np.diff(self._heads[0])[rows.templates]),
-            (self._stream, begin, count),
-            (self._tails[1], self._tails[0][rows.templates], np.diff(self._tails[0])[rows.templates]),
-        ):
-            row, column, token = slices(values, starts, lengths)
-            input_ids[row, at[row] + column] = token
-            at += lengths
-        mask = np.arange(rows.length) < total[:, None]
+        input_ids = np.full((len(rows), rows.length), PAD, dtype=np.int64)
+        at = np.zeros(len(rows), dtype=np.int64)
+        if self._users is not None:
+            at = self._put(input_ids, at, self._users, rows.targets)
+        at = self._put(input_ids, at, self._heads, rows.templates)
+        row, column, token, _ = tokens_between(self._separated, self._items, rows.first, rows.targets)
+        held = np.bincount(row, minlength=len(rows))
+        held -= np.minimum(held, self._open)
+        kept = column < held[row]
+        input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
+        at = self._put(input_ids, at + held, self._tails, rows.templates)
+        mask = np.arange(rows.length) < at[:, None]
         labels = self._labels(self._items[rows.targets])
         return Batch(
             torch.from_numpy(input_ids),
@@ -188,58 +230,55 @@ class Samples:
             int((labels != IGNORED).sum()),
         )
 
-    def _one_per_user(self, random: np.random.Generator) -> Ints:
-        lengths = np.diff(self._offsets)
-        users = np.flatnonzero(lengths > 1)
-        return self._offsets[users] + random.integers(1, lengths[users])
+    @cached_property
+    def _prefixes(self) -> Ints:
+        return prefixes_before(self._offsets)
 
-    def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints, Ints]:
-        """Of each sample: start and length of its history in the stream, length of the whole prompt."""
-        user = np.searchsorted(self._offsets, targets, side="right") - 1
-        frame = (np.diff(self._heads[0]) + np.diff(self._tails[0]))[templates] + np.diff(self._user_offsets)[targets]
-        # The stream has a separator after every item; the last one of a prompt is left out, unless it is closed.
-        end = self._starts[targets] - (0 if self._pieces.closed else len(self._pieces.separator))
-        first = np.maximum(self._offsets[user], targets - self._max_history)
-        first = np.maximum(first, np.searchsorted(self._starts, end - (self._max_tokens - frame)))
-        count = np.where(first < targets, end - self._starts[np.minimum(first, targets)], 0)
-        return self._starts[np.minimum(first, targets)], count, frame + count
+    @cached_property
+    def _learners(self) -> Ints:
+        """Users with at least one item before another."""
+        return np.flatnonzero(np.diff(self._prefixes))
+
+    def _targets(self, samples: Ints) -> Ints:
+        """Places of the targets of samples, which are numbered user by user."""
+        user = np.searchsorted(self._prefixes, samples, side="right") - 1
+        return self._offsets[user] + 1 + samples - self._prefixes[user]
+
+    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
+        """A random target of each of some learners."""
+        users = self._learners[samples]
+        return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
+
+    def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints]:
+        """Of each sample: the place of the first item of its prompt, and the tokens of the whole prompt."""
+        frame = self._frames[templates]
+        if self._users is not None:
+            frame = frame + np.diff(self._users[0])[targets]
+        begin = self._offsets[np.searchsorted(self._offsets, targets, side="right") - 1]
+        first, total = self._before(begin, targets, self._max_tokens - frame + self._open)
+        return first, frame + np.where(first < targets, total - self._open, 0)
+
+    @staticmethod
+    def _put(into: Ints, at: Ints, packed: Packed, numbers: Ints) -> Ints:
+        """Write sequence numbers[r] of `packed` into row r from at[r] on; returns where each row goes on."""
+        lengths = packed[0][numbers + 1] - packed[0][numbers]
+        row, column, token = slices(packed[1], packed[0][numbers], lengths)
+        into[row, at[row] + column] = token
+        return at + lengths
 
     def _labels(self, items: Ints) -> Ints:
-        lengths = np.diff(self._id_offsets)[items]
+        lengths = self._ids[0][items + 1] - self._ids[0][items]
         labels = np.full((len(items), self.label_length), IGNORED, dtype=np.int64)
-        row, column, token = slices(self._id_values, self._id_offsets[items], lengths)
+        row, column, token = slices(self._ids[1], self._ids[0][items], lengths)
         labels[row, column] = token
         labels[np.arange(len(items)), lengths] = self._end
         return labels
 
 
-def padded_lengths(lengths: Ints) -> Ints:
-    """Few lengths, rising, to which rows of `lengths` tokens are padded; the last one holds the longest."""
-    if len(lengths) == 0:
-        return np.array([_MULTIPLE], dtype=np.int64)
-    # Equal shares of all tokens, not of all samples: the long tail is where padding is expensive.
-    ordered = np.sort(lengths)
-    tokens = np.cumsum(ordered)
-    edges = ordered[np.searchsorted(tokens, tokens[-1] * np.arange(1, _BUCKETS + 1) / _BUCKETS)]
-    return np.unique(-(-edges // _MULTIPLE) * _MULTIPLE)
-
-
-def grouped(lengths: Ints, padded: Ints, size: int, random: np.random.Generator) -> list[tuple[Ints, int]]:
-    """Rows of `lengths` tokens in batches of `size`, of like length, in random order: (rows, padded length) each.
-
-    Every batch but the last has `size` rows: what is left of a length joins the next longer one.
-    """
-    bucket = np.searchsorted(padded, lengths)
-    order = np.argsort(bucket, kind="stable")
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    drawn = random.permutation(len(batches))
-    return [(batches[index], int(padded[bucket[batches[index][-1]]])) for index in drawn]
-
-
 def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tuple[Tensor, Tensor]:
     """Prompts -> (input_ids, attention_mask), both [n, S] int64; S = `length` or the longest, rounded up."""
     longest = max(len(prompt.token_ids) for prompt in prompts)
-    width = length or -(-longest // _MULTIPLE) * _MULTIPLE
+    width = length or -(-longest // MULTIPLE) * MULTIPLE
     offsets, values = pack([prompt.token_ids for prompt in prompts])
     input_ids = np.full((len(prompts), width), PAD, dtype=np.int64)
     mask = np.zeros((len(prompts), width), dtype=np.int64)

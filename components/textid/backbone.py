@@ -146,10 +146,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         raise BadInput("there is no model (config.json)", where=where, mend=_MEND)
     if not any(path.glob("*.safetensors")):
         raise BadInput("no *.safetensors; a pickle (.bin, .pt) is not opened", where=where, mend=_MEND)
-    try:
-        config = AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError) as error:
-        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=where, mend=_MEND) from error
+    config = _config(path)
     disable_progress_bar()
     settings: dict[str, Any] = {"config": config, "dtype": torch.float32, **_SAFE}
     if family == "decoder-only":
@@ -174,6 +171,18 @@ def _check_encoder_decoder(config: PreTrainedConfig, *, where: str) -> None:
             where=where,
             mend="write decoder_start_token_id into its config.json (for an mBART its eos_token_id will do)",
         )
+
+
+def config_of(name: str) -> PreTrainedConfig:
+    """The configuration of a pretrained backbone. Raises `BadInput` where it cannot be reached or read."""
+    return _config(locate(name))
+
+
+def _config(path: Path) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=str(path), mend=_MEND) from error
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}

@@ -33,8 +33,8 @@ _NEVER = -1000.0
 
 # A character of the private use area, which no normalised text of a catalogue needs; see `_corpus`.
 _MARK = "\ue000"
-# Key in tokenizer_config.json; see `encode_texts`.
-_WORDS_ONLY = "item_texts_as_words"
+# Key in tokenizer_config.json of a tokenizer that reads item texts as words; see `encode_texts`.
+WORDS_ONLY = "item_texts_as_words"
 _WORD = re.compile(r"[^\W_]+")
 
 # What save_pretrained adds about the last call or the place it was loaded from: no property of a tokenizer.
@@ -75,7 +75,7 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ma
     """
     if not texts:
         return []
-    read = [normalise(text) for text in texts] if tokenizer.init_kwargs.get(_WORDS_ONLY) else list(texts)
+    read = [normalise(text) for text in texts] if tokenizer.init_kwargs.get(WORDS_ONLY) else list(texts)
     rows = tokenizer(read, add_special_tokens=False, truncation=False)["input_ids"]
     return [[*row[: max_tokens - 1], end_id(tokenizer)] for row in rows]
 
@@ -223,5 +223,5 @@ def _wrap(pieces: list[tuple[str, float]]) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_max_length=int(1e9),
         split_special_tokens=True,
-        **{_WORDS_ONLY: True},
+        **{WORDS_ONLY: True},
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches import Batch, Samples
+from components.recommender.batches import Batch, Prefixes, Samples, pack, slices
+from components.recommender.epochs import Epoch
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces, Prompts
 from components.recommender.user_ids import UserIds
@@ -19,16 +20,23 @@ from components.recommender.windows import Windows
 from components.textid.table import IdTable
 from components.textid.tokenizer import encode_texts, pad_id
 from components.training.compiling import Compiled
-from components.training.data import Dataset, Ragged
+from components.training.data import TOKENISED, Dataset
 from components.training.given import given_table
 from components.training.job import Job
+from components.training.ragged import Ragged, RaggedWriter
 from components.training.ranks import Ranks
+from components.training.store import once
+
+_TEXTS = 4096
+"""Item texts that are tokenised at a time."""
 
 
 class Lessons(Protocol):
     """What the recommender phase learns from: one row a prefix (`Samples`) or one row a history (`Windows`)."""
 
-    def epoch(self, *, seed: int, number: int, batch_size: int, prefixes: Any) -> Sequence[Any]:
+    def epoch(
+        self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes, batch_tokens: int = 0
+    ) -> Epoch[Any]:
         """The batches of an epoch, each with a length and a `share`."""
         ...
 
@@ -46,23 +54,28 @@ class Context:
     tokenizer: Any
     prompts: Prompts
     pieces: Pieces
-    texts: NDArray[np.int64]
-    """[items, S] tokens of the item texts, end token included, padded; S is the longest that occurs."""
-    text_lengths: NDArray[np.int64]
+    texts: Ragged
+    """Tokens of each item text, end token included; tokenised once for all ranks, in a mapped file."""
+    longest_text: int
+    """Tokens."""
     ranks: Ranks
     imported: IdTable | None
     """IDs that no generator wrote (`given.given_table`): those of round 1, and what a cold start teaches."""
 
     @classmethod
     def build(cls, job: Job, data: Dataset, tokenizer: Any, ranks: Ranks) -> Context:
-        rows = encode_texts(tokenizer, data.texts, max_tokens=job.train.max_item_tokens)
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        texts = np.full((len(rows), int(lengths.max())), pad_id(tokenizer), dtype=np.int64)
-        for number, row in enumerate(rows):
-            texts[number, : len(row)] = row
+        def write(folder: Path) -> None:
+            with RaggedWriter(folder, "texts", np.int32) as writer:
+                for start in range(0, len(data.texts), _TEXTS):
+                    texts = data.texts[start : start + _TEXTS]
+                    offsets, tokens = pack(encode_texts(tokenizer, texts, max_tokens=job.train.max_item_tokens))
+                    writer.add(np.diff(offsets), tokens)
+
+        texts = Ragged.load(once(job.work / TOKENISED, job.train_key, ranks, write), "texts", np.int32)
+        longest = int(np.diff(texts.offsets).max())
         prompts = prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)
-        return cls(job, data, tokenizer, prompts, pieces, texts, lengths, ranks, given_table(job, tokenizer))
+        return cls(job, data, tokenizer, prompts, pieces, texts, longest, ranks, given_table(job, tokenizer))
 
     @property
     def end_token(self) -> int:
@@ -100,12 +113,16 @@ class Context:
         longest = self.job.train.max_history
         return Windows(histories.offsets, histories.values, table.token_ids, self.pieces, max_history=longest)
 
-    def item_texts(self, items: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def item_texts(self, items: NDArray[np.integer]) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of 16: few shapes."""
-        width = min(-(-int(self.text_lengths[items].max()) // 16) * 16, self.texts.shape[1])
-        mask = np.arange(width) < self.text_lengths[items, None]
-        tokens = torch.from_numpy(self.texts[items, :width])
-        return tokens.to(self.ranks.device), torch.from_numpy(mask.astype(np.int64)).to(self.ranks.device)
+        begin = self.texts.offsets[items]
+        lengths = self.texts.offsets[items + 1] - begin
+        width = min(-(-int(lengths.max()) // 16) * 16, self.longest_text)
+        tokens = np.full((len(items), width), pad_id(self.tokenizer), dtype=np.int64)
+        row, column, token = slices(self.texts.values, begin, lengths)
+        tokens[row, column] = token
+        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
+        return torch.from_numpy(tokens).to(self.ranks.device), torch.from_numpy(mask).to(self.ranks.device)
 
     def compiled(self, module: torch.nn.Module) -> Compiled:
         """The forward of `module`, compiled where `train.compile` says so."""

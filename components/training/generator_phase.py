@@ -129,7 +129,8 @@ def by_length(items: Ints, context: Context) -> list[Ints]:
 
     A group is filled up to a multiple of four with its last item, which nobody reads then: fewer shapes.
     """
-    widths = -(-context.text_lengths[items] // _WIDTH) * _WIDTH
+    lengths = context.texts.offsets[items + 1] - context.texts.offsets[items]
+    widths = -(-lengths // _WIDTH) * _WIDTH
     order = np.argsort(widths, kind="stable")
     items, widths = items[order], widths[order]
     cuts = np.arange(1, len(items))

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
+from components import parquet
 from components.artifacts import read_json, verify_manifest
 from components.errors import BadInput
 from components.params import IdSource, Index
@@ -64,7 +63,8 @@ def write_given(
     All rules are made unique alike, as `adopt` says. Raises `BadInput` for a catalogue without titles, or for an
     imported file that is no such table.
     """
-    items = _read(items_clean, ["item_id", "text", *(["title"] if rule.source == "titles" else [])])
+    columns = ["item_id", "text", *(["title"] if rule.source == "titles" else [])]
+    items = parquet.read(items_clean, columns).to_pydict()
     item_ids, texts = items["item_id"], [text or "" for text in items["text"]]
     if rule.source == "titles":
         words = {item: title or "" for item, title in zip(item_ids, items["title"], strict=True)}
@@ -94,14 +94,3 @@ def index_given(pair: Path, items_clean: Path, settings: Index, file: Path | Non
         taken=before if settings.stable else None,
     )
     return table, report | {"churn": table.churn(before)}
-
-
-def _read(path: Path, columns: list[str]) -> dict[str, list[Any]]:
-    try:
-        return pq.read_table(path, columns=columns).to_pydict()
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise BadInput(
-            f"not readable, or without the columns {', '.join(columns)}: {error}",
-            where=str(path),
-            mend="run the stage `clean` again",
-        ) from error

@@ -46,7 +46,7 @@ class Phase(Protocol):
         ...
 
     def batches(self, epoch: int) -> Sequence[Rows]:
-        """The batches of an epoch, equally many in each: a function of seed and epoch alone."""
+        """The batches of an epoch, about equally many in each: a function of seed and epoch alone."""
         ...
 
     def loss(self, rows: Any) -> tuple[Tensor, int]:

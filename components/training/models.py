@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 from typing import Any
 
-from components.artifacts import publishing, verify_manifest, write_manifest
+from components.artifacts import publish_json, read_json
 from components.errors import BadInput
 from components.recommender.families import prompts_of, recommender_of
 from components.recommender.model import Recommender
-from components.textid.backbone import SCRATCH, build, build_tokenizer, check_fit
+from components.textid.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
 from components.textid.copying import ready_to_copy
+from components.textid.imported import read_imported
 from components.textid.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
+from components.textid.trim import named_tokens, trim_model, trim_tokenizer
 from components.training import lora
 from components.training.context import Context
 from components.training.data import Dataset
@@ -19,35 +21,51 @@ from components.training.job import Job
 from components.training.ranks import Ranks
 from components.training.seeds import derive
 from components.training.state import State
+from components.training.store import once
+
+KEPT = "kept.json"
+"""Beside the tokenizer: which tokens of the checkpoints it has kept, by their old ids."""
 
 
 def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
     """The tokenizer that both models share: of the backbone or, from scratch, trained on item texts and prompt words.
 
-    It is kept in the work folder: a resumed training goes on with the very same one, and the other ranks read it.
+    It is kept in the work folder: a resumed training goes on with the very same one, and the other ranks read it. With
+    `trim_vocabulary` it has the tokens that the catalogue uses (textid/trim.py).
     """
     if job.train.lora_rank:
         lora.check_installed()
-    if job.train.backbone != SCRATCH:
-        tokenizer = build_tokenizer(job.train.backbone)
-        _check_shared(tokenizer, job)
-        return tokenizer
-    folder = job.work / "tokenizer"
-    if ranks.first:
-        try:
-            verify_manifest(folder)
-        except BadInput:
-            shutil.rmtree(folder, ignore_errors=True)
-            # Prompt words once per thousand items: often enough to get tokens, rare enough not to crowd out item words.
-            words = prompts_of(job.train.family).texts()
-            texts = [*data.texts, *words * (1 + len(data.texts) // 1000)]
-            with publishing(folder) as temporary:
-                save_tokenizer(train_tokenizer(texts, vocabulary_size=job.train.vocabulary_size), temporary)
-                write_manifest(temporary)
-    ranks.wait()
+    folder = once(job.work / "tokenizer", job.train_key, ranks, lambda folder: _write_tokenizer(job, data, folder))
     tokenizer = load_tokenizer(folder)
-    _check_shared(tokenizer, job)
+    if job.train.backbone == SCRATCH:
+        _check_shared(tokenizer, job)
     return tokenizer
+
+
+def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
+    """The tokenizer, trimmed if that is wanted, and which of a checkpoint's tokens it keeps."""
+    settings, words = job.train, prompts_of(job.train.family).texts()
+    if settings.backbone == SCRATCH:
+        # Prompt words once per thousand items: often enough to get tokens, rare enough not to crowd out item words.
+        texts = [*data.texts, *words * (1 + len(data.texts) // 1000)]
+        tokenizer: Any = train_tokenizer(texts, vocabulary_size=settings.vocabulary_size)
+    else:
+        tokenizer = build_tokenizer(settings.backbone)
+        _check_shared(tokenizer, job)
+    if settings.trim_vocabulary:
+        imported = read_imported(job.imported_ids).values() if job.imported_ids else ()
+        named = {token for name in _checkpoints(job) for token in named_tokens(config_of(name))}
+        trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *imported], keep=named)
+        if trimmed is not None:
+            tokenizer, kept = trimmed
+            if settings.backbone != SCRATCH:
+                publish_json(folder / KEPT, kept)
+    save_tokenizer(tokenizer, folder)
+
+
+def _checkpoints(job: Job) -> list[str]:
+    """Names of the pretrained models of a job."""
+    return [name for name in (job.train.backbone, job.train.generator_backbone) if name != SCRATCH]
 
 
 def _check_shared(tokenizer: Any, job: Job) -> None:
@@ -84,8 +102,14 @@ def fresh_models(context: Context) -> tuple[State, Recommender]:
     recommender = build(
         train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
     )
-    _prepare(generator, context, train.generator_backbone, "generator")
-    _prepare(recommender, context, train.backbone, "recommender")
+    kept = context.job.work / "tokenizer" / KEPT
+    for role, name, model in (
+        ("generator", train.generator_backbone, generator),
+        ("recommender", train.backbone, recommender),
+    ):
+        if name != SCRATCH and kept.exists():
+            trim_model(model, read_json(kept))
+        _prepare(model, context, name, role)
     device: Any = context.ranks.device
     state = State(generator.to(device), recommender.to(device))
     return state, recommender_of(train.family, recommender, end_token=context.end_token)
@@ -101,9 +125,9 @@ def _prepare(model: Any, context: Context, name: str, role: str) -> None:
     train = context.job.train
     check_fit(model.config, context.tokenizer, name=name)
     positions = getattr(model.config, "max_position_embeddings", None)
-    if role == "generator" and positions is not None and context.texts.shape[1] > positions:
+    if role == "generator" and positions is not None and context.longest_text > positions:
         raise BadInput(
-            f"an item text takes {context.texts.shape[1]} tokens, {name} has {positions} positions",
+            f"an item text takes {context.longest_text} tokens, {name} has {positions} positions",
             where="train.max_item_tokens",
             mend=f"set it to {positions} or less",
         )

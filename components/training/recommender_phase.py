@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from components.recommender.epochs import Epoch
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
-from components.training.data import Ragged
 from components.training.micro_batch import MicroBatch
+from components.training.ragged import Ragged
 from components.training.seeds import derive
 
 
@@ -36,6 +37,7 @@ class RecommenderPhase:
         self.micro_batch, self.compiled = MicroBatch(settings.micro_batch), context.compiled(recommender.module)
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
         self._samples = context.lessons(table, histories)
+        self._epoch: Epoch[Any] | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -45,7 +47,9 @@ class RecommenderPhase:
         """Samples in a fresh order with freshly drawn prompts."""
         seed = derive(self._context.job.seed, self.name, self.round)
         settings = self._settings
-        return self._samples.epoch(seed=seed, number=epoch, batch_size=settings.batch_size, prefixes=settings.prefixes)
+        sizes = {"batch_size": settings.batch_size, "batch_tokens": settings.batch_tokens}
+        self._epoch = self._samples.epoch(seed=seed, number=epoch, prefixes=settings.prefixes, **sizes)
+        return self._epoch
 
     def loss(self, rows: Any) -> tuple[Tensor, int]:
         self.module.train()
@@ -55,4 +59,6 @@ class RecommenderPhase:
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        if self._epoch is not None:
+            row["padding_share"] = round(self._epoch.padding, 6)
         return self._after(epoch, row)

@@ -69,7 +69,7 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     if ranks.first:
         job.save(job.work / "job.json")  # for whoever wants to start it by hand
     meet(job.work, ranks, time.time_ns())
-    data = tables.load(job)
+    data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)
     checkpoints = Checkpoints(job.work, job.train_key)
@@ -90,4 +90,5 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     summary = publish(context, state)
     crash_point("publish.done")
     checkpoints.clear()
+    tables.clear(job)
     return summary

@@ -7,6 +7,8 @@ a checkpoint holds that place.
 from __future__ import annotations
 
 import hashlib
+import heapq
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,7 +30,12 @@ def seed_torch(seed: int, *place: int | str) -> None:
     torch.manual_seed(derive(seed, *place))
 
 
-def hash_order(seed: int, names: list[str]) -> list[int]:
-    """Positions of `names` ordered by a hash of seed and name: the first n are a fixed sample, whatever the order."""
-    keys = [(hashlib.sha256(f"{seed}/{name}".encode()).digest(), name) for name in names]
-    return sorted(range(len(names)), key=keys.__getitem__)
+def hash_order(seed: int, names: Sequence[str], count: int) -> list[int]:
+    """Positions of the `count` of `names` with the smallest hash of seed and name: a fixed sample in a fixed order,
+    whatever the order of the names; of ten million of them no more than `count` are held in memory."""
+
+    def key(at: int) -> tuple[bytes, str]:
+        name = names[at]
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), name
+
+    return heapq.nsmallest(count, range(len(names)), key=key)

@@ -27,8 +27,8 @@ class Validation:
 
     @classmethod
     def sample(cls, context: Context) -> Validation:
-        order = hash_order(context.job.seed, list(context.data.valid_users))
-        return cls(context, order[: context.job.train.recommender.valid_users])
+        count = context.job.train.recommender.valid_users
+        return cls(context, hash_order(context.job.seed, context.data.valid_users, count))
 
     def measure(self, recommender: Recommender, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample, items of the history masked; the ranks share the users.
@@ -39,7 +39,7 @@ class Validation:
             return {}
         context, data = self.context, self.context.data
         own = list(range(context.ranks.rank, len(self.users), context.ranks.size))
-        histories = [[data.item_ids[item] for item in data.valid_prompts.row(self.users[at])] for at in own]
+        histories = [[data.item_ids[item] for item in data.valid_prompt(self.users[at])] for at in own]
         recommender.module.eval()
         engine = Engine(
             recommender,

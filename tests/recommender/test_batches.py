@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from components.params import Family
-from components.recommender.batches import IGNORED, Rows, Samples, batch_of
+from components.recommender.batches import IGNORED, Samples, batch_of
+from components.recommender.epochs import SHAPES
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Prompts
 
@@ -95,8 +96,8 @@ def test_few_shapes_and_full_batches(tokenizer: Any) -> None:
         for rows in packed.epoch(seed=1, number=number, batch_size=5):
             shapes.add(packed.collate(rows).input_ids.shape[1])
             sizes.append(len(rows.targets))
-    assert shapes <= set(packed.lengths.tolist())
-    assert len(packed.lengths) <= 12
+    assert shapes <= set(packed.lengths().tolist())
+    assert len(packed.lengths()) <= SHAPES
     assert sum(size < 5 for size in sizes) <= 4
 
 
@@ -105,7 +106,7 @@ def test_shares_of_ranks_are_the_batch(tokenizer: Any) -> None:
     rows = samples(tokenizer).epoch(seed=1, number=0, batch_size=7)[0]
     shares = [rows.share(rank, 3) for rank in range(3)]
     assert sorted(np.concatenate([share.targets for share in shares])) == sorted(rows.targets)
-    empty = Rows(rows.targets[:1], rows.templates[:1], rows.length).share(2, 3)
+    empty = rows.take(slice(1), rows.length).share(2, 3)
     assert samples(tokenizer).collate(empty).target_tokens == 0
 
 

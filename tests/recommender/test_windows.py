@@ -13,7 +13,7 @@ from components.recommender.batches import IGNORED, Samples, batch_of
 from components.recommender.causal import Causal
 from components.recommender.families import prompts_of
 from components.recommender.prompts import Pieces
-from components.recommender.windows import WindowRows, Windows
+from components.recommender.windows import Windows
 from tests.recommender.causal_models import CAUSAL_KINDS, END, make_causal
 
 TOKEN_IDS = [tuple(range(3, 4 + number % 5)) for number in range(12)]
@@ -91,7 +91,8 @@ def test_every_item_is_taught_once_from_the_prompt_that_is_decoded(tokenizer: An
 def test_a_cut_history_leaves_half_a_window_before_each_item(tokenizer: Any) -> None:
     """Windows without overlap would teach their first items as if nothing had been bought before."""
     offsets, _ = histories()
-    spans = windows(tokenizer, max_history=6).spans
+    packed = windows(tokenizer, max_history=6)
+    spans, _ = packed.spans(packed.ends)
     begins = {int(begin) for begin, end in pairwise(offsets) if begin < end}
     cut = [row for row in range(len(spans)) if int(spans.first[row]) not in begins]
     assert len(cut) > 10
@@ -112,7 +113,7 @@ def test_one_prefix_per_user_is_the_sample_of_the_other_family(tokenizer: Any) -
         for row, end in enumerate(rows.spans.end):
             count = int((batch.labels[row] != IGNORED).sum())
             length = int(batch.attention_mask[row].sum()) - (count - 1)
-            _, _, total = slow._plan(np.array([end - 1]), rows.templates[row : row + 1])
+            _, total = slow._plan(np.array([end - 1]), rows.templates[row : row + 1])
             assert length == int(total[0])
             assert count == len(TOKEN_IDS[items[end - 1]]) + 1
             drawn.append(int(np.searchsorted(offsets, end - 1, side="right")) - 1)
@@ -149,15 +150,15 @@ def test_epochs_shapes_and_shares(tokenizer: Any) -> None:
     assert order(seed=1, number=3) != order(seed=2, number=3)
     packed = windows(tokenizer, max_history=6)
     batches = packed.epoch(seed=1, number=0, batch_size=7)
-    assert {packed.collate(rows).input_ids.shape[1] for rows in batches} <= set(packed.lengths.tolist())
+    assert {packed.collate(rows).input_ids.shape[1] for rows in batches} <= set(packed.lengths().tolist())
     assert sum(len(rows) < 7 for rows in batches) <= 1
     shares = [batches[0].share(rank, 3) for rank in range(3)]
     assert sorted(int(end) for share in shares for end in share.spans.end) == sorted(batches[0].spans.end.tolist())
-    nothing = WindowRows(batches[0].spans[:1], batches[0].templates[:1], batches[0].length).share(2, 3)
+    nothing = batches[0].take(slice(1), batches[0].length).share(2, 3)
     assert (len(nothing), packed.collate(nothing).target_tokens) == (0, 0)
 
 
 def test_no_histories_no_batches(tokenizer: Any) -> None:
     """Users without training items are legal; there is nothing to teach then."""
     empty = Windows(np.array([0, 0, 0]), np.zeros(0, dtype=np.int64), TOKEN_IDS, pieces_of(tokenizer), max_history=6)
-    assert empty.epoch(seed=1, number=0, batch_size=4) == []
+    assert list(empty.epoch(seed=1, number=0, batch_size=4)) == []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -36,8 +37,8 @@ def test_seeds_differ_by_place_and_repeat() -> None:
 def test_the_sample_of_users_does_not_depend_on_the_order_of_rows() -> None:
     """Prevents another validation sample after a re-sorted table, and one that follows the user ids."""
     names = [f"u{number}" for number in range(40)]
-    chosen = [names[at] for at in hash_order(17, names)[:10]]
-    assert chosen == [names[::-1][at] for at in hash_order(17, names[::-1])[:10]]
+    chosen = [names[at] for at in hash_order(17, names, 10)]
+    assert chosen == [names[::-1][at] for at in hash_order(17, names[::-1], 10)]
     assert chosen != names[:10]
 
 
@@ -75,7 +76,7 @@ def test_a_job_cannot_name_the_test_targets(make_job: MakeJob) -> None:
 
 def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob) -> None:
     """Prevents numbering by row order, and validation prompts that lack what happened before the target."""
-    job = make_job()
+    job = make_job(refit=True)
     users = pq.read_table(job.valid_targets).to_pydict()
     contexts = [["h0honey"] if at == 3 else [] for at in range(len(users["user_id"]))]
     pq.write_table(pa.table({**users, "context": pa.array(contexts, pa.list_(pa.string()))}), job.valid_targets)
@@ -84,26 +85,26 @@ def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob
     loaded = data.load(job)
     assert list(loaded.item_ids) == sorted(loaded.item_ids)
     at = loaded.valid_users.index("u003")
-    prompt = [loaded.item_ids[item] for item in loaded.valid_prompts.row(at)]
+    prompt = [loaded.item_ids[item] for item in loaded.valid_prompt(at)]
     history = [loaded.item_ids[item] for item in loaded.histories.row(at)]
     assert prompt == [*history, "h0honey"]
     longer = loaded.with_validation()
-    assert longer.row(at).tolist() == [*loaded.valid_prompts.row(at), loaded.valid_targets[at]]
-    assert data.starts(loaded.histories).tolist() == [
+    assert longer.row(at).tolist() == [*loaded.valid_prompt(at), loaded.valid_targets[at]]
+    assert data.starts(loaded.histories)[np.arange(len(loaded.histories.values))].tolist() == [
         int(loaded.histories.offsets[user]) for user in range(14) for _ in loaded.histories.row(user)
     ]
 
 
 def test_a_user_without_training_history_is_validated_from_the_context(make_job: MakeJob) -> None:
     """Prevents a crash on users who came after the cut of a split by time."""
-    job = make_job()
+    job = make_job(refit=True)
     users = pq.read_table(job.valid_targets).to_pydict()
     contexts = pa.array([["h0honey"]] + [[] for _ in users["user_id"]], pa.list_(pa.string()))
     users = {"user_id": ["a-new-one", *users["user_id"]], "target": ["h1honey", *users["target"]]}
     pq.write_table(pa.table({**users, "context": contexts}), job.valid_targets)
     loaded = data.load(job)
-    assert [loaded.item_ids[item] for item in loaded.valid_prompts.row(0)] == ["h0honey"]
-    assert len(loaded.with_validation()) == len(loaded.user_ids) + 1
+    assert [loaded.item_ids[item] for item in loaded.valid_prompt(0)] == ["h0honey"]
+    assert len(loaded.with_validation()) == len(loaded.histories) + 1
 
 
 def test_an_item_without_text_row_is_named(make_job: MakeJob) -> None:
