@@ -5,16 +5,22 @@
     python -m benchmarks.decode --slow-users 0 --beams 10 20 50 100              # ours alone, a row for each
     python -m benchmarks.decode --slow-users 0 --catalogue 10000 100000 1000000  # IDs of made-up words
 
+    python -m benchmarks.decode --device cuda --dtype bfloat16 --peak-tflops 990 --peak-gb-per-s 3350
+
 One run, one model (random weights), one trie, the same prompts. Beauty's own IDs and histories where the real data lies
-beside the checkout, synthetic words elsewhere. `overhead_*`: seconds over those of the same search without a trie, less
-1; below 0 the trie saves more (children instead of the vocabulary, early ends) than it costs. Prints one JSON line,
-with `rows` where more than one size was asked for; answers within a minute by default.
+beside the checkout, synthetic words elsewhere. `overhead`: of the constraint, seconds of the search with fixed shapes
+in `vocabulary` mode over those of the same search without a trie, less 1: as many steps, as many beams, one batch, the
+same products (no early end, which would flatter the trie). `ms_per_step_*`: of one call of the model's step.
+`*_per_step`: operations and bytes that a step of that search needs at least, and `roofline_share` the least time that
+they take at the peaks given, over the time taken. Prints one JSON line, with `rows` where more than one size was asked
+for; answers within a minute by default.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -30,7 +36,7 @@ from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.beams import Hits
 from components.recommender.decode import BeamSearch
 from components.recommender.encoder_decoder import EncoderDecoder
-from components.recommender.prompts import Prompt, Prompts
+from components.recommender.prompts import Prompts
 from components.recommender.trie import Trie
 from components.textid.backbone import build
 from components.textid.tokenizer import encode_words, train_tokenizer
@@ -41,6 +47,9 @@ BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beaut
 TOKENIZER_SIZE = 8192
 TOKENIZER_TEXTS = 50_000
 """IDs that the tokenizer is trained on: more of the same words teach it nothing."""
+REPEATS = 2
+Peaks = tuple[float, float]
+"""Of the device: 1e12 operations a second and 1e9 bytes a second; zeros where they are not known."""
 SIZES = {"tiny": ("tiny", 8192, 64, 32), "t5-small": ("small", 32128, 32, 8)}
 """Name -> size of `backbone.build`, vocabulary of the model, users for us, users for Hugging Face."""
 
@@ -78,8 +87,26 @@ def timed(decode: Callable[[], Any], repeats: int) -> tuple[Any, float]:
     for _ in range(repeats):
         start = time.perf_counter()
         result = decode()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return result, min(seconds)
+
+
+def steps_of(recommender: EncoderDecoder, decode: Callable[[], Any]) -> int:
+    """How often the model is asked for a step."""
+    count, step = itertools.count(), recommender.step
+
+    def counted(*given: Any) -> Tensor:
+        next(count)
+        return step(*given)
+
+    recommender.step = counted  # type: ignore[method-assign]
+    try:
+        decode()
+    finally:
+        recommender.step = step  # type: ignore[method-assign]
+    return next(count)
 
 
 def answer(hits: Hits) -> Answer:
@@ -96,20 +123,67 @@ def difference(found: Answer, expected: Answer) -> float:
 @torch.no_grad()
 def unconstrained(recommender: EncoderDecoder, input_ids: Tensor, mask: Tensor, *, beams: int, steps: int) -> Tensor:
     """Beam search over the whole vocabulary with the same model code: what decoding costs without a trie."""
-    rows = recommender.output_rows(torch.arange(recommender.vocabulary_size))
-    found = []
-    # In the same groups of users as the search over a trie.
-    for users, width in _alike(mask, max(8, _GROUP // rows.shape[1])):
-        state = recommender.prefill(input_ids[users, :width], mask[users, :width], capacity=1 + beams * steps)
-        tokens = torch.full((len(users), 1), recommender.start_token)
-        parents, scores = torch.zeros_like(tokens), torch.zeros(len(users), 1)
-        for _ in range(steps):
-            hidden = recommender.step(state, tokens[:, :, None], parents)[:, :, 0]
-            gained = torch.log_softmax(hidden.float() @ rows.T, dim=-1)
-            scores, place = (scores[:, :, None] + gained).flatten(1).topk(beams, dim=1)
-            parents, tokens = place // len(rows), place % len(rows)
-        found.append(scores)
-    return torch.cat(found)
+    rows = recommender.output_rows(torch.arange(recommender.vocabulary_size, device=mask.device))
+    state = recommender.prefill(input_ids, mask, capacity=1 + beams * steps)
+    tokens = torch.full_like(input_ids[:, :1], recommender.start_token)
+    parents, scores = torch.zeros_like(tokens), torch.zeros(tokens.shape, device=mask.device)
+    for _ in range(steps):
+        hidden = recommender.step(state, tokens[:, :, None], parents)[:, :, 0]
+        gained = torch.log_softmax(hidden.float() @ rows.T, dim=-1)
+        scores, place = (scores[:, :, None] + gained).flatten(1).topk(beams, dim=1)
+        parents, tokens = place // len(rows), place % len(rows)
+    return scores
+
+
+@torch.no_grad()
+def constraint(
+    recommender: EncoderDecoder, trie: Trie, batch: tuple[Tensor, Tensor], *, beams: int, peaks: Peaks
+) -> dict[str, float]:
+    """The cost of the trie, and of a step against what the machine could do: the search with fixed shapes."""
+    search = BeamSearch(recommender, trie, beams=beams, fixed=True)
+    capacity = 1 + beams * trie.depth
+    taken: dict[str, list[float]] = {"free": [], "bound": [], "prompt": []}
+    for _ in range(REPEATS):  # in turn, so that what else the machine does meets all of them
+        taken["free"].append(timed(lambda: unconstrained(recommender, *batch, beams=beams, steps=trie.depth), 1)[1])
+        taken["bound"].append(timed(lambda: search(*batch), 1)[1])
+        taken["prompt"].append(timed(lambda: recommender.prefill(*batch, capacity=capacity), 1)[1])
+    free, bound, prompt = (min(seconds) for seconds in taken.values())
+    step = (bound - prompt) / trie.depth
+    operations, moved = needed(recommender, *batch[0].shape, beams=beams, steps=trie.depth)
+    figures = {
+        "users_per_s_unconstrained": len(batch[0]) / free,
+        "users_per_s_fixed": len(batch[0]) / bound,
+        "overhead": bound / free - 1,
+        "ms_per_step_fixed": 1e3 * step,
+        "gflop_per_step": operations / 1e9,
+        "mb_per_step": moved / 1e6,
+        "gflop_per_s": operations / 1e9 / step,
+    }
+    if all(peaks):
+        figures["roofline_share"] = max(operations / 1e12 / peaks[0], moved / 1e9 / peaks[1]) / step
+    return figures
+
+
+def needed(recommender: EncoderDecoder, users: int, prompt: int, *, beams: int, steps: int) -> tuple[float, float]:
+    """Floating-point operations and bytes of one step of all beams, half way through: what no program can go below.
+
+    Weights and caches are read once, logits (float32) are written once; the keys of the prompt were made before.
+    """
+    module, rows = recommender.module, users * beams
+    head = recommender.output_rows(torch.zeros(1, dtype=torch.long, device=module.device)).shape[1]
+    output = recommender.vocabulary_size * head
+    layers = [
+        weight.numel()
+        for name, weight in module.decoder.named_parameters()
+        if weight.dim() == 2 and "EncDecAttention.k" not in name and "EncDecAttention.v" not in name
+        if "embed_tokens" not in name and "relative_attention_bias" not in name
+    ]
+    inner = module.config.num_heads * module.config.d_kv * module.config.num_decoder_layers
+    written = beams * steps / 2
+    size = module.dtype.itemsize
+    operations = 2.0 * rows * (sum(layers) + output) + 4.0 * rows * inner * (prompt + steps / 2)
+    moved = size * sum(layers) + 4.0 * output + 2 * size * users * inner * (prompt + written)
+    return operations, moved + 4.0 * rows * recommender.vocabulary_size
 
 
 def catalogue_of(items: int | None) -> tuple[list[str], list[list[int]], str]:
@@ -119,40 +193,51 @@ def catalogue_of(items: int | None) -> tuple[list[str], list[list[int]], str]:
     return *(synthetic() if items is None else synthetic(items)), "synthetic"
 
 
-def run(size: str, users: int, slow_users: int, beams: int, catalogue: int | None = None) -> dict[str, Any]:
+def run(
+    size: str,
+    users: int,
+    slow_users: int,
+    beams: int,
+    catalogue: int | None = None,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    peaks: Peaks = (0.0, 0.0),
+) -> dict[str, Any]:
     """Measure all decoders; Hugging Face only with `slow_users`. Returns the figures."""
     shape, vocabulary, *_ = SIZES[size]
     words, histories, source = catalogue_of(catalogue)
     tokenizer = train_tokenizer(words[:TOKENIZER_TEXTS], vocabulary_size=TOKENIZER_SIZE)
     ids = encode_words(tokenizer, words)
-    model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17)
-    recommender, trie = EncoderDecoder(model), Trie.build(ids, end_token=1)
+    model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17).to(device, dtype).eval()
+    recommender, trie = EncoderDecoder(model), Trie.build(ids, end_token=1).to(device)
     pieces = Prompts().tokenise(tokenizer)
 
-    def prompts(count: int) -> list[Prompt]:
-        return [
+    def prompts(count: int) -> tuple[Tensor, Tensor]:
+        read = [
             pieces.build(0, [ids[item] for item in history[-20:]], max_tokens=MAX_TOKENS)
             for history in histories[:count]
         ]
+        input_ids, mask = pad_prompts(read)
+        return input_ids.to(device), mask.to(device)
 
-    batch, slow_batch = pad_prompts(prompts(users)), pad_prompts(prompts(slow_users or 1))
+    batch, slow_batch = prompts(users), prompts(slow_users or 1)
     figures: dict[str, Any] = {}
     if slow_users:
         reference, seconds = timed(lambda: by_hugging_face(model, ids, *slow_batch, beams=beams, results=beams), 1)
         figures["users_per_s_hf"] = slow_users / seconds
-    free = timed(lambda: unconstrained(recommender, *batch, beams=beams, steps=trie.depth), 2)[1]
-    figures["users_per_s_unconstrained"] = users / free
     illegal, found = 0, {}
     for mode in ("vocabulary", "trie"):
         search = BeamSearch(recommender, trie, beams=beams, scores=mode)
-        found[mode] = answer(search(*slow_batch))  # also warms up
-        hits, seconds = timed(lambda search=search: search(*batch), 2)
+        found[mode] = answer(search(*slow_batch))
+        steps = steps_of(recommender, lambda search=search: search(*batch))  # also warms up
+        hits, seconds = timed(lambda search=search: search(*batch), REPEATS)
         illegal += sum(not 0 <= item < len(ids) for row in answer(hits) for item, _ in row)
         figures[f"users_per_s_{mode}"] = users / seconds
-        figures[f"ms_per_step_{mode}"] = 1e3 * seconds / trie.depth
-        figures[f"overhead_{mode}"] = seconds / free - 1
+        figures[f"ms_per_step_{mode}"] = 1e3 * seconds / steps
         if slow_users:
             figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]
+    figures |= constraint(recommender, trie, batch, beams=beams, peaks=peaks)
     figures = {name: round(value, 3) for name, value in figures.items()}
     if slow_users:
         items = [[[item for item, _ in row] for row in rows] for rows in (found["vocabulary"], reference)]
@@ -170,6 +255,9 @@ def run(size: str, users: int, slow_users: int, beams: int, catalogue: int | Non
         "nodes": trie.nodes,
         "depth": trie.depth,
         "data": source,
+        "device": device,
+        "dtype": str(dtype).removeprefix("torch."),
+        "graph": False,
     }
 
 
@@ -180,11 +268,17 @@ def main() -> None:
     parser.add_argument("--slow-users", type=int, help="users of Hugging Face (tiny: 32, t5-small: 8; 0: leave it out)")
     parser.add_argument("--beams", type=int, nargs="+", default=[20])
     parser.add_argument("--catalogue", type=int, nargs="+", default=[None], help="items with IDs of made-up words")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the model's weights")
+    parser.add_argument("--peak-tflops", type=float, default=0.0, help="of the device, for `roofline_share`")
+    parser.add_argument("--peak-gb-per-s", type=float, default=0.0, help="of its memory")
     given = parser.parse_args()
+    place = {"device": given.device, "dtype": getattr(torch, given.dtype)}
+    peaks = given.peak_tflops, given.peak_gb_per_s
     users, slow_users = SIZES[given.size][2:]
     slow_users = slow_users if given.slow_users is None else given.slow_users
     rows = [
-        run(given.size, given.users or users, slow_users, beams, catalogue)
+        run(given.size, given.users or users, slow_users, beams, catalogue, **place, peaks=peaks)
         for catalogue in given.catalogue
         for beams in given.beams
     ]

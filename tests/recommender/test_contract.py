@@ -115,19 +115,28 @@ def pairs(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pyte
 
 
 def told(logits: torch.Tensor) -> Any:
-    """A T5 that writes token j after token i with `logits` [i, j], whatever was read: a table as a checkpoint."""
+    """A T5 that writes token j after token i with `logits` [i, j], whatever was read: a table as a checkpoint.
+
+    Embeddings are unit vectors, and the last feed-forward layer replaces vector i by row i of the table. One more
+    dimension, which no token has, makes all rows equally long, so that the final norm does the same to each.
+    """
     from transformers import T5Config, T5ForConditionalGeneration
 
-    size = len(logits)
-    sizes: dict[str, Any] = {"vocab_size": size, "d_model": size, "d_kv": 4, "num_heads": 1, "d_ff": 4, "num_layers": 1}
-    model = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0, tie_word_embeddings=False)).eval()
+    size, width = len(logits), len(logits) + 1
+    sizes: dict[str, Any] = {"vocab_size": size, "d_model": width, "d_kv": 4, "num_heads": 1, "d_ff": size}
+    model = T5ForConditionalGeneration(T5Config(**sizes, num_layers=1, decoder_start_token_id=0)).eval()
+    longest = float(logits.norm(dim=1).max()) + 1
+    feed_forward = model.decoder.block[-1].layer[-1].DenseReluDense
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("o.weight", "wo.weight")):
-                parameter.zero_()  # no layer adds anything to the embedding of the last token ...
-        model.get_input_embeddings().weight.copy_(torch.eye(size))
-        # ... which the final norm makes sqrt(size) long.
-        model.lm_head.weight.copy_(logits.T / size**0.5)
+                parameter.zero_()
+        model.get_input_embeddings().weight.copy_(torch.eye(size, width))
+        feed_forward.wi.weight.copy_(torch.eye(size, width) / width**0.5)
+        feed_forward.wo.weight[:size] = logits.T - torch.eye(size)
+        feed_forward.wo.weight[size] = (longest**2 - logits.square().sum(1)).sqrt()
+        # T5 divides by sqrt(width) itself; the norm makes vectors of this length.
+        model.decoder.final_layer_norm.weight.fill_(longest)
     return model
 
 

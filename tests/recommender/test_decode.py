@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from components.errors import BadInput
+from components.recommender import decode
 from components.recommender.decode import BeamSearch
 from components.recommender.trie import Trie
 from tests.recommender.causal_models import CAUSAL_KINDS, recommender_over
@@ -225,6 +226,42 @@ def test_scores_are_float32_under_autocast(make_model: MakeModel, search_of: Sea
         rounded = search(*make_prompts(3))
     assert rounded.scores.dtype == torch.float32
     torch.testing.assert_close(rounded.scores[:, 0], exact.scores[:, 0], atol=0.5, rtol=0.0)
+
+
+@BOTH_FAMILIES
+@pytest.mark.parametrize("mode", MODES)
+def test_scores_are_float32_with_weights_in_bf16(
+    make_model: MakeModel, search_of: SearchOf, kind: str, mode: Any
+) -> None:
+    """Weights may be bf16 to save a GPU's memory; the sums must not be, and the best items stay about the same."""
+    trie = Trie.build(make_ids(60), end_token=END)
+    settings: dict[str, Any] = {"beams": 20, "scores": mode}
+    rounded, exact = (
+        search_of(recommender_over(make_model(VOCABULARY, kind=kind, dtype=dtype)), trie, **settings)(*make_prompts(3))
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert rounded.scores.dtype == torch.float32
+    torch.testing.assert_close(rounded.scores[:, 0], exact.scores[:, 0], atol=0.5, rtol=0.0)
+    for found, wanted in zip(rounded.items.tolist(), exact.items.tolist(), strict=True):
+        assert len(set(found) & set(wanted)) >= 15
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_threads_share_the_users(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    """A group of users on each thread: no answer may move to another user, and torch keeps its threads."""
+    monkeypatch.setattr(decode, "_GROUP", 0)  # groups of 8
+    trie = Trie.build(make_ids(60), end_token=END)
+    search = BeamSearch(recommender_over(make_model(VOCABULARY)), trie, beams=5, scores=mode)
+    input_ids, mask = make_prompts(28)
+    excluded = [list(range(user)) for user in range(28)]
+    alone = search(input_ids, mask, excluded=excluded)
+    torch.set_num_threads(2)
+    try:
+        shared = search(input_ids, mask, excluded=excluded)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(shared.items, alone.items) and torch.equal(shared.scores, alone.scores)
 
 
 @BOTH_FAMILIES

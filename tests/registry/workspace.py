@@ -86,6 +86,9 @@ def build_of(workspace: Path, pair: Path, *, evaluate: dict[str, object]) -> tup
     layout, _ = build(workspace)
     shutil.rmtree(layout.pair)
     shutil.copytree(pair, layout.pair)
+    facts = json.loads((pair / "pair.json").read_text())
+    (layout.pair / "pair.json").write_text(json.dumps({**facts, "train_key": "f00d" * 16}))
+    write_manifest(layout.pair)
     shutil.copyfile(pair / "id_table.parquet", layout.id_table)
     table = pl.read_parquet(layout.id_table)
     with publishing(layout.items_clean) as temporary:
