@@ -97,9 +97,10 @@ class Scoring:
 
 @cache
 def code_fingerprints() -> dict[str, str]:
-    """SHA-256 of every file of the room that scores, as this process found it."""
-    room = Path(__file__).parents[1]
-    return {file.relative_to(room).as_posix(): sha256(file) for file in sorted(room.rglob("*.py"))}
+    """SHA-256 of every file of the two rooms that score, as this process found it; `textid` has the products."""
+    rooms = Path(__file__).parents[2]
+    files = [file for room in ("recommender", "textid") for file in sorted((rooms / room).rglob("*.py"))]
+    return {file.relative_to(rooms).as_posix(): sha256(file) for file in files}
 
 
 def work_folder(out: Path) -> Path:

@@ -19,7 +19,7 @@ from components.progress import Progress
 from components.recommender.bulk import ranks
 from components.recommender.bulk.ranks import score_rank
 from components.recommender.bulk.run import score_all
-from components.recommender.bulk.settings import Scoring
+from components.recommender.bulk.settings import Scoring, code_fingerprints
 from components.recommender.bulk.shards import prepare, publish, shard
 from flows.dask_team import on_dask
 from flows.score import team_of
@@ -141,6 +141,11 @@ def test_other_code_is_refused(scoring: Scoring, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BadInput, match="other code"):
         score_rank(folder, rank=0, size=1, device="cpu")
     assert not shard(folder, 0).exists()
+
+
+def test_the_code_of_both_rooms_that_score_counts() -> None:
+    """Prevents one output of two ways to multiply: the linear layers and the tokenizer are in `textid`."""
+    assert {"recommender/decode.py", "textid/linear.py", "textid/tokenizer.py"} <= code_fingerprints().keys()
 
 
 def test_no_scheduler(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
