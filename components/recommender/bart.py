@@ -90,7 +90,7 @@ class Bart:
         seen, fresh = state.slots.grow(parents, length)
         self._check_positions(fresh[-1] + 1)
         seen, span = seen[:, None], slice(used, used + beams * length)
-        places = torch.tensor(fresh, device=tokens.device)
+        places = state.slots.places[-len(fresh) :]
         hidden = self._decoder.embed_tokens(tokens.flatten(1))
         hidden = self._decoder.layernorm_embedding(
             hidden + self._decoder.embed_positions(tokens.flatten(1), position_ids=places)
