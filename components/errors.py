@@ -24,6 +24,12 @@ class StageError(Exception):
         return functools.partial(type(self), self.what, where=self.where, mend=self.mend), ()
 
 
+def first_line(error: BaseException) -> str:
+    """An exception as one short line: its type, and what it says first if it says anything."""
+    said = next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 class BadInput(StageError):
     """The input or a parameter is wrong; nothing was written."""
 

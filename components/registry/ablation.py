@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.errors import first_line
 from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.log import metric_values
-from components.registry.sink import first_line
 from components.registry.store import connect, experiment_id, tracking_uri
 from components.registry.tracking import MAX_PARAM, NOTE, TRAIN_KEY
 

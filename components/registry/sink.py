@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.errors import first_line
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -141,8 +143,3 @@ class Nowhere:
     def emit(self, event: str, fields: Mapping[str, Any]) -> None: ...
 
     def close(self) -> None: ...
-
-
-def first_line(error: BaseException) -> str:
-    """An error as a short line: its type, and what it says first."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from components import parquet
 from components.artifacts import Layout, sha256
-from components.errors import Interrupted
+from components.errors import Interrupted, first_line
 from components.params import Params, to_dict
 from components.registry import lineage
-from components.registry.sink import Background, MlflowSink, Nowhere, first_line
+from components.registry.sink import Background, MlflowSink, Nowhere
 from components.registry.store import connect, experiment_id
 
 if TYPE_CHECKING:

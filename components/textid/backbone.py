@@ -28,7 +28,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from components.errors import BadInput
+from components.errors import BadInput, first_line
 from components.params import Family
 from components.textid.causal_backbone import check_causal, scratch_causal
 from components.textid.hub import locate
@@ -159,7 +159,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
     try:
         return quicken(kind.from_pretrained(where, **settings).eval())
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise BadInput(f"its weights cannot be read: {_first_line(error)}", where=where, mend=_WHOLE) from error
+        raise BadInput(f"its weights cannot be read: {first_line(error)}", where=where, mend=_WHOLE) from error
 
 
 def _check_encoder_decoder(config: PreTrainedConfig, *, where: str) -> None:
@@ -182,7 +182,7 @@ def _config(path: Path) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:
-        raise BadInput(f"its config cannot be read: {_first_line(error)}", where=str(path), mend=_MEND) from error
+        raise BadInput(f"its config cannot be read: {first_line(error)}", where=str(path), mend=_MEND) from error
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
@@ -204,7 +204,3 @@ def check_fit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, *, n
             where=name,
             mend=_WHOLE,
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

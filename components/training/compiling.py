@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from components.errors import BadInput
+from components.errors import BadInput, first_line
 
 
 class Compiled:
@@ -51,15 +51,14 @@ class Compiled:
         """Go on without; returns what to tell. Raises `error` if it is not the compiler's, `BadInput` for mode `on`."""
         if not self.wanted or not from_compiler(error):
             raise error
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if self._required:
             raise BadInput(
-                f"torch.compile failed: {type(error).__name__}: {said}",
+                f"torch.compile failed: {first_line(error)}",
                 where="train.compile",
                 mend="set it to auto, which goes on without, or to off; a C++ compiler (CPU) or Triton (GPU) is needed",
             ) from error
         self.wanted = False
-        return f"torch.compile failed, training goes on without it: {type(error).__name__}: {said}"
+        return f"torch.compile failed, training goes on without it: {first_line(error)}"
 
 
 def from_compiler(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from components.errors import BadInput
+from components.errors import BadInput, first_line
 
 _NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "std::bad_alloc", "could not create a memory")
 """How torch's CPU allocator, C++ and oneDNN say it, all three as a plain RuntimeError."""
@@ -73,7 +73,7 @@ class MicroBatch:
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
                     raise
-                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+                said = first_line(error)
             # Here, not above: the exception held the frames of the attempt, and with them all of its tensors.
             for parameter in owned:
                 parameter.grad = None
