@@ -309,6 +309,11 @@ class Train(_Section):
                 "on the catalogue, so that the two would read and write other words; set backbone to a checkpoint with "
                 "the generator's tokenizer, or generator_backbone to scratch"
             )
+        if self.ranks > 1 and self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device is {self.device} and ranks is {self.ranks}, of which each needs a GPU of its own; "
+                "set device to auto or cuda"
+            )
         if self.lora_rank and self.backbone == "scratch":
             raise ValueError(
                 f"lora_rank is {self.lora_rank} and backbone is scratch: adapters change what a model has learnt, and "

@@ -38,6 +38,7 @@ from components.params import Params, from_dict, load, to_dict
         ({"ingest": {"path": "/etc"}}, "leaves the workspace"),
         ({"ingest": {"items": "../../items.csv"}}, "leaves the workspace"),
         ({"train": {"imported_ids": "../ids.tsv"}}, "leaves the workspace"),
+        ({"train": {"device": "cuda:0", "ranks": 2}}, "each needs a GPU of its own"),
         ({"train": {"user_id": True, "family": "decoder-only"}}, "set user_id to false, or family to encoder-decoder"),
         ({"train": {"generator_backbone": "google-t5/t5-small"}}, "or generator_backbone to scratch"),
         ({"train": {"lora_rank": 8}}, "set lora_rank to 0, or backbone to a pretrained model"),
