@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +61,12 @@ def plan(settings: Train) -> list[Task]:
             tasks += [Task("generator", number), Task("index", number)]
         tasks.append(Task("recommender", number))
     return tasks + ([Task("refit", settings.rounds + 1)] if settings.refit else [])
+
+
+def epochs_until(best: Best, log: Sequence[Mapping[str, Any]]) -> int:
+    """Epochs that the recommender had learned when it was at its best; patience may have ended earlier rounds early."""
+    epochs = (row for row in log if row["event"] == "epoch" and row["phase"] == "recommender")
+    return sum((row["round"], row["epoch"]) <= (best.round, best.epoch) for row in epochs)
 
 
 class Alternation:
@@ -183,7 +190,7 @@ class Alternation:
             best.table,
             round=task.round,
             name="refit",
-            epochs=(best.round - 1) * context.job.train.recommender.epochs + best.epoch,
+            epochs=epochs_until(best, state.log),
             histories=context.data.with_validation(),
             after=lambda epoch, row: False,
         )

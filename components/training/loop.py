@@ -95,7 +95,8 @@ def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: K
         place.epoch, place.batch = phase.epochs if enough else place.epoch + 1, 0
         _report(row, state.steps, progress)
         if place.epoch < phase.epochs:
-            keeper.boundary(stop=keeper.stop.requested, due=keeper.due())
+            # Several ranks agree on a stop in a step: one that left here would leave the others waiting in the next.
+            keeper.boundary(stop=keeper.stop.requested and ranks.size == 1, due=keeper.due())
     state.optimizer = None
 
 

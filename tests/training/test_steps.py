@@ -8,19 +8,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from torch import nn
 
 from components.errors import BadInput, Interrupted
 from components.params import GeneratorTraining, Train
+from components.progress import Progress
 from components.training import crash, data
-from components.training.alternation import plan
+from components.training.alternation import epochs_until, plan
+from components.training.checkpoint import Checkpoints
 from components.training.job import Job
+from components.training.keeper import Keeper
+from components.training.loop import Optimisation, train
+from components.training.ranks import Ranks
 from components.training.schedule import learning_rate
 from components.training.seeds import derive, hash_order, rng
+from components.training.state import Best, Place, State
 from components.training.stop import Stop
 
 MakeJob = Callable[..., Job]
@@ -174,3 +182,43 @@ def test_a_signal_waits_for_a_safe_place() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the section must be left at once")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Reached(Exception):
+    """The second epoch was begun."""
+
+
+class Epochs:
+    """A phase of two epochs, of which the first is done but for its end."""
+
+    name, round, epochs, peak_lr, module = "recommender", 1, 2, 0.1, nn.Linear(1, 1)
+
+    def batches(self, epoch: int) -> list[None]:
+        if epoch:
+            raise Reached
+        return [None]
+
+    def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("ranks", "ends"), [(1, Interrupted), (2, Reached)])
+def test_a_rank_never_leaves_the_others_between_two_epochs(ranks: int, ends: type[Exception], tmp_path: Path) -> None:
+    """Prevents: a signal that one rank hears first, after the last step of an epoch; it would end alone, and the others
+    would wait for it in a step and lose what was learned since the last checkpoint."""
+    stop = Stop()
+    stop.signal = "SIGTERM"
+    state, here = State(nn.Linear(1, 1), nn.Linear(1, 1), place=Place(0, 0, 1)), Ranks(0, ranks)
+    keeper = Keeper(state, Checkpoints(tmp_path, "k"), here, stop, seconds=60.0)
+    with pytest.raises(ends):
+        train(Epochs(), state, Optimisation(17, 0.0, 1.0, 0.05), here, keeper, Progress())  # type: ignore[arg-type]
+
+
+def test_refit_learns_as_many_epochs_as_were_chosen() -> None:
+    """Prevents a refit of five epochs a round where patience ended the first round after two."""
+    rows = [("recommender", 1, 1), ("recommender", 1, 2), ("generator", 2, 1), ("recommender", 2, 1)]
+    log: list[dict[str, Any]] = [{"event": "index", "round": 1}]
+    log += [{"event": "epoch", "phase": phase, "round": number, "epoch": epoch} for phase, number, epoch in rows]
+    log += [{**log[-1], "event": "out_of_memory", "batch": 3}, {**log[-1], "epoch": 2}]
+    best = Best(ndcg=0.5, round=2, epoch=1, metrics={}, table=None, generator={}, recommender={})  # type: ignore[arg-type]
+    assert epochs_until(best, log) == 3
