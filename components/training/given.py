@@ -45,9 +45,19 @@ def given_table(job: Job, tokenizer: PreTrainedTokenizerBase) -> IdTable | None:
         if job.train.imported_ids is None:
             return None
         source = "imported"
-    named = Path(job.train.imported_ids) if job.train.imported_ids else None
-    rule = Rule(source, job.seed, job.imported_ids or named)
+    rule = Rule(source, job.seed, _imported(job))
     return write_given(rule, tokenizer, job.items_clean, max_tokens=job.index.max_tokens)[0]
+
+
+def words_given(job: Job) -> list[str]:
+    """What the rule of a training makes IDs of beside the item texts, so that its vocabulary can write them.
+
+    Raises `BadInput` as `given_table` does.
+    """
+    if job.train.ids == "titles":
+        return [title for title in parquet.read(job.items_clean, ["title"])["title"].to_pylist() if title]
+    file = _imported(job)
+    return list(read_imported(file).values()) if file else []
 
 
 def write_given(
@@ -94,3 +104,7 @@ def index_given(pair: Path, items_clean: Path, settings: Index, file: Path | Non
         taken=before if settings.stable else None,
     )
     return table, report | {"churn": table.churn(before)}
+
+
+def _imported(job: Job) -> Path | None:
+    return job.imported_ids or (Path(job.train.imported_ids) if job.train.imported_ids else None)

@@ -11,12 +11,12 @@ from components.recommender.families import prompts_of, recommender_of
 from components.recommender.model import Recommender
 from components.textid.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
 from components.textid.copying import ready_to_copy
-from components.textid.imported import read_imported
 from components.textid.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
 from components.textid.trim import named_tokens, trim_model, trim_tokenizer
 from components.training import lora
 from components.training.context import Context
 from components.training.data import Dataset
+from components.training.given import words_given
 from components.training.job import Job
 from components.training.ranks import Ranks
 from components.training.seeds import derive
@@ -53,9 +53,8 @@ def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
         tokenizer = build_tokenizer(settings.backbone)
         _check_shared(tokenizer, job)
     if settings.trim_vocabulary:
-        imported = read_imported(job.imported_ids).values() if job.imported_ids else ()
         named = {token for name in _checkpoints(job) for token in named_tokens(config_of(name))}
-        trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *imported], keep=named)
+        trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *words_given(job)], keep=named)
         if trimmed is not None:
             tokenizer, kept = trimmed
             if settings.backbone != SCRATCH:

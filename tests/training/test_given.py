@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +20,11 @@ from components.recommender.pair import Pair
 from components.textid.random_ids import drawn_from, random_words
 from components.textid.table import IdTable
 from components.textid.tokenizer import train_tokenizer
+from components.training import data
 from components.training.given import Rule, index_given, write_given
 from components.training.job import Job
+from components.training.models import tokenizer_of
+from components.training.ranks import Ranks
 from components.training.run import train
 
 MakeJob = Callable[..., Job]
@@ -104,6 +107,21 @@ def test_a_training_keeps_its_rule_and_index_goes_on_with_it(
     fresh, again = index_given(job.out, job.items_clean, replace(job.index, stable=False), file)
     assert again["kept"] == 0 and isinstance(fresh, IdTable)
     assert read_json(job.out / "pair.json")["table_digest"] == pair.table.digest()
+
+
+def test_a_trimmed_vocabulary_can_write_the_titles(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents titles that are no part of the item text (`clean.text_fields`) from being spelt, and cut, in letters."""
+    job, read = make_job(ids="titles"), list[str]()
+    catalogue = pq.read_table(job.items_clean)
+    titles = [None, *(f"Wrapped {number}" for number in range(1, len(catalogue)))]
+    pq.write_table(catalogue.append_column("title", pa.array(titles)), job.items_clean)
+
+    def trim(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], **settings: object) -> None:
+        read.extend(texts)
+
+    monkeypatch.setattr("components.training.models.trim_tokenizer", trim)
+    tokenizer_of(job, data.load(job), Ranks())
+    assert set(titles[1:]) < set(read)
 
 
 def test_a_catalogue_without_titles_is_refused(make_job: MakeJob) -> None:
