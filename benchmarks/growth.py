@@ -99,7 +99,7 @@ def job(folder: Path, times: int, arguments: argparse.Namespace) -> Job:
         histories=folder / f"histories_{times}.parquet",
         valid_targets=folder / f"valid_targets_{times}.parquet",
         out=folder / "out",
-        work=folder / "work",
+        work=folder / f"work_{times}",
         train=Train(
             size=arguments.size,
             vocabulary_size=1000,
@@ -110,7 +110,7 @@ def job(folder: Path, times: int, arguments: argparse.Namespace) -> Job:
         ),
         index=Index(max_tokens=6),
         seed=17,
-        train_key="growth",
+        train_key=f"growth-{times}",
     )
 
 

@@ -346,7 +346,7 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
     "pair is missing": (
         "index",
         lambda root: shutil.rmtree(root / "artifacts/shop/train/pair"),
-        ("directory is missing",),
+        ("artifact is missing", "train/pair"),
     ),
     "pair with another table": (
         "index",
@@ -447,11 +447,6 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
     ),
     "store that is no database": (
         "register",
-        lambda root: (root / "mlflow.db").write_text("junk" * 4096),
-        ("no SQLite file", "mlflow.db"),
-    ),
-    "store that is no database before train": (
-        "train",
         lambda root: (root / "mlflow.db").write_text("junk" * 4096),
         ("no SQLite file", "mlflow.db"),
     ),

@@ -66,6 +66,7 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()  # the compiler chooses kernels itself
         and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)  # a person may switch it off
     )
 
 

@@ -16,8 +16,13 @@ from torch import Tensor
 
 from components.errors import BadInput, first_line
 
-_NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "std::bad_alloc", "could not create a memory")
-"""How torch's CPU allocator, C++ and oneDNN say it, all three as a plain RuntimeError."""
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "std::bad_alloc",
+    "could not create a memory",
+    "could not create a primitive",
+)
+"""How torch's CPU allocator, C++ and oneDNN (twice) say it, all as a plain RuntimeError."""
 
 
 class Rows(Protocol):

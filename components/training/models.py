@@ -52,6 +52,8 @@ def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
     else:
         tokenizer = build_tokenizer(settings.backbone)
         _check_shared(tokenizer, job)
+        for name in _checkpoints(job):
+            check_fit(config_of(name), tokenizer, name=name)
     if settings.trim_vocabulary:
         named = {token for name in _checkpoints(job) for token in named_tokens(config_of(name))}
         trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *words_given(job)], keep=named)

@@ -96,17 +96,17 @@ def test_checkpoints_that_contradict_themselves_are_refused(make_job: MakeJob, t
     wrong = checkpoint(tmp_path / "end", "bart")
     edit(wrong, eos_token_id=7)
     with pytest.raises(BadInput, match="ends texts with token 2, its config with 7"):
-        models_of(make_job(backbone=str(wrong)))
+        models_of(make_job(wrong.name, backbone=str(wrong)))
     wrong = checkpoint(tmp_path / "start", "mbart")
     edit(wrong, decoder_start_token_id=None)
     with pytest.raises(BadInput, match="which token the decoder starts with"):
-        models_of(make_job(backbone=str(wrong)))
+        models_of(make_job(wrong.name, backbone=str(wrong)))
     wrong = checkpoint(tmp_path / "small", "t5", spare=-3)
     with pytest.raises(BadInput, match=r"its tokenizer has \d+ tokens, the model \d+"):
-        models_of(make_job(backbone=str(wrong)))
-    edit(wrong, vocab_size=300)
+        models_of(make_job(wrong.name, backbone=str(wrong)))
+    edit(wrong, vocab_size=10_000)
     with pytest.raises(BadInput, match="weights cannot be read"):
-        models_of(make_job(backbone=str(wrong)))
+        models_of(make_job(wrong.name, backbone=str(wrong)))
 
 
 def test_texts_longer_than_the_generator_reads_are_refused(make_job: MakeJob, tmp_path: Path) -> None:

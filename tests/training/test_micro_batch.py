@@ -178,7 +178,7 @@ def test_a_machine_that_has_no_more_memory(zygote: Zygote, make_job: MakeJob, tm
         recommender=wide,
     )
     write_tables(tmp_path / "tables", users=160)
-    answer = zygote.run(job, TEST_MEMORY_MIB="150")
+    answer = zygote.run(job, TEST_MEMORY_MIB="400")
     assert answer["code"] == 0, answer["error"]
     assert "out of memory in recommender" in answer["error"]
     rows = [json.loads(line) for line in (job.out / "training_log.jsonl").read_text().splitlines()]

@@ -84,11 +84,18 @@ def limit(environment: dict[str, str]) -> None:
     if mebibytes := environment.get("TEST_MEMORY_MIB"):
         has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         most = has + int(mebibytes) * 2**20
+        _without_onednn()  # it keeps memory of its own for every kernel that it makes, and needs some for the next
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     if rows := environment.get("TEST_MEMORY_ROWS"):  # "rank:rows": more of them are too many for that rank
         rank, most = map(int, rows.split(":"))
         if environment["RANK"] == str(rank):
             _no_memory_beyond(most)
+
+
+def _without_onednn() -> None:
+    import torch
+
+    torch.backends.mkldnn.set_flags(False)
 
 
 def _no_memory_beyond(rows: int) -> None:

@@ -192,6 +192,7 @@ def test_a_broken_scoring_file_is_refused(scoring: Scoring, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_ctrl_c_ends_the_workers_too(scoring: Scoring) -> None:
     """Prevents workers that score on, or print tracebacks, after SIGINT to the whole group."""
+    scoring = replace(scoring, shard_users=1)  # so many shards that it is not over before the signal
     process = start(scoring)
     wait_until(lambda: finished(scoring), process)
     team = children(process.pid)
