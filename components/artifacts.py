@@ -71,7 +71,7 @@ class Layout:
 
     @property
     def test_targets(self) -> Path:
-        """Listed in dvc.yaml by `evaluate` and `register` only; a test proves it."""
+        """Listed in dvc.yaml by `evaluate` alone; a test proves that nothing before it can see them."""
         return self.root / "clean" / "test_targets.parquet"
 
     @property

@@ -273,7 +273,8 @@ class Train(_Section):
     table of `imported_ids`; titles: item titles, cut to `index.max_tokens`; random: words drawn from the catalogue."""
     imported_ids: str | None = None
     """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace. With `ids: generated` it is the IDs of
-    the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds."""
+    the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds. DVC does not watch it:
+    after an edit of the file give it another name, or force `train`."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
