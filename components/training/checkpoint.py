@@ -2,7 +2,8 @@
 
     checkpoints = Checkpoints(job.work, job.train_key)
     checkpoints.save(state)
-    found = checkpoints.load(note)          # None: start from the beginning
+    if number := checkpoints.newest(note):          # 0: start from the beginning
+        checkpoints.load(number, state, optimizer_at)
 
 Each is a directory of safetensors, parquet and JSON (no pickle) with a SHA-256 per file in a manifest that is written
 last, renamed into place when it is complete.

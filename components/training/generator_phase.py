@@ -127,7 +127,7 @@ class GeneratorPhase:
 def by_length(items: Ints, context: Context) -> list[Ints]:
     """Items in one group, or in two of shorter and longer texts where that saves a quarter of the padding and more.
 
-    A group is filled up to a multiple of four with its last item, which nobody reads then: fewer shapes.
+    A group is filled up to a multiple of four with its last item once more, under the same ID: fewer shapes.
     """
     lengths = context.texts.offsets[items + 1] - context.texts.offsets[items]
     widths = -(-lengths // _WIDTH) * _WIDTH

@@ -132,7 +132,7 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     if here.type == "cuda":
         torch.cuda.set_device(here)
-    # The other ranks wait while the first one writes the IDs of a whole catalogue.
+    # The other ranks wait while the first one packs the tables and trains the tokenizer, hours for the largest shops.
     dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield Ranks(dist.get_rank(), size, here)

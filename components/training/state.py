@@ -18,7 +18,7 @@ class Place:
     """Where in the alternation the training stands: the next thing to do."""
 
     phase: int = 0
-    """Number of the phase in `run.plan`."""
+    """Number of the phase in `alternation.plan`."""
     epoch: int = 0
     """Epochs of the phase that are done, validation included."""
     batch: int = 0
