@@ -56,14 +56,12 @@ def look_back(queries: Tensor, keys: Tensor, values: Tensor, rows: Tensor, bias:
     """
     heads, length, depth = bias.shape
     asking = queries.view(-1, length, heads, queries.shape[2] // heads)  # [users * beams, L, heads, d]
-    gathered = [
-        cache.flatten(0, 1).index_select(0, rows).view(depth, len(asking), heads, -1) for cache in (keys, values)
-    ]
+    shape = depth, len(asking), heads, asking.shape[3]
+    keys, values = (cache.flatten(0, 1).index_select(0, rows).view(shape) for cache in (keys, values))
     if length == 1 and queries.dtype is torch.float32 and not queries.is_cuda:
-        return _one_by_one(asking[:, 0], *gathered, bias[:, 0]).view(queries.shape)
-    blend = functional.scaled_dot_product_attention(
-        asking.transpose(1, 2), *(each.permute(1, 2, 0, 3) for each in gathered), bias[None], scale=1.0
-    )
+        return _one_by_one(asking[:, 0], keys, values, bias[:, 0]).view(queries.shape)
+    keys, values = keys.permute(1, 2, 0, 3), values.permute(1, 2, 0, 3)
+    blend = functional.scaled_dot_product_attention(asking.transpose(1, 2), keys, values, bias[None], scale=1.0)
     return blend.transpose(1, 2).reshape(queries.shape)
 
 
