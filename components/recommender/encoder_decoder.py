@@ -99,12 +99,13 @@ class EncoderDecoder:
         """Hidden states [users, S, d]; on a CPU of a few users at a time, whose padding is then little."""
         if input_ids.is_cuda:
             return self._encode(input_ids, attention_mask)
-        parts = []
-        for ids, mask in zip(input_ids.split(_ENCODED), attention_mask.split(_ENCODED), strict=True):
-            longest = int(mask.sum(1).max()) if len(mask) else 0
-            width = min(mask.shape[1], longest + -longest % _WIDTH)
-            hidden = self._encode(ids[:, :width], mask[:, :width])
-            parts.append(functional.pad(hidden, (0, 0, 0, mask.shape[1] - width)))
+        parts, lengths = [], attention_mask.sum(1).numpy()  # there is no device to wait for
+        for start in range(0, max(1, len(lengths)), _ENCODED):
+            users = slice(start, start + _ENCODED)
+            longest = int(lengths[users].max(initial=0))
+            width = min(input_ids.shape[1], longest + -longest % _WIDTH)
+            hidden = self._encode(input_ids[users, :width], attention_mask[users, :width])
+            parts.append(functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - width)))
         return torch.cat(parts)
 
     def _encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
