@@ -77,7 +77,9 @@ def test_unknown_items_are_skipped(engine: Engine) -> None:
 def test_empty_histories_are_answered(engine: Engine) -> None:
     """A new visitor gets what is likely for anyone; no histories, no answers."""
     nobody, stranger = engine.recommend([[], ["gone"]], **SETTINGS)
-    assert nobody == stranger
+    assert [one.item_id for one in nobody] == [one.item_id for one in stranger]
+    # Two rows of one product may be rounded differently: MKL computes the last rows of a batch in another way.
+    assert [one.score for one in nobody] == pytest.approx([one.score for one in stranger], abs=1e-5)
     assert len(nobody) == 3
     assert engine.recommend([], **SETTINGS) == []
 
