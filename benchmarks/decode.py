@@ -11,7 +11,7 @@ One run, one model (random weights), one trie, the same prompts. Beauty's own ID
 beside the checkout, synthetic words elsewhere. `overhead`: of the constraint, seconds of the search with fixed shapes
 in `vocabulary` mode over those of the same search without a trie, less 1: as many steps, as many beams, one batch, the
 same products (no early end, which would flatter the trie). It may be below zero on a CPU: without a trie, the
-best of beams x vocabulary must be found, of which the constraint leaves a few children. `ms_per_step_*`: of one call of the step.
+best of beams x vocabulary must be found, of which the constraint leaves a few children. `ms_per_step_*`: of one call.
 `*_per_step`: operations and bytes that a step of that search needs at least, and `roofline_share` the least time that
 they take at the peaks given, over the time taken. Prints one JSON line, with `rows` where more than one size was asked
 for; answers within a minute by default.
