@@ -104,19 +104,21 @@ class Children:
     def of(cls, trie: Trie, nodes: Tensor, scores: Tensor) -> Children:
         """Of beams that stand at `nodes` [users, beams]; dead ones have none."""
         users, beams = nodes.shape
-        first = trie.children[nodes].long()
-        counts = torch.where(scores > NEVER, trie.children[nodes + 1] - first, 0)
-        owner = torch.arange(users * beams, device=nodes.device).repeat_interleave(counts.flatten())
+        # index_select, here and elsewhere: of single numbers ten times as fast as indexing.
+        at = nodes.flatten()
+        first = trie.children.index_select(0, at).long()
+        counts = torch.where(scores.flatten() > NEVER, trie.children.index_select(0, at + 1) - first, 0)
+        owner = torch.arange(users * beams, device=nodes.device).repeat_interleave(counts)
         number = torch.arange(len(owner), device=nodes.device)
-        begin = counts.flatten().cumsum(0) - counts.flatten()
+        begin = counts.cumsum(0) - counts
         user = owner.div(beams, rounding_mode="floor")
-        per_user = counts.sum(1)
+        per_user = counts.view(users, beams).sum(1)
         return cls(
             user=user,
             beam=owner - user * beams,
             owner=owner,
-            node=first.flatten()[owner] + number - begin[owner],
-            place=number - (per_user.cumsum(0) - per_user)[user],
+            node=(first - begin).index_select(0, owner) + number,
+            place=number - (per_user.cumsum(0) - per_user).index_select(0, user),
             most=int(per_user.max()),
         )
 
@@ -127,7 +129,8 @@ class Children:
         score = torch.full(shape, NEVER, device=scores.device).index_put(at, scores)
         node = torch.zeros(shape, dtype=torch.long, device=scores.device).index_put(at, self.node)
         beam = torch.zeros_like(node).index_put(at, self.beam)
-        best = ranked(score, trie.lowest[node], min(count, shape[1]))
+        lowest = trie.lowest.index_select(0, node.flatten()).view(shape)
+        best = ranked(score, lowest, min(count, shape[1]))
         return score.gather(1, best), node.gather(1, best), beam.gather(1, best)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,19 +18,52 @@ _ROWS = 32
 """On a CPU rows are filled up to a multiple of this: oneDNN makes a kernel per shape, in 0.3 ms, and keeps it."""
 
 
+_LOG2_E = math.log2(math.e)
+_SMALLEST, _LARGEST = 1e-20, 1e38
+"""Between these a sum of exponentials of logits as they are is as exact as one of shifted ones."""
+
+
 @torch.no_grad()
 def log_sum_exp(hidden: Tensor, weight: Tensor) -> Tensor:
     """log(sum_v exp(hidden . weight[v])) for hidden states [n, d] and weights [vocabulary, d], float32: [n]."""
     rows = len(hidden)
-    if not hidden.is_cuda:
-        hidden = functional.pad(hidden, (0, 0, 0, -rows % _ROWS))
-    width = max(128, (_CELLS_GPU if hidden.is_cuda else _CELLS_CPU) // max(1, len(hidden)))
+    if hidden.is_cuda:
+        return _shifted(hidden, weight, _CELLS_GPU)
+    hidden = functional.pad(hidden, (0, 0, 0, -rows % _ROWS))
+    total = _unshifted(hidden, weight)
+    if bool(((total > _SMALLEST) & (total < _LARGEST)).all()):
+        return total.log()[:rows]
+    return _shifted(hidden, weight, _CELLS_CPU)[:rows]
+
+
+def _unshifted(hidden: Tensor, weight: Tensor) -> Tensor:
+    """The sum of exponentials; infinite or 0 where they leave the range of a float32.
+
+    No pass for a maximum, and powers of two: torch computes exp by MKL, which on an AMD processor takes 0.63 ns an
+    element, and exp2 itself in 0.14. Both together: 20.8 -> 13.3 us for a row of 8,192 (of 640), of which
+    the product takes 10.
+    """
+    total = hidden.new_zeros(len(hidden))
+    hidden = hidden * _LOG2_E
+    with torch.autocast("cpu", enabled=False):  # scores are float32, whatever the model computes in
+        for part in weight.split(_width(hidden, _CELLS_CPU)):
+            total += linear(hidden, part).exp2_().sum(1)
+    return total
+
+
+def _shifted(hidden: Tensor, weight: Tensor, cells: int) -> Tensor:
+    """The log-sum-exp for logits of any size: each exponential is less than 1."""
     top = hidden.new_full((len(hidden),), float("-inf"))
     total = torch.zeros_like(top)
-    with torch.autocast(hidden.device.type, enabled=False):  # scores are float32, whatever the model computes in
-        for part in weight.split(width):
+    with torch.autocast(hidden.device.type, enabled=False):
+        for part in weight.split(_width(hidden, cells)):
             logits = linear(hidden, part)
             highest = torch.maximum(top, logits.amax(1))
             total = total * (top - highest).exp() + logits.sub_(highest[:, None]).exp_().sum(1)
             top = highest
-    return (top + total.log())[:rows]
+    return top + total.log()
+
+
+def _width(hidden: Tensor, cells: int) -> int:
+    """Tokens at a time."""
+    return max(128, cells // max(1, len(hidden)))

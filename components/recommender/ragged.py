@@ -14,6 +14,7 @@ from torch import Tensor
 from components.recommender.beams import NEVER, Children, Finished, Hits, Live
 from components.recommender.masks import Excluded
 from components.recommender.rule import Rule
+from components.textid.linear import linear
 
 _CHAIN_SHARE = 0.7
 """Share of needed tokens from which on the rest of all chains is scored in one forward."""
@@ -51,7 +52,7 @@ class Ragged:
         children = Children.of(trie, nodes, live.scores)
         # Rounding can lift the logarithm of a probability near 1 above zero; the bounds rely on scores that never rise.
         gained = self._log_probabilities(hidden, children).clamp(max=0.0)
-        total = live.scores[children.user, children.beam] + gained
+        total = live.scores.flatten().index_select(0, children.owner) + gained
         if masked is not None:
             total = masked.apply(total, finished.users[children.user], children.node, live.depth + 1)
         self._rule.take(live, finished, *children.best(trie, total, users=len(nodes), count=2 * self._rule.beams))
@@ -59,14 +60,14 @@ class Ragged:
     def _log_probabilities(self, hidden: Tensor, children: Children) -> Tensor:
         """Log-probability [n] of each child; `hidden` [users * beams, d] float32."""
         owner = children.owner
-        logits = self._child_logits(hidden, owner, self._trie.columns[children.node].long())
+        logits = self._child_logits(hidden, owner, self._trie.columns.index_select(0, children.node).long())
         if self._rule.scores == "vocabulary":
             asked, which = owner.unique_consecutive(return_inverse=True)
-            return logits - self._recommender.normaliser(hidden[asked])[which]
+            return logits - self._recommender.normaliser(hidden.index_select(0, asked)).index_select(0, which)
         top = torch.full((len(hidden),), NEVER, device=hidden.device).scatter_reduce(0, owner, logits, "amax")
-        shifted = logits - top[owner]
+        shifted = logits - top.index_select(0, owner)
         total = torch.zeros(len(hidden), device=hidden.device).index_add(0, owner, shifted.exp())
-        return shifted - total.log()[owner]
+        return shifted - total.log().index_select(0, owner)
 
     def _child_logits(self, hidden: Tensor, owner: Tensor, column: Tensor) -> Tensor:
         """hidden[owner[i]] . rows[column[i]]: by gathering where children are few, else by one product with all rows.
@@ -74,9 +75,9 @@ class Ragged:
         A gathered product moves two rows of memory a child and costs some 50 times a multiply-add of a matrix product.
         """
         if len(owner) * 50 < len(hidden) * len(self._rows):
-            return (hidden[owner] * self._rows[column]).sum(1)
+            return (hidden.index_select(0, owner) * self._rows.index_select(0, column)).sum(1)
         with torch.autocast(hidden.device.type, enabled=False):  # scores are float32, whatever the model computes in
-            return (hidden @ self._rows.T)[owner, column]
+            return linear(hidden, self._rows).flatten().index_select(0, owner * len(self._rows) + column)
 
     def _chains(self, live: Live) -> Tensor | None:
         """Where every live beam has one ID left: which steps each beam still needs, [users, beams, steps] bool.
