@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -191,12 +192,16 @@ def test_a_broken_scoring_file_is_refused(scoring: Scoring, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_workers_too(scoring: Scoring) -> None:
-    """Prevents workers that score on, or print tracebacks, after SIGINT to the whole group."""
-    scoring = replace(scoring, shard_users=1)  # so many shards that it is not over before the signal
+    """Prevents workers that score on, or print tracebacks, after SIGINT. They are held until the signal is sent, since
+    they would be done before it on a fast machine."""
     process = start(scoring)
-    wait_until(lambda: finished(scoring), process)
+    wait_until(lambda: children(process.pid), process)
     team = children(process.pid)
+    for pid in team:
+        os.kill(pid, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
+    for pid in team:
+        os.kill(pid, signal.SIGCONT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in said
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in team))
