@@ -28,7 +28,8 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import mkdtemp
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -45,11 +46,12 @@ from components.textid.linear import plain
 from components.textid.tokenizer import train_tokenizer
 from components.training.cold_start import ColdStart, first_ids
 from components.training.context import Context
-from components.training.data import Dataset, Ragged
+from components.training.data import Dataset
 from components.training.generator_phase import GeneratorPhase
 from components.training.greedy import UNSEEN
 from components.training.job import Job
 from components.training.loop import Optimisation
+from components.training.ragged import Ragged
 from components.training.ranks import Ranks
 from components.training.soft import SoftIds
 
@@ -222,19 +224,22 @@ def _context(arguments: argparse.Namespace) -> Context:
     counts = np.interp(random.random(arguments.histories), SHARES, HISTORY_ITEMS).astype(int)
     bought = random.choice(arguments.items, size=int(counts.sum()), p=popularity / popularity.sum())
     histories = Ragged(np.concatenate([[0], np.cumsum(counts)]), bought)
+    nothing = Ragged(np.zeros(1, np.int64), np.zeros(0, np.int32))
+    items: Any = tuple(f"i{number:06d}" for number in range(arguments.items))
     data = Dataset(
-        item_ids=tuple(f"i{number:06d}" for number in range(arguments.items)),
-        texts=tuple(texts),
-        user_ids=tuple(f"u{number:06d}" for number in range(arguments.histories)),
+        item_ids=items,
+        texts=cast(Any, tuple(texts)),
         histories=histories,
-        valid_users=(),
-        valid_prompts=Ragged(np.zeros(1, np.int64), np.zeros(0, np.int64)),
-        valid_targets=np.zeros(0, np.int64),
+        valid_users=cast(Any, ()),
+        valid_rows=np.zeros(0, np.int64),
+        valid_contexts=nothing,
+        valid_targets=np.zeros(0, np.int32),
+        prolonged=None,
     )
     tokenizer = train_tokenizer([*texts[:4000], *Prompts().texts()], vocabulary_size=arguments.vocabulary_size)
     settings = Train(size=arguments.size, generator=GeneratorTraining(batch_size=arguments.users, max_history=NEWEST))
     here = Path()
-    job = Job(here, here, here, here, here, settings, Index(), 17, "")
+    job = Job(here, here, here, here, Path(mkdtemp()), settings, Index(), 17, "generator_step")
     return Context.build(job, data, tokenizer, Ranks(device=torch.device(arguments.device)))
 
 
