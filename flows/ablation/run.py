@@ -43,7 +43,9 @@ class Training:
 def ablate(
     workspace: Path, path: Path | None, *, on: On = "test", only: Sequence[str] = (), jobs: int = 0, say: Say = print
 ) -> int:
-    """Run a grid in `workspace`/work/ablate/NAME, print its table and write it there; returns the exit code.
+    """Run a grid in the folder `ablate/NAME` of the workspace's work folder, print its table and write it there.
+
+    Returns the exit code.
 
     on: the targets that are judged by. only: names of variants (all). jobs: trainings at a time, one thread each (0:
     one per core, on a GPU one). Exit code: 0 done; 2 or 3 where all failures were of that kind, else 1; 130 stopped.

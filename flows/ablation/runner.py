@@ -108,9 +108,8 @@ class Runner:
                     for each in list(running):
                         self._look(each, running, stopping=bool(asked()), end=end)
                     time.sleep(0.1)
-            except BaseException:
-                hand_on(1)
-                raise
+            finally:
+                hand_on(1)  # only after an error is one still running
         if asked():
             raise Interrupted("stopped", where="the grid", mend="the same command goes on from the checkpoints")
 

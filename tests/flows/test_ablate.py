@@ -155,7 +155,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     line = [sys.executable, "-m", "flows.cli", "ablate", "shared.yaml", "--jobs", "1"]
     with (root / "work-log").open("w") as log, subprocess.Popen(line, cwd=root, stdout=log, stderr=log) as process:
         wait_until(lambda: list(trained.glob("*/artifacts/demo/index/report.json")), process)
-        wait_until(lambda: list(trained.glob("*/work/demo/*/checkpoint*")), process)
+        wait_until(lambda: list(trained.rglob("checkpoint*")), process)
         process.send_signal(signal.SIGKILL)
     (first,) = trained.glob("*/artifacts/demo/index/report.json")
     digest, age = sha256(first.parents[1] / "train" / "pair"), first.stat().st_mtime_ns

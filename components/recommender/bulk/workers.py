@@ -84,7 +84,13 @@ def _start(folder: Path, place: int, device: str) -> tuple[Connection, BaseProce
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder, place, device), daemon=True)
-    process.start()
+    # Ctrl-C reaches the whole group, and the parent decides. Blocked before the worker is born, SIGINT stays so in it,
+    # even while it imports.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return ours, process
 
@@ -106,7 +112,6 @@ def _heard(connection: Connection, process: BaseProcess, folder: Path) -> Step:
 
 def _work(connection: Connection, folder: Path, place: int, device: str) -> None:
     """Score the shards whose numbers come through the pipe, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     import torch
 
     from components.recommender.bulk.score import score_shard

@@ -192,14 +192,15 @@ def test_a_broken_scoring_file_is_refused(scoring: Scoring, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_workers_too(scoring: Scoring) -> None:
-    """Prevents workers that score on, or print tracebacks, after SIGINT. They are held until the signal is sent, since
-    they would be done before it on a fast machine."""
+    """Prevents workers that score on, or print tracebacks, after SIGINT, which reaches them too, whether they score or
+    still import. They are held until it is sent, since they would be done before it on a fast machine."""
     process = start(scoring)
     wait_until(lambda: children(process.pid), process)
     team = children(process.pid)
     for pid in team:
         os.kill(pid, signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
+    for pid in (process.pid, *team):
+        os.kill(pid, signal.SIGINT)
     for pid in team:
         os.kill(pid, signal.SIGCONT)
     said, _ = process.communicate(timeout=60)
