@@ -49,9 +49,8 @@ def score_shard(
     engine = _engine(scoring.model, facts["model"], device or scoring.device)
     torch.set_num_threads(scoring.threads)
     rows = pq.read_table(folder / INPUT / part(number))
-    histories = rows[HISTORY].to_pylist()
-    if scoring.drop_repeats:
-        histories = [list(dict.fromkeys(history)) for history in histories]
+    repeats = scoring.drop_repeats
+    histories = [engine.canonical(history, drop_repeats=repeats) for history in rows[HISTORY].to_pylist()]
     found = engine.recommend(
         histories,
         k=scoring.k,
@@ -60,6 +59,7 @@ def score_shard(
         mask_seen=scoring.mask_seen,
         length_penalty=scoring.length_penalty,
         batch_users=scoring.batch_users,
+        drop_repeats=repeats,
         progress=progress,
     )
     known = [sum(map(engine.knows, history)) for history in histories]
