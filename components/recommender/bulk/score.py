@@ -12,6 +12,7 @@ import torch
 from components.artifacts import MANIFEST, publishing, read_json, sha256, write_manifest
 from components.errors import BadInput
 from components.progress import Progress
+from components.recommender.bulk.devices import own_device
 from components.recommender.bulk.histories import HISTORY, USER
 from components.recommender.bulk.settings import Scoring, code_fingerprints
 from components.recommender.bulk.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, shard
@@ -86,7 +87,7 @@ def _table(users: list[str], known: list[int], found: list[list[Recommendation]]
 @lru_cache(maxsize=1)
 def _engine(model: Path, manifest_sha256: str, device: str) -> Engine:
     """The model, loaded once a process. A retraining may replace it while a scoring runs: two models must not mix."""
-    engine = Engine.load(model, device=device)
+    engine = Engine.load(model, device=own_device(device))
     if sha256(model / MANIFEST) != manifest_sha256:
         raise BadInput(
             "the model has changed since the scoring began",
