@@ -133,7 +133,7 @@ def joined(device: str) -> Iterator[Ranks]:
     if here.type == "cuda":
         torch.cuda.set_device(here)
     # How long one wait may take, not the training. The longest is that for the first rank, which packs the tables and
-    # trains the tokenizer: an hour for the largest shops. Beyond this a rank is lost, and the others say so and end.
+    # trains the tokenizer; one that takes longer is lost, and the others end.
     dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield Ranks(dist.get_rank(), size, here)
