@@ -75,6 +75,11 @@ class Layout:
         return self.root / "clean" / "test_targets.parquet"
 
     @property
+    def aliases(self) -> Path:
+        """Item ids that `clean` merged away, and the id that stands for each."""
+        return self.root / "clean" / "aliases.parquet"
+
+    @property
     def clean_report(self) -> Path:
         return self.root / "clean" / "report.json"
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from components.errors import BadInput
 
 _MEND = "run the stage that writes it: dvc repro"
-_TEXT = {"item_id", "user_id", "text", "title", "target", "words"}
+_TEXT = {"item_id", "user_id", "text", "title", "target", "words", "kept_id"}
 _LISTS = {"history", "context"}
 
 

@@ -136,6 +136,7 @@ def evaluate(workspace: Path, params: Params) -> None:
                 mask_seen=mask_seen,
                 length_penalty=settings.length_penalty,
                 batch_users=settings.batch_users,
+                drop_repeats=params.clean.drop_repeats,
                 progress=progress,
             )
 

@@ -40,6 +40,7 @@ _FAILED = re.compile(r"failed to reproduce '(.+?)'")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)")
 _MISSING = re.compile(r"No such file or directory: '(.+)'|missing data 'source': (.+)")
+_BLOCKED = re.compile(r"(?:Not a directory|File exists): '(.+)'")
 _DVC_INTERRUPTED = 252
 _NOISE = re.compile(
     r"^\s*$|^> |^To track the changes with git|^\s+git add |^To enable auto staging"
@@ -154,6 +155,13 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
         return "BadInput", (
             f"{stage}: its input is missing\n  where: {missing[1] or missing[2]}\n"
             "  mend:  put it there, or correct `ingest.path` in params.yaml (`idiom init PATH` writes it)"
+        )
+    if status is None and (blocked := _BLOCKED.search(text)):
+        path = workspace / blocked[1]
+        return "BadInput", (
+            f"{stage}: a file stands where a folder is needed\n"
+            f"  where: {next((each for each in (path, *path.parents) if each.exists()), path)}\n"
+            "  mend:  move it away, then run this again"
         )
     return "Failed", "\n".join([f"{stage}: exited with {code if status is None else status}", *lines[-15:]])
 

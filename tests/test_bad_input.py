@@ -211,6 +211,13 @@ def broken_pages(workspace: Path) -> None:
     path.write_bytes(content[:100] + bytes(len(content) - 100))
 
 
+def other_version(workspace: Path) -> None:
+    """A database of a version of MLflow that this one does not know."""
+    with contextlib.closing(sqlite3.connect(workspace / "mlflow.db")) as store:
+        store.execute("UPDATE alembic_version SET version_num = 'from the future'")
+        store.commit()
+
+
 CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
     # ingest: raw files
     "missing file": ("ingest", gone("data/shop/items.csv"), ("no file looks like the items", "interactions.csv")),
@@ -333,6 +340,16 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         rewritten("clean/histories.parquet", lambda users: users.with_columns(history=pl.lit("soap-black"))),
         ("history: ", "histories.parquet"),
     ),
+    "numbers for item ids": (
+        "train",
+        rewritten("clean/items_clean.parquet", lambda items: items.with_columns(item_id=pl.int_range(pl.len()))),
+        ("item_id: int64", "items_clean.parquet"),
+    ),
+    "an item twice": (
+        "train",
+        rewritten("clean/items_clean.parquet", lambda items: pl.concat([items, items.head(1)])),
+        ("items_clean.parquet",),
+    ),
     "numbers for targets": (
         "train",
         rewritten("clean/valid_targets.parquet", lambda users: users.with_columns(target=pl.lit(7))),
@@ -421,6 +438,34 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         changed("evaluate/metrics.json", lambda metrics: metrics["unmasked"].pop("popularity")),
         ("unmasked.popularity",),
     ),
+    "metrics with a figure that is none": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["masked"]["model"].update(recall_at_5=float("nan"))),
+        ("masked.model.recall_at_5",),
+    ),
+    "metrics with a figure of another kind": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["masked"]["model"].update(note="the best so far")),
+        ("masked.model.note",),
+    ),
+    "metrics of a stranger": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["masked"].update(bert4rec=3)),
+        ("masked.bert4rec",),
+    ),
+    "intervals of a metric that is none": (
+        "register",
+        changed(
+            "evaluate/metrics.json",
+            lambda metrics: [each.update(hits=[0, 1]) for each in metrics["intervals"].values()],
+        ),
+        ("intervals.model.hits",),
+    ),
+    "an interval that only the model has": (
+        "register",
+        changed("evaluate/metrics.json", lambda metrics: metrics["intervals"]["popularity"].pop("recall_at_2")),
+        ("intervals.popularity has other metrics",),
+    ),
     "metrics without an interval": (
         "register",
         changed("evaluate/metrics.json", lambda metrics: metrics["intervals"].pop("item_graph")),
@@ -437,6 +482,8 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         written("validate/verdict.json", {"passed": True, "checks": [7]}),
         ("verdict.json",),
     ),
+    "no aliases": ("register", gone("artifacts/shop/clean/aliases.parquet"), ("aliases.parquet",)),
+    "aliases cut off": ("register", cut("clean/aliases.parquet"), ("not readable as Parquet", "aliases.parquet")),
     "no per-user results": ("register", gone("artifacts/shop/evaluate/per_user.parquet"), ("per_user.parquet",)),
     "no report": ("register", gone("artifacts/shop/evaluate/report.html"), ("report.html",)),
     "no plots": ("register", lambda root: shutil.rmtree(root / "artifacts/shop/evaluate/plots"), ("plots",)),
@@ -451,6 +498,7 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         ("no SQLite file", "mlflow.db"),
     ),
     "store with broken pages": ("register", broken_pages, ("MLflow does not answer", "mlflow.db")),
+    "store of another MLflow": ("register", other_version, ("mlflow.db",)),
     "folder in place of the store": ("register", folder_in_place_of("mlflow.db"), ("mlflow.db",)),
     "no ID table to register": ("register", gone("artifacts/shop/index/id_table.parquet"), ("id_table.parquet",)),
     "no verdict to register": ("register", gone("artifacts/shop/validate/verdict.json"), ("verdict.json",)),

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "parquet": {"errors"},
     "data": FOUNDATIONS,
     "textid": FOUNDATIONS,
-    "recommender": FOUNDATIONS | {"textid"},
+    "recommender": FOUNDATIONS | {"parquet", "textid"},
     "training": FOUNDATIONS | {"parquet", "textid", "recommender"},
     "evaluation": FOUNDATIONS,
     # The served model decodes with the recommender's engine.

@@ -28,7 +28,7 @@ from components.errors import BadInput, GateRefused
 
 
 def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
-    """Write items_clean, histories, valid_targets, test_targets and the report; return the report.
+    """Write items_clean, histories, valid_targets, test_targets, aliases and the report; return the report.
 
     Raises `GateRefused` where the verdict of `validate` is missing a pass, `BadInput` where nothing would be left or no
     item has any text. Nothing is written then.
@@ -39,8 +39,8 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
     texts, text_report["origin"] = itemtext.with_text(items, settings)
 
     rows, ledger = _known(interactions, layout.items, items["item_id"])
-    if settings.merge_duplicates:
-        rows = ledger.step("merged_duplicate", _merge(rows, interactions.items, itemtext.aliases(items)))
+    aliases = itemtext.aliases(items if settings.merge_duplicates else items.clear())
+    rows = ledger.step("merged_duplicate", _merge(rows, interactions.items, aliases))
     if settings.drop_repeats:
         rows = ledger.step("repeat", rows.filter(_pair().is_first_distinct()))
     rows, passes = k_core(rows, per_user=settings.min_user_interactions, per_item=settings.min_item_interactions)
@@ -51,7 +51,7 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
     rows, split_report = _split(rows, settings, ledger)
 
     report = {**ledger.report(), "k_core_passes": passes, "text": text_report, "split": split_report}
-    _publish(rows, interactions, texts, report, layout)
+    _publish(rows, interactions, texts, aliases, report, layout)
     return report
 
 
@@ -155,7 +155,12 @@ def _split(rows: pl.DataFrame, settings: params.Clean, ledger: Ledger) -> tuple[
 
 
 def _publish(
-    rows: pl.DataFrame, interactions: coded.Coded, texts: pl.DataFrame, report: dict[str, Any], layout: Layout
+    rows: pl.DataFrame,
+    interactions: coded.Coded,
+    texts: pl.DataFrame,
+    aliases: pl.DataFrame,
+    report: dict[str, Any],
+    layout: Layout,
 ) -> None:
     """Codes become ids again; every table is sorted by its id, as the codes are."""
     kept = interactions.items.gather(rows["item"].unique().sort())
@@ -167,6 +172,7 @@ def _publish(
         layout.histories: split.histories(named).select(user_id, "history", "timestamps"),
         layout.valid_targets: split.targets(named, "valid").select(user_id, "context", "target"),
         layout.test_targets: split.targets(named, "test").select(user_id, "context", "target"),
+        layout.aliases: aliases.lazy().filter(pl.col("kept_id").is_in(kept.implode())),
     }
     with publishing_together(*outputs, layout.clean_report) as (*tables_to, report_to):
         for table, path in zip(outputs.values(), tables_to, strict=True):

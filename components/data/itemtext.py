@@ -74,10 +74,13 @@ def _without_boilerplate(items: pl.DataFrame, share: float) -> tuple[pl.DataFram
 
 
 def aliases(items: pl.DataFrame) -> pl.DataFrame:
-    """[item_id, kept_id]: items with equal text fall to the smallest id. Items without any text stay apart."""
-    keyed = items.select("item_id", text=same_text(text_columns(items), items.schema))
-    smallest = pl.col("item_id").min().over("text")
-    return keyed.select("item_id", kept_id=pl.when(pl.col("text").is_null()).then("item_id").otherwise(smallest))
+    """[item_id, kept_id] of the items that go, sorted: those with equal text fall to the smallest id.
+
+    Items without any text stay apart.
+    """
+    keyed = items.select("item_id", text=same_text(text_columns(items), items.schema)).drop_nulls("text")
+    merged = keyed.select("item_id", kept_id=pl.col("item_id").min().over("text"))
+    return merged.filter(pl.col("item_id") != pl.col("kept_id")).sort("item_id")
 
 
 def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -5,6 +5,8 @@ The file is meant to be read, and so it is edited, merged by git, or written by 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from components.evaluation.plots import NAMES
 
 VARIANTS = ("masked", "unmasked")
 VERDICTS = ("better", "no clear difference", "worse")
+_METRIC = re.compile(r"(recall|ndcg|mrr)_at_[1-9]\d*")
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -36,21 +39,27 @@ def _problems(metrics: Any) -> Iterator[str]:
     protocol = metrics["protocol"]
     if protocol.get("headline") not in VARIANTS:
         yield f"protocol.headline is {protocol.get('headline')!r}"
-    if not isinstance(protocol.get("headline_k"), int) or not isinstance(protocol.get("training"), str):
+    if type(protocol.get("headline_k")) is not int or not isinstance(protocol.get("training"), str):
         yield "protocol.headline_k or protocol.training is missing or of another kind"
+    for section in ("intervals", "against", *VARIANTS):
+        yield from (f"{section}.{who}: nobody of this name is compared" for who in metrics[section].keys() - NAMES)
     k = protocol["headline_k"]
     for who in NAMES:
         intervals = metrics["intervals"].get(who)
         if not isinstance(intervals, dict) or not {f"recall_at_{k}", f"ndcg_at_{k}"} <= set(intervals):
             yield f"intervals.{who} lacks recall or NDCG at {k}"
-        yield from (f"intervals.{who}.{metric}" for metric, each in intervals.items() if not _pair(each))
+        if intervals.keys() != metrics["intervals"]["model"].keys():
+            yield f"intervals.{who} has other metrics than intervals.model"
+        unfit = (metric for metric, each in intervals.items() if not (_METRIC.fullmatch(metric) and _pair(each)))
+        yield from (f"intervals.{who}.{metric}" for metric in unfit)
         needed = {*intervals, *(f"{breadth}_at_{k}" for breadth in ("coverage", "popularity", "novelty"))}
         for variant in VARIANTS:
             figures = metrics[variant].get(who)
             found = figures if isinstance(figures, dict) else {}
-            yield from (f"{variant}.{who}.{metric}" for metric in sorted(needed) if not _number(found.get(metric)))
+            wrong = (metric for metric in sorted(needed | found.keys()) if not _number(found.get(metric)))
+            yield from (f"{variant}.{who}.{metric}" for metric in wrong)
     for name, metric_gains in metrics["against"].items():
-        if name not in NAMES or not isinstance(metric_gains, dict) or not metric_gains:
+        if not isinstance(metric_gains, dict) or not metric_gains:
             yield f"against.{name}"
         for metric, gain in metric_gains.items():
             known = isinstance(gain, dict) and gain.get("verdict") in VERDICTS and _pair(gain.get("interval"))
@@ -59,7 +68,7 @@ def _problems(metrics: Any) -> Iterator[str]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _pair(value: Any) -> bool:

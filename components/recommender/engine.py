@@ -6,7 +6,7 @@ engine.recommend([["B001", "B007"]], k=10, beams=20, scores="trie", mask_seen=Tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from components.recommender.batches import MAX_TOKENS, pad_prompts
 from components.recommender.decode import BeamSearch, check_vocabulary
 from components.recommender.families import family_of, recommender_of
 from components.recommender.model import Recommender
-from components.recommender.pair import parts, refuse_other_ids
+from components.recommender.pair import ALIASES, parts, read_aliases, refuse_other_ids
 from components.recommender.prompts import Pieces, Prompt
 from components.recommender.rule import Scores
 from components.recommender.trie import Trie
@@ -59,10 +59,13 @@ class Engine:
         device: torch.device,
         users: UserIds | None = None,
         fixed: bool | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._recommender, self._pieces, self._table = recommender, pieces, table
         self._max_history, self._device, self._users, self._fixed = max_history, device, users, fixed
-        self._row_of = {item_id: row for row, item_id in enumerate(table.item_ids)}
+        own = {item_id: row for row, item_id in enumerate(table.item_ids)}
+        merged = {gone: own[kept] for gone, kept in (aliases or {}).items() if kept in own}
+        self._row_of = merged | own
         # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
         self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
         check_vocabulary(recommender, self._trie)
@@ -94,6 +97,7 @@ class Engine:
             device=place,
             users=UserIds(table, tokenizer) if facts.get("user_id") else None,
             fixed=fixed,
+            aliases=read_aliases(directory / ALIASES),
         )
 
     def recommend(
@@ -106,17 +110,20 @@ class Engine:
         mask_seen: bool,
         length_penalty: float = 0.0,
         batch_users: int = 64,
+        drop_repeats: bool = True,
         progress: Progress | None = None,
     ) -> list[list[Recommendation]]:
         """The best `k` items for each history of item ids (oldest first), best first.
 
-        Items that have no ID are skipped; a history without any left is answered from the prompt without items, so a
-        new visitor gets what the model finds likely for anyone. With `mask_seen`, items of the history never come out.
-        Where fewer than `k` legal items exist, there are fewer results. At least `k` beams are used. Answers do not
-        depend on the other histories of the call. Raises `BadInput` for settings out of bounds.
+        Histories are read as `canonical` says. Items that have no ID are skipped; a history without any left is
+        answered from the prompt without items, so a new visitor gets what the model finds likely for anyone. With
+        `mask_seen`, items of the history never come out. Where fewer than `k` legal items exist, there are fewer
+        results. At least `k` beams are used. Answers do not depend on the other histories of the call. Raises
+        `BadInput` for settings out of bounds.
         """
         search = self._search(_checked(k=k, beams=beams, batch_users=batch_users), k, scores, length_penalty)
-        known = [[self._row_of[item] for item in history if item in self._row_of] for history in histories]
+        canonical = [self.canonical(history, drop_repeats=drop_repeats) for history in histories]
+        known = [[self._row_of[item] for item in history if item in self._row_of] for history in canonical]
         prompts = [self._prompt(rows) for rows in known]
         # Prompts of like length together: padding is work.
         order = sorted(range(len(prompts)), key=lambda user: len(prompts[user].token_ids))
@@ -131,6 +138,15 @@ class Engine:
             for user, items, values in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
                 answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
         return answers
+
+    def canonical(self, history: Sequence[str], *, drop_repeats: bool) -> list[str]:
+        """A history as training had it: the id that stays in place of one that `clean` merged away, then no repeats.
+
+        drop_repeats: keep the first of an item that is there again, under whatever id (`clean.drop_repeats`).
+        """
+        ids, row_of = self._table.item_ids, self._row_of
+        items = [ids[row_of[item]] if item in row_of else item for item in history]
+        return list(dict.fromkeys(items)) if drop_repeats else items
 
     def knows(self, item_id: str) -> bool:
         """Whether the item has an ID: others are skipped in a history."""

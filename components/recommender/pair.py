@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components import parquet
 from components.artifacts import read_json, verify_manifest
 from components.errors import BadInput, GateRefused
 from components.recommender.families import family_of
@@ -27,6 +28,7 @@ RECOMMENDER = "recommender"
 TOKENIZER = "tokenizer"
 PROMPTS = "prompts.json"
 ID_TABLE = "id_table.parquet"
+ALIASES = "aliases.parquet"
 FACTS = "pair.json"
 
 
@@ -75,6 +77,14 @@ def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> Non
             where=where,
             mend="set index.stable to true and run the stage `index` again, or train on new IDs",
         )
+
+
+def read_aliases(path: Path) -> dict[str, str]:
+    """Item id that `clean` merged away -> the id that stands for it; none in a pair, or in a bundle that is older."""
+    if not path.is_file():
+        return {}
+    table = parquet.read(path, ["item_id", "kept_id"])
+    return dict(zip(table["item_id"].to_pylist(), table["kept_id"].to_pylist(), strict=True))
 
 
 def parts(directory: Path) -> dict[str, Any]:

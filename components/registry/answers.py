@@ -26,11 +26,13 @@ class Answers:
         self._names = _column(bundle / ID_TABLE, "words")
         self._names |= {item_id: title for item_id, title in _column(bundle / ITEMS, "title").items() if title}
         self._engine = engine
-        self._settings = read_json(bundle / PARAMS)["evaluate"]
+        params = read_json(bundle / PARAMS)
+        self._settings, self._drop_repeats = params["evaluate"], params["clean"]["drop_repeats"]
 
     def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
         """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours."""
-        known = [[item for item in history if item in self._names] for history in histories]
+        canonical = [self._engine.canonical(history, drop_repeats=self._drop_repeats) for history in histories]
+        known = [[item for item in history if item in self._names] for history in canonical]
         answers = [self._answer([], []) for _ in histories]
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
@@ -42,6 +44,7 @@ class Answers:
                 mask_seen=self._settings["mask_seen"],
                 length_penalty=self._settings["length_penalty"],
                 batch_users=self._settings["batch_users"],
+                drop_repeats=self._drop_repeats,
             )
             for row, recommended in zip(rows, found, strict=True):
                 answers[row] = self._answer(known[row], recommended)

@@ -1,7 +1,8 @@
 """The model bundle: one directory = one atom. What is served, registered and compared is a bundle, never its parts.
 
-Holds the pair (weights, configs, tokenizer), the published ID table, titles, settings and the fingerprints of the data,
-and a manifest with a SHA-256 per file, written last. The same inputs give the same bytes.
+Holds the pair (weights, configs, tokenizer), the published ID table, titles, the ids that `clean` merged away, settings
+and the fingerprints of the data, and a manifest with a SHA-256 per file, written last. The same inputs give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from components import parquet
 from components.artifacts import MANIFEST, Layout, publishing, sha256, verify_manifest, write_manifest
 from components.errors import BadInput
 from components.params import Params, to_dict
-from components.recommender.pair import refuse_other_ids
+from components.recommender.pair import ALIASES, read_aliases, refuse_other_ids
 from components.textid.table import IdTable
 
 ITEMS = "items.parquet"
@@ -38,9 +39,11 @@ def assemble(layout: Layout, params: Params) -> Path:
     sources = fingerprints(layout)  # first, since it names the artifact that is missing
     _need_evaluation(layout)
     refuse_other_ids(IdTable.load(layout.pair / ID_TABLE), IdTable.load(layout.id_table), where=str(layout.id_table))
+    read_aliases(layout.aliases)  # a damaged one is refused before it travels
     with publishing(layout.bundle) as temporary:
         shutil.copytree(layout.pair, temporary, ignore=shutil.ignore_patterns(MANIFEST))
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
+        shutil.copyfile(layout.aliases, temporary / ALIASES)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
         _write_json(temporary / PARAMS, to_dict(params))
         _write_json(temporary / FINGERPRINTS, sources)
@@ -57,6 +60,7 @@ def fingerprints(layout: Layout) -> dict[str, str]:
         "verdict": layout.verdict,
         "pair": layout.pair / MANIFEST,
         "id_table": layout.id_table,
+        "aliases": layout.aliases,
     }
     return {name: sha256(path) for name, path in sources.items()}
 

@@ -1,8 +1,9 @@
 """The model behind `mlflow models serve`: models-from-code, so MLflow stores this file and the bundle, and no pickle.
 
-Input, one row a user: `history` (list of item ids, oldest first; unknown ones are skipped) and `k` (how many items,
-1 to 100; 10 where the column is left out). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`, best
-first, and `sentence`, which a person could be shown. A history without any known item is answered with empty lists.
+Input, one row a user: `history` (list of item ids, oldest first; read as `Engine.canonical` says, unknown ones are
+skipped) and `k` (how many items, 1 to 100; 10 where the column is left out). Output, one row a user: `item_ids`,
+`textual_ids`, `titles`, `scores`, best first, and `sentence`, which a person could be shown. A history without any
+known item is answered with empty lists.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def connect(workspace: Path) -> MlflowClient:
     # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri(workspace)
-    _refuse_junk(uri)
+    refuse_junk(uri)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
@@ -78,8 +78,8 @@ def connect(workspace: Path) -> MlflowClient:
     return client
 
 
-def _refuse_junk(uri: str) -> None:
-    """A file that is no database would end in a traceback of SQLAlchemy's, from a migration of MLflow's."""
+def refuse_junk(uri: str) -> None:
+    """Raises `BadInput` for a file that is no database: it would end in SQLAlchemy's traceback, from a migration."""
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or not path.exists():
         return

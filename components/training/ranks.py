@@ -132,7 +132,8 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     if here.type == "cuda":
         torch.cuda.set_device(here)
-    # The other ranks wait while the first one packs the tables and trains the tokenizer, hours for the largest shops.
+    # How long one wait may take, not the training. The longest is that for the first rank, which packs the tables and
+    # trains the tokenizer; one that takes longer is lost, and the others end.
     dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield Ranks(dist.get_rank(), size, here)

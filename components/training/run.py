@@ -18,6 +18,7 @@ from components.artifacts import read_json
 from components.errors import BadInput, Interrupted
 from components.progress import Progress
 from components.training import data as tables
+from components.training.abandoned import remove_abandoned
 from components.training.alternation import Alternation
 from components.training.checkpoint import Checkpoints, no_space
 from components.training.context import Context
@@ -91,4 +92,5 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     crash_point("publish.done")
     checkpoints.clear()
     tables.clear(job)
+    remove_abandoned(job.work, progress.note)
     return summary

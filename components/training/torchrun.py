@@ -129,7 +129,9 @@ def _failure(job: Saved, code: int, stop: Stop) -> StageError:
         kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}
         return kinds[facts.pop("exit_code")](**facts)
     if stop.requested:
-        return stop.error()
+        # Ranks that save say so in the file above; these were ended without a word, as those of `index` are.
+        mend = "run the same command again: it goes on from what was saved before, if anything was"
+        return Interrupted(f"stopped by {stop.signal}", where=str(job.work), mend=mend)
     return StageError(
         f"a rank died, or a node did not come (torchrun ended with {code})",
         where=str(job.work),

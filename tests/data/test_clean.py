@@ -21,7 +21,7 @@ LOOSE = params.Clean(min_user_interactions=3, min_item_interactions=1)
 
 
 def _outputs(layout: Layout) -> list[Path]:
-    return [layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets]
+    return [layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets, layout.aliases]
 
 
 def _adds_up(report: dict[str, Any]) -> None:
@@ -64,8 +64,21 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
     assert report["interactions"] == {"in": 15, "removed": {"unknown_item": 1, "repeat": 1, "k_core": 2}, "kept": 11}
     assert report["users"] == {"in": 4, "removed": {"k_core": 1}, "kept": 3}
     assert report["items"] == {"in": 6, "removed": {"never_touched": 1, "merged_duplicate": 1}, "kept": 4}
+    assert list(pl.read_parquet(layout.aliases).iter_rows()) == [("c", "a")]
     times = pl.read_parquet(layout.histories)["timestamps"].to_list()
     assert times[0] == [START, START + timedelta(days=1)]
+
+
+def test_aliases_name_the_ids_that_went_and_only_items_that_stay(tmp_path: Path) -> None:
+    """Prevents a twin that production sends for ever and nobody knows, and aliases of what the k-core removed."""
+    titles = {"a": "Soap", "b": "Brush", "c": "Soap", "d": "Towel", "e": "Soap", "x": "Rare", "y": "Rare"}
+    bought = {"u1": "a b d", "u2": "c d b", "u3": "b e d y"}
+    layout = workspace(tmp_path, catalogue(dict(titles)), interactions(events(bought)), passed=True)
+    clean(params.Clean(min_user_interactions=3, min_item_interactions=2), 17, layout)
+    assert list(pl.read_parquet(layout.aliases).iter_rows()) == [("c", "a"), ("e", "a")]
+    clean(params.Clean(min_user_interactions=3, min_item_interactions=1, merge_duplicates=False), 17, layout)
+    none = pl.read_parquet(layout.aliases)
+    assert none.schema == {"item_id": pl.String, "kept_id": pl.String} and none.is_empty()
 
 
 _SHOPS = st.dictionaries(
@@ -112,7 +125,7 @@ def test_nothing_leaks_and_every_row_is_accounted_for(
     _adds_up(report)
     assert report["interactions"]["in"] == table.height
     histories = dict(pl.read_parquet(layout.histories).select("user_id", "history").iter_rows())
-    valid, test = ({row[0]: row[1:] for row in pl.read_parquet(path).iter_rows()} for path in _outputs(layout)[2:])
+    valid, test = ({row[0]: row[1:] for row in pl.read_parquet(path).iter_rows()} for path in _outputs(layout)[2:4])
     assert set(valid) | set(test) <= set(histories)
     assert all(context == [] for context, _ in valid.values())
     known = set(pl.read_parquet(layout.items_clean)["item_id"])

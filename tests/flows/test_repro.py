@@ -40,6 +40,15 @@ def test_missing_raw_data_is_bad_input_with_a_mend(mini: Any) -> None:
     assert "raw.txt" in outcome.message and "idiom init" in outcome.message
 
 
+def test_a_file_in_place_of_the_artifacts_is_bad_input_with_a_mend(mini: Any) -> None:
+    """Prevents: Python's "Not a directory" and exit code 1 for what DVC meets before the stage can say it."""
+    blocking = mini.root / "artifacts"
+    blocking.write_text("not a folder")
+    outcome = reproduce("ingest", mini.root)
+    assert (outcome.ending, outcome.exit_code) == ("BadInput", 2)
+    assert f"where: {blocking}\n" in outcome.message and "move it away" in outcome.message
+
+
 def test_a_killed_stage_says_so(mini: Any) -> None:
     """Prevents: an out-of-memory kill that reads like a bug, and is therefore not tried again."""
     mini.behave("ingest", kill=int(signal.SIGKILL))

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from components.errors import BadInput
+from flows.servers import run_ui
+
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
@@ -79,3 +82,14 @@ def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert f"port {port} is taken" in done.stderr and "--mlflow-port" in done.stderr
+
+
+def test_a_store_that_is_no_database_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: the last ten lines of SQLAlchemy's traceback, for a file that was cut off or is another's."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_text("junk" * 4096)
+    with pytest.raises(BadInput, match="no SQLite file"):
+        run_ui(tmp_path, free_port(), free_port(), print)
+    assert not (tmp_path / "logs").exists()

@@ -51,7 +51,7 @@ def engine(mode: Any, *, fixed: bool) -> Decoder:
 
     def decode(saved: Path, histories: list[list[str]]) -> Answer:
         ours = Engine.load(saved, device="cpu", fixed=fixed)
-        found = ours.recommend(histories, k=K, beams=BEAMS, scores=mode, mask_seen=True)
+        found = ours.recommend(histories, k=K, beams=BEAMS, scores=mode, mask_seen=True, drop_repeats=False)
         return [[(one.item_id, one.score) for one in row] for row in found]
 
     return decode
@@ -83,7 +83,8 @@ def served(saved: Path, mode: str) -> Any:
     from tests.registry.workspace import build_of
 
     workspace = saved.parent / f"registered-{mode}"
-    layout, params = build_of(workspace, saved, evaluate={"beams": BEAMS, "scores": mode, "mask_seen": True})
+    settings = {"beams": BEAMS, "scores": mode, "mask_seen": True}
+    layout, params = build_of(workspace, saved, evaluate=settings, clean={"drop_repeats": False})
     register(params, layout)
     connect(workspace)
     return mlflow.pyfunc.load_model("models:/idiom@champion")

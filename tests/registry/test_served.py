@@ -30,6 +30,9 @@ class TinyEngine:
         assert (directory / "manifest.json").is_file()
         return cls()
 
+    def canonical(self, history: Sequence[str], *, drop_repeats: bool) -> list[str]:
+        return list(dict.fromkeys(history)) if drop_repeats else list(history)
+
     def recommend(self, histories: Sequence[Sequence[str]], *, k: int, **settings: Any) -> list[list[Answer]]:
         self.asked.append({"rows": len(histories), "k": k, **settings})
         return recommend(histories, k, True)

@@ -49,6 +49,7 @@ def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Para
         schema_overrides={"token_ids": pl.List(pl.Int32)},
     )
     for path, frame in (
+        (layout.aliases, pl.DataFrame({"item_id": ["i0 twin"], "kept_id": ["i0"]})),
         (layout.items_clean, items),
         (layout.histories, histories),
         (layout.valid_targets, test),
@@ -80,8 +81,15 @@ def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Para
     return layout, params
 
 
-def build_of(workspace: Path, pair: Path, *, evaluate: dict[str, object]) -> tuple[Layout, Params]:
-    """The same around a real pair, whose items are then the catalogue; `evaluate`: settings of decoding."""
+def build_of(
+    workspace: Path,
+    pair: Path,
+    *,
+    evaluate: dict[str, object],
+    clean: dict[str, object] | None = None,
+    aliases: dict[str, str] | None = None,
+) -> tuple[Layout, Params]:
+    """The same around a real pair, whose items are then the catalogue; `evaluate`, `clean`: settings."""
     workspace.mkdir()
     layout, _ = build(workspace)
     shutil.rmtree(layout.pair)
@@ -93,4 +101,7 @@ def build_of(workspace: Path, pair: Path, *, evaluate: dict[str, object]) -> tup
     table = pl.read_parquet(layout.id_table)
     with publishing(layout.items_clean) as temporary:
         table.select("item_id", text="words", title="words").write_parquet(temporary)
-    return layout, from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5], **evaluate}})
+    with publishing(layout.aliases) as temporary:
+        merged = {"item_id": list(aliases or {}), "kept_id": list((aliases or {}).values())}
+        pl.DataFrame(merged, schema={"item_id": pl.String, "kept_id": pl.String}).write_parquet(temporary)
+    return layout, from_dict({"dataset": "tiny", "clean": clean or {}, "evaluate": {"ks": [2, 5], **evaluate}})

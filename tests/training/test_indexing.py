@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.artifacts import publishing, write_manifest
-from components.errors import BadInput
+from components.errors import BadInput, Interrupted
 from components.params import Index
 from components.progress import Progress
 from components.recommender.pair import Pair
@@ -102,6 +104,33 @@ def test_what_the_ranks_refuse_reaches_the_caller(job: IndexJob) -> None:
     small = replace(SETTINGS, max_tokens=1, retries=0)
     with pytest.raises(BadInput, match=r"index\.max_tokens"):
         index_ids(replace(job, settings=small, ranks=2), Progress())
+
+
+class Terminate(Heard):
+    """Sends SIGTERM to its own process, which is the caller's, at the first progress it hears of."""
+
+    def emit(self, event: str, fields: Any) -> None:
+        super().emit(event, fields)
+        if event == "progress" and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sent = False
+
+
+@pytest.mark.slow
+def test_a_stop_promises_no_checkpoint(job: IndexJob, tmp_path: Path) -> None:
+    """Prevents "the checkpoint is saved; the same command goes on from there" of a stage that begins anew.
+
+    It cannot flake: 640 batches of each rank are left when the first progress is heard.
+    """
+    many = 100
+    rows = {"item_id": [f"{item}-{n}" for n in range(many) for item in ITEMS], "text": TEXTS * many}
+    pq.write_table(pa.table(rows), tmp_path / "items_clean.parquet")
+    long = replace(job, items_clean=tmp_path / "items_clean.parquet", work=tmp_path / "work", ranks=2)
+    with pytest.raises(Interrupted) as stopped:
+        index_ids(long, Progress([Terminate()]))
+    assert stopped.value.what == "stopped by SIGTERM" and "checkpoint" not in str(stopped.value)
 
 
 def test_shares_are_the_whole_work() -> None:

@@ -98,10 +98,6 @@ def main(arguments: list[str]) -> int:
     if _GUARDED in arguments:
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
     prepare()
-    import torch
-
-    if device == "auto" and torch.cuda.device_count() > 1:
-        device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
     try:
         score_rank(folder, rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), device=device)
     except StageError as error:

@@ -12,6 +12,7 @@ import torch
 from components.artifacts import MANIFEST, publishing, read_json, sha256, write_manifest
 from components.errors import BadInput
 from components.progress import Progress
+from components.recommender.bulk.devices import own_device
 from components.recommender.bulk.histories import HISTORY, USER
 from components.recommender.bulk.settings import Scoring, code_fingerprints
 from components.recommender.bulk.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, shard
@@ -49,9 +50,8 @@ def score_shard(
     engine = _engine(scoring.model, facts["model"], device or scoring.device)
     torch.set_num_threads(scoring.threads)
     rows = pq.read_table(folder / INPUT / part(number))
-    histories = rows[HISTORY].to_pylist()
-    if scoring.drop_repeats:
-        histories = [list(dict.fromkeys(history)) for history in histories]
+    repeats = scoring.drop_repeats
+    histories = [engine.canonical(history, drop_repeats=repeats) for history in rows[HISTORY].to_pylist()]
     found = engine.recommend(
         histories,
         k=scoring.k,
@@ -60,6 +60,7 @@ def score_shard(
         mask_seen=scoring.mask_seen,
         length_penalty=scoring.length_penalty,
         batch_users=scoring.batch_users,
+        drop_repeats=repeats,
         progress=progress,
     )
     known = [sum(map(engine.knows, history)) for history in histories]
@@ -86,7 +87,7 @@ def _table(users: list[str], known: list[int], found: list[list[Recommendation]]
 @lru_cache(maxsize=1)
 def _engine(model: Path, manifest_sha256: str, device: str) -> Engine:
     """The model, loaded once a process. A retraining may replace it while a scoring runs: two models must not mix."""
-    engine = Engine.load(model, device=device)
+    engine = Engine.load(model, device=own_device(device))
     if sha256(model / MANIFEST) != manifest_sha256:
         raise BadInput(
             "the model has changed since the scoring began",

@@ -44,7 +44,7 @@ class Scoring:
     """CPU threads of each process: they decide the last bits of the scores, the number of processes does not. One is
     best with as many workers as cores; a model too large for that wants more threads and fewer workers."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N. `auto` spreads the processes of a machine over its GPUs (devices.py)."""
 
     def __post_init__(self) -> None:
         for name in ("k", "beams", "batch_users", "shard_users", "threads"):

@@ -57,8 +57,8 @@ def score_shards(
     """The `Team` of `workers` processes of this machine."""
     left, team = deque(numbers), dict[Connection, BaseProcess]()
     try:
-        for place in range(min(workers, len(left))):
-            ours, process = _start(folder, place, device)
+        for _ in range(min(workers, len(left))):
+            ours, process = _start(folder, device)
             team[ours] = process
             ours.send(left.popleft())
         while team:
@@ -79,11 +79,11 @@ def score_shards(
             process.join()
 
 
-def _start(folder: Path, place: int, device: str) -> tuple[Connection, BaseProcess]:
+def _start(folder: Path, device: str) -> tuple[Connection, BaseProcess]:
     # Not forked: a forked child would hold the other workers' ends, and torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, folder, place, device), daemon=True)
+    process = context.Process(target=_work, args=(theirs, folder, device), daemon=True)
     # Ctrl-C reaches the whole group, and the parent decides. Blocked before the worker is born, SIGINT stays so in it,
     # even while it imports.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -110,14 +110,10 @@ def _heard(connection: Connection, process: BaseProcess, folder: Path) -> Step:
     return Step(*said)
 
 
-def _work(connection: Connection, folder: Path, place: int, device: str) -> None:
+def _work(connection: Connection, folder: Path, device: str) -> None:
     """Score the shards whose numbers come through the pipe, until it ends."""
-    import torch
-
     from components.recommender.bulk.score import score_shard
 
-    if device == "auto" and torch.cuda.device_count() > 1:
-        device = f"cuda:{place % torch.cuda.device_count()}"
     try:
         while True:
             number = connection.recv()
