@@ -199,17 +199,22 @@ def in_words(workspace: Path, params: Params) -> str:
 def train_key(layout: Layout, params: Params) -> str:
     """Hash of all that decides the trained weights: input files, settings and the code of the learning rooms.
 
-    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again.
+    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again. Bulk
+    scoring lies in a learning room and no training calls it.
     """
     rooms = Path(__file__).parent
-    code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
+    code = {
+        name: [sha256(file) for file in sorted((rooms / name).rglob("*.py")) if file.parent.name != "bulk"]
+        for name in LEARNING_ROOMS
+    }
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {
             "inputs": inputs,
-            # All but where it runs: another address must not lose the checkpoints, and all nodes share one work folder.
-            "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None},
+            # All but where it runs and how often it saves: another address must not lose the checkpoints, and all
+            # nodes share one work folder.
+            "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None, "checkpoint_seconds": None},
             "index": to_dict(params.index),
             "seed": params.seed,
             "code": code,

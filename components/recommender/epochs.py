@@ -53,6 +53,7 @@ class Epoch(Sequence[R], Generic[R]):
     def __init__(
         self, count: int, draw: Draw[R], padded: Ints, *, seed: int, number: int, batch_size: int, batch_tokens: int = 0
     ) -> None:
+        self.samples = count
         self._draw, self._padded, self._seed = draw, padded, [seed, number]
         self._order = Shuffle(count, seed, number)
         self._sizes = np.maximum(1, batch_tokens // padded) if batch_tokens else np.full(len(padded), batch_size)

@@ -44,7 +44,9 @@ class Soft:
     columns: Tensor
     """[n] int64: position in the row; the spans of `prompts.Prompt` give it."""
     probabilities: Tensor
-    """[n, vocabulary] probabilities (not log-probabilities); gradients flow through them."""
+    """[m, vocabulary] probabilities (not log-probabilities); gradients flow through them."""
+    steps: Tensor
+    """[n] int64: row of `probabilities` that stands at each place; an item may stand in many prompts."""
 
 
 class Recommender(Protocol):
@@ -106,7 +108,8 @@ def mixed(table: Any, input_ids: Tensor, soft: Soft | None, *, scale: float = 1.
         return embeddings
     weight = table.weight[: soft.probabilities.shape[1]]
     mixture = linear(soft.probabilities.to(weight.dtype), weight.T) * scale
-    return embeddings.index_put((soft.rows, soft.columns), mixture.to(embeddings.dtype))
+    placed = mixture.to(embeddings.dtype).index_select(0, soft.steps)
+    return embeddings.index_put((soft.rows, soft.columns), placed)
 
 
 def loss_of(model: Any, batch: Batch, inputs_embeds: Tensor | None, *, start: int, label_smoothing: float) -> Loss:

@@ -40,6 +40,8 @@ from components.training.state import (
 
 FORMAT = 1
 KEEP = 2
+FINISHED = "finished"
+"""File beside the last checkpoint of a training whose pair was published."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -102,10 +104,18 @@ class Checkpoints:
             assert state.optimizer is not None, "only a phase with an optimizer writes one"
             restore_optimizer(state.optimizer, load_file(path / "optimizer.safetensors"))
 
-    def clear(self) -> None:
-        """Remove all checkpoints: the pair is published."""
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
+    def finish(self) -> None:
+        """The pair is published: keep the last checkpoint, and none of trainings that were finished before this one.
+
+        DVC deletes an output before it runs its stage. Killed between here and DVC's lock file, the stage is run again
+        without the pair, and publishes it again from this checkpoint instead of training once more.
+        """
+        for number in self._numbers()[:-1]:
+            shutil.rmtree(self._folder / f"{number:08d}")
+        for finished in self._folder.parent.parent.glob(f"*/{self._folder.name}/{FINISHED}"):
+            if finished.parent != self._folder:
+                shutil.rmtree(finished.parent)
+        (self._folder / FINISHED).touch()
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self._folder.glob("[0-9]*"))

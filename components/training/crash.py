@@ -28,6 +28,7 @@ POINTS = (
     "checkpoint.published",  # the new checkpoint stands, older ones are not removed yet
     "publish.start",  # training is over, the pair is not there
     "publish.done",  # the pair stands, the work folder is not cleared yet
+    "publish.finished",  # of the checkpoints only the last is left, DVC has not recorded the pair
 )
 KINDS = ("kill", "term", "raise")
 _planned: tuple[str, str, int] | None = None

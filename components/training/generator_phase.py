@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from components.recommender.batches import MAX_TOKENS, Batch, Rows, batch_of
@@ -14,7 +13,6 @@ from components.recommender.model import Recommender
 from components.textid.table import IdTable
 from components.training.context import Context
 from components.training.data import Ints, starts
-from components.training.greedy import UNSEEN
 from components.training.micro_batch import MicroBatch
 from components.training.seeds import derive
 from components.training.soft import SoftIds, splice, write_soft
@@ -43,9 +41,6 @@ class GeneratorPhase:
         self.context, self._generator, self.recommender, self._table = context, generator, recommender, table
         self._samples, self._users = context.samples(table), context.user_ids(table)
         self._starts = starts(context.data.histories)
-        # What an item was called when it was last seen: tried before anything is decoded. It changes the time that a
-        # step takes and not one bit of its result (`greedy.py`), so no checkpoint holds it.
-        self.guesses = np.full((len(context.texts), context.job.index.max_tokens), UNSEEN, dtype=np.int32)
         # Of a model with adapters some weights never learn.
         self._frozen = [parameter for parameter in recommender.module.parameters() if parameter.requires_grad]
         for parameter in self._frozen:
@@ -85,9 +80,7 @@ class GeneratorPhase:
             [self.context.item_texts(group) for group in groups],
             max_tokens=self.context.job.index.max_tokens,
             never=self.context.never,
-            guesses=torch.from_numpy(self.guesses[items].astype(np.int64)).to(self.context.ranks.device),
         )
-        self.guesses[items] = soft.tokens.cpu().numpy()
         if not self._settings.soft:
             soft = soft.straight_through()
         return self.spliced(rows, histories, soft, {int(item): place for place, item in enumerate(items)})

@@ -43,7 +43,7 @@ class Summed:
     """Sum of the token losses (nats), float64 scalar on the device."""
     tokens: int
     retries: int
-    """Times that the share was begun again, each with half the rows at a time."""
+    """Times that the step was begun again since the last one that was done, each with half the rows at a time."""
 
 
 @dataclass
@@ -52,6 +52,8 @@ class MicroBatch:
 
     rows: int
     """0: the whole share."""
+    retries: int = 0
+    """Halvings that no step has reported yet: the compiler may fail after one, and the step be begun once more."""
 
     def gradients(
         self,
@@ -67,13 +69,14 @@ class MicroBatch:
         When an attempt runs out of memory its gradients are dropped and the step is done again from its beginning.
         Raises `BadInput` when a single row is too much.
         """
-        owned, retries = list(parameters), 0
+        owned = list(parameters)
         while True:
             begin()
             for parameter in owned:
                 parameter.grad = None
             try:
                 total, tokens = self._attempt(share, loss, device)
+                retries, self.retries = self.retries, 0
                 return Summed(total, tokens, retries)
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
@@ -86,7 +89,7 @@ class MicroBatch:
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             self._halve(len(share), said, device)
-            retries += 1
+            self.retries += 1
 
     def _attempt(
         self, share: Rows, loss: Callable[[Any], tuple[Tensor, int]], device: torch.device

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from components.recommender.batches import Samples
 from components.recommender.epochs import Epoch
 from components.recommender.model import Recommender
 from components.textid.table import IdTable
@@ -61,4 +62,7 @@ class RecommenderPhase:
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         if self._epoch is not None:
             row["padding_share"] = round(self._epoch.padding, 6)
+            if isinstance(self._samples, Samples):  # whole histories are their own labels
+                room = self._epoch.samples * self._samples.label_length
+                row["label_padding_share"] = round(1 - row["target_tokens"] / room, 6)
         return self._after(epoch, row)

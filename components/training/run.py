@@ -90,7 +90,8 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     crash_point("publish.start")
     summary = publish(context, state)
     crash_point("publish.done")
-    checkpoints.clear()
+    checkpoints.finish()
+    crash_point("publish.finished")
     tables.clear(job)
     remove_abandoned(job.work, progress.note)
     return summary

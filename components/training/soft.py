@@ -4,10 +4,10 @@ An ID is a choice of words, and no gradient passes a choice. So the recommender 
 *mean embedding* under the generator's distribution there: probabilities x embedding table. The released code mixes
 log-probabilities (negative weights that do not sum to one), and decodes with gradient, one step after the other.
 
-Here the words are found first, without gradient (`greedy.py`), and ONE teacher-forced forward over them gives the
-distributions with gradient. Both ways feed the decoder the same tokens, and the choice itself passes no gradient in
-either, so the gradients are equal; `tests/training/test_soft.py` holds them equal to 1e-6 in float64. The distributions
-are computed where a prompt reads them: of padding steps there are none.
+Here the words are found first, without gradient (`greedy.py`, from the encoder's states of the pass that has it), and
+ONE teacher-forced forward over them gives the distributions with gradient. Both ways feed the decoder the same tokens,
+and the choice itself passes no gradient in either, so the gradients are equal; `tests/training/test_soft.py` holds them
+equal to 1e-6 in float64. The distributions are computed where a prompt reads them: of padding steps there are none.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from components.recommender.model import Soft
 from components.recommender.prompts import Prompt
-from components.training.greedy import logits_of, settle
+from components.training.greedy import greedy, logits_of
 
 _MULTIPLE = 64
 """Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
@@ -60,28 +61,45 @@ class SoftIds:
 
 
 def write_soft(
-    generator: Any,
-    texts: Sequence[tuple[Tensor, Tensor]],
-    *,
-    max_tokens: int,
-    never: Sequence[int],
-    guesses: Tensor | None = None,
+    generator: Any, texts: Sequence[tuple[Tensor, Tensor]], *, max_tokens: int, never: Sequence[int]
 ) -> SoftIds:
     """Soft IDs of items from their texts, with the encoder run once.
 
     `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
-    to `max_tokens` tokens, none of `never` (padding, unknown) among them. `guesses`: see `greedy.settle`.
+    to `max_tokens` tokens, none of `never` (padding, unknown) among them.
     """
     encoder = generator.get_encoder()
     encoded = [(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in texts]
-    tokens, states = settle(generator, encoded, max_tokens=max_tokens, never=never, guesses=guesses)
+    tokens = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
     read = (tokens == generator.config.eos_token_id).long().cumsum(1) == 0
-    rows = read.flatten().nonzero()[:, 0]
+    longest = int(read.sum(1).max())  # no prompt reads a step after it
+    parts = tokens[:, :longest].split([len(mask) for _, mask in encoded])
+    states = torch.cat([_states(generator, *group, part) for group, part in zip(encoded, parts, strict=True)])
+    rows = read[:, :longest].flatten().nonzero()[:, 0]
     filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)])
     logits = logits_of(generator, states.flatten(0, 1)[filled])
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
     return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
+
+
+def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """States and mask of all groups, without gradient, padded to the longest text: a step costs its calls, not rows."""
+    width = max(mask.shape[1] for _, mask in encoded)
+    states = [functional.pad(group.detach(), (0, 0, 0, width - group.shape[1])) for group, _ in encoded]
+    return torch.cat(states), torch.cat([functional.pad(mask, (0, width - mask.shape[1])) for _, mask in encoded])
+
+
+def _states(generator: Any, encoded: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
+    """Decoder states [items, L, d]: at each step, after the start token and the words before it."""
+    start = torch.full_like(tokens[:, :1], generator.config.decoder_start_token_id)
+    states: Tensor = generator.get_decoder()(
+        input_ids=torch.cat([start, tokens[:, :-1]], 1),
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=attention_mask,
+        use_cache=False,
+    ).last_hidden_state
+    return states
 
 
 def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:
@@ -106,5 +124,6 @@ def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: Soft
     return Soft(
         rows=torch.tensor(rows, dtype=torch.int64, device=device),
         columns=torch.tensor(columns, dtype=torch.int64, device=device),
-        probabilities=soft.probabilities.index_select(0, soft.starts[at_item.long()] + at_step.long()),
+        probabilities=soft.probabilities,
+        steps=soft.starts[at_item.long()] + at_step.long(),
     )

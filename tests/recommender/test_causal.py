@@ -96,7 +96,7 @@ def test_a_wider_table_than_the_tokenizer_takes_soft_ids() -> None:
     recommender = Causal(make_causal("qwen2", VOCABULARY), end_token=END)
     tokens = torch.tensor([[4, 5, 6]])
     certain = functional.one_hot(torch.tensor([7]), VOCABULARY - 5).float()
-    found = recommender.embed(tokens, Soft(torch.tensor([0]), torch.tensor([1]), certain))
+    found = recommender.embed(tokens, Soft(torch.tensor([0]), torch.tensor([1]), certain, torch.tensor([0])))
     torch.testing.assert_close(found, recommender.embed(torch.tensor([[4, 7, 6]])))
 
 

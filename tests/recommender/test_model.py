@@ -115,7 +115,7 @@ def test_one_hot_soft_ids_are_hard_ids(make_model: Callable[..., Any], kind: str
     rows, columns = torch.tensor([0, 0, 2]), torch.tensor([1, 2, 4])
     hot = functional.one_hot(batch.input_ids[rows, columns], 30).float()
     blank = batch.input_ids.index_put((rows, columns), torch.tensor(0))
-    embeds = recommender.embed(blank, Soft(rows, columns, hot))
+    embeds = recommender.embed(blank, Soft(rows, columns, hot, torch.arange(3)))
     torch.testing.assert_close(embeds, recommender.embed(batch.input_ids))
     torch.testing.assert_close(recommender.loss(batch, inputs_embeds=embeds).total, recommender.loss(batch).total)
 
@@ -126,7 +126,7 @@ def test_gradients_reach_the_probabilities(make_model: Callable[..., Any], kind:
     recommender = recommender_over(make_model(30, kind=kind))
     batch = make_batch(30)
     scores = torch.zeros(2, 30, requires_grad=True)
-    soft = Soft(torch.tensor([0, 1]), torch.tensor([0, 3]), scores.softmax(-1))
+    soft = Soft(torch.tensor([0, 1]), torch.tensor([0, 3]), scores.softmax(-1), torch.tensor([1, 0]))
     recommender.loss(batch, inputs_embeds=recommender.embed(batch.input_ids, soft)).total.backward()
     assert scores.grad is not None and bool((scores.grad.abs().sum(1) > 0).all())
 

@@ -17,6 +17,7 @@ import torch
 from components import parquet
 from components.errors import BadInput
 from components.params import RecommenderTraining
+from components.recommender.batches import IGNORED
 from components.textid.backbone import build, save_model
 from components.textid.imported import adopt
 from components.textid.tokenizer import encode_texts, save_tokenizer, train_tokenizer
@@ -161,11 +162,15 @@ def test_a_budget_bounds_every_step_and_padding_is_reported(family: str, make_jo
     table = adopt({}, context.tokenizer, context.data.item_ids, context.data.texts, max_tokens=6)[0]
     phase = RecommenderPhase(context, fresh_models(context)[1], table, round=1, after=lambda epoch, row: False)
     batches = phase.batches(0)
-    shapes = [context.lessons(table).collate(rows).input_ids.shape for rows in batches]
+    collated = [context.lessons(table).collate(rows) for rows in batches]
+    shapes = [batch.input_ids.shape for batch in collated]
     assert all(rows * length <= 96 or rows == 1 for rows, length in shapes) and len({rows for rows, _ in shapes}) > 1
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = {"target_tokens": sum(batch.target_tokens for batch in collated)}
     phase.end_epoch(0, row)
     assert 0.0 <= row["padding_share"] < 0.5
+    if family == "encoder-decoder":
+        padded = torch.cat([(batch.labels == IGNORED).float() for batch in collated])
+        assert row["label_padding_share"] == pytest.approx(float(padded.mean()), abs=1e-6)
 
 
 def test_a_tokenizer_from_scratch_cuts_the_catalogue_as_before_it_was_trimmed(make_job: MakeJob) -> None:

@@ -131,18 +131,21 @@ def test_one_row_too_large_is_bad_input(make_job: MakeJob, monkeypatch: pytest.M
     assert seen == [8, 4, 2, 1]
 
 
+class Numbers:
+    """Rows that are numbers."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def share(self, rank: int, ranks: int) -> Numbers:
+        return Numbers(self.values[rank::ranks])
+
+
 def test_gradients_of_a_failed_attempt_are_dropped() -> None:
     """Prevents a step that counts the first rows twice, when memory runs out in the middle of a share."""
-
-    class Numbers:
-        def __init__(self, values: list[float]) -> None:
-            self.values = values
-
-        def __len__(self) -> int:
-            return len(self.values)
-
-        def share(self, rank: int, ranks: int) -> Numbers:
-            return Numbers(self.values[rank::ranks])
 
     weight, calls, begun = torch.nn.Parameter(torch.ones((), dtype=torch.float64)), [], []
 
@@ -157,6 +160,24 @@ def test_gradients_of_a_failed_attempt_are_dropped() -> None:
     assert weight.grad is not None
     assert (float(weight.grad), float(own.loss), own.tokens, own.retries) == (21.0, 21.0, 6, 1)
     assert (calls, begun, micro.rows) == ([3, 3, 2, 2, 2], [0, 2], 2)
+
+
+def test_a_halving_is_not_forgotten_when_the_step_then_fails_to_compile() -> None:
+    """Prevents a halving that nobody hears of: the compiler failed after it, and the step was begun once more."""
+    weight = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+    rows = Numbers([1, 2, 3, 4])
+    errors: list[Exception] = [torch.OutOfMemoryError(CUDA_SAYS), ValueError("as a compiler fails")]
+
+    def loss(rows: Numbers) -> tuple[Tensor, int]:
+        if errors:
+            raise errors.pop(0)
+        return weight * sum(rows.values), len(rows)
+
+    micro = MicroBatch(0)
+    with pytest.raises(ValueError, match="compiler"):
+        micro.gradients(rows, loss, [weight], CPU, begin=lambda: None)
+    reported = [micro.gradients(rows, loss, [weight], CPU, begin=lambda: None).retries for _ in range(2)]
+    assert reported == [1, 0]
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:

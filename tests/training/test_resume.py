@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 EXIT = {"kill": -9, "term": 130, "raise": 1}
 # Once all phases are done a SIGTERM finds nothing left to save, and the pair is published.
-FINISHES = {"publish.start", "publish.done"}
+FINISHES = {"publish.start", "publish.done", "publish.finished"}
 # Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
 NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
 
@@ -57,10 +58,33 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     disturbed = zygote.run(job, IDIOM_CRASH=f"{point}:{kind}:{NTH.get(point, 1)}")
     finishes = kind == "term" and point in FINISHES
     assert disturbed["code"] == (0 if finishes else EXIT[kind]), disturbed["error"]
-    if not finishes and point != "publish.done":
+    if not finishes and point not in ("publish.done", "publish.finished"):
         assert not job.out.exists(), "half a training must not be published"
     again = zygote.run(job)
     assert again["code"] == 0, again["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_pair_that_dvc_deleted_is_published_again(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a whole training for a kill between its end and DVC's lock file: DVC deletes the output and runs again.
+
+    Checkpoints of trainings that were finished before do not pile up; those of unfinished ones stay.
+    """
+    job = make_job(checkpoint_seconds=0.0)
+    before = [job.work.parent / name / "checkpoints" for name in ("older", "unfinished")]
+    for folder in before:
+        (folder / "00000001").mkdir(parents=True)
+    (before[0] / "finished").touch()
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="publish.finished:kill")["code"] == -9
+    assert [folder.exists() for folder in before] == [False, True]
+    assert len(list((job.work / "checkpoints").glob("0*"))) == 1
+    shutil.rmtree(job.out)
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert "all phases are done" in again["error"]
     assert sha256(job.out) == whole
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from components.recommender.batches import batch_of
 from components.recommender.model import Recommender, Soft, shifted
 from components.recommender.prompts import Pieces, Prompt
-from components.training.greedy import UNSEEN, choose
+from components.training.greedy import choose
 from components.training.soft import SoftIds, splice, write_soft
 from tests.recommender.causal_models import make_causal, recommender_over
 from tests.recommender.seq2seq_models import make_bart
@@ -108,6 +109,31 @@ def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[An
     )
 
 
+def test_what_is_left_of_a_difference_is_the_float32_in_the_library_s_norm(
+    make_t5: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents an approximation that hides behind "rounding": with T5's norm in float64, as all else, none is left."""
+
+    def exact(norm: Any, states: Tensor) -> Tensor:
+        scaled: Tensor = states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return norm.weight * scaled
+
+    monkeypatch.setattr(T5LayerNorm, "forward", exact)
+    generator, weights = make_t5(VOCABULARY, 3), torch.linspace(-1, 1, VOCABULARY, dtype=torch.float64)
+    found = []
+    for write in (
+        lambda: write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER),
+        lambda: decode_with_gradient(generator, *texts(3)),
+    ):
+        generator.zero_grad()
+        soft = write()
+        (soft.probabilities[: int(soft.lengths.sum())] @ weights).square().sum().backward()
+        found.append(gradients(generator))
+    fast, slow = found
+    assert max(float(gradient.abs().max()) for gradient in slow.values()) > 1e-3
+    assert max(float((fast[name] - slow[name]).abs().max()) for name in slow) < 1e-13
+
+
 def test_only_the_generator_gets_gradients(models: tuple[Any, Recommender]) -> None:
     """Prevents a recommender that moves in the generator's phase."""
     generator, recommender = models
@@ -146,7 +172,7 @@ def test_steps_after_the_end_token_are_masked(models: tuple[Any, Recommender]) -
             assert placed.columns[at : at + end - start].tolist() == list(range(start, end))
             first = int(soft.starts[number])
             expected = soft.probabilities[first : first + end - start]
-            assert torch.equal(placed.probabilities[at : at + end - start], expected)
+            assert torch.equal(placed.probabilities[placed.steps[at : at + end - start]], expected)
             at += end - start
 
 
@@ -157,7 +183,7 @@ def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[Any, Recommender]
     words = soft.words()
     prompt = PIECES.build(0, [words[0], words[1], words[2]], max_tokens=64, max_items=2)
     placed = splice([prompt], [[0, 1, 2]], soft)
-    assert torch.equal(placed.probabilities, soft.probabilities[len(words[0]) : sum(map(len, words))])
+    assert placed.steps.tolist() == list(range(len(words[0]), sum(map(len, words))))
 
 
 def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Recommender]) -> None:
@@ -169,7 +195,7 @@ def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Rec
     right_loss, wrong_loss = (float(loss_of(recommender, ids)[0].detach()) for ids in (soft, wrong))
     assert abs(right_loss - wrong_loss) > 1e-2
     table = recommender.embed(torch.arange(VOCABULARY)[None])[0]  # as the model reads them: BART scales its rows
-    at = Soft(torch.tensor([0]), torch.tensor([2]), soft.probabilities[:1])
+    at = Soft(torch.tensor([0]), torch.tensor([2]), soft.probabilities[:1], torch.tensor([0]))
     mixed = recommender.embed(torch.full((1, 4), 3), at)[0, 2]
     by_hand = sum(float(p) * table[token] for token, p in enumerate(soft.probabilities[0].detach()))
     assert torch.allclose(mixed, by_hand, atol=1e-12)
@@ -184,50 +210,6 @@ def test_an_id_is_never_empty_nor_unknown(make_t5: Callable[..., Any]) -> None:
     soft = write_soft(generator, [(input_ids, mask)], max_tokens=LONGEST, never=NEVER)
     assert int(soft.lengths.min()) >= 1
     assert not set(NEVER) & {token for word in soft.words() for token in word}
-
-
-def drawn_guesses(kind: str, right: Tensor) -> Tensor:
-    """Guesses of every quality, from the right words on."""
-    random = torch.Generator().manual_seed(5)
-    noise = torch.randint(0, VOCABULARY, right.shape, generator=random)
-    if kind == "right":
-        return right.clone()
-    if kind == "wrong":
-        return noise
-    if kind == "wrong from the middle":
-        return torch.cat([right[:, :2], noise[:, 2:]], 1)
-    if kind == "of another item":
-        return right.roll(1, 0)
-    mixed = torch.where(torch.rand(len(right), 1, generator=random) < 0.5, right, noise)
-    mixed[0] = UNSEEN
-    return mixed
-
-
-@pytest.mark.parametrize("kind", ["right", "wrong", "wrong from the middle", "of another item", "mixed"])
-@pytest.mark.parametrize("architecture", ["t5", "bart"])
-def test_guesses_change_not_one_bit(make_t5: Callable[..., Any], kind: str, architecture: str) -> None:
-    """Prevents words or gradients that depend on what was guessed: a resumed run, which has no guesses, would differ.
-
-    In float32, where sums that are taken in another order differ; random weights, so nothing is saved by luck.
-    """
-    for seed in range(4):
-        generator = (
-            make_t5(VOCABULARY, seed).float() if architecture == "t5" else make_bart("bart", VOCABULARY, seed=seed)
-        )
-        groups = [texts(3, seed=seed), tuple(part[:, :5] for part in texts(4, seed=seed + 50))]
-        found = []
-        guesses = None
-        for _ in range(2):
-            generator.zero_grad()
-            soft = write_soft(generator, groups, max_tokens=LONGEST, never=NEVER, guesses=guesses)
-            weights = torch.linspace(-1, 1, VOCABULARY)
-            (soft.probabilities[: int(soft.lengths.sum())] @ weights).square().sum().backward()
-            found.append((soft.tokens, gradients(generator)))
-            guesses = drawn_guesses(kind, soft.tokens)
-        (plain, by_plain), (guessed, by_guessed) = found
-        assert torch.equal(plain, guessed)
-        assert by_plain.keys() == by_guessed.keys()
-        assert all(torch.equal(by_plain[name], by_guessed[name]) for name in by_plain)
 
 
 @pytest.mark.parametrize("architecture", ["t5", "bart"])
@@ -246,21 +228,6 @@ def test_states_and_head_are_the_library_s_forward(make_t5: Callable[..., Any], 
     assert torch.allclose(soft.probabilities[: len(expected)], expected.to(soft.probabilities.dtype), atol=1e-5)
 
 
-def test_a_right_guess_is_not_decoded(make_t5: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents a memory that saves nothing."""
-    generator = make_t5(VOCABULARY, 3)
-    first = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
-
-    def decode(*_: Any, **__: Any) -> Tensor:
-        raise AssertionError("decoded step by step")
-
-    monkeypatch.setattr("components.training.greedy.greedy", decode)
-    again = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, guesses=first.tokens)
-    assert torch.equal(first.tokens, again.tokens)
-    with pytest.raises(AssertionError, match="step by step"):
-        write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, guesses=first.tokens.roll(1, 1))
-
-
 def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[Any, Recommender]) -> None:
     """Prevents an ablation of softness without gradient, or one whose reading is not that of the words themselves."""
     generator, recommender = models
@@ -275,4 +242,4 @@ def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[An
     at_words.probabilities.requires_grad_()
     (wanted,) = torch.autograd.grad(loss_of(recommender, at_words)[0], at_words.probabilities)
     (found,) = torch.autograd.grad(loss_of(recommender, soft.straight_through())[0], soft.probabilities)
-    assert torch.equal(found[:written], wanted)
+    assert torch.allclose(found[:written], wanted, rtol=1e-12, atol=1e-14)

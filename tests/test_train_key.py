@@ -1,0 +1,37 @@
+"""The key of a training: what names its work folder, so that it meets its own checkpoints and no others."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components import stages
+from components.artifacts import Layout
+from components.params import Params
+
+
+def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a training that begins anew because somebody saves less often or edits bulk scoring, and one that goes
+    on from a checkpoint of other settings, code or data."""
+    code = tmp_path / "components"
+    for room in stages.LEARNING_ROOMS:
+        shutil.copytree(Path(stages.__file__).parent / room, code / room)
+    monkeypatch.setattr(stages, "__file__", str(code / "stages.py"))
+    params, layout = Params(), Layout(tmp_path, "demo")
+    for file in (layout.items_clean, layout.histories, layout.valid_targets):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"table")
+    key = stages.train_key(layout, params)
+    seldom = replace(params, train=replace(params.train, checkpoint_seconds=600.0))
+    assert stages.train_key(layout, seldom) == key
+    (code / "recommender" / "bulk" / "run.py").write_text("")
+    assert stages.train_key(layout, params) == key
+    assert stages.train_key(layout, replace(params, train=replace(params.train, max_history=3))) != key
+    (code / "recommender" / "batches.py").write_text("")
+    other = stages.train_key(layout, params)
+    assert other != key
+    layout.histories.write_bytes(b"another")
+    assert stages.train_key(layout, params) not in (key, other)
