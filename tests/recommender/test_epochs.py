@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.params import Family
-from components.recommender import batches, epochs
+from components.recommender import epochs
 from components.recommender.batches import Samples, pack
 from components.recommender.epochs import MULTIPLE, SHAPES, Epoch, Ints, grouped, padded_lengths
 from components.recommender.families import prompts_of
@@ -21,6 +22,14 @@ from components.textid.imported import read_imported
 from components.textid.words import normalise
 
 FAMILIES: list[Family] = ["encoder-decoder", "decoder-only"]
+
+
+def lessons_of(family: Family, offsets: Ints, items: Ints, ids: Sequence[tuple[int, ...]], tokenizer: Any) -> Any:
+    """What a recommender of that family learns from: a prefix a row, or a history a row."""
+    pieces = prompts_of(family).tokenise(tokenizer)
+    if family == "encoder-decoder":
+        return Samples(offsets, items, ids, pieces, end_token=1, max_history=20)
+    return Windows(offsets, items, ids, pieces, max_history=20)
 
 
 def test_a_shuffle_has_every_number_once() -> None:
@@ -140,12 +149,8 @@ def test_one_prefix_is_another_in_every_epoch_and_the_whole_history_sooner_or_la
 ) -> None:
     """Prevents an epoch of minutes that shows each user the same target for ever."""
     offsets, items = np.array([0, 4, 4, 5, 12]), np.arange(12)
-    pieces, ids = prompts_of(family).tokenise(tokenizer), [(3, 4)] * 12
-    lessons: Any = (
-        Samples(offsets, items, ids, pieces, end_token=1, max_history=20)
-        if family == "encoder-decoder"
-        else Windows(offsets, items, ids, pieces, max_history=20)
-    )
+    lessons = lessons_of(family, offsets, items, [(3, 4)] * 12, tokenizer)
+    phrasings = len(prompts_of(family).tokenise(tokenizer))
 
     def drawn(number: int) -> tuple[list[int], list[int]]:
         rows = list(lessons.epoch(seed=1, number=number, batch_size=4, prefixes="one"))
@@ -155,22 +160,17 @@ def test_one_prefix_is_another_in_every_epoch_and_the_whole_history_sooner_or_la
     found = [drawn(number) for number in range(60)]
     assert all(np.searchsorted(offsets, targets, "right").tolist() == [1, 4] for targets, _ in found)
     assert {target for targets, _ in found for target in targets} == {1, 2, 3, 6, 7, 8, 9, 10, 11}
-    assert len({template for _, templates in found for template in templates}) == len(pieces)
+    assert len({template for _, templates in found for template in templates}) == phrasings
     assert found[5] == drawn(5)
 
 
 def test_padded_lengths_hold_samples_that_were_not_looked_at(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a crash in an epoch of a hundred million samples, of which only a part decides the lengths."""
-    monkeypatch.setattr(batches, "LOOKED_AT", 2)
+    monkeypatch.setattr("components.recommender.batches.LOOKED_AT", 2)
     offsets, items = np.arange(0, 101, 10), np.arange(100)
     ids = [(3,) * (1 + 9 * (number in (17, 58, 83))) for number in range(100)]
     for family in FAMILIES:
-        pieces = prompts_of(family).tokenise(tokenizer)
-        lessons: Any = (
-            Samples(offsets, items, ids, pieces, end_token=1, max_history=20)
-            if family == "encoder-decoder"
-            else Windows(offsets, items, ids, pieces, max_history=20)
-        )
+        lessons = lessons_of(family, offsets, items, ids, tokenizer)
         for prefixes in ("all", "one"):
             for rows in lessons.epoch(seed=1, number=0, batch_size=4, prefixes=prefixes):
                 assert int(lessons.collate(rows).attention_mask.sum()) > 0
@@ -191,12 +191,7 @@ def test_padding_is_under_a_tenth_on_real_histories(family: Family, shared_data:
     for user, item, position, *_ in rows:
         users.setdefault(user, []).append((int(position), number[item]))
     offsets, items = pack([[item for _, item in sorted(history)][:-2] for history in users.values()])
-    pieces = prompts_of(family).tokenise(tokenizer)
-    lessons: Any = (
-        Samples(offsets, items, ids, pieces, end_token=1, max_history=20)
-        if family == "encoder-decoder"
-        else Windows(offsets, items, ids, pieces, max_history=20)
-    )
+    lessons = lessons_of(family, offsets, items, ids, tokenizer)
     for prefixes in ("all", "one"):
         for sizes in ({"batch_size": 64}, {"batch_size": 64, "batch_tokens": 4096}):
             epoch = lessons.epoch(seed=17, number=0, prefixes=prefixes, **sizes)

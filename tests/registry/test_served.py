@@ -39,16 +39,22 @@ class TinyEngine:
 
 
 @pytest.fixture
-def model(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`models:/idiom@champion`, loaded by MLflow from what `register` logged, around the tiny engine."""
-    import mlflow.pyfunc
-
+def registered(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The workspace of a registered model; whoever loads it meets the tiny engine."""
     module = types.ModuleType("components.recommender.engine")
     module.Engine = TinyEngine  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     layout, params = build(workspace)
     register(params, layout)
-    connect(workspace)
+    return workspace
+
+
+@pytest.fixture
+def model(registered: Path) -> Any:
+    """`models:/idiom@champion`, loaded by MLflow from what `register` logged."""
+    import mlflow.pyfunc
+
+    connect(registered)
     return mlflow.pyfunc.load_model("models:/idiom@champion")
 
 
@@ -110,18 +116,12 @@ def test_malformed_input_is_refused_with_a_reason(model: Any, row: dict[str, Any
     assert refused.value.get_http_status_code() == 400
 
 
-def test_loading_and_predicting_unpickle_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_and_predicting_unpickle_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a model file that runs code when it is loaded: safetensors, Parquet and JSON only."""
     import pickle
 
     import cloudpickle
     import mlflow.pyfunc
-
-    module = types.ModuleType("components.recommender.engine")
-    module.Engine = TinyEngine  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    layout, params = build(workspace)
-    register(params, layout)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("something was unpickled")
@@ -130,7 +130,7 @@ def test_loading_and_predicting_unpickle_nothing(workspace: Path, monkeypatch: p
         monkeypatch.setattr(owner, name, refuse)
     loaded = mlflow.pyfunc.load_model("models:/idiom@champion")
     assert ask(loaded, {"history": ["i0"], "k": 1})[0]["item_ids"] == ["i1"]
-    stored = {path.suffix for path in workspace.joinpath("mlartifacts", "tiny", "models").rglob("*") if path.is_file()}
+    stored = {path.suffix for path in registered.joinpath("mlartifacts", "tiny", "models").rglob("*") if path.is_file()}
     assert stored.isdisjoint({".pkl", ".pickle", ".pt", ".bin"})
 
 
