@@ -58,7 +58,7 @@ def main() -> None:
     ours = dict(zip(table.item_ids, table.words, strict=True))
     print(_markdown([_figures(words, texts, tokenizer) for words in (ours, theirs)]))
     order = sorted(texts)
-    for place in hash_order(SEED, order)[: arguments.count]:
+    for place in hash_order(SEED, order, arguments.count):
         item = order[place]
         print(f"| {texts[item][:70].replace('|', ' ')} | {ours[item]} | {theirs.get(item, '')} |")
 

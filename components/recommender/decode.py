@@ -15,9 +15,7 @@ decoded together, one such group on each thread: the products of a step are too 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-import torch
 from torch import Tensor
 
 from components.errors import BadInput
@@ -28,6 +26,7 @@ from components.recommender.model import Recommender
 from components.recommender.ragged import Ragged
 from components.recommender.rule import Rule, Scores
 from components.recommender.trie import Trie
+from components.textid.threads import on_threads
 
 _GROUP = 4096
 """Users decoded together on a CPU x width of the model: 32 of d = 128 (never fewer than 8). Small models need many rows
@@ -93,7 +92,11 @@ class BeamSearch:
                 return answer
             masked = None if excluded is None else Excluded.of(self._rule.trie, excluded)
             return self._search(input_ids, attention_mask, masked)
-        _on_threads(decode, groups(attention_mask, self._group))
+        parts = groups(attention_mask, self._group)
+        if len(parts) == 1:  # a single request gets all threads: one alone would keep its user waiting
+            decode(parts[0])
+        else:
+            list(on_threads(decode, parts))
         return answer
 
 
@@ -114,19 +117,3 @@ def groups(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
     alike = lengths.argsort(stable=True).split(size)[::-1] if len(lengths) else ()
     longest = [int(lengths[users].max()) for users in alike]
     return [(users, min(widest, length + -length % _WIDTH)) for users, length in zip(alike, longest, strict=True)]
-
-
-def _on_threads(decode: Callable[[tuple[Tensor, int]], None], parts: Sequence[tuple[Tensor, int]]) -> None:
-    """decode(part) for each part, by as many threads as torch may use here, each of which computes alone."""
-    threads = min(torch.get_num_threads(), len(parts))
-    # Autocast is a setting of the thread: it would be lost.
-    if threads < 2 or torch.is_autocast_enabled("cpu"):
-        for part in parts:
-            decode(part)
-        return
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(decode, parts))
-    finally:
-        torch.set_num_threads(before)

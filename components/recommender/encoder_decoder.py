@@ -16,7 +16,8 @@ from components.errors import BadInput
 from components.recommender.batches import Batch
 from components.recommender.model import Loss, Soft, loss_of, mixed
 from components.recommender.normaliser import log_sum_exp
-from components.recommender.paths import Paths, look_back
+from components.textid.paths import Paths, look_back
+from components.textid.t5_stepping import feed_forward
 
 _ENCODED = 8
 """Users encoded together on a CPU: of 64 of Beauty's, decoded by 32, 13 % of the tokens are padding and not 36 %."""
@@ -117,7 +118,7 @@ class EncoderDecoder:
         for block in encoder.block:
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
             keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
-            hidden = _feed_forward(block.layer[1], hidden + self._attend(attention, normed, keys, values, bias))
+            hidden = feed_forward(block.layer[1], hidden + self._attend(attention, normed, keys, values, bias))
         return encoder.final_layer_norm(hidden)
 
     @torch.no_grad()
@@ -136,7 +137,7 @@ class EncoderDecoder:
             normed = block.layer[1].layer_norm(hidden)
             seen = state.cross_keys[layer], state.cross_values[layer]
             hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
-            hidden = _feed_forward(block.layer[2], hidden)
+            hidden = feed_forward(block.layer[2], hidden)
         hidden = self._model.decoder.final_layer_norm(hidden)
         return hidden.view(users, beams, length, -1)
 
@@ -175,16 +176,3 @@ class EncoderDecoder:
         bias = first.compute_bias(depth, depth, device=paths.slots.device)[0, :, -length:]
         later = torch.ones(depth, depth, dtype=torch.bool, device=bias.device).triu(1)[-length:]
         return bias.masked_fill(later, float("-inf")).to(self._model.dtype)
-
-
-def _feed_forward(layer: Any, hidden: Tensor) -> Tensor:
-    """Hidden states after a T5 feed-forward layer, gated or not, without dropout."""
-    dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
-    if hasattr(dense, "wi_0"):
-        inner = dense.act(dense.wi_0(normed)) * dense.wi_1(normed)
-    elif isinstance(dense.act, nn.ReLU):
-        inner = dense.wi(normed).relu_()  # in place: four times the width of the model, new pages cost as much
-    else:
-        inner = dense.act(dense.wi(normed))
-    # The library may keep this one layer in float32.
-    return hidden + dense.wo(inner.to(getattr(dense.wo, "weight", inner).dtype))

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
@@ -132,9 +133,14 @@ class _Catalogue:
         return [number for number, _ in self._scored(row)]
 
     def strong(self, row: int, max_words: int) -> list[int]:
-        """The `max_words` most distinctive words of text `row`, the best first, without those that only fill up."""
-        scored = self._scored(row)[:max_words]
-        return [number for number, score in scored if score >= _LEAST * scored[0][1]]
+        """At most `max_words` words of text `row` to name it by, without those that only fill up.
+
+        First what the first field shares with the others, then the most distinctive: five rarer words would leave no
+        place for "shampoo".
+        """
+        scored = self._scored(row)
+        strong = [number for number, score in scored if score >= _LEAST * scored[0][1]]
+        return list(dict.fromkeys([*self._agreed(row, strong), *strong]))[:max_words]
 
     def said(self, row: int, chosen: Sequence[int]) -> str:
         """Words of text `row` in the order they occur."""
@@ -160,6 +166,18 @@ class _Catalogue:
         candidates.sort(key=lambda number: (-scores[number], first[number]))
         kept = {_stem(self.words[number]): number for number in reversed(candidates)}
         return [(number, scores[number]) for number in reversed(kept.values())]
+
+    def _agreed(self, row: int, words: Sequence[int]) -> list[int]:
+        """Of some words of text `row`, the rarest that the first field shares with each further one.
+
+        With the brand that is who made it, with the categories what it is: "lotion" and not "body".
+        """
+        stems = [_stem(self.words[number]) for number in self.documents[row]]
+        starts = [place for place, number in enumerate(self.documents[row]) if number in self.labels]
+        fields = [set(stems[start:end]) for start, end in pairwise([*starts, len(stems)])]
+        rarest = sorted(words, key=lambda number: -self.weights[number])
+        shared = [[word for word in rarest if _stem(self.words[word]) in fields[0] & field] for field in fields[1:]]
+        return [found[0] for found in shared if found]
 
     def _fields(self, document: array[int]) -> Counter[str]:
         """How many fields of a text hold each stem; a label of the template begins a field."""

@@ -1,12 +1,14 @@
-"""Ask the ID generator for candidates: items in batches of few shapes, words back.
+"""Ask the ID generator for candidates: items in batches of like length, words back.
 
 Batches are made from the set of items, not from their order, so the same items give the same candidates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator as Generated
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,11 +19,17 @@ from components.textid.candidates import Candidate, allowed_tokens, readable
 from components.textid.diverse import propose
 from components.textid.register import Register
 from components.textid.share import ALONE, Share
+from components.textid.threads import on_threads
 from components.textid.tokenizer import encode_texts, end_id, pad_id
 from components.textid.words import split
 
-# Item texts are padded to a multiple of this: few shapes, and less than 16 tokens of padding.
-_BUCKET = 16
+_WIDTH = 8
+"""A batch's texts are padded to a multiple of this: oneDNN makes a kernel per shape, in some 0.3 ms."""
+
+Tokens = list[list[list[int]]]
+Scores = list[list[float]]
+_Written = tuple[list[int], Tokens, Scores]
+"""Rows of a batch, and their candidates."""
 
 
 @dataclass
@@ -50,20 +58,20 @@ class Generator:
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
         own = [set(split(text)) for _, text in items]
         found: list[list[Candidate]] = [[] for _ in items]
+        batches = _batches(encoded, self.settings.batch_items)
+        done: list[tuple[list[int], list[list[Candidate]]]] = []
         training = self.model.training
         self.model.eval()
         try:
-            batches = _batches(encoded, self.settings.batch_items)
-            done: list[tuple[list[int], list[list[Candidate]]]] = []
-            turns = self.progress.track(self.share.turns(batches), task, total=self.share.most(batches))
-            for rows in turns:
-                if rows is None:
-                    continue
-                tokens, scores = self._propose([encoded[row] for row in rows], penalty, max_tokens)
-                options = readable(
-                    tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, register
-                )
-                done.append((rows, options))
+            with closing(self._each(self.share.turns(batches), encoded, penalty, max_tokens)) as written:
+                for batch in self.progress.track(written, task, total=self.share.most(batches)):
+                    if batch is None:
+                        continue
+                    rows, tokens, scores = batch
+                    options = readable(
+                        tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, register
+                    )
+                    done.append((rows, options))
         finally:
             self.model.train(training)
         for rows, options in self.share.gather(done):
@@ -73,11 +81,27 @@ class Generator:
                     self.first_choices.setdefault(items[row][0], candidates[0][0])
         return found
 
-    def _propose(
-        self, rows: list[list[int]], penalty: float, max_tokens: int
-    ) -> tuple[list[list[list[int]]], list[list[float]]]:
+    def _each(
+        self, turns: Iterable[list[int] | None], encoded: list[list[int]], penalty: float, max_tokens: int
+    ) -> Generated[_Written | None, None, None]:
+        """What the model writes for the batch of each turn: a CPU writes one on each thread.
+
+        Only the model is shared by the threads: a tokenizer does not bear two callers at a time.
+        """
+
+        def write(rows: list[int] | None) -> _Written | None:
+            if rows is None:
+                return None
+            return rows, *self._propose([encoded[row] for row in rows], penalty, max_tokens)
+
+        if self.model.device.type == "cpu":
+            yield from on_threads(write, turns)
+        else:
+            yield from map(write, turns)
+
+    def _propose(self, rows: list[list[int]], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
         pad = pad_id(self.tokenizer)
-        width = _bucket(rows[-1])
+        width = _padded(max(map(len, rows)))
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
         tokens, scores = propose(
@@ -95,13 +119,11 @@ class Generator:
         return tokens.tolist(), scores.tolist()
 
 
-def _bucket(row: list[int]) -> int:
-    return ceil(len(row) / _BUCKET) * _BUCKET
+def _padded(length: int) -> int:
+    return length + -length % _WIDTH
 
 
 def _batches(encoded: list[list[int]], size: int) -> list[list[int]]:
-    """Rows of `encoded` in batches of one padded length each, in the order of the items."""
-    by_length: dict[int, list[int]] = {}
-    for row, tokens in enumerate(encoded):
-        by_length.setdefault(_bucket(tokens), []).append(row)
-    return [rows[start : start + size] for _, rows in sorted(by_length.items()) for start in range(0, len(rows), size)]
+    """Rows of `encoded` in batches of like length, the longest first; of one length in the order of the items."""
+    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
+    return [order[start : start + size] for start in range(0, len(order), size)]

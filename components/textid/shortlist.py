@@ -6,6 +6,7 @@ beams (512 x 8,192: 16 MB) would go through main memory in every operation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -14,8 +15,11 @@ from torch import Tensor
 _CELLS_CPU = 1 << 18
 """Logits at a time, 1 MB."""
 _CELLS_GPU = 1 << 26
-_PARCEL = 64
+_PARCEL = 32
 """Logits of which only the greatest is looked at first: two to three times as fast as `topk` over whole rows."""
+
+LOG2_E = math.log2(math.e)
+"""Powers of two: torch has exp from MKL, which on an AMD processor takes 0.63 ns an element, and its own exp2 0.14."""
 
 NONE = float("-inf")
 
@@ -36,7 +40,7 @@ def shortlist(logits: Logits, states: Tensor, *, columns: int, legal: int, wante
 
 def score_of(logits: Logits, states: Tensor, *, columns: int, column: int) -> Tensor:
     """Log-probability of one of the columns, float32 [rows]."""
-    return torch.cat([block[:, column] - block.logsumexp(1) for block in _blocks(logits, states, columns)])
+    return torch.cat([block[:, column] - _log_sum_exp(block) for block in _blocks(logits, states, columns)])
 
 
 def _blocks(logits: Logits, states: Tensor, columns: int) -> Iterator[Tensor]:
@@ -45,9 +49,23 @@ def _blocks(logits: Logits, states: Tensor, columns: int) -> Iterator[Tensor]:
     return (logits(part).float() for part in states.split(rows))
 
 
+def unshifted(totals: Tensor) -> bool:
+    """Whether sums of exponentials of logits as they are, are as exact as sums of shifted ones would be."""
+    return bool(((totals > 1e-20) & (totals < 1e38)).all())
+
+
+def _log_sum_exp(block: Tensor) -> Tensor:
+    """log(sum(exp(row))) of each row of logits; on a CPU without a pass for the maximum, where it can do without."""
+    if not block.is_cuda:
+        totals = block.mul(LOG2_E).exp2_().sum(1)
+        if unshifted(totals):
+            return totals.log_()
+    return block.logsumexp(1)
+
+
 def _best(block: Tensor, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
     """`shortlist` of one block. The best `wanted` lie in the `wanted` parcels with the greatest greatest elements."""
-    normaliser = block.logsumexp(1, keepdim=True)
+    normaliser = _log_sum_exp(block)[:, None]
     parcels = -(-legal // _PARCEL)
     if parcels <= wanted or parcels * _PARCEL > block.shape[1]:
         block[:, legal:wanted] = NONE

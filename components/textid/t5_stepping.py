@@ -1,8 +1,7 @@
 """The decoder step of a T5, without what the library's step repeats for every beam.
 
 Keys and values of the item text are computed once per item and read by all of its beams (the library keeps them once
-per beam). What the beams have written lies in slots that never move: a beam that goes on from another inherits the list
-of slots that it may see, instead of a copy of keys and values.
+per beam). What the beams have written lies in slots that never move, of which each beam gathers its own (`paths.py`).
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from components.textid.linear import linear
+from components.textid.paths import Paths, look_back
 
 
 class T5Stepper:
@@ -46,44 +46,35 @@ class T5Stepper:
         attention = self._blocks[0].layer[0].SelfAttention
         # [heads, steps, steps]: by the step that asks and the step that is asked.
         self._distance = attention.compute_bias(max_tokens + 1, max_tokens + 1, device=input_ids.device)[0]
-        # One slot for the start token, then one for each beam of a step: [n, heads, slots, d_kv] a layer.
-        shape = (len(input_ids), self._heads, 1 + beams * max_tokens, attention.key_value_proj_dim)
-        self._own = [(keys.new_empty(shape), keys.new_empty(shape)) for keys, _ in self._cross]
-        # [n, beams, slots in use]: those that a beam descends from, itself included.
-        self._ancestors = torch.ones(len(input_ids), 1, 1, dtype=torch.bool, device=input_ids.device)
-        self._steps = torch.zeros(1, dtype=torch.long, device=input_ids.device)
+        # A slot for the start token and for every beam of a step: [n, slots, heads * d_kv] a layer.
+        shape = (len(input_ids), 1 + beams * max_tokens, attention.inner_dim)
+        self._own = [(encoded.new_empty(shape), encoded.new_empty(shape)) for _ in self._blocks]
+        self._paths = Paths.none(len(input_ids), input_ids.device)
 
     def first(self) -> Tensor:
-        return self._forward(self._steps.new_full((len(self._cross_bias), 1), self._start))
+        parents = self._paths.slots.new_zeros(len(self._cross_bias), 1)
+        return self._forward(torch.full_like(parents, self._start), parents)
 
     def next(self, parents: Tensor, tokens: Tensor) -> Tensor:
-        items, beams = parents.shape
-        if len(self._steps) == 1:  # all beams come from the start token
-            parents = torch.zeros_like(parents)
-        inherited = self._ancestors.gather(1, parents[:, :, None].expand(-1, -1, len(self._steps)))
-        own = torch.eye(beams, dtype=torch.bool, device=parents.device).expand(items, -1, -1)
-        self._ancestors = torch.cat([inherited, own], dim=2)
-        self._steps = torch.cat([self._steps, (self._steps[-1:] + 1).expand(beams)])
-        return self._forward(tokens)
+        all_from_start = len(self._paths.slots) == 1
+        return self._forward(tokens, torch.zeros_like(parents) if all_from_start else parents)
 
     def logits(self, states: Tensor) -> Tensor:
         return linear(states * self._scale, self._columns)
 
-    def _forward(self, tokens: Tensor) -> Tensor:
+    def _forward(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Hidden states [n * beams, d] after one more token of every beam."""
-        used = len(self._steps)
-        bias = self._distance[:, self._steps[-1:], self._steps].to(self._cross_bias.dtype)  # [heads, slots]
-        bias = bias[:, None] + _closed(~self._ancestors, bias.dtype)[:, None]  # [n, heads, beams, slots]
+        span = self._paths.grow(parents, 1)
+        rows, depth = self._paths.rows(self._own[0][0].shape[1]), len(self._paths.slots)
+        bias = self._distance[:, depth - 1 : depth, :depth].to(self._cross_bias.dtype)
         hidden = self._decoder.embed_tokens(tokens)
-        for layer, block in enumerate(self._blocks):
+        for (keys, values), cross, block in zip(self._own, self._cross, self._blocks, strict=True):
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
-            for written, fresh in zip(self._own[layer], self._keys_values(attention, normed), strict=True):
-                written[:, :, used - tokens.shape[1] : used] = fresh
-            keys, values = (written[:, :, :used] for written in self._own[layer])
-            hidden = hidden + self._attend(attention, normed, keys, values, bias)
+            keys[:, span], values[:, span] = attention.k(normed), attention.v(normed)
+            hidden = hidden + attention.o(look_back(attention.q(normed), keys, values, rows, bias))
             attention, normed = block.layer[1].EncDecAttention, block.layer[1].layer_norm(hidden)
-            hidden = hidden + self._attend(attention, normed, *self._cross[layer], self._cross_bias)
-            hidden = block.layer[2](hidden)
+            hidden = hidden + self._attend(attention, normed, *cross, self._cross_bias)
+            hidden = feed_forward(block.layer[2], hidden)
         return self._decoder.final_layer_norm(hidden).flatten(0, 1)
 
     def _encode(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -95,7 +86,7 @@ class T5Stepper:
         for block in encoder.block:
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
             hidden = hidden + self._attend(attention, normed, *self._keys_values(attention, normed), bias)
-            hidden = block.layer[1](hidden)
+            hidden = feed_forward(block.layer[1], hidden)
         return encoder.final_layer_norm(hidden)
 
     def _keys_values(self, attention: Any, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +101,19 @@ class T5Stepper:
     def _split(self, flat: Tensor) -> Tensor:
         """[n, rows, heads * d_kv] -> [n, heads, rows, d_kv]."""
         return flat.unflatten(2, (self._heads, -1)).transpose(1, 2)
+
+
+def feed_forward(layer: Any, hidden: Tensor) -> Tensor:
+    """Hidden states after a T5 feed-forward layer, gated or not, without dropout."""
+    dense, normed = layer.DenseReluDense, layer.layer_norm(hidden)
+    if hasattr(dense, "wi_0"):
+        inner = dense.act(dense.wi_0(normed)) * dense.wi_1(normed)
+    elif isinstance(dense.act, nn.ReLU):
+        inner = dense.wi(normed).relu_()  # in place: four times the width of the model, new pages cost as much
+    else:
+        inner = dense.act(dense.wi(normed))
+    # The library may keep this one layer in float32.
+    return hidden + dense.wo(inner.to(getattr(dense.wo, "weight", inner).dtype))
 
 
 def _closed(hidden: Tensor, dtype: torch.dtype) -> Tensor:

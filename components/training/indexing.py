@@ -3,8 +3,7 @@
     table, report = index_ids(IndexJob(pair, items_clean, work, params.index, ranks=2), progress)
 
 `python -m components.training.indexing JOB.json` is what torchrun starts. Every process writes the candidates of its
-batches and assigns all of them: the table is that of one process, whatever their number, as long as each has as many
-threads (they decide the last bits of a score).
+batches and assigns all of them: the table is that of one process, whatever their number and that of their threads.
 """
 
 from __future__ import annotations

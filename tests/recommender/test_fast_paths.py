@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from components.recommender.normaliser import log_sum_exp
-from components.recommender.paths import Paths, look_back
+from components.textid.paths import Paths, look_back
 
 
 @pytest.mark.parametrize("shift", [0.0, 60.0, 400.0, -60.0, -400.0])

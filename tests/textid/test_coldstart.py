@@ -63,6 +63,18 @@ def test_brand_and_kind_win_over_what_is_said_once() -> None:
     assert said[0] == "neutro" and "gloss" in said
 
 
+def test_the_kind_of_thing_keeps_its_place_beside_rarer_words() -> None:
+    """Prevents "octagon purpose laundry hearth", which says of a soap everything but that it is one."""
+    others = [
+        f"title: Thing{chr(97 + number)} Bar Soap Body, brand: Noname, categories: Beauty, Body, Soaps"
+        for number in range(9)
+    ]
+    others += [f"title: Item{chr(97 + number)}, categories: Beauty, Body" for number in range(40)]
+    text = "title: Octagon Purpose Laundry Body Soap by Hearth, brand: Octagon, categories: Beauty, Body, Soaps"
+    assert distinctive_words([text, *others], max_words=4)[0] == "octagon purpose laundry soap"
+    assert set(distinctive_words([text, *others], max_words=2)[0].split()) == {"octagon", "soap"}  # rarer than "body"
+
+
 def test_numbers_measures_and_fillers_stay_out_where_there_are_words() -> None:
     """Prevents "robathol bath oil 16": a short text is a short name."""
     others = [f"title: Kind{chr(97 + number)}, categories: Care" for number in range(20)]
@@ -72,9 +84,9 @@ def test_numbers_measures_and_fillers_stay_out_where_there_are_words() -> None:
 
 
 def test_the_least_distinctive_words_go_where_not_all_fit() -> None:
-    """Prevents a kind of thing that is cut off because it stands last: the weakest word goes, wherever it stands."""
+    """Prevents a word that is cut off because it stands last: the weakest word goes, wherever it stands."""
     tokenizer = train_tokenizer(TEXTS, vocabulary_size=300)
-    texts = [*TEXTS, "title: the Acorn finest wooden comb, brand: Acorn, categories: Beauty, Combs"]
+    texts = [*TEXTS, "title: the Acorn finest wooden comb, categories: Beauty"]
     best, second = ranked_words(texts, max_words=2)[-1]
     assert (best, second) == ("finest", "wooden")
     whole = distinctive_words(texts, max_words=5)[-1]
