@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import facts
-from components.textid.assign import LEFT_OVER, assign
+from components.textid.writing.assign import LEFT_OVER, assign
 
 Candidates = list[list[tuple[int, float]]]
 

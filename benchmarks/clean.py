@@ -30,7 +30,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components import params
-from components.artifacts import Layout, publish_json
+from components.artifacts import publish_json
+from components.layout import Layout
 
 SETTINGS = params.Clean()
 SLOGAN = "Free shipping on all orders."

@@ -99,7 +99,7 @@ def make(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def pack(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Parquet -> mapped arrays, as the first rank does it."""
-    from components.training import data
+    from components.training.packed import dataset as data
 
     with _measured() as figures:
         dataset = data.load(_job(folder))
@@ -108,8 +108,8 @@ def pack(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def epoch(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """The first batches of an epoch from the mapped arrays; they lie all over the histories."""
-    from components.recommender.batches import Samples
-    from components.training import data
+    from components.recommender.batches.samples import Samples
+    from components.training.packed import dataset as data
 
     sizes = {"batch_size": arguments.batch_size, "batch_tokens": arguments.batch_tokens}
     with _measured() as figures:
@@ -224,7 +224,7 @@ def _token_ids() -> list[tuple[int, ...]]:
 
 
 def _pieces() -> Any:
-    from components.recommender.prompts import Pieces
+    from components.recommender.prompts.phrasings import Pieces
 
     heads = ((4, 5, 6), (7,), (4, 8, 9, 10), (11, 12), (5,), ())
     return Pieces(heads, tails=tuple((*range(20, 24 + len(head)), 1) for head in heads), separator=(3,))

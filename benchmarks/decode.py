@@ -33,16 +33,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import facts
-from components.recommender.batches import MAX_TOKENS, pad_prompts
-from components.recommender.beams import Hits
-from components.recommender.decode import BeamSearch
-from components.recommender.encoder_decoder import EncoderDecoder
-from components.recommender.prompts import Prompts
-from components.recommender.trie import Trie
-from components.textid.backbone import build
-from components.textid.linear import plain, quicken
-from components.textid.tokenizer import encode_words, train_tokenizer
-from components.textid.words import normalise
+from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
+from components.recommender.decoding.beams import Hits
+from components.recommender.decoding.search import BeamSearch
+from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.prompts.phrasings import Prompts
+from components.recommender.trie.trie import Trie
+from components.textid.networks.backbone import build
+from components.textid.networks.linear import plain, quicken
+from components.textid.words.normal import normalise
+from components.textid.words.tokenizer import encode_words, train_tokenizer
 from tests.recommender.references import Answer, by_hugging_face
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"

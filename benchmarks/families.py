@@ -23,13 +23,14 @@ import torch
 
 from benchmarks.machine import facts
 from components.params import Family
-from components.recommender.batches import Ints, Rows, Samples, pack
-from components.recommender.families import prompts_of, recommender_of
-from components.recommender.windows import Windows
-from components.textid.backbone import build
-from components.textid.tokenizer import encode_words, train_tokenizer
-from components.textid.words import normalise
-from components.training.loop import Optimisation
+from components.recommender.batches.samples import Rows, Samples
+from components.recommender.batches.windows import Windows
+from components.recommender.models.families import prompts_of, recommender_of
+from components.recommender.packed import Ints, pack
+from components.textid.networks.backbone import build
+from components.textid.words.normal import normalise
+from components.textid.words.tokenizer import encode_words, train_tokenizer
+from components.training.steps.loop import Optimisation
 
 FAMILIES: tuple[Family, Family] = ("encoder-decoder", "decoder-only")
 _WARM = 3

@@ -30,12 +30,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.machine import facts
 from components.params import Index
-from components.textid.backbone import build
-from components.textid.candidates import allowed_tokens
-from components.textid.diverse import propose
-from components.textid.linear import plain
-from components.textid.tokenizer import encode_texts, train_tokenizer
-from components.textid.writer import first_length, write_ids
+from components.textid.decoding.diverse import propose
+from components.textid.networks.backbone import build
+from components.textid.networks.linear import plain
+from components.textid.words.tokenizer import encode_texts, train_tokenizer
+from components.textid.writing.candidates import allowed_tokens
+from components.textid.writing.writer import first_length, write_ids
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"
 MAX_ITEM_TOKENS = 64

@@ -12,7 +12,7 @@ gradients are compared (`max_gradient_difference`). The ways beside ours, from w
   the longest text. Kinder than the original, which also mixes the distributions of all the padding.
 - `ratio_careful`: the same by somebody who takes each item of the batch once, and no padding places.
 - `ratio_uncached`: as `ratio`, a full decoder forward at every step.
-- `ratio_plain_linear`: as `ratio`, ours without oneDNN's products (`components/textid/linear.py`).
+- `ratio_plain_linear`: as `ratio`, ours without oneDNN's products (`components/textid/networks/linear.py`).
 
 The catalogue is drawn like Amazon Beauty: 12,101 items, its lengths of texts and histories, its popularity.
 """
@@ -35,22 +35,22 @@ from torch import Tensor
 
 from benchmarks.machine import facts
 from components.params import GeneratorTraining, Index, Train
-from components.recommender.batches import Rows
-from components.recommender.encoder_decoder import EncoderDecoder
-from components.recommender.prompts import Prompts
-from components.textid.backbone import build
-from components.textid.imported import adopt
-from components.textid.linear import plain
-from components.textid.tokenizer import train_tokenizer
-from components.training.cold_start import ColdStart, first_ids
+from components.recommender.batches.samples import Rows
+from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.prompts.phrasings import Prompts
+from components.textid.networks.backbone import build
+from components.textid.networks.linear import plain
+from components.textid.words.tokenizer import train_tokenizer
+from components.textid.writing.imported import adopt
 from components.training.context import Context
-from components.training.data import Dataset
-from components.training.generator_phase import GeneratorPhase
+from components.training.devices.ranks import Ranks
 from components.training.job import Job
-from components.training.loop import Optimisation
-from components.training.ragged import Ragged
-from components.training.ranks import Ranks
-from components.training.soft import SoftIds, write_soft
+from components.training.packed.dataset import Dataset
+from components.training.packed.rows import Ragged
+from components.training.phases.cold_start import ColdStart, first_ids
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.soft import SoftIds, write_soft
+from components.training.steps.loop import Optimisation
 
 HOW = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05)
 NEWEST = 5

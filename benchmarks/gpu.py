@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.machine import facts
-from components.artifacts import digest, publish_json, read_json, sha256
+from components.artifacts import publish_json, read_json
 from components.evaluation.metrics import per_user, ranks
+from components.manifest import digest, sha256
 from components.params import Evaluate, Index
 from components.training.job import Job, train_settings
 

@@ -27,18 +27,18 @@ import torch
 from benchmarks.machine import facts
 from components.params import GeneratorTraining, Index, RecommenderTraining, Train
 from components.progress import Progress
-from components.textid.imported import adopt
-from components.training import data
-from components.training.checkpoint import Checkpoints
+from components.textid.writing.imported import adopt
+from components.training.checkpoints.checkpoint import Checkpoints
+from components.training.checkpoints.keeper import Keeper
 from components.training.context import Context
-from components.training.generator_phase import GeneratorPhase
+from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
-from components.training.keeper import Keeper
-from components.training.loop import Optimisation, Phase, train
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import Ranks, joined
-from components.training.recommender_phase import RecommenderPhase
-from components.training.stop import Stop
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.recommender import RecommenderPhase
+from components.training.processes.stop import Stop
+from components.training.steps.loop import Optimisation, Phase, train
 
 ITEMS = 400
 PHASES = ("recommender", "generator")
@@ -140,7 +140,7 @@ def measure(folder: Path) -> None:
 
 
 def _epoch(job: Job, name: str, ranks: Ranks) -> float:
-    tables = data.load(job)
+    tables = dataset.load(job)
     context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
     state, recommender = fresh_models(context)
     ids = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=job.index.max_tokens)[0]

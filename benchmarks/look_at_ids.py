@@ -23,23 +23,23 @@ from components.environment import prepare
 from components.params import GeneratorTraining, Train
 from components.params import load as load_params
 from components.progress import ConsoleBar, Progress
-from components.textid.imported import read_imported
-from components.textid.quality import quality
-from components.textid.table import IdTable
-from components.textid.tokenizer import train_tokenizer
-from components.textid.words import normalise, split
-from components.training import data
-from components.training.checkpoint import Checkpoints
-from components.training.cold_start import ColdStart, first_ids
+from components.textid.table.id_table import IdTable
+from components.textid.table.quality import quality
+from components.textid.words.normal import normalise, split
+from components.textid.words.tokenizer import train_tokenizer
+from components.textid.writing.imported import read_imported
+from components.training.checkpoints.checkpoint import Checkpoints
+from components.training.checkpoints.keeper import Keeper
 from components.training.context import Context
+from components.training.devices.ranks import Ranks
 from components.training.job import Job
-from components.training.keeper import Keeper
-from components.training.loop import Optimisation, train
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import Ranks
-from components.training.reindex import reindex
-from components.training.seeds import hash_order
-from components.training.stop import Stop
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.cold_start import ColdStart, first_ids
+from components.training.phases.reindex import reindex
+from components.training.processes.stop import Stop
+from components.training.steps.loop import Optimisation, train
+from components.training.steps.seeds import hash_order
 
 CLEAN = Path("artifacts/amazon-beauty/clean")
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty" / "reference_ids.tsv.gz"
@@ -79,7 +79,7 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
             train_key="look",
         )
         ranks, stop, progress = Ranks(), Stop(), Progress([ConsoleBar()])
-        tables = data.load(job)
+        tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         state, _ = fresh_models(context)
         keeper = Keeper(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))

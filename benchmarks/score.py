@@ -28,16 +28,17 @@ import torch
 
 from benchmarks.decode import BEAUTY, SIZES, TOKENIZER_SIZE, beauty, synthetic
 from benchmarks.machine import facts
-from components.artifacts import publishing, read_json, write_manifest
+from components.artifacts import publishing, read_json
+from components.manifest import write_manifest
 from components.progress import reporting
 from components.recommender.bulk.run import score_all
 from components.recommender.bulk.settings import Scoring
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.recommender.prompts import Prompts
-from components.textid.backbone import build
-from components.textid.table import IdTable
-from components.textid.tokenizer import train_tokenizer
+from components.recommender.prompts.phrasings import Prompts
+from components.textid.networks.backbone import build
+from components.textid.table.id_table import IdTable
+from components.textid.words.tokenizer import train_tokenizer
 
 
 def write_inputs(folder: Path, size: str, users: int) -> int:

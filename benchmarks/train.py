@@ -29,13 +29,14 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 
 from benchmarks.machine import facts
 from benchmarks.utilisation import training_flops, where
-from components.recommender.batches import IGNORED, Batch, Rows, Samples
-from components.recommender.encoder_decoder import EncoderDecoder
-from components.recommender.prompts import Prompts
-from components.textid.backbone import build
-from components.textid.linear import plain
-from components.textid.tokenizer import train_tokenizer
-from components.training.loop import Optimisation
+from components.recommender.batches.batch import IGNORED, Batch
+from components.recommender.batches.samples import Rows, Samples
+from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.prompts.phrasings import Prompts
+from components.textid.networks.backbone import build
+from components.textid.networks.linear import plain
+from components.textid.words.tokenizer import train_tokenizer
+from components.training.steps.loop import Optimisation
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import facts
-from components.recommender.append import append
-from components.recommender.trie import Trie
+from components.recommender.trie.append import append
+from components.recommender.trie.trie import Trie
 
 VOCABULARY = 8192
 END = 1

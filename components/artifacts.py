@@ -1,137 +1,23 @@
-"""Where each artifact lives, how it is published atomically, and how a reader checks what it reads.
+"""How an artifact is published atomically, and how one that is JSON is read.
 
-Standard library only. An artifact is written under a temporary name on the same file system, fsynced and renamed; a
-directory gets a manifest with a SHA-256 per file, written last. A reader sees the old one or the new one, never half.
+Standard library only. An artifact is written under a temporary name on the same file system, fsynced and
+renamed: a reader sees the old one or the new one, never half. A directory gets a manifest as well
+(`manifest.py`); where each artifact lives is in `layout.py`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Paths of one dataset's artifacts within a workspace (the folder with params.yaml and dvc.yaml)."""
-
-    workspace: Path
-    dataset: str
-
-    @property
-    def root(self) -> Path:
-        return self.workspace / "artifacts" / self.dataset
-
-    # ingest
-    @property
-    def items(self) -> Path:
-        return self.root / "ingest" / "items.parquet"
-
-    @property
-    def interactions(self) -> Path:
-        return self.root / "ingest" / "interactions.parquet"
-
-    @property
-    def ingest_report(self) -> Path:
-        return self.root / "ingest" / "report.json"
-
-    # validate
-    @property
-    def verdict(self) -> Path:
-        return self.root / "validate" / "verdict.json"
-
-    @property
-    def data_docs(self) -> Path:
-        return self.root / "validate" / "data_docs"
-
-    # clean
-    @property
-    def items_clean(self) -> Path:
-        return self.root / "clean" / "items_clean.parquet"
-
-    @property
-    def histories(self) -> Path:
-        return self.root / "clean" / "histories.parquet"
-
-    @property
-    def valid_targets(self) -> Path:
-        return self.root / "clean" / "valid_targets.parquet"
-
-    @property
-    def test_targets(self) -> Path:
-        """Listed in dvc.yaml by `evaluate` alone; a test proves that nothing before it can see them."""
-        return self.root / "clean" / "test_targets.parquet"
-
-    @property
-    def aliases(self) -> Path:
-        """Item ids that `clean` merged away, and the id that stands for each."""
-        return self.root / "clean" / "aliases.parquet"
-
-    @property
-    def clean_report(self) -> Path:
-        return self.root / "clean" / "report.json"
-
-    # train
-    @property
-    def pair(self) -> Path:
-        """The trained pair: generator/, recommender/, tokenizer/, id_table.parquet, pair.json, training_log.jsonl."""
-        return self.root / "train" / "pair"
-
-    # index
-    @property
-    def id_table(self) -> Path:
-        return self.root / "index" / "id_table.parquet"
-
-    @property
-    def index_report(self) -> Path:
-        return self.root / "index" / "report.json"
-
-    @property
-    def index_docs(self) -> Path:
-        return self.root / "index" / "data_docs"
-
-    # evaluate
-    @property
-    def metrics(self) -> Path:
-        return self.root / "evaluate" / "metrics.json"
-
-    @property
-    def per_user(self) -> Path:
-        return self.root / "evaluate" / "per_user.parquet"
-
-    @property
-    def plots(self) -> Path:
-        return self.root / "evaluate" / "plots"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "evaluate" / "report.html"
-
-    # register
-    @property
-    def bundle(self) -> Path:
-        """The model bundle: one directory = one atom (DESIGN section 3)."""
-        return self.root / "register" / "bundle"
-
-    @property
-    def registration(self) -> Path:
-        return self.root / "register" / "registration.json"
-
-    def work(self, key: str) -> Path:
-        """Scratch folder outside DVC's outputs, for checkpoints and progress; keyed by the hash of a stage's inputs."""
-        return self.workspace / "work" / self.dataset / key
 
 
 @contextmanager
@@ -197,70 +83,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise _missing(path) from error
+        raise missing(path) from error
     except ValueError as error:
         raise BadInput(f"not readable as JSON: {error}", where=str(path), mend="delete it and run dvc repro") from error
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hex; of a directory: of its sorted relative names and file hashes.
-
-    Raises `BadInput` if it is missing.
-    """
-    if path.is_dir():
-        names = [f"{file.relative_to(path).as_posix()} {sha256(file)}" for file in _files(path)]
-        return digest(names)
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise _missing(path) from error
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, hex; independent of key order."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_manifest(directory: Path, **facts: Any) -> None:
-    """Write `manifest.json` over all files of `directory`: call it last, inside `publishing`."""
-    files = {file.relative_to(directory).as_posix(): sha256(file) for file in _files(directory)}
-    (directory / MANIFEST).write_text(
-        json.dumps({"files": files, **facts}, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
-
-
-def verify_manifest(directory: Path) -> dict[str, Any]:
-    """Check every file of `directory` against its manifest and return the manifest.
-
-    Raises `BadInput` naming the first file that is missing, changed, or not listed.
-    """
-    mend = "restore it (dvc checkout) or run the stage that writes it again"
-    if not directory.is_dir():
-        raise BadInput("directory is missing", where=str(directory), mend=mend)
-    manifest = read_json(directory / MANIFEST)
-    found = {file.relative_to(directory).as_posix() for file in _files(directory)}
-    listed = manifest.get("files", {}) if isinstance(manifest, dict) else {}
-    for name in sorted(found | set(listed)):
-        where = str(directory / name)
-        if name not in found:
-            raise BadInput("file of the manifest is missing", where=where, mend=mend)
-        if name not in listed:
-            raise BadInput("file is not in the manifest", where=where, mend=mend)
-        if sha256(directory / name) != listed[name]:
-            raise BadInput("content differs from the manifest's SHA-256", where=where, mend=mend)
-    return manifest
-
-
-def _missing(path: Path) -> BadInput:
+def missing(path: Path) -> BadInput:
     return BadInput("artifact is missing", where=str(path), mend="run the stage that writes it: dvc repro")
-
-
-def _files(directory: Path) -> list[Path]:
-    """All files below `directory` but its manifest, sorted by relative name."""
-    files = [path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST]
-    return sorted(files, key=lambda path: path.relative_to(directory).as_posix())
 
 
 def _swap_directories(new: Path, old: Path) -> None:

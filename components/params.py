@@ -245,7 +245,7 @@ class Train(_Section):
     in `index`; more than one are started with torchrun."""
     nodes: int = bounded(1, low=1)
     """Machines that train together, each with `ranks` processes. Run the stage `train` on each of them; node 0 runs the
-    rest of the graph. The workspace must be one folder that all of them see (training/nodes.py)."""
+    rest of the graph. The workspace must be one folder that all of them see (training/processes/nodes.py)."""
     node_rank: int | None = bounded(None, low=0)
     """Which of them this one is, from 0. null: as the environment says, IDIOM_NODE_RANK, NODE_RANK or SLURM_NODEID."""
     rendezvous: str | None = None
@@ -264,7 +264,8 @@ class Train(_Section):
     """Most recent items of a history that the recommender reads. decoder-only: a longer history is cut into windows of
     this many items and one more, each item being taught once, with at least half as many before it."""
     user_id: bool = False
-    """Begin prompts with an ID of the user, made from the items before the target alone (recommender/user_ids.py)."""
+    """Begin prompts with an ID of the user, made from the items before the target alone
+    (recommender/prompts/user_ids.py)."""
     refit: bool = False
     """With the settings chosen on validation, train once more on training + validation items."""
     ids: IdSource = "generated"

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Layout, digest, publish_json, publishing_together, read_json, sha256, verify_manifest
+from components.artifacts import publish_json, publishing_together, read_json
 from components.errors import BadInput, GateRefused
+from components.layout import Layout
+from components.manifest import digest, sha256, verify_manifest
 from components.params import Params, to_dict
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
 
 if TYPE_CHECKING:
-    from components.textid.table import IdTable
+    from components.textid.table.id_table import IdTable
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -59,7 +61,7 @@ def train(workspace: Path, params: Params) -> None:
     """
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
-    from components.training.nodes import Nodes
+    from components.training.processes.nodes import Nodes
     from components.training.run import launch
 
     layout = Layout(workspace, params.dataset)
@@ -89,9 +91,9 @@ def index(workspace: Path, params: Params) -> None:
     from components import parquet
     from components.data.id_suite import document
     from components.recommender.pair import FACTS, TOKENIZER
-    from components.textid.tokenizer import load_tokenizer
-    from components.training.given import index_given
-    from components.training.indexing import IndexJob, index_ids
+    from components.textid.words.tokenizer import load_tokenizer
+    from components.training.ids.given import index_given
+    from components.training.ids.indexing import IndexJob, index_ids
 
     layout, ranks = Layout(workspace, params.dataset), params.train.ranks
     trained = read_json(layout.pair / FACTS)["train"]
@@ -228,8 +230,8 @@ def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
     Raises `BadInput` where it is not of this catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
     """
     from components.recommender.pair import TOKENIZER
-    from components.textid.table import IdTable
-    from components.textid.tokenizer import load_tokenizer
+    from components.textid.table.id_table import IdTable
+    from components.textid.words.tokenizer import load_tokenizer
 
     verify_manifest(layout.pair)
     table, mend = IdTable.load(layout.id_table), "run the stage `index` again"

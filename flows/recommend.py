@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Layout
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Params
 
 

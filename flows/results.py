@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Layout, read_json
+from components.artifacts import read_json
+from components.layout import Layout
 from components.params import Params
 from flows.servers import mlflow_address
 

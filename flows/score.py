@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Layout, read_json
+from components.artifacts import read_json
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Params
 from components.progress import ConsoleBar, reporting
 from flows.signals import on_signal

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.artifacts import Layout, read_json
+from components.artifacts import read_json
+from components.layout import Layout
 from components.params import load
 
 IMAGES = Path("docs/images")

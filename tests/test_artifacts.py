@@ -10,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import (
-    Layout,
-    publish_json,
-    publishing,
-    publishing_together,
-    read_json,
-    sha256,
-    verify_manifest,
-    write_manifest,
-)
+from components.artifacts import publish_json, publishing, publishing_together, read_json
 from components.errors import BadInput
+from components.layout import Layout
+from components.manifest import sha256, verify_manifest, write_manifest
 
 
 def test_failure_leaves_the_old_file(tmp_path: Path) -> None:

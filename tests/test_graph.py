@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.artifacts import Layout
+from components.layout import Layout
 from components.params import Params, load
 from components.stages import STAGES
 from flows import graph

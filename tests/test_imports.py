@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"errors", "environment", "params", "artifacts", "progress"}
+FOUNDATIONS = {"errors", "layout", "manifest", "environment", "params", "artifacts", "progress"}
 LEARNING = ("textid", "recommender", "training")
 
 # Room -> the components it may import; itself is always allowed.
@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "errors": set(),
     "environment": set(),
     "params": {"errors"},
+    "layout": set(),
     "artifacts": {"errors"},
+    "manifest": {"errors", "artifacts"},
     "progress": set(),
     "parquet": {"errors"},
     "data": FOUNDATIONS,
@@ -34,11 +36,28 @@ MAY_IMPORT = {
     "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
 }
 
+# What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
+FLOORS = {
+    "textid": ["words threads", "networks table", "decoding", "writing"],
+    "recommender": ["prompts packed", "batches trie", "models", "decoding pair", "engine", "bulk"],
+    "training": [
+        "job devices",
+        "processes",
+        "packed checkpoints",
+        "steps ids",
+        "context",
+        "models phases",
+        "alternation",
+        "run",
+        "__main__",
+    ],
+}
+
 # A learning room has to run on a GPU machine that has nothing else.
 BARE = {"torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "pyarrow"}
 THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
-    # Inside functions of training/lora.py, for those who set train.lora_rank; the test below holds it there.
+    # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
@@ -46,7 +65,9 @@ THIRD_PARTY = {
     "params": {"pydantic", "yaml"},
     "errors": set(),
     "environment": set(),
+    "layout": set(),
     "artifacts": set(),
+    "manifest": set(),
     "progress": {"rich"},
     "parquet": {"pyarrow"},
 }
@@ -105,10 +126,48 @@ def test_imports(path: Path) -> None:
             assert room in ONLY_IN.get(top, {room}), f"{room} imports {name}"
 
 
+def broken_floors(path: Path) -> list[str]:
+    """Imports of a module that go up or across within its own room."""
+    room = room_of(path)
+    floors = {name: number for number, line in enumerate(FLOORS[room]) for name in line.split()}
+    own = path.relative_to(ROOT / "components" / room).with_suffix("").parts[0]
+    if own not in floors:
+        return [f"FLOORS does not say where {room}/{own} stands"]
+    others = {name.split(".")[2] for name in imported(path) if name.startswith(f"components.{room}.")} - {own}
+    return [f"{own} imports {other}" for other in sorted(others) if floors.get(other, len(floors)) >= floors[own]]
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_packages_of_a_room_stand_on_one_another(room: str) -> None:
+    """Prevents: two packages that need each other, so that neither can be read, tested or moved alone."""
+    files = [path for path in modules() if room_of(path) == room and path != ROOT / "components" / room / "__init__.py"]
+    assert {path: found for path in files if (found := broken_floors(path))} == {}
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_the_map_has_every_package(room: str) -> None:
+    """Prevents: a package that docs/architecture.md says nothing of, so that nobody knows why it is there."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split(f"**`{room}/`**")[1].split("**`")[0]
+    folders = [f"`{path.parent.name}/`" for path in (ROOT / "components" / room).glob("*/__init__.py")]
+    files = [f"`{path.stem}`" for path in (ROOT / "components" / room).glob("*.py") if not path.stem.startswith("__")]
+    assert [name for name in [*folders, *files] if name not in page] == []
+
+
+def test_an_arrow_that_goes_up_or_across_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: the test above passing because it looks at nothing."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "components" / "training" / "phases" / "x.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("from components.training.models.lora import merge\nfrom components.training import run\n")
+    assert broken_floors(path) == ["phases imports models", "phases imports run"]
+    path.write_text("from components.training.phases.soft import splice\nfrom components.training.job import Job\n")
+    assert broken_floors(path) == []
+
+
 def test_peft_is_imported_only_where_adapters_are_asked_for() -> None:
     """Prevents: an optional library that every training needs."""
     assert [path.name for path in modules() if any(name.startswith("peft") for name in imported(path))] == ["lora.py"]
-    outside = ast.parse((ROOT / "components/training/lora.py").read_text(encoding="utf-8")).body
+    outside = ast.parse((ROOT / "components/training/models/lora.py").read_text(encoding="utf-8")).body
     named = [node.module or "" for node in outside if isinstance(node, ast.ImportFrom)]
     named += [alias.name for node in outside if isinstance(node, ast.Import) for alias in node.names]
     assert named and not any(name.startswith("peft") for name in named)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components import stages
-from components.artifacts import Layout
+from components.layout import Layout
 from components.params import Params
 
 

@@ -20,11 +20,12 @@ from typing import Any
 import polars as pl
 
 from components import params
-from components.artifacts import Layout, publish_json, publishing_together, read_json
+from components.artifacts import publish_json, publishing_together, read_json
 from components.data import coded, itemtext, split
 from components.data.kcore import k_core
 from components.data.ledger import Ledger
 from components.errors import BadInput, GateRefused
+from components.layout import Layout
 
 
 def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from components import artifacts
-from components.artifacts import Layout
 from components.data import catalogue, interactions
 from components.data.tables import Tables
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Ingest
 
 READERS = {

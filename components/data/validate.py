@@ -13,12 +13,13 @@ from typing import Any
 import polars as pl
 
 from components import params
-from components.artifacts import Layout, publish_json, publishing_together
+from components.artifacts import publish_json, publishing_together
 from components.data import checks_catalogue, checks_interactions, coded, leakage
 from components.data.checks import CHECKS, Measured, severities
 from components.data.expectations import assert_and_document, describe
 from components.data.itemtext import same_text, text_columns
 from components.errors import BadInput, GateRefused
+from components.layout import Layout
 
 
 def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:

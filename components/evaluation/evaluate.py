@@ -14,13 +14,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from components.artifacts import Layout, publish_json, publishing_together
+from components.artifacts import publish_json, publishing_together
 from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases, cases
 from components.evaluation.baselines import BASELINES
 from components.evaluation.figures import MODEL, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
+from components.layout import Layout
 from components.params import Evaluate
 
 Variant = Literal["masked", "unmasked"]

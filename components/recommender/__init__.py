@@ -1,6 +1,5 @@
 """Prompts, batches, the model behind one interface, trie decoding, the engine. Imports textid, no tables library.
 
-Read in this order: `prompts`, `batches` and `windows` (histories as tokens), `model` (what both ask of a network),
-`encoder_decoder` and `causal` (the two families behind it), `trie` and `decode` (only real items come out), `pair` and
-`engine` (from a directory to recommendations).
-"""
+Read in this order: `prompts` and `batches` (histories as tokens), `models.interface` (what both ask of a network),
+`models.t5` and `models.causal` (the two families behind it), `trie` and `decoding` (only real items come out), `pair`
+and `engine` (from a directory to recommendations), `bulk` (all users)."""

@@ -14,19 +14,19 @@ from typing import Any
 
 import torch
 
-from components.artifacts import verify_manifest
 from components.errors import BadInput
+from components.manifest import verify_manifest
 from components.progress import Progress
-from components.recommender.batches import MAX_TOKENS, pad_prompts
-from components.recommender.decode import BeamSearch, check_vocabulary
-from components.recommender.families import family_of, recommender_of
-from components.recommender.model import Recommender
+from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
+from components.recommender.decoding.rule import Scores
+from components.recommender.decoding.search import BeamSearch, check_vocabulary
+from components.recommender.models.families import family_of, recommender_of
+from components.recommender.models.interface import Recommender
 from components.recommender.pair import ALIASES, parts, read_aliases, refuse_other_ids
-from components.recommender.prompts import Pieces, Prompt
-from components.recommender.rule import Scores
-from components.recommender.trie import Trie
-from components.recommender.user_ids import UserIds
-from components.textid.table import IdTable
+from components.recommender.prompts.phrasings import Pieces, Prompt
+from components.recommender.prompts.user_ids import UserIds
+from components.recommender.trie.trie import Trie
+from components.textid.table.id_table import IdTable
 
 MAX_BEAMS = 500
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from components import parquet
-from components.artifacts import read_json, verify_manifest
+from components.artifacts import read_json
 from components.errors import BadInput, GateRefused
-from components.recommender.families import family_of
-from components.recommender.prompts import Prompts
-from components.textid.backbone import load_model, save_model
-from components.textid.table import IdTable
-from components.textid.tokenizer import load_tokenizer, save_tokenizer
+from components.manifest import verify_manifest
+from components.recommender.models.families import family_of
+from components.recommender.prompts.phrasings import Prompts
+from components.textid.networks.backbone import load_model, save_model
+from components.textid.table.id_table import IdTable
+from components.textid.words.tokenizer import load_tokenizer, save_tokenizer
 
 GENERATOR = "generator"
 RECOMMENDER = "recommender"

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from components import parquet
-from components.artifacts import MANIFEST, Layout, publishing, sha256, verify_manifest, write_manifest
+from components.artifacts import publishing
 from components.errors import BadInput
+from components.layout import Layout
+from components.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.params import Params, to_dict
 from components.recommender.pair import ALIASES, read_aliases, refuse_other_ids
-from components.textid.table import IdTable
+from components.textid.table.id_table import IdTable
 
 ITEMS = "items.parquet"
 ID_TABLE = "id_table.parquet"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from components.artifacts import Layout, publishing
+from components.artifacts import publishing
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Params
 from components.registry.bundle import bundle_sha256, verified
 from components.registry.register import BUNDLE, CHAMPION

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Layout, read_json, sha256
+from components.artifacts import read_json
 from components.errors import BadInput
+from components.layout import Layout
+from components.manifest import sha256
 
 
 def tags(layout: Layout) -> dict[str, str]:

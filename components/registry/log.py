@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Layout
+from components.layout import Layout
 from components.params import Params
 from components.registry.sink import MlflowSink
 from components.registry.tracking import NOTE

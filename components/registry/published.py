@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.artifacts import Layout, read_json
+from components.artifacts import read_json
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Params
 
 MEND = "dvc repro --single-item --force register (idiom retrain does it by itself)"

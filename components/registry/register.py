@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import Layout, publish_json, read_json
+from components.artifacts import publish_json, read_json
+from components.layout import Layout
 from components.params import Params
 from components.progress import Progress
 from components.registry import lineage

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import parquet
-from components.artifacts import Layout, sha256
 from components.errors import Interrupted, first_line
+from components.layout import Layout
+from components.manifest import sha256
 from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.sink import Background, MlflowSink, Nowhere

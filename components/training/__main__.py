@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> int:
     prepare()
     # Imported here: torch and transformers take seconds, a usage error should not.
     from components.training.job import Job
+    from components.training.processes.torchrun import run_job
     from components.training.run import train
-    from components.training.torchrun import run_job
 
     return run_job(Path(arguments[0]), Job.load, train)
 

@@ -10,20 +10,20 @@ import torch
 
 from components.params import Train
 from components.progress import Progress
-from components.recommender.model import Recommender
-from components.textid.backbone import SCRATCH
-from components.training.cold_start import ColdStart, first_ids
+from components.recommender.models.interface import Recommender
+from components.textid.networks.backbone import SCRATCH
+from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.state import Best, Place, State, weights_of
 from components.training.context import Context
-from components.training.cost import Meter
-from components.training.crash import crash_point
-from components.training.generator_phase import GeneratorPhase
-from components.training.keeper import Keeper
-from components.training.loop import Optimisation, Phase, train
-from components.training.models import fresh_recommender
-from components.training.recommender_phase import RecommenderPhase
-from components.training.reindex import reindex
-from components.training.state import Best, Place, State, weights_of
-from components.training.validate import Validation, improves
+from components.training.devices.cost import Meter
+from components.training.models.fresh import fresh_recommender
+from components.training.phases.cold_start import ColdStart, first_ids
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.recommender import RecommenderPhase
+from components.training.phases.reindex import reindex
+from components.training.phases.validation import Validation, improves
+from components.training.processes.crash import crash_point
+from components.training.steps.loop import Optimisation, Phase, train
 
 ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")
 """Of a re-index's report: what is followed over the rounds."""

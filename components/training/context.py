@@ -11,21 +11,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches import Batch, Prefixes, Samples, pack, slices
-from components.recommender.epochs import Epoch
-from components.recommender.families import prompts_of
-from components.recommender.prompts import Pieces, Prompts
-from components.recommender.user_ids import UserIds
-from components.recommender.windows import Windows
-from components.textid.table import IdTable
-from components.textid.tokenizer import encode_texts, pad_id
-from components.training.compiling import Compiled
-from components.training.data import TOKENISED, Dataset
-from components.training.given import given_table
+from components.recommender.batches.batch import Batch
+from components.recommender.batches.epochs import Epoch
+from components.recommender.batches.prefixes import Prefixes
+from components.recommender.batches.samples import Samples
+from components.recommender.batches.windows import Windows
+from components.recommender.models.families import prompts_of
+from components.recommender.packed import pack, slices
+from components.recommender.prompts.phrasings import Pieces, Prompts
+from components.recommender.prompts.user_ids import UserIds
+from components.textid.table.id_table import IdTable
+from components.textid.words.tokenizer import encode_texts, pad_id
+from components.training.devices.compiling import Compiled
+from components.training.devices.ranks import Ranks
+from components.training.ids.given import given_table
 from components.training.job import Job
-from components.training.ragged import Ragged, RaggedWriter
-from components.training.ranks import Ranks
-from components.training.store import once
+from components.training.packed.dataset import TOKENISED, Dataset
+from components.training.packed.once import once
+from components.training.packed.rows import Ragged, RaggedWriter
 
 _TEXTS = 4096
 """Item texts that are tokenised at a time."""

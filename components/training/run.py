@@ -17,26 +17,26 @@ from safetensors import SafetensorError
 from components.artifacts import read_json
 from components.errors import BadInput, Interrupted
 from components.progress import Progress
-from components.training import data as tables
-from components.training.abandoned import remove_abandoned
 from components.training.alternation import Alternation
-from components.training.checkpoint import Checkpoints, no_space
+from components.training.checkpoints.abandoned import remove_abandoned
+from components.training.checkpoints.checkpoint import Checkpoints, no_space
+from components.training.checkpoints.keeper import Keeper
 from components.training.context import Context
-from components.training.crash import arm_from_environment, crash_point
+from components.training.devices.ranks import Ranks, deterministic, joined
 from components.training.job import Job
-from components.training.keeper import Keeper
-from components.training.models import fresh_models, tokenizer_of
-from components.training.nodes import Nodes, meet
-from components.training.publish import publish
-from components.training.ranks import Ranks, deterministic, joined
-from components.training.stop import Stop
-from components.training.torchrun import run_ranks
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.models.publish import publish
+from components.training.packed import dataset as tables
+from components.training.processes.crash import arm_from_environment, crash_point
+from components.training.processes.nodes import Nodes, meet
+from components.training.processes.stop import Stop
+from components.training.processes.torchrun import run_ranks
 
 
 def launch(job: Job, progress: Progress) -> dict[str, Any]:
     """Run a training as `ranks` and `nodes` say: here, or as that many processes under torchrun.
 
-    Returns the summary, on node 0, which has published the pair; {} on another node (nodes.py).
+    Returns the summary, on node 0, which has published the pair; {} on another node (processes/nodes.py).
     """
     nodes = Nodes.of(job.train)
     if job.train.ranks * nodes.count == 1:

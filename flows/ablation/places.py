@@ -15,8 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from components.artifacts import Layout, digest, publishing, sha256
+from components.artifacts import publishing
 from components.errors import BadInput
+from components.layout import Layout
+from components.manifest import digest, sha256
 from components.params import Params, to_dict
 from flows.ablation.grid import Cell, Grid
 

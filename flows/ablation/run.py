@@ -20,8 +20,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.artifacts import Layout, publish_json, publishing, read_json
+from components.artifacts import publish_json, publishing, read_json
 from components.errors import BadInput, GateRefused, Interrupted, StageError
+from components.layout import Layout
 from components.params import Params
 from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place

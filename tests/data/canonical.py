@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from components.artifacts import Layout, publish_json
+from components.artifacts import publish_json
+from components.layout import Layout
 
 Event = tuple[str, str, datetime | None]
 START = datetime(2014, 1, 1, tzinfo=UTC)

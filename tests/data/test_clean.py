@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import params
-from components.artifacts import Layout, sha256
 from components.data.clean import clean
 from components.errors import BadInput, GateRefused
+from components.layout import Layout
+from components.manifest import sha256
 from tests.data.canonical import START, catalogue, events, interactions, shop, slow_k_core, workspace
 
 LOOSE = params.Clean(min_user_interactions=3, min_item_interactions=1)

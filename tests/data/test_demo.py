@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 import yaml
 
-from components.artifacts import Layout
 from components.data import demo_shop
 from components.data.demo import right_answers
 from components.data.ingest import ingest
 from components.data.kcore import k_core
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Ingest
 
 

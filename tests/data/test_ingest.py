@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from components.artifacts import Layout
 from components.data import rawfiles
 from components.data.ingest import ingest
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Ingest, from_dict
 
 ITEMS = '{"item_id": "a", "title": "Tea"}\n{"item_id": "b", "title": "Cup"}\n'

@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from components.artifacts import Layout
 from components.data.ingest import ingest
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import Ingest
 
 FIXTURES = Path(__file__).parent / "fixtures"

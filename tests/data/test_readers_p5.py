@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import Layout
 from components.data.ingest import ingest
 from components.data.ordering import sortedness
 from components.errors import BadInput, GateRefused
+from components.layout import Layout
 from components.params import Ingest
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import Layout
 from components.data.ingest import ingest
 from components.data.sniff import dataset_name, suggest
 from components.errors import BadInput
+from components.layout import Layout
 from components.params import from_dict
 
 FIXTURES = Path(__file__).parent / "fixtures"

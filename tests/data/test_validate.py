@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from components import params
-from components.artifacts import read_json, sha256
+from components.artifacts import read_json
 from components.data.checks import CHECKS, ROWS_SHOWN
 from components.data.clean import clean
 from components.data.validate import validate
 from components.errors import BadInput, GateRefused
+from components.manifest import sha256
 from tests.data.canonical import START, catalogue, events, interactions, shop, workspace
 
 

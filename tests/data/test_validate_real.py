@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from components import params
-from components.artifacts import Layout
 from components.data.clean import clean
 from components.data.validate import validate
 from components.errors import GateRefused
+from components.layout import Layout
 from tests.data.canonical import real, workspace
 
 pytestmark = pytest.mark.real

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from components.artifacts import Layout, read_json, sha256
+from components.artifacts import read_json
 from components.errors import GateRefused
 from components.evaluation import summary
 from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
 from components.evaluation.figures import headline_k
+from components.layout import Layout
+from components.manifest import sha256
 from components.params import Evaluate
 
 LIST = pl.List(pl.String)

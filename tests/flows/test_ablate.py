@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.artifacts import sha256
 from components.errors import BadInput
+from components.manifest import sha256
 from flows.ablation.grid import SWITCHES, read_grid
 from flows.ablation.table import Result, markdown, rows
 from tests.workspaces import MICRO, command, make_workspace, set_params

@@ -16,8 +16,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from components.recommender.families import recommender_of
-from components.recommender.model import Recommender
+from components.recommender.models.families import recommender_of
+from components.recommender.models.interface import Recommender
 
 END = 1
 CAUSAL_KINDS = ["llama", "qwen2", "qwen3", "gpt2"]

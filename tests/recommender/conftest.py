@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from components.recommender.prompts import OPENINGS, TEMPLATES
+from components.recommender.prompts.phrasings import OPENINGS, TEMPLATES
 from tests.recommender.causal_models import CAUSAL_KINDS, make_causal
 from tests.recommender.seq2seq_models import make_seq2seq
 

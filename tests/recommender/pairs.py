@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publishing, write_manifest
+from components.artifacts import publishing
+from components.manifest import write_manifest
 from components.recommender.pair import Pair
-from components.recommender.prompts import Prompts
-from components.textid.table import IdTable
+from components.recommender.prompts.phrasings import Prompts
+from components.textid.table.id_table import IdTable
 
 WORDS = {
     "B1": "black soap",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.recommender.batches import pad_prompts
+from components.recommender.batches.batch import pad_prompts
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
 from tests.recommender.pairs import save_pair

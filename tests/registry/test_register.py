@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import read_json, sha256
+from components.artifacts import read_json
 from components.errors import BadInput, GateRefused
+from components.manifest import sha256
 from components.registry.bundle import assemble, verified
 from components.registry.champion import champion_bundle
 from components.registry.register import BUNDLE, register
 from components.registry.store import connect
 from components.registry.tracking import TrainingRun
-from components.textid.table import IdTable
+from components.textid.table.id_table import IdTable
 from tests.registry.workspace import build
 
 KEY = "f00d" * 16
@@ -169,7 +170,7 @@ def test_a_table_of_another_catalogue_is_refused(workspace: Path) -> None:
 @pytest.mark.parametrize("name", ["weights.pkl", "pytorch_model.bin", "modeling_custom.py"])
 def test_a_bundle_with_a_pickle_or_code_in_it_is_refused(workspace: Path, name: str) -> None:
     """Prevents code that runs when somebody loads a model."""
-    from components.artifacts import write_manifest
+    from components.manifest import write_manifest
 
     layout, params = build(workspace)
     (layout.pair / name).write_bytes(b"")

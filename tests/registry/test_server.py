@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import publishing, write_manifest
+from components.artifacts import publishing
+from components.manifest import write_manifest
 from components.params import from_dict
 from components.registry.champion import champion_bundle
 from components.registry.register import register
@@ -34,8 +35,8 @@ def untrained_pair(directory: Path) -> None:
     from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
     from components.recommender.pair import Pair
-    from components.recommender.prompts import TEMPLATES, Prompts
-    from components.textid.table import IdTable
+    from components.recommender.prompts.phrasings import TEMPLATES, Prompts
+    from components.textid.table.id_table import IdTable
 
     known = sorted({word for template in TEMPLATES for word in template.split()} | set(WORDS))
     bare = Tokenizer(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import sha256
 from components.errors import BadInput, Interrupted
+from components.manifest import sha256
 from components.progress import reporting
 from components.registry import lineage
 from components.registry.sink import MlflowSink

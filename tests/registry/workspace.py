@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from components.artifacts import Layout, publish_json, publishing, write_manifest
+from components.artifacts import publish_json, publishing
 from components.evaluation.evaluate import evaluate
+from components.layout import Layout
+from components.manifest import write_manifest
 from components.params import Params, from_dict
 
 ITEMS = [f"i{number}" for number in range(8)]

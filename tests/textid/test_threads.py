@@ -12,14 +12,14 @@ import torch
 
 from components.params import Index
 from components.progress import Progress
-from components.textid.backbone import build
-from components.textid.generator import Generator, _batches
-from components.textid.share import Share
+from components.textid.networks.backbone import build
 from components.textid.threads import on_threads
-from components.textid.tokenizer import train_tokenizer
-from components.textid.writer import write_ids
+from components.textid.words.tokenizer import train_tokenizer
+from components.textid.writing.generator import Generator, _batches
+from components.textid.writing.share import Share
+from components.textid.writing.writer import write_ids
 from tests.textid.conftest import tiny_t5
-from tests.textid.test_writer import IDS, SETTINGS, TEXTS
+from tests.textid.writing.test_writer import IDS, SETTINGS, TEXTS
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -11,13 +11,13 @@ from typing import Any
 from components.artifacts import publish_json
 from components.errors import Interrupted
 from components.progress import Progress
-from components.training import data
 from components.training.context import Context
+from components.training.devices.ranks import joined
 from components.training.job import Job
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import joined
-from components.training.reindex import reindex
-from components.training.stop import Stop
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.reindex import reindex
+from components.training.processes.stop import Stop
 
 
 class Signalled:
@@ -33,7 +33,7 @@ class Signalled:
 def write_reindex(job: Job, out: Path) -> None:
     """Write OUT.RANK: the table's digest, the report, and how the disturbed re-index ended."""
     with joined("cpu") as ranks, Stop().listening() as stop:
-        tables = data.load(job)
+        tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         context = replace(context, job=replace(job, index=replace(job.index, batch_items=3)))
         state, _ = fresh_models(context)

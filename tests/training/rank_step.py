@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from components.textid.imported import adopt
-from components.training import data
-from components.training.cold_start import ColdStart, first_ids
+from components.textid.writing.imported import adopt
 from components.training.context import Context
-from components.training.generator_phase import GeneratorPhase
+from components.training.devices.micro_batch import MicroBatch
+from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
-from components.training.loop import Phase
-from components.training.micro_batch import MicroBatch
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import Ranks, joined
-from components.training.recommender_phase import RecommenderPhase
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.cold_start import ColdStart, first_ids
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.recommender import RecommenderPhase
+from components.training.steps.loop import Phase
 
 
 def step(phase: Phase, ranks: Ranks, rows: int) -> dict[str, torch.Tensor]:
@@ -38,7 +38,7 @@ def step(phase: Phase, ranks: Ranks, rows: int) -> dict[str, torch.Tensor]:
 def write_gradients(job: Job, out: Path, rows: int) -> None:
     """The step of each phase, named PHASE/PARAMETER, as `out`."""
     with joined("cpu") as ranks:
-        tables = data.load(job)
+        tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         state, recommender = fresh_models(context)
         state.generator.double()

@@ -14,19 +14,19 @@ from components.params import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.textid.backbone import build_tokenizer
-from components.textid.tokenizer import decode_words, encode_words
-from components.training import data
+from components.textid.networks.backbone import build_tokenizer
+from components.textid.words.tokenizer import decode_words, encode_words
 from components.training.context import Context
-from components.training.indexing import IndexJob, index_ids
+from components.training.devices.ranks import Ranks
+from components.training.ids.indexing import IndexJob, index_ids
 from components.training.job import Job
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import Ranks
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
 from components.training.run import train
 from tests.recommender.causal_models import CAUSAL_KINDS
 from tests.recommender.references import by_hugging_face
 from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS
-from tests.training.checkpoints import checkpoint
+from tests.training.pretrained import checkpoint
 
 MakeJob = Callable[..., Job]
 SHORT = RecommenderTraining(epochs=1, batch_size=8, valid_users=4, valid_beams=3)
@@ -34,7 +34,7 @@ SHORT = RecommenderTraining(epochs=1, batch_size=8, valid_users=4, valid_beams=3
 
 def models_of(job: Job) -> None:
     """Build both models, as a training does first."""
-    tables = data.load(job)
+    tables = dataset.load(job)
     fresh_models(Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks()))
 
 

@@ -9,28 +9,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.artifacts import sha256
 from components.errors import BadInput
+from components.manifest import sha256
 from components.progress import Progress
-from components.recommender.causal import Causal
 from components.recommender.engine import Engine
-from components.textid.backbone import build, save_model
-from components.textid.imported import adopt
-from components.training import data
+from components.recommender.models.causal import Causal
+from components.textid.networks.backbone import build, save_model
+from components.textid.writing.imported import adopt
 from components.training.context import Context
-from components.training.generator_phase import GeneratorPhase
+from components.training.devices.ranks import Ranks
 from components.training.job import Job
-from components.training.models import fresh_models, tokenizer_of
-from components.training.ranks import Ranks
-from components.training.recommender_phase import RecommenderPhase
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.recommender import RecommenderPhase
 from components.training.run import train
-from tests.training.checkpoints import checkpoint
+from tests.training.pretrained import checkpoint
 
 MakeJob = Callable[..., Job]
 
 
 def context_of(job: Job) -> Context:
-    tables = data.load(job)
+    tables = dataset.load(job)
     return Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
 
 

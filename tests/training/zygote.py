@@ -101,7 +101,7 @@ def _without_onednn() -> None:
 def _no_memory_beyond(rows: int) -> None:
     import torch
 
-    from components.recommender.encoder_decoder import EncoderDecoder
+    from components.recommender.models.t5 import EncoderDecoder
 
     real = EncoderDecoder.loss
 

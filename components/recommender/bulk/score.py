@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from components.artifacts import MANIFEST, publishing, read_json, sha256, write_manifest
+from components.artifacts import publishing, read_json
 from components.errors import BadInput
+from components.manifest import MANIFEST, sha256, write_manifest
 from components.progress import Progress
 from components.recommender.bulk.devices import own_device
 from components.recommender.bulk.histories import HISTORY, USER

@@ -8,8 +8,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from components.artifacts import MANIFEST, digest, publish_json, read_json, sha256
+from components.artifacts import publish_json, read_json
 from components.errors import BadInput
+from components.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
 

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import MANIFEST, publish_json, publishing, read_json, verify_manifest, write_manifest
+from components.artifacts import publish_json, publishing, read_json
 from components.errors import BadInput
+from components.manifest import MANIFEST, verify_manifest, write_manifest
 from components.progress import Progress
 from components.recommender.bulk.settings import Scoring
 from components.recommender.bulk.split import part, split

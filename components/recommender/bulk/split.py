@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.artifacts import publishing, write_manifest
+from components.artifacts import publishing
 from components.errors import BadInput
+from components.manifest import write_manifest
 from components.progress import Progress
 from components.recommender.bulk.histories import SCHEMA, USER, Batches, read_histories
 

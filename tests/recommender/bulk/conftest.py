@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.recommender.bulk.settings import Scoring
+from tests.recommender.bulk.scorings import histories, score_here
 from tests.recommender.pairs import save_pair
-from tests.recommender.scorings import histories, score_here
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.artifacts import verify_manifest, write_manifest
 from components.errors import BadInput, Interrupted
+from components.manifest import verify_manifest, write_manifest
 from components.progress import Progress
 from components.recommender.bulk.run import alone, score_all
 from components.recommender.bulk.score import score_shard
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import pending, prepare, publish, shard
 from components.recommender.engine import Engine
-from tests.recommender.pairs import WORDS
-from tests.recommender.scorings import (
+from tests.recommender.bulk.scorings import (
     USERS,
     children,
     content,
@@ -34,6 +33,7 @@ from tests.recommender.scorings import (
     start,
     wait_until,
 )
+from tests.recommender.pairs import WORDS
 
 
 def test_every_user_exactly_once_with_the_answers_of_the_engine(model: Path, undisturbed: Path) -> None:

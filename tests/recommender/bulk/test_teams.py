@@ -23,7 +23,7 @@ from components.recommender.bulk.settings import Scoring, code_fingerprints
 from components.recommender.bulk.shards import prepare, publish, shard
 from flows.dask_team import on_dask
 from flows.score import team_of
-from tests.recommender.scorings import USERS, content, finished, score_here, start, wait_until
+from tests.recommender.bulk.scorings import USERS, content, finished, score_here, start, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -137,7 +137,9 @@ def test_nodes_that_never_meet(scoring: Scoring, undisturbed: Path) -> None:
 def test_other_code_is_refused(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents one output of two versions of the code, from a node that was not updated."""
     folder = prepare(scoring, Progress())
-    monkeypatch.setattr("components.recommender.bulk.score.code_fingerprints", lambda: {"decode.py": "other"})
+    monkeypatch.setattr(
+        "components.recommender.bulk.score.code_fingerprints", lambda: {"recommender/decoding/search.py": "other"}
+    )
     with pytest.raises(BadInput, match="other code"):
         score_rank(folder, rank=0, size=1, device="cpu")
     assert not shard(folder, 0).exists()
@@ -145,7 +147,11 @@ def test_other_code_is_refused(scoring: Scoring, monkeypatch: pytest.MonkeyPatch
 
 def test_the_code_of_both_rooms_that_score_counts() -> None:
     """Prevents one output of two ways to multiply: the linear layers and the tokenizer are in `textid`."""
-    assert {"recommender/decode.py", "textid/linear.py", "textid/tokenizer.py"} <= code_fingerprints().keys()
+    assert {
+        "recommender/decoding/search.py",
+        "textid/networks/linear.py",
+        "textid/words/tokenizer.py",
+    } <= code_fingerprints().keys()
 
 
 def test_no_scheduler(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,117 @@
+"""Where each artifact lives. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one dataset's artifacts within a workspace (the folder with params.yaml and dvc.yaml)."""
+
+    workspace: Path
+    dataset: str
+
+    @property
+    def root(self) -> Path:
+        return self.workspace / "artifacts" / self.dataset
+
+    # ingest
+    @property
+    def items(self) -> Path:
+        return self.root / "ingest" / "items.parquet"
+
+    @property
+    def interactions(self) -> Path:
+        return self.root / "ingest" / "interactions.parquet"
+
+    @property
+    def ingest_report(self) -> Path:
+        return self.root / "ingest" / "report.json"
+
+    # validate
+    @property
+    def verdict(self) -> Path:
+        return self.root / "validate" / "verdict.json"
+
+    @property
+    def data_docs(self) -> Path:
+        return self.root / "validate" / "data_docs"
+
+    # clean
+    @property
+    def items_clean(self) -> Path:
+        return self.root / "clean" / "items_clean.parquet"
+
+    @property
+    def histories(self) -> Path:
+        return self.root / "clean" / "histories.parquet"
+
+    @property
+    def valid_targets(self) -> Path:
+        return self.root / "clean" / "valid_targets.parquet"
+
+    @property
+    def test_targets(self) -> Path:
+        """Listed in dvc.yaml by `evaluate` alone; a test proves that nothing before it can see them."""
+        return self.root / "clean" / "test_targets.parquet"
+
+    @property
+    def aliases(self) -> Path:
+        """Item ids that `clean` merged away, and the id that stands for each."""
+        return self.root / "clean" / "aliases.parquet"
+
+    @property
+    def clean_report(self) -> Path:
+        return self.root / "clean" / "report.json"
+
+    # train
+    @property
+    def pair(self) -> Path:
+        """The trained pair: generator/, recommender/, tokenizer/, id_table.parquet, pair.json, training_log.jsonl."""
+        return self.root / "train" / "pair"
+
+    # index
+    @property
+    def id_table(self) -> Path:
+        return self.root / "index" / "id_table.parquet"
+
+    @property
+    def index_report(self) -> Path:
+        return self.root / "index" / "report.json"
+
+    @property
+    def index_docs(self) -> Path:
+        return self.root / "index" / "data_docs"
+
+    # evaluate
+    @property
+    def metrics(self) -> Path:
+        return self.root / "evaluate" / "metrics.json"
+
+    @property
+    def per_user(self) -> Path:
+        return self.root / "evaluate" / "per_user.parquet"
+
+    @property
+    def plots(self) -> Path:
+        return self.root / "evaluate" / "plots"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "evaluate" / "report.html"
+
+    # register
+    @property
+    def bundle(self) -> Path:
+        """The model bundle: one directory = one atom (DESIGN section 3)."""
+        return self.root / "register" / "bundle"
+
+    @property
+    def registration(self) -> Path:
+        return self.root / "register" / "registration.json"
+
+    def work(self, key: str) -> Path:
+        """Scratch folder outside DVC's outputs, for checkpoints and progress; keyed by the hash of a stage's inputs."""
+        return self.workspace / "work" / self.dataset / key

@@ -1,0 +1,66 @@
+"""What a model is fed: the tensors of a batch, and how prompts that were built one by one become them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.recommender.batches.epochs import MULTIPLE
+from components.recommender.packed import pack, slices
+from components.recommender.prompts.phrasings import Prompt
+
+IGNORED = -100
+"""Padding of labels: no loss there."""
+PAD = 0
+"""Padding of prompts; the attention mask hides it, so any token would do."""
+MAX_TOKENS = 512
+"""Longest prompt (tokens): what T5 was trained with."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts and what is to be written after each."""
+
+    input_ids: Tensor
+    """[rows, S] int64."""
+    attention_mask: Tensor
+    """[rows, S] int64, 1 at tokens."""
+    labels: Tensor
+    """[rows, T] int64: the target's ID and the end token, written after the whole prompt; IGNORED at padding."""
+    target_tokens: int
+    """Labels that count, known without asking the device."""
+    inline: bool = False
+    """The prompts are whole histories (`windows.Windows`) and hold their targets: labels [rows, S] are then what is
+    written after each of their tokens, IGNORED where nothing is taught. For decoder-only models alone."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        prompt, mask, labels = (
+            part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels)
+        )
+        return Batch(prompt, mask, labels, self.target_tokens, self.inline)
+
+
+def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Prompts -> (input_ids, attention_mask), both [n, S] int64; S = `length` or the longest, rounded up."""
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    width = length or -(-longest // MULTIPLE) * MULTIPLE
+    offsets, values = pack([prompt.token_ids for prompt in prompts])
+    input_ids = np.full((len(prompts), width), PAD, dtype=np.int64)
+    mask = np.zeros((len(prompts), width), dtype=np.int64)
+    row, column, token = slices(values, offsets[:-1], np.diff(offsets))
+    input_ids[row, column] = token
+    mask[row, column] = 1
+    return torch.from_numpy(input_ids), torch.from_numpy(mask)
+
+
+def batch_of(prompts: Sequence[Prompt], targets: Sequence[Sequence[int]], *, end_token: int) -> Batch:
+    """A batch from prompts that were built one by one, and the ID of each target without its end token."""
+    input_ids, mask = pad_prompts(prompts)
+    labels = np.full((len(targets), max(map(len, targets)) + 1), IGNORED, dtype=np.int64)
+    for row, target in enumerate(targets):
+        labels[row, : len(target) + 1] = [*target, end_token]
+    return Batch(input_ids, mask, torch.from_numpy(labels), int((labels != IGNORED).sum()))

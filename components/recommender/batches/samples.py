@@ -1,0 +1,198 @@
+"""Samples and batches for training: packed arrays in, tensors of a few fixed shapes out.
+
+    samples = Samples(offsets, items, token_ids, pieces, max_history=20)
+    for rows in samples.epoch(seed=17, number=0, batch_size=64):
+        batch = samples.collate(rows)
+
+Histories lie end to end in one array, which may be mapped from a file, and a sample is the place of its target in it;
+everything before it in the same history is the prompt. Tokens are kept per item of the catalogue, never per
+interaction, and gathered batch by batch. `phrasings.Pieces.build` is the slow, obvious way to the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
+from components.recommender.batches.epochs import Epoch, padded_lengths
+from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
+from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
+from components.recommender.prompts.lookback import Lookback
+from components.recommender.prompts.phrasings import Pieces
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The samples of one batch: which they are, and the shape they are padded to."""
+
+    targets: Ints
+    """[rows]: place of each sample's target in the histories."""
+    first: Ints
+    """[rows]: place of the oldest item that is read before it; the target's own place if there is none."""
+    templates: Ints
+    """[rows]: the phrasing drawn for it."""
+    length: int
+    """Padded prompt length."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: Ints | slice, length: int) -> Rows:
+        """Those at `rows`, to be padded to `length`."""
+        return Rows(self.targets[rows], self.first[rows], self.templates[rows], length)
+
+    def share(self, rank: int, ranks: int) -> Rows:
+        """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
+        return self.take(slice(rank, None, ranks), self.length)
+
+
+class Samples:
+    """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
+
+    `offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
+    item numbers; both are read where they are, and 8 bytes a user are kept beside them. `token_ids`: the ID of each
+    item number, without the end token. `users`: token ids of the user ID that stands in the prompt of each target, by
+    its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
+    """
+
+    def __init__(
+        self,
+        offsets: Ints,
+        items: NDArray[np.integer],
+        token_ids: Sequence[Sequence[int]],
+        pieces: Pieces,
+        *,
+        end_token: int,
+        max_history: int,
+        max_tokens: int = MAX_TOKENS,
+        users: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self._pieces = pieces
+        self._end = end_token
+        self._max_tokens = max_tokens
+        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+        self._ids = pack(token_ids)
+        self._separated = pack([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
+        # The last separator of a prompt is left out, unless it is closed.
+        self._open = 0 if pieces.closed else len(pieces.separator)
+        self._users = pack([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
+        self._heads, self._tails = pack(pieces.heads), pack(pieces.tails)
+        self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
+        self._lengths: dict[Prefixes, Ints] = {}
+
+    @cached_property
+    def label_length(self) -> int:
+        """Padded length of the labels: the longest ID and the end token."""
+        return int(np.diff(self._ids[0]).max(initial=0)) + 1
+
+    def lengths(self, prefixes: Prefixes = "all") -> Ints:
+        """The padded prompt lengths, rising; fixed by the data alone, so that they do not change between epochs."""
+        if prefixes not in self._lengths:
+            random, count = np.random.default_rng(0), int(self._prefixes[-1])
+            targets = self._targets(evenly(count))
+            found = self._plan(targets, np.full(len(targets), int(self._frames.argmax())))[1]
+            # Where not every sample was looked at, one may be longer than those that were.
+            longest = int(found.max(initial=0)) if len(targets) == count else self._max_tokens
+            if prefixes == "one":  # users with long histories weigh less
+                targets = self._drawn(evenly(len(self._learners)), random)
+            found = self._plan(targets, random.integers(len(self._pieces), size=len(targets)))[1]
+            self._lengths[prefixes] = padded_lengths(found, longest)
+        return self._lengths[prefixes]
+
+    def epoch(
+        self,
+        *,
+        seed: int,
+        number: int,
+        batch_size: int,
+        prefixes: Prefixes = "all",
+        batch_tokens: int = 0,
+    ) -> Epoch[Rows]:
+        """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
+
+        `prefixes`: "all" takes every target with a history, "one" draws one per user, another in every epoch. Phrasings
+        are drawn anew. `batch_tokens`: padded prompt tokens of a batch, instead of `batch_size` rows.
+        """
+
+        def draw(samples: Ints, random: np.random.Generator) -> tuple[Rows, Ints]:
+            targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
+            templates = random.integers(len(self._pieces), size=len(targets))
+            first, lengths = self._plan(targets, templates)
+            return Rows(targets, first, templates, 0), lengths
+
+        count = int(self._prefixes[-1]) if prefixes == "all" else len(self._learners)
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        return Epoch(count, draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def collate(self, rows: Rows) -> Batch:
+        """The tensors of one batch."""
+        input_ids = np.full((len(rows), rows.length), PAD, dtype=np.int64)
+        at = np.zeros(len(rows), dtype=np.int64)
+        if self._users is not None:
+            at = self._put(input_ids, at, self._users, rows.targets)
+        at = self._put(input_ids, at, self._heads, rows.templates)
+        row, column, token, _ = tokens_between(self._separated, self._items, rows.first, rows.targets)
+        held = np.bincount(row, minlength=len(rows))
+        held -= np.minimum(held, self._open)
+        kept = column < held[row]
+        input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
+        at = self._put(input_ids, at + held, self._tails, rows.templates)
+        mask = np.arange(rows.length) < at[:, None]
+        labels = self._labels(self._items[rows.targets])
+        return Batch(
+            torch.from_numpy(input_ids),
+            torch.from_numpy(mask.astype(np.int64)),
+            torch.from_numpy(labels),
+            int((labels != IGNORED).sum()),
+        )
+
+    @cached_property
+    def _prefixes(self) -> Ints:
+        return prefixes_before(self._offsets)
+
+    @cached_property
+    def _learners(self) -> Ints:
+        """Users with at least one item before another."""
+        return np.flatnonzero(np.diff(self._prefixes))
+
+    def _targets(self, samples: Ints) -> Ints:
+        """Places of the targets of samples, which are numbered user by user."""
+        user = np.searchsorted(self._prefixes, samples, side="right") - 1
+        return self._offsets[user] + 1 + samples - self._prefixes[user]
+
+    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
+        """A random target of each of some learners."""
+        users = self._learners[samples]
+        return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
+
+    def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints]:
+        """Of each sample: the place of the first item of its prompt, and the tokens of the whole prompt."""
+        frame = self._frames[templates]
+        if self._users is not None:
+            frame = frame + np.diff(self._users[0])[targets]
+        begin = self._offsets[np.searchsorted(self._offsets, targets, side="right") - 1]
+        first, total = self._before(begin, targets, self._max_tokens - frame + self._open)
+        return first, frame + np.where(first < targets, total - self._open, 0)
+
+    @staticmethod
+    def _put(into: Ints, at: Ints, packed: Packed, numbers: Ints) -> Ints:
+        """Write sequence numbers[r] of `packed` into row r from at[r] on; returns where each row goes on."""
+        lengths = packed[0][numbers + 1] - packed[0][numbers]
+        row, column, token = slices(packed[1], packed[0][numbers], lengths)
+        into[row, at[row] + column] = token
+        return at + lengths
+
+    def _labels(self, items: Ints) -> Ints:
+        lengths = self._ids[0][items + 1] - self._ids[0][items]
+        labels = np.full((len(items), self.label_length), IGNORED, dtype=np.int64)
+        row, column, token = slices(self._ids[1], self._ids[0][items], lengths)
+        labels[row, column] = token
+        labels[np.arange(len(items)), lengths] = self._end
+        return labels

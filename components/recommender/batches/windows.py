@@ -1,0 +1,190 @@
+"""Whole histories as samples: one causal forward over a row teaches every item in it from the items before it.
+
+    windows = Windows(offsets, items, token_ids, pieces, max_history=20)
+    for rows in windows.epoch(seed=17, number=0, batch_size=64):
+        batch = windows.collate(rows)                      # batch.inline: the targets stand in the prompt itself
+
+A row is the beginning of a prompt and then items, each closed by the end token: every item ends the prompt of the next
+one. `samples.Samples` has one row for each of these prompts, with the same tokens; a test holds the losses equal.
+
+A history that is too long for one row is cut into windows. Every item is taught exactly once, and with at least half a
+window of items before it, where it has so many. A window follows from its end alone, so that is all that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
+from components.recommender.batches.epochs import PORTION, Epoch, padded_lengths
+from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
+from components.recommender.packed import Ints, pack, slices, tokens_between
+from components.recommender.prompts.lookback import Lookback
+from components.recommender.prompts.phrasings import Pieces
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Some windows, as places in the packed histories: items[first:end] are read, items[taught:end] are taught."""
+
+    first: Ints
+    taught: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, rows: Ints | slice) -> Spans:
+        return Spans(self.first[rows], self.taught[rows], self.end[rows])
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The windows of one batch, their phrasings, and the length they are padded to."""
+
+    spans: Spans
+    templates: Ints
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def take(self, rows: Ints | slice, length: int) -> WindowRows:
+        """Those at `rows`, to be padded to `length`."""
+        return WindowRows(self.spans[rows], self.templates[rows], length)
+
+    def share(self, rank: int, ranks: int) -> WindowRows:
+        """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
+        return self.take(slice(rank, None, ranks), self.length)
+
+
+class Windows:
+    """All windows of a set of histories under one ID table; the arguments are those of `samples.Samples`.
+
+    `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
+    prompt without items: what is likely for anyone.
+    """
+
+    def __init__(
+        self,
+        offsets: Ints,
+        items: NDArray[np.integer],
+        token_ids: Sequence[Sequence[int]],
+        pieces: Pieces,
+        *,
+        max_history: int,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        assert pieces.closed and not any(pieces.tails), "a prompt must be the beginning of each longer one"
+        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+        self._heads = pack(pieces.heads)
+        self._head_lengths = np.diff(self._heads[0])
+        self._max_tokens = max_tokens
+        self._packed = pack([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, np.diff(self._packed[0]), max_history)
+        self._lengths: dict[Prefixes, Ints] = {}
+
+    @cached_property
+    def ends(self) -> NDArray[np.integer]:
+        """Ends of the windows that teach every item once, from the newest end of each history backwards."""
+        kind = np.int32 if len(self._items) < 2**31 else np.int64
+        found = [np.zeros(0, dtype=kind)]
+        for start in range(0, len(self._offsets) - 1, PORTION):
+            bounds = self._offsets[start : start + PORTION + 1]
+            begin, end = bounds[:-1][np.diff(bounds) > 0], bounds[1:][np.diff(bounds) > 0]
+            while len(end):
+                found.append(end.astype(kind))
+                taught = self.spans(end)[0].taught
+                begin, end = begin[taught > begin], taught[taught > begin]
+        return np.concatenate(found)
+
+    def spans(self, ends: NDArray[np.integer]) -> tuple[Spans, Ints]:
+        """The windows with these ends, and the tokens that are read of each, without the head.
+
+        The first item is that of the prompt of the last one, as `Pieces.build` cuts it.
+        """
+        end = ends.astype(np.int64)
+        begin = self._offsets[np.searchsorted(self._offsets, end, side="left") - 1]
+        room = np.full(len(end), self._max_tokens - int(self._head_lengths.max()))
+        first, tokens = self._before(begin, end - 1, room)
+        # The upper half of a window that does not reach back to the beginning; the lower half is taught by others.
+        taught = np.where(first == begin, begin, first + (end - first + 1) // 2)
+        return Spans(first, taught, end), tokens + self._before.tokens[self._items[end - 1]] - 1
+
+    def lengths(self, prefixes: Prefixes = "all") -> Ints:
+        """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
+        if prefixes not in self._lengths:
+            random, ends = np.random.default_rng(0), self.ends[evenly(len(self.ends))]
+            if prefixes == "one":  # a window may then end at any item, and be longer than all others
+                ends = self._drawn(evenly(len(self._learners)), random)
+            head, anywhere = int(self._head_lengths.max()), evenly(len(self._items)) + 1
+            longest = head + int(self.spans(anywhere)[1].max(initial=0))
+            if len(anywhere) < len(self._items):  # not every one was looked at: the longest prompt and the longest ID
+                longest = self._max_tokens + int(self._before.tokens.max())
+            heads = self._head_lengths[random.integers(len(self._head_lengths), size=len(ends))]
+            self._lengths[prefixes] = padded_lengths(heads + self.spans(ends)[1], longest)
+        return self._lengths[prefixes]
+
+    def epoch(
+        self,
+        *,
+        seed: int,
+        number: int,
+        batch_size: int,
+        prefixes: Prefixes = "all",
+        batch_tokens: int = 0,
+    ) -> Epoch[WindowRows]:
+        """The batches of epoch `number`, in order: a function of `seed` and `number` alone; phrasings are drawn anew.
+
+        `prefixes`: "all" teaches every item, "one" draws one target per user, as `Samples.epoch` does; `batch_tokens`:
+        padded tokens of a batch, instead of `batch_size` rows.
+        """
+
+        def draw(samples: Ints, random: np.random.Generator) -> tuple[WindowRows, Ints]:
+            ends = self.ends[samples] if prefixes == "all" else self._drawn(samples, random)
+            templates = random.integers(len(self._head_lengths), size=len(ends))
+            spans, tokens = self.spans(ends)
+            if prefixes == "one":
+                spans = Spans(spans.first, spans.end - 1, spans.end)
+            return WindowRows(spans, templates, 0), self._head_lengths[templates] + tokens
+
+        count = len(self.ends) if prefixes == "all" else len(self._learners)
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        return Epoch(count, draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def collate(self, rows: WindowRows) -> Batch:
+        """The tensors of one batch; labels[r, t] is what follows input_ids[r, t], where that is taught."""
+        spans, heads = rows.spans, self._head_lengths[rows.templates]
+        # One more than is read: the last token of a row is written, never read.
+        tokens = np.full((len(rows), rows.length + 1), PAD, dtype=np.int64)
+        labels = np.full((len(rows), rows.length + 1), IGNORED, dtype=np.int64)
+        row, column, token = slices(self._heads[1], self._heads[0][rows.templates], heads)
+        tokens[row, column] = token
+        row, column, token, place = tokens_between(self._packed, self._items, spans.first, spans.end)
+        tokens[row, heads[row] + column] = token
+        taught = place >= spans.taught[row]
+        labels[row[taught], (heads[row] + column)[taught]] = token[taught]
+        mask = np.arange(1, rows.length + 1) < (heads + np.bincount(row, minlength=len(rows)))[:, None]
+        return Batch(
+            torch.from_numpy(np.ascontiguousarray(tokens[:, :-1] * mask)),
+            torch.from_numpy(mask.astype(np.int64)),
+            torch.from_numpy(np.ascontiguousarray(labels[:, 1:])),
+            int(taught.sum()),
+            inline=True,
+        )
+
+    @cached_property
+    def _learners(self) -> Ints:
+        """Users with at least one item before another."""
+        return np.flatnonzero(np.diff(prefixes_before(self._offsets)))
+
+    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
+        """Where the window of one random target ends, for each of some learners."""
+        users = self._learners[samples]
+        return self._offsets[users] + 1 + random.integers(1, self._offsets[users + 1] - self._offsets[users])

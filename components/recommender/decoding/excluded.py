@@ -1,0 +1,50 @@
+"""Items that a user must not get, as nodes of the trie: exact, and free where no whole branch is affected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from components.recommender.packed import pack
+from components.recommender.trie.trie import Trie
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Per depth, the (user, node) pairs below which a user has no item left."""
+
+    keys: tuple[Tensor, ...]
+    """Per depth: user * nodes + node, rising. Their sizes are known on the host: an empty depth costs nothing."""
+    nodes: int
+
+    @classmethod
+    def of(cls, trie: Trie, excluded: Sequence[Sequence[int]]) -> Excluded:
+        """`excluded`: item numbers per user, in any order, repeated or not."""
+        offsets, items = pack(excluded)
+        users = np.repeat(np.arange(len(excluded)), np.diff(offsets))
+        pairs = np.unique(users * trie.items + items)
+        users, items = pairs // trie.items, pairs % trie.items
+        device = trie.children.device
+        below, parents = trie.host["below"], trie.host["parents"]
+        node, depth = trie.host["ends"][items].astype(np.int64), trie.host["lengths"][items]
+        keys: list[Tensor] = [torch.empty(0, dtype=torch.long, device=device)] * (trie.depth + 1)
+        for level in range(trie.depth, 0, -1):
+            here = depth >= level
+            found, counts = np.unique(users[here] * trie.nodes + node[here], return_counts=True)
+            dead = found[counts == below[found % trie.nodes]]
+            keys[level] = torch.from_numpy(dead).to(device)
+            node[here] = parents[node[here]]
+        return cls(tuple(keys), trie.nodes)
+
+    def apply(self, scores: Tensor, users: Tensor, nodes: Tensor, depth: int) -> Tensor:
+        """`scores` [n] with -inf where the node at `depth` holds nothing for its user."""
+        keys = self.keys[depth]
+        if not len(keys):
+            return scores
+        wanted = users * self.nodes + nodes
+        place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return scores.masked_fill(keys[place] == wanted, float("-inf"))

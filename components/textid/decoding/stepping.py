@@ -1,0 +1,93 @@
+"""One decoder step at a time, for all beams of all items: what a beam search asks of an encoder-decoder.
+
+The encoder runs once per item. T5 and mT5, which nearly every ID generator is, have a step of their own
+(`t5.py`); every other model takes the library's.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from components.textid.decoding.t5 import T5Stepper
+
+
+class Stepper(Protocol):
+    """n items; first one row an item, then `beams` rows an item."""
+
+    def first(self) -> Tensor:
+        """States [n, x] that decide the first token."""
+        ...
+
+    def next(self, parents: Tensor, tokens: Tensor) -> Tensor:
+        """States [n * beams, x] after `tokens` [n, beams], where beam b of item i goes on from its beam parents[i, b].
+
+        At the first call all beams go on from the one row of their item.
+        """
+        ...
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits [rows, columns] of some rows of states, in the order of `columns`; the caller may write into it."""
+        ...
+
+
+def stepper(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    columns: Tensor,
+    beams: int,
+    max_tokens: int,
+    library: bool = False,
+) -> Stepper:
+    """The quickest stepper for a model. columns: int [C], the tokens whose logits are wanted, in that order.
+
+    library: take the library's forward even where there is a quicker one.
+    """
+    if library or model.config.model_type not in T5Stepper.MODEL_TYPES:
+        return LibraryStepper(model, input_ids, attention_mask, columns=columns)
+    return T5Stepper(model, input_ids, attention_mask, columns=columns, beams=beams, max_tokens=max_tokens)
+
+
+class LibraryStepper:
+    """The forward of any Hugging Face encoder-decoder, with its cache; its states are the logits themselves."""
+
+    def __init__(self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, *, columns: Tensor) -> None:
+        self._model = model
+        self._columns = columns
+        self._mask = attention_mask
+        self._encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._start = int(model.config.decoder_start_token_id)
+
+    def first(self) -> Tensor:
+        return self._forward(self._mask.new_full((len(self._mask),), self._start, dtype=torch.long))
+
+    def next(self, parents: Tensor, tokens: Tensor) -> Tensor:
+        items, beams = parents.shape
+        if len(self._mask) == items and beams > 1:
+            self._cache.batch_repeat_interleave(beams)
+            self._mask = self._mask.repeat_interleave(beams, dim=0)
+            self._encoded = self._encoded.repeat_interleave(beams, dim=0)
+        else:
+            rows = torch.arange(items, device=parents.device)[:, None] * beams + parents
+            # The beams of an item share its encoder states: only what was written has to follow.
+            self._cache.self_attention_cache.reorder_cache(rows.flatten())  # type: ignore[arg-type]
+        return self._forward(tokens.flatten())
+
+    def logits(self, states: Tensor) -> Tensor:
+        return states[:, self._columns]
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        return self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=tokens[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        ).logits[:, -1]

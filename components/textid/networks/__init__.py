@@ -1,0 +1,1 @@
+"""Networks from scratch or pretrained: built, found, loaded, quick on a CPU, ready to copy. Not how they are used."""

@@ -1,0 +1,129 @@
+"""Ask the ID generator for candidates: items in batches of like length, words back.
+
+Batches are made from the set of items, not from their order, so the same items give the same candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator as Generated
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from components.params import Index
+from components.progress import Progress
+from components.textid.decoding.diverse import propose
+from components.textid.table.taken import TakenIds
+from components.textid.threads import on_threads
+from components.textid.words.normal import split
+from components.textid.words.tokenizer import encode_texts, end_id, pad_id
+from components.textid.writing.candidates import Candidate, allowed_tokens, readable
+from components.textid.writing.share import ALONE, Share
+
+_WIDTH = 8
+"""A batch's texts are padded to a multiple of this: oneDNN makes a kernel per shape, in some 0.3 ms."""
+
+Tokens = list[list[list[int]]]
+Scores = list[list[float]]
+_Written = tuple[list[int], Tokens, Scores]
+"""Rows of a batch, and their candidates."""
+
+
+@dataclass
+class Generator:
+    """The model with all that asking it takes."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    settings: Index
+    max_item_tokens: int
+    known_words: frozenset[str]
+    progress: Progress
+    device: torch.device | str | None
+    share: Share = ALONE
+
+    def __post_init__(self) -> None:
+        if self.device is not None:
+            self.model.to(torch.device(self.device))  # type: ignore[arg-type]
+        self.allowed = allowed_tokens(self.tokenizer)
+        self.first_choices: dict[str, str] = {}
+
+    def ask(
+        self, items: list[tuple[str, str]], taken_ids: TakenIds, penalty: float, max_tokens: int, task: str
+    ) -> list[list[Candidate]]:
+        """Readable candidates of each item, best first; the same on all processes that share the work."""
+        encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
+        own = [set(split(text)) for _, text in items]
+        found: list[list[Candidate]] = [[] for _ in items]
+        batches = _batches(encoded, self.settings.batch_items)
+        done: list[tuple[list[int], list[list[Candidate]]]] = []
+        training = self.model.training
+        self.model.eval()
+        try:
+            with closing(self._each(self.share.turns(batches), encoded, penalty, max_tokens)) as written:
+                for batch in self.progress.track(written, task, total=self.share.most(batches)):
+                    if batch is None:
+                        continue
+                    rows, tokens, scores = batch
+                    options = readable(
+                        tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, taken_ids
+                    )
+                    done.append((rows, options))
+        finally:
+            self.model.train(training)
+        for rows, options in self.share.gather(done):
+            for row, candidates in zip(rows, options, strict=True):
+                found[row] = candidates
+                if candidates:
+                    self.first_choices.setdefault(items[row][0], candidates[0][0])
+        return found
+
+    def _each(
+        self, turns: Iterable[list[int] | None], encoded: list[list[int]], penalty: float, max_tokens: int
+    ) -> Generated[_Written | None, None, None]:
+        """What the model writes for the batch of each turn: a CPU writes one on each thread.
+
+        Only the model is shared by the threads: a tokenizer does not bear two callers at a time.
+        """
+
+        def write(rows: list[int] | None) -> _Written | None:
+            if rows is None:
+                return None
+            return rows, *self._propose([encoded[row] for row in rows], penalty, max_tokens)
+
+        if self.model.device.type == "cpu":
+            yield from on_threads(write, turns)
+        else:
+            yield from map(write, turns)
+
+    def _propose(self, rows: list[list[int]], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
+        pad = pad_id(self.tokenizer)
+        width = _padded(max(map(len, rows)))
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+        lengths = torch.tensor([len(row) for row in rows])
+        tokens, scores = propose(
+            self.model,
+            ids.to(self.model.device),
+            (torch.arange(width) < lengths[:, None]).long().to(self.model.device),
+            candidates=self.settings.candidates,
+            groups=self.settings.groups,
+            diversity_penalty=penalty,
+            max_tokens=max_tokens,
+            eos_id=end_id(self.tokenizer),
+            pad_id=pad,
+            allowed=self.allowed,
+        )
+        return tokens.tolist(), scores.tolist()
+
+
+def _padded(length: int) -> int:
+    return length + -length % _WIDTH
+
+
+def _batches(encoded: list[list[int]], size: int) -> list[list[int]]:
+    """Rows of `encoded` in batches of like length, the longest first; of one length in the order of the items."""
+    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
+    return [order[start : start + size] for start in range(0, len(order), size)]

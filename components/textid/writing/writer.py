@@ -1,0 +1,145 @@
+"""Write the ID table of a catalogue: propose in batches, assign globally, ask again for what is left over.
+
+    table, report = write_ids(model, tokenizer, item_ids, texts, params.index, max_item_tokens=64)
+
+The result depends on the set of items and not on their order. It always keeps the contract of the ID table: where the
+generator has no free name left for an item (fifty items with one text), a word of its own text or a number makes it
+unique, and the report says how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from components.errors import BadInput, GateRefused
+from components.params import Index
+from components.progress import Progress
+from components.textid.table.id_table import IdTable
+from components.textid.table.quality import quality
+from components.textid.table.taken import TakenIds
+from components.textid.words.distinctive import ranked_words
+from components.textid.words.normal import split
+from components.textid.writing.assign import LEFT_OVER, assign
+from components.textid.writing.generator import Generator
+from components.textid.writing.share import ALONE, Share
+
+# The first IDs leave room for one more word.
+_FIRST_LENGTH = 0.8
+_SPARE_WORDS = 8
+
+
+def write_ids(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    item_ids: Sequence[str],
+    texts: Sequence[str],
+    settings: Index,
+    *,
+    max_item_tokens: int,
+    taken: IdTable | None = None,
+    device: torch.device | str | None = None,
+    share: Share = ALONE,
+    progress: Progress | None = None,
+) -> tuple[IdTable, dict[str, Any]]:
+    """A unique ID for every item, and a report of counts and qualities.
+
+    taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
+    device: where the model is moved to (default: where it is). share: processes that all call this with the same
+    arguments share the batches; all of them return what one process alone would. Raises `BadInput` if
+    `settings.max_tokens` leaves no free ID, `GateRefused` if the finished table breaks its contract (an ID of `taken`
+    that is too long, say).
+    """
+    catalogue = sorted(zip(item_ids, texts, strict=True))
+    if len(set(item_ids)) < len(catalogue):
+        raise BadInput("an item id occurs twice", where="items_clean.parquet", mend="run `dvc repro clean`")
+    kept = {} if taken is None else {item: taken.words[row] for item, row in taken.row_of.items()}
+    taken_ids = TakenIds(tokenizer, max_tokens=settings.max_tokens, taken=kept.values())
+    new = [(item, text) for item, text in catalogue if item not in kept]
+    own_words = {item: frozenset(split(text)) for item, text in catalogue}
+    known_words = frozenset().union(*own_words.values())
+    generator = Generator(
+        model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device, share
+    )
+    given, counts = _give(new, generator, taken_ids, settings)
+    given |= _last_resort(catalogue, new, given, generator.first_choices, taken_ids)
+    words = {item: kept[item] for item, _ in catalogue if item in kept} | given
+    table = IdTable.from_words(tokenizer, words)
+    if broken := table.violations(tokenizer, max_tokens=settings.max_tokens, item_ids=[item for item, _ in catalogue]):
+        raise GateRefused(
+            f"the ID table breaks its contract: {broken}",
+            where="index",
+            mend="raise index.max_tokens to that of the pair, or set index.stable: false and train again",
+        )
+    report = {
+        "items": len(table),
+        "kept": len(table) - len(given),
+        "written": len(given),
+        **counts,
+        "last_resort": len(given) - sum(attempt["assigned"] for attempt in counts["attempts"]),
+        "churn": 0.0 if taken is None else table.churn(taken),
+        "digest": table.digest(),
+        "settings": {"max_tokens": settings.max_tokens, "candidates": settings.candidates},
+        **quality(table, own_words),
+    }
+    return table, report
+
+
+def first_length(settings: Index) -> int:
+    """Tokens that the first proposals may have; what a cold start teaches should fit into them."""
+    return max(1, ceil(_FIRST_LENGTH * settings.max_tokens))
+
+
+def _give(
+    items: list[tuple[str, str]], generator: Generator, taken_ids: TakenIds, settings: Index
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Ask, assign, and ask again for what is left over; item -> words, and counts."""
+    given: dict[str, str] = {}
+    attempts: list[dict[str, Any]] = []
+    left = items
+    for attempt in range(settings.retries + 1):
+        if not left:
+            break
+        penalty, length = _stakes(settings, attempt)
+        proposals = generator.ask(left, taken_ids, penalty, length, f"writing IDs ({attempt + 1})")
+        free = [[option for option in options if option[0] not in taken_ids] for options in proposals]
+        chosen = assign(free)
+        for (item, _), options, index in zip(left, free, chosen, strict=True):
+            if index != LEFT_OVER:
+                given[item] = options[index][0]
+                taken_ids.take(given[item])
+        attempts.append({"asked": len(left), "assigned": sum(index != LEFT_OVER for index in chosen)})
+        left = [entry for entry in left if entry[0] not in given]
+    firsts = sum(given.get(item) == words for item, words in generator.first_choices.items())
+    share = round(firsts / len(items), 6) if items else 1.0
+    return given, {"attempts": attempts, "first_choice_share": share}
+
+
+def _stakes(settings: Index, attempt: int) -> tuple[float, int]:
+    """Diversity penalty and greatest length of an attempt: first the penalty doubles, then IDs may grow as well."""
+    penalty = (settings.diversity_penalty or float(attempt > 0)) * 2.0**attempt
+    return penalty, first_length(settings) if attempt <= settings.retries // 2 else settings.max_tokens
+
+
+def _last_resort(
+    catalogue: list[tuple[str, str]],
+    new: list[tuple[str, str]],
+    given: dict[str, str],
+    first_choices: dict[str, str],
+    taken_ids: TakenIds,
+) -> dict[str, str]:
+    """IDs for the items that are still without one: their first choice and a distinguishing word, by item id."""
+    left = [item for item, _ in new if item not in given]
+    if not left:
+        return {}
+    ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
+    spare = {item: words for (item, _), words in zip(catalogue, ranked, strict=True)}
+    named: dict[str, str] = {}
+    for item in left:
+        named[item] = taken_ids.distinguish(first_choices.get(item) or " ".join(spare[item][:3]), spare[item])
+        taken_ids.take(named[item])
+    return named

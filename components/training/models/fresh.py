@@ -1,0 +1,142 @@
+"""The tokenizer and the two fresh models of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import publish_json, read_json
+from components.errors import BadInput
+from components.recommender.models.families import prompts_of, recommender_of
+from components.recommender.models.interface import Recommender
+from components.textid.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
+from components.textid.networks.copying import ready_to_copy
+from components.textid.words.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
+from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
+from components.training.checkpoints.state import State
+from components.training.context import Context
+from components.training.devices.ranks import Ranks
+from components.training.ids.given import words_given
+from components.training.job import Job
+from components.training.models import lora
+from components.training.packed.dataset import Dataset
+from components.training.packed.once import once
+from components.training.steps.seeds import derive
+
+KEPT = "kept.json"
+"""Beside the tokenizer: which tokens of the checkpoints it has kept, by their old ids."""
+
+
+def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
+    """The tokenizer that both models share: of the backbone or, from scratch, trained on item texts and prompt words.
+
+    It is kept in the work folder: a resumed training goes on with the very same one, and the other ranks read it. With
+    `trim_vocabulary` it has the tokens that the catalogue uses (textid/words/trim.py).
+    """
+    if job.train.lora_rank:
+        lora.check_installed()
+    folder = once(job.work / "tokenizer", job.train_key, ranks, lambda folder: _write_tokenizer(job, data, folder))
+    tokenizer = load_tokenizer(folder)
+    if job.train.backbone == SCRATCH:
+        _check_shared(tokenizer, job)
+    return tokenizer
+
+
+def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
+    """The tokenizer, trimmed if that is wanted, and which of a checkpoint's tokens it keeps."""
+    settings, words = job.train, prompts_of(job.train.family).texts()
+    if settings.backbone == SCRATCH:
+        # Prompt words once per thousand items: often enough to get tokens, rare enough not to crowd out item words.
+        texts = [*data.texts, *words * (1 + len(data.texts) // 1000)]
+        tokenizer: Any = train_tokenizer(texts, vocabulary_size=settings.vocabulary_size)
+    else:
+        tokenizer = build_tokenizer(settings.backbone)
+        _check_shared(tokenizer, job)
+        for name in _checkpoints(job):
+            check_fit(config_of(name), tokenizer, name=name)
+    if settings.trim_vocabulary:
+        named = {token for name in _checkpoints(job) for token in named_tokens(config_of(name))}
+        trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *words_given(job)], keep=named)
+        if trimmed is not None:
+            tokenizer, kept = trimmed
+            if settings.backbone != SCRATCH:
+                publish_json(folder / KEPT, kept)
+    save_tokenizer(tokenizer, folder)
+
+
+def _checkpoints(job: Job) -> list[str]:
+    """Names of the pretrained models of a job."""
+    return [name for name in (job.train.backbone, job.train.generator_backbone) if name != SCRATCH]
+
+
+def _check_shared(tokenizer: Any, job: Job) -> None:
+    """Raises `BadInput` where a pretrained generator would read and write other words than the recommender."""
+    name = job.train.generator_backbone
+    if name in (SCRATCH, job.train.backbone):
+        return
+    theirs = build_tokenizer(name).get_vocab()
+    special = set(tokenizer.all_special_tokens)
+    ours = {token: number for token, number in tokenizer.get_vocab().items() if token not in special}
+    if other := [token for token, number in ours.items() if theirs.get(token) != number]:
+        raise BadInput(
+            f"{name} and train.backbone = {job.train.backbone} have different tokenizers: {len(other)} of "
+            f"{len(ours)} tokens differ, such as {min(other)!r}",
+            where="train.generator_backbone",
+            mend="name a checkpoint with the tokenizer of train.backbone, or set it to scratch",
+        )
+
+
+def fresh_models(context: Context) -> tuple[State, Recommender]:
+    """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
+    train, seed = context.job.train, context.job.seed
+    size: dict[str, Any] = {
+        "size": train.size,
+        "vocabulary_size": len(context.tokenizer),
+        "pad_token": pad_id(context.tokenizer),
+        "end_token": end_id(context.tokenizer),
+    }
+    # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
+    # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
+    generator = build(train.generator_backbone, **size, dropout=0.0, seed=derive(seed, "generator"))
+    if train.generator_backbone == SCRATCH:
+        ready_to_copy(generator, seed=derive(seed, "copying"))
+    recommender = build(
+        train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
+    )
+    kept = context.job.work / "tokenizer" / KEPT
+    for role, name, model in (
+        ("generator", train.generator_backbone, generator),
+        ("recommender", train.backbone, recommender),
+    ):
+        if name != SCRATCH and kept.exists():
+            trim_model(model, read_json(kept))
+        _prepare(model, context, name, role)
+    device: Any = context.ranks.device
+    state = State(generator.to(device), recommender.to(device))
+    return state, recommender_of(train.family, recommender, end_token=context.end_token)
+
+
+def _prepare(model: Any, context: Context, name: str, role: str) -> None:
+    """Check that a pretrained model fits the tokenizer and the texts; give it adapters where they are asked for.
+
+    Comes after everything that changes the model's vocabulary.
+    """
+    if name == SCRATCH:
+        return
+    train = context.job.train
+    check_fit(model.config, context.tokenizer, name=name)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if role == "generator" and positions is not None and context.longest_text > positions:
+        raise BadInput(
+            f"an item text takes {context.longest_text} tokens, {name} has {positions} positions",
+            where="train.max_item_tokens",
+            mend=f"set it to {positions} or less",
+        )
+    if train.lora_rank:
+        lora.adapt(model, rank=train.lora_rank, alpha=train.lora_alpha, seed=derive(context.job.seed, role, "lora"))
+
+
+def fresh_recommender(context: Context, state: State) -> None:
+    """Put the recommender back to its untrained weights, in place (`refit` starts over)."""
+    fresh = fresh_models(context)[0]
+    state.recommender.load_state_dict(fresh.recommender.state_dict())

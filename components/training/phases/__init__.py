@@ -1,0 +1,1 @@
+"""What happens between two checkpoints: cold start, generator phase, re-index, recommender phase, validation."""

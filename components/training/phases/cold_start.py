@@ -1,0 +1,111 @@
+"""Cold start of a generator from scratch: text -> its most distinctive words, so that the first IDs mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.recommender.batches.batch import IGNORED
+from components.recommender.models.interface import shifted
+from components.textid.words.distinctive import cold_start_targets
+from components.textid.writing.writer import first_length
+from components.training.context import Context
+from components.training.devices.micro_batch import MicroBatch
+from components.training.steps.seeds import rng
+
+WORDS = 5
+"""Words of the first IDs, as far as `index.max_tokens` lets them."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of one batch."""
+
+    numbers: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def share(self, rank: int, ranks: int) -> Items:
+        """Every `ranks`-th item from `rank` on."""
+        return Items(self.numbers[rank::ranks])
+
+
+class ColdStart:
+    """A phase for `loop.train`: the generator learns to write `ids[i]` from the text of item i."""
+
+    name = "cold_start"
+    round = 1
+
+    def __init__(self, context: Context, generator: Any, ids: Sequence[Sequence[int]]) -> None:
+        settings = context.job.train.generator
+        self._context, self._generator = context, generator
+        self.peak_lr = settings.cold_start_lr
+        self._batch = settings.batch_size * 2
+        self.micro_batch, self.compiled = MicroBatch(settings.micro_batch * 2), context.compiled(generator)
+        self._labels = labels_of(ids, context.end_token)
+        self._taught = np.array([number for number, tokens in enumerate(ids) if len(tokens)], dtype=np.int64)
+        # An epoch is a pass over the catalogue, or as many batches of it as there are steps.
+        self._steps = max(1, min(settings.cold_start_steps, ceil(len(self._taught) / self._batch)))
+        self.epochs = ceil(settings.cold_start_steps / self._steps)
+
+    @property
+    def module(self) -> nn.Module:
+        return self._generator
+
+    def batches(self, epoch: int) -> Sequence[Items]:
+        """Items in a fresh order; those without words are left out."""
+        order = rng(self._context.job.seed, self.name, epoch).permutation(self._taught)[: self._steps * self._batch]
+        return [Items(order[start : start + self._batch]) for start in range(0, len(order), self._batch)]
+
+    def loss(self, rows: Items) -> tuple[Tensor, int]:
+        self._generator.train()
+        items = rows.numbers
+        input_ids, mask = self._context.item_texts(items)
+        labels = torch.from_numpy(self._labels[items]).to(input_ids.device)
+        with self._context.autocast():
+            logits = self._generator(
+                input_ids=input_ids,
+                attention_mask=mask,
+                decoder_input_ids=shifted(labels, self._generator.config.decoder_start_token_id),
+                use_cache=False,
+            ).logits
+        total = functional.cross_entropy(
+            logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1),
+            labels.flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        return total, int((self._labels[items] != IGNORED).sum())
+
+    def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
+        return False
+
+
+def first_ids(context: Context) -> list[tuple[int, ...]]:
+    """What the cold start teaches, by item number: the imported ID or, without a table, its most distinctive words.
+
+    They fit the writer's first proposals, so that it can end what it has been taught to begin. () for an item without
+    a word.
+    """
+    if context.imported is not None:
+        return list(context.imported.token_ids)
+    return cold_start_targets(
+        context.tokenizer, context.data.texts, max_words=WORDS, max_tokens=first_length(context.job.index)
+    )
+
+
+def labels_of(ids: Sequence[Sequence[int]], end_token: int) -> NDArray[np.int64]:
+    """Labels [items, longest + 1]: the tokens, then the end token; padding is IGNORED."""
+    labels = np.full((len(ids), max(map(len, ids)) + 1), IGNORED, dtype=np.int64)
+    for number, tokens in enumerate(ids):
+        labels[number, : len(tokens) + 1] = [*tokens, end_token]
+    return labels

@@ -1,0 +1,129 @@
+"""Soft IDs: how the recommender's loss reaches the generator (IDGenRec, section 3.3.2, with its code's errors mended).
+
+An ID is a choice of words, and no gradient passes a choice. So the recommender reads, at every position of an ID, the
+*mean embedding* under the generator's distribution there: probabilities x embedding table. The released code mixes
+log-probabilities (negative weights that do not sum to one), and decodes with gradient, one step after the other.
+
+Here the words are found first, without gradient (`greedy.py`, from the encoder's states of the pass that has it), and
+ONE teacher-forced forward over them gives the distributions with gradient. Both ways feed the decoder the same tokens,
+and the choice itself passes no gradient in either, so the gradients are equal; `tests/training/phases/test_soft.py`
+holds them equal to 1e-6 in float64. The distributions are computed where a prompt reads them: of padding steps there
+are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.recommender.models.interface import Soft
+from components.recommender.prompts.phrasings import Prompt
+from components.training.phases.greedy import greedy, logits_of
+
+_MULTIPLE = 64
+"""Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
+
+
+@dataclass(frozen=True)
+class SoftIds:
+    """IDs of some items, as chosen tokens and as distributions."""
+
+    tokens: Tensor
+    """[items, L] int64, greedy; padding after the end token."""
+    lengths: Tensor
+    """[items] int64: tokens before the end token; what stands in a prompt."""
+    probabilities: Tensor
+    """[n, vocabulary], with gradient: of each step before the end token, item after item. There may be more rows, which
+    belong to none."""
+
+    def words(self) -> list[list[int]]:
+        """The chosen tokens of each item, without the end token."""
+        rows, lengths = self.tokens.tolist(), self.lengths.tolist()
+        return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+    @property
+    def starts(self) -> Tensor:
+        """[items]: row of `probabilities` where each item begins."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    def straight_through(self) -> SoftIds:
+        """Read as the chosen words, taught as the distributions (Bengio et al., 2013): the ablation of softness."""
+        steps = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        words = self.tokens[steps < self.lengths[:, None]]
+        chosen = torch.zeros_like(self.probabilities)
+        chosen[torch.arange(len(words), device=words.device), words] = 1.0
+        # The difference is exactly zero, so that the recommender reads exactly the embeddings of the words.
+        return replace(self, probabilities=chosen + (self.probabilities - self.probabilities.detach()))
+
+
+def write_soft(
+    generator: Any, texts: Sequence[tuple[Tensor, Tensor]], *, max_tokens: int, never: Sequence[int]
+) -> SoftIds:
+    """Soft IDs of items from their texts, with the encoder run once.
+
+    `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
+    to `max_tokens` tokens, none of `never` (padding, unknown) among them.
+    """
+    encoder = generator.get_encoder()
+    encoded = [(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in texts]
+    tokens = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
+    read = (tokens == generator.config.eos_token_id).long().cumsum(1) == 0
+    longest = int(read.sum(1).max())  # no prompt reads a step after it
+    parts = tokens[:, :longest].split([len(mask) for _, mask in encoded])
+    states = torch.cat([_states(generator, *group, part) for group, part in zip(encoded, parts, strict=True)])
+    rows = read[:, :longest].flatten().nonzero()[:, 0]
+    filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)])
+    logits = logits_of(generator, states.flatten(0, 1)[filled])
+    # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
+    exact = torch.promote_types(logits.dtype, torch.float32)
+    return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
+
+
+def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """States and mask of all groups, without gradient, padded to the longest text: a step costs its calls, not rows."""
+    width = max(mask.shape[1] for _, mask in encoded)
+    states = [functional.pad(group.detach(), (0, 0, 0, width - group.shape[1])) for group, _ in encoded]
+    return torch.cat(states), torch.cat([functional.pad(mask, (0, width - mask.shape[1])) for _, mask in encoded])
+
+
+def _states(generator: Any, encoded: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
+    """Decoder states [items, L, d]: at each step, after the start token and the words before it."""
+    start = torch.full_like(tokens[:, :1], generator.config.decoder_start_token_id)
+    states: Tensor = generator.get_decoder()(
+        input_ids=torch.cat([start, tokens[:, :-1]], 1),
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=attention_mask,
+        use_cache=False,
+    ).last_hidden_state
+    return states
+
+
+def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:
+    """Where the distributions of `soft` stand in a batch of prompts.
+
+    `items[row]`: number in `soft` of each history item of that prompt, oldest first; -1 where its ID is a hard one. The
+    last ones are meant where a prompt kept fewer items. Steps from the end token on have no place: they are masked.
+    """
+    rows: list[int] = []
+    columns: list[int] = []
+    numbers: list[int] = []
+    steps: list[int] = []
+    for row, (prompt, chosen) in enumerate(zip(prompts, items, strict=True)):
+        for (start, end), number in zip(prompt.spans, chosen[len(chosen) - len(prompt.spans) :], strict=True):
+            if number >= 0:
+                rows += [row] * (end - start)
+                columns += range(start, end)
+                numbers += [number] * (end - start)
+                steps += range(end - start)
+    device = soft.tokens.device
+    at_item, at_step = torch.tensor(numbers, device=device), torch.tensor(steps, device=device)
+    return Soft(
+        rows=torch.tensor(rows, dtype=torch.int64, device=device),
+        columns=torch.tensor(columns, dtype=torch.int64, device=device),
+        probabilities=soft.probabilities,
+        steps=soft.starts[at_item.long()] + at_step.long(),
+    )

@@ -1,0 +1,72 @@
+"""Validation after an epoch: recommend to a fixed sample of users and see where the true next item stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from components.progress import Progress
+from components.recommender.engine import Engine
+from components.recommender.models.interface import Recommender
+from components.textid.table.id_table import IdTable
+from components.training.context import Context
+from components.training.steps.seeds import hash_order
+
+K = 10
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The sample: `valid_users` users by a hash of seed and user id, whatever the order of the rows."""
+
+    context: Context
+    users: list[int]
+    """Places in `Dataset.valid_users`, in the order of the hash."""
+
+    @classmethod
+    def sample(cls, context: Context) -> Validation:
+        count = context.job.train.recommender.valid_users
+        return cls(context, hash_order(context.job.seed, context.data.valid_users, count))
+
+    def measure(self, recommender: Recommender, table: IdTable, progress: Progress) -> dict[str, float]:
+        """recall@10 and NDCG@10 of the sample, items of the history masked; the ranks share the users.
+
+        Through the engine that serves, with `trie` scores as `evaluate` uses them. No targets: no figures.
+        """
+        if not self.users:
+            return {}
+        context, data = self.context, self.context.data
+        own = list(range(context.ranks.rank, len(self.users), context.ranks.size))
+        histories = [[data.item_ids[item] for item in data.valid_prompt(self.users[at])] for at in own]
+        recommender.module.eval()
+        engine = Engine(
+            recommender,
+            context.pieces,
+            table,
+            max_history=context.job.train.max_history,
+            device=context.ranks.device,
+            users=context.user_ids(table),
+        )
+        beams = context.job.train.recommender.valid_beams
+        with context.autocast():
+            answers = engine.recommend(
+                histories, k=min(K, beams), beams=beams, scores="trie", mask_seen=True, progress=progress
+            )
+        # Each rank fills in its own users; 0 means "not among the first ten", so that the sum over ranks is the union.
+        places = torch.zeros(len(self.users), dtype=torch.int64)
+        for at, answer in zip(own, answers, strict=True):
+            target = data.item_ids[int(data.valid_targets[self.users[at]])]
+            places[at] = next((place for place, hit in enumerate(answer, 1) if hit.item_id == target), 0)
+        places = context.ranks.total(places).cpu()
+        found = places[places > 0].double()
+        return {
+            "ndcg_at_10": float((1 / torch.log2(found + 1)).sum()) / len(self.users),
+            "recall_at_10": len(found) / len(self.users),
+        }
+
+
+def improves(metrics: dict[str, Any], best: float) -> bool:
+    """Whether a state is better than the best so far; without validation targets every later state is taken."""
+    return not metrics or metrics["ndcg_at_10"] > best

@@ -1,0 +1,108 @@
+"""Several machines that train together.
+
+    IDIOM_NODE_RANK=0 python -m components train      # on trainer-0
+    IDIOM_NODE_RANK=1 python -m components train      # on trainer-1, within ten minutes
+
+with `train: {nodes: 2, rendezvous: "trainer-0:29500"}`: the same stage, parameters and inputs on each. Node 0 holds the
+first rank, which alone writes: the checkpoints, the pair, the log, and (by the stage) the MLflow run; the other nodes
+publish nothing. All ranks read the tokenizer, ID tables and checkpoints that it wrote, so the work folder must be one
+shared folder, on which a file that was renamed into place is seen at once everywhere (Lustre, or NFS mounted with
+`actimeo=0`); `meet` refuses any other. The pair's folder is touched by node 0 alone. A failure on one node breaks the
+connections of the others, which end too and report the error that its rank left in the work folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import BadInput
+from components.params import Train
+from components.training.devices.ranks import Ranks
+
+_RANK_VARIABLES = ("IDIOM_NODE_RANK", "NODE_RANK", "SLURM_NODEID")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """This machine among those of a training."""
+
+    count: int = 1
+    rank: int = 0
+    rendezvous: str = ""
+    """host:port of node 0; only where `count` is more than 1."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this machine publishes."""
+        return self.rank == 0
+
+    @classmethod
+    def of(cls, train: Train, environment: Mapping[str, str] = os.environ) -> Nodes:
+        """As settings and environment say. Raises `BadInput` where they leave open which this is, or where to meet."""
+        if train.nodes == 1:
+            return cls()
+        rank = train.node_rank
+        if rank is None:
+            found = [name for name in _RANK_VARIABLES if environment.get(name, "").isdigit()]
+            if not found:
+                raise BadInput(
+                    f"train.nodes is {train.nodes}, and nothing says which of them this machine is",
+                    where="train.node_rank",
+                    mend=f"set it, or {_RANK_VARIABLES[0]} in the environment: 0 on the first machine, 1 on the next",
+                )
+            rank = int(environment[found[0]])
+        if rank >= train.nodes:
+            raise BadInput(
+                f"this machine is node {rank}, there are {train.nodes} nodes",
+                where="train.nodes, train.node_rank",
+                mend="nodes are numbered from 0",
+            )
+        meeting = train.rendezvous
+        if meeting is None and {"MASTER_ADDR", "MASTER_PORT"} <= set(environment):
+            meeting = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
+        if meeting is None:
+            raise BadInput(
+                f"{train.nodes} nodes do not know where to meet",
+                where="train.rendezvous",
+                mend="set it to host:port of node 0, the same on all nodes",
+            )
+        return cls(train.nodes, rank, meeting)
+
+    def torchrun(self) -> list[str]:
+        """What torchrun has to know. A static rendezvous: node 0 is who says so, not who came first."""
+        if self.count == 1:
+            return ["--standalone"]
+        host, _, port = self.rendezvous.rpartition(":")
+        return [
+            f"--nnodes={self.count}",
+            f"--node-rank={self.rank}",
+            f"--master-addr={host.strip('[]')}",
+            f"--master-port={port}",
+        ]
+
+
+def meet(work: Path, ranks: Ranks, token: int) -> None:
+    """Prove that all ranks see one work folder: each reads what the first has written there.
+
+    `token`: any number, taken from the first rank. Raises `BadInput` on the ranks that see another folder.
+    """
+    if ranks.size == 1:
+        return
+    token, path = ranks.agree(token), work / "meeting"
+    if ranks.first:
+        work.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(token), encoding="utf-8")
+    ranks.wait()
+    seen = path.read_text(encoding="utf-8") if path.exists() else "nothing"
+    if seen != str(token):
+        raise BadInput(
+            f"rank {ranks.rank} does not see what rank 0 wrote (found {seen}, expected {token})",
+            where=str(path),
+            mend="put the workspace on a file system that all nodes share, at the same path or linked there",
+        )
+    ranks.wait()
+    if ranks.first:
+        path.unlink()

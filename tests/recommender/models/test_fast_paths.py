@@ -1,0 +1,42 @@
+"""Shortcuts of a decoding step against the obvious way: the normaliser without a maximum, attention over own tokens."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.recommender.models.normaliser import log_sum_exp
+from components.textid.decoding.paths import Paths, look_back
+
+
+@pytest.mark.parametrize("shift", [0.0, 60.0, 400.0, -60.0, -400.0])
+def test_normaliser_of_logits_of_any_size(shift: float) -> None:
+    """Exponentials that are not shifted overflow at 88 and vanish at -88: an infinite score, or none."""
+    random = torch.Generator().manual_seed(3)
+    hidden, weight = torch.randn(5, 9, generator=random), torch.randn(700, 9, generator=random)
+    hidden[2:, 0], weight[:, 0] = shift, 1.0
+    expected = (hidden.double() @ weight.double().T).logsumexp(1)
+    torch.testing.assert_close(log_sum_exp(hidden, weight).double(), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_each_beam_attends_to_its_own_path() -> None:
+    """A gathered slot of another beam, or of another user, would change every score a little and break nothing."""
+    random = torch.Generator().manual_seed(4)
+    users, heads, size, capacity = 2, 2, 3, 12
+    keys, values = (torch.randn(users, capacity, heads * size, generator=random) for _ in range(2))
+    paths, written = Paths.none(users, torch.device("cpu")), {(user, 0): list[int]() for user in range(users)}
+    for parents, length in (([[0, 0, 0], [0, 0, 0]], 1), ([[2, 0], [1, 1]], 1), ([[1, 0, 1], [0, 0, 1]], 2)):
+        beams, start = len(parents[0]), paths.used
+        paths.grow(torch.tensor(parents), length)
+        fresh = [list(range(start + beam * length, start + (beam + 1) * length)) for beam in range(beams)]
+        written = {(u, b): written[u, parents[u][b]] + fresh[b] for u in range(users) for b in range(beams)}
+        depth = len(paths.slots)
+        bias = torch.randn(heads, length, depth, generator=random)
+        bias.masked_fill_(torch.ones(depth, depth, dtype=torch.bool).triu(1)[-length:], float("-inf"))
+        queries = torch.randn(users, beams * length, heads * size, generator=random)
+        found = look_back(queries, keys, values, paths.rows(capacity), bias).view(users, beams, length, heads, size)
+        for (user, beam), slots in written.items():
+            key, value = (cache[user, slots].view(depth, heads, size) for cache in (keys, values))
+            query = queries.view(users, beams, length, heads, size)[user, beam]
+            weights = (torch.einsum("lhd,nhd->hln", query, key) + bias).softmax(-1)
+            torch.testing.assert_close(found[user, beam], torch.einsum("hln,nhd->lhd", weights, value))

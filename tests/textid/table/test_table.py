@@ -1,0 +1,172 @@
+"""The ID table, its contract, and tables from elsewhere."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from components.errors import BadInput
+from components.textid.table.id_table import IdTable
+from components.textid.words.tokenizer import train_tokenizer
+from components.textid.writing.imported import adopt, read_imported
+
+WORDS = {"b": "birch soap", "a": "acorn soap 32 oz", "c": "birch soap red"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return train_tokenizer(["acorn soap 32 oz", "birch soap red candle"] * 99, vocabulary_size=400)
+
+
+@pytest.fixture
+def table(tokenizer: PreTrainedTokenizerBase) -> IdTable:
+    return IdTable.from_words(tokenizer, WORDS)
+
+
+def test_a_good_table_breaks_no_rule(table: IdTable, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents a contract that refuses what it should accept; an ID that is a prefix of another is legal."""
+    assert table.item_ids == ("a", "b", "c")
+    assert table.violations(tokenizer, max_tokens=12, item_ids=["c", "a", "b"]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"words": ("acorn soap 32 oz", "birch soap", "birch soap")}, "IDs are unique as words"),
+        ({"words": ("", "birch soap", "birch soap red")}, "IDs are not empty"),
+        ({"words": ("Acorn soap!", "birch soap", "birch soap red")}, "IDs are words only"),
+        ({"words": ("acorn", "birch soap", "birch soap red")}, "encode, decode, encode is the identity"),
+    ],
+)
+def test_every_rule_is_checked(table: IdTable, tokenizer: PreTrainedTokenizerBase, change: dict, rule: str) -> None:  # type: ignore[type-arg]
+    """Prevents a contract that is written and not checked."""
+    broken = replace(table, **change).violations(tokenizer, max_tokens=12, item_ids=["a", "b", "c"])
+    assert rule in [violation["rule"] for violation in broken]
+    assert all(violation["rows"] and violation["count"] >= 1 for violation in broken)
+
+
+def test_tokens_length_and_coverage_are_checked(table: IdTable, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents two items with one path in the trie, an ID longer than the decoder goes, and an item without an ID."""
+    same = replace(table, token_ids=(table.token_ids[1], *table.token_ids[1:]))
+    rules = {broken["rule"] for broken in same.violations(tokenizer, max_tokens=12, item_ids=["a"])}
+    assert "IDs are unique as token sequences" in rules
+    (long,) = table.violations(tokenizer, max_tokens=len(table.token_ids[2]) - 1, item_ids=[])[:1]
+    assert long["rule"].startswith("IDs have at most")
+    (missing,) = table.violations(tokenizer, max_tokens=12, item_ids=["a", "z"])
+    assert missing["rows"] == [{"item_id": "z", "words": ""}]
+
+
+def test_saves_to_equal_bytes_and_loads_what_was_saved(table: IdTable, tmp_path: Path) -> None:
+    """Prevents an artifact whose hash changes from run to run."""
+    table.save(tmp_path / "one.parquet")
+    table.save(tmp_path / "two.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert IdTable.load(tmp_path / "one.parquet") == table
+    assert IdTable.load(tmp_path / "one.parquet").digest() == table.digest()
+
+
+def test_the_digest_knows_every_word_and_token(table: IdTable) -> None:
+    """Prevents a recommender beside a table that differs from its own."""
+    others = [replace(table, words=("x", *table.words[1:])), replace(table, token_ids=((7,), *table.token_ids[1:]))]
+    assert len({table.digest(), *(other.digest() for other in others)}) == 3
+
+
+def test_a_missing_broken_or_foreign_file_is_bad_input(tmp_path: Path) -> None:
+    """Prevents a traceback instead of what was found, where, and how to mend it."""
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
+    for name, found in (("none.parquet", "there is no ID table"), ("broken.parquet", "not an ID table")):
+        with pytest.raises(BadInput, match=found):
+            IdTable.load(tmp_path / name)
+
+
+def test_churn_counts_changed_items_of_both_tables(table: IdTable, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents new items from counting as changed ones."""
+    later = IdTable.from_words(tokenizer, {"a": WORDS["a"], "b": "candle", "d": "red"})
+    assert later.churn(table) == 0.5
+    assert IdTable.from_words(tokenizer, {"d": "red"}).churn(table) == 0.0
+
+
+def test_rows_must_be_sorted_and_columns_of_one_length() -> None:
+    """Prevents lookups by bisection in an unsorted table."""
+    with pytest.raises(ValueError, match="sorted"):
+        IdTable(("b", "a"), ("x", "y"), ((5,), (6,)))
+    with pytest.raises(ValueError, match="columns"):
+        IdTable(("a",), (), ())
+
+
+def test_an_imported_table_is_made_to_keep_the_contract(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    """Prevents empty, repeated, too long and missing IDs of a file from reaching the recommender."""
+    path = tmp_path / "ids.tsv.gz"
+    long = "acorn soap 32 oz red candle birch acorn soap red"
+    rows = f"item_id\twords\nb\tBirch-Soap!\na\tbirch soap\nc\t\nd\t{long}\nz\tgone\n"
+    path.write_bytes(gzip.compress(rows.encode()))
+    texts = ["title: birch soap red", "title: birch soap", "title: acorn candle", "title: acorn", "title: oz"]
+    table, report = adopt(read_imported(path), tokenizer, ["a", "b", "c", "d", "e"], texts, max_tokens=9)
+    assert table.violations(tokenizer, max_tokens=9, item_ids=["a", "b", "c", "d", "e"]) == []
+    assert table.words[0] == "birch soap" and table.words[1].startswith("birch soap ")
+    assert (report["missing"], report["shortened"], report["foreign_items"]) == (2, 1, 1)
+    assert report["distinguished"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "first line"),
+        (b"id\twords\na\tx\n", "first line"),
+        (b"item_id\twords\na\tx\na\ty\n", "stood before"),
+        (b"item_id\twords\na\tx\ty\n", "not two columns"),
+        (b"item_id\twords\na\n", "not two columns"),
+        (b"item_id\twords\n\xff\tx\n", "cannot be read"),
+    ],
+)
+def test_a_broken_import_names_the_line(tmp_path: Path, content: bytes, found: str) -> None:
+    """Prevents a table that is half read."""
+    path = tmp_path / "ids.tsv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=found):
+        read_imported(path)
+
+
+def test_a_truncated_or_missing_import_is_bad_input(tmp_path: Path) -> None:
+    """Prevents a download that broke off from passing as a short table."""
+    path = tmp_path / "ids.tsv.gz"
+    path.write_bytes(gzip.compress(b"item_id\twords\n" + b"a\tb\n" * 500)[:-20])
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_imported(path)
+    with pytest.raises(BadInput, match="no such table"):
+        read_imported(tmp_path / "none.tsv")
+
+
+@pytest.mark.real
+def test_the_reference_ids_of_real_catalogues_can_be_adopted(shared_data: Path) -> None:
+    """Prevents a refusal of the authors' own table: duplicates and one empty ID in 12,101 are there and are mended."""
+    words = read_imported(shared_data / "amazon-beauty" / "reference_ids.tsv.gz")
+    items = sorted(words)
+    tokenizer = train_tokenizer(list(words.values()), vocabulary_size=4096)
+    table, report = adopt(words, tokenizer, items, [words[item] for item in items], max_tokens=14)
+    assert len(table) == 12_101 and report["missing"] == 1
+    assert table.violations(tokenizer, max_tokens=14, item_ids=items) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"item_id": ["a", "b"], "words": ["soap", None], "token_ids": [[3], [4]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], None]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], [None]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": [[3], [-4]]},
+        {"item_id": ["a", "b"], "words": ["soap", "towel"], "token_ids": ["3", "4"]},
+    ],
+)
+def test_hand_made_tables_are_refused_when_read(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
+    """Prevents a traceback deep in the trie for a table that somebody edited."""
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match="not an ID table"):
+        IdTable.load(tmp_path / "t.parquet")

@@ -1,0 +1,216 @@
+"""A training killed at any point and started again ends with the bytes of the undisturbed one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.manifest import sha256
+from components.training.job import Job
+from components.training.processes.crash import KINDS, POINTS
+from tests.training.zygote import Zygote
+
+MakeJob = Callable[..., Job]
+pytestmark = pytest.mark.slow
+
+EXIT = {"kill": -9, "term": 130, "raise": 1}
+# Once all phases are done a SIGTERM finds nothing left to save, and the pair is published.
+FINISHES = {"publish.start", "publish.done", "publish.finished"}
+# Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
+NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(zygote: Zygote) -> dict[Any, str]:
+    """Digest of the pair of a training that nothing disturbs, by its settings; filled as they are asked for."""
+    return {}
+
+
+def expected(job: Job, zygote: Zygote, undisturbed: dict[Any, str]) -> str:
+    settings = (job.train.checkpoint_seconds, job.train.refit, job.train.family)
+    if settings not in undisturbed:
+        calm = replace(job, out=job.out.parent / "calm" / "pair", work=job.out.parent / "calm" / "work")
+        answer = zygote.run(calm)
+        assert answer["code"] == 0, answer["error"]
+        undisturbed[settings] = sha256(calm.out)
+    return undisturbed[settings]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_it_ends_with_the_same_bytes(
+    point: str, kind: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents state that a checkpoint forgets: an optimizer moment, a random draw, a log line, the best weights.
+
+    After SIGKILL it goes on from the end of the phase before; else from the very step, as a checkpoint is due at each.
+    """
+    job = make_job(checkpoint_seconds=60.0 if kind == "kill" else 0.0, refit=point == "refit.batch")
+    whole = expected(job, zygote, undisturbed)
+    disturbed = zygote.run(job, IDIOM_CRASH=f"{point}:{kind}:{NTH.get(point, 1)}")
+    finishes = kind == "term" and point in FINISHES
+    assert disturbed["code"] == (0 if finishes else EXIT[kind]), disturbed["error"]
+    if not finishes and point not in ("publish.done", "publish.finished"):
+        assert not job.out.exists(), "half a training must not be published"
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_pair_that_dvc_deleted_is_published_again(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a whole training for a kill between its end and DVC's lock file: DVC deletes the output and runs again.
+
+    Checkpoints of trainings that were finished before do not pile up; those of unfinished ones stay.
+    """
+    job = make_job(checkpoint_seconds=0.0)
+    before = [job.work.parent / name / "checkpoints" for name in ("older", "unfinished")]
+    for folder in before:
+        (folder / "00000001").mkdir(parents=True)
+    (before[0] / "finished").touch()
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="publish.finished:kill")["code"] == -9
+    assert [folder.exists() for folder in before] == [False, True]
+    assert len(list((job.work / "checkpoints").glob("0*"))) == 1
+    shutil.rmtree(job.out)
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert "all phases are done" in again["error"]
+    assert sha256(job.out) == whole
+
+
+@pytest.mark.parametrize("point", ["recommender.batch", "generator.batch"])
+def test_a_killed_decoder_only_training_ends_with_the_same_bytes(
+    point: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents windows of whole histories, or dropout, that are drawn otherwise after a resume."""
+    job = make_job(checkpoint_seconds=0.0, family="decoder-only")
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH=f"{point}:kill:2")["code"] == -9
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a silent start from flipped bits, and a lost night because the newest checkpoint is damaged."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="generator.batch:kill:2")["code"] == -9
+    newest = sorted((job.work / "checkpoints").glob("0*"))
+    assert len(newest) == 2, "the newest and the one before are kept"
+    weights = newest[-1] / "recommender.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert f"{newest[-1]} is damaged" in answer["error"]
+    assert f"going on from checkpoint {int(newest[-2].name)}" in answer["error"]
+    assert sha256(job.out) == whole
+
+
+@pytest.mark.parametrize("cut", ["state.json", "manifest.json", "generator.safetensors"])
+def test_half_a_checkpoint_is_not_used(
+    cut: str, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a torn write (a machine that lost power) from being read as a state."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="cold_start.batch:kill:3")["code"] == -9
+    for path in sorted((job.work / "checkpoints").glob("0*")):
+        half = (path / cut).read_bytes()
+        (path / cut).write_bytes(half[: len(half) // 2])
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert answer["error"].count("is damaged") == 2
+    assert "going on" not in answer["error"]
+    assert sha256(job.out) == whole
+
+
+def test_a_checkpoint_of_other_inputs_is_not_used(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents weights of other data from entering a training through a work folder that is used again."""
+    job = make_job(checkpoint_seconds=0.0)
+    other = replace(job, train_key="o" * 64)
+    assert zygote.run(other, IDIOM_CRASH="index.done:kill")["code"] == -9
+    answer = zygote.run(job)
+    assert "belongs to other inputs" in answer["error"]
+    assert answer["code"] == 0
+    assert sha256(job.out) == expected(job, zygote, undisturbed)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
+    make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a stack trace of safetensors, and an old checkpoint that is removed before the new one stands."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    assert zygote.run(job, IDIOM_CRASH="index.start:kill")["code"] == -9
+    answer = zygote.run(job, TEST_FILE_LIMIT="60000")  # weights are 39 kB, the optimizer's moments twice that
+    assert answer["code"] == 2
+    assert "no space left" in answer["error"]
+    assert "Traceback" not in answer["error"]
+    kept = sorted(path.name for path in (job.work / "checkpoints").glob("*"))
+    assert len(kept) == 2
+    assert f"checkpoint {kept[-1]} stays" in answer["error"]
+    again = zygote.run(job)
+    assert again["code"] == 0, again["error"]
+    assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
+    assert sha256(job.out) == whole
+
+
+@contextmanager
+def disk(folder: Path, kibibytes: int) -> Iterator[None]:
+    """A file system of that size at `folder`; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs Linux and its administrator")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kibibytes", [100, 500])
+def test_a_disk_that_is_really_full_is_said(
+    kibibytes: int, make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]
+) -> None:
+    """Prevents a stack trace wherever the last free block is used up (500 KiB: a later checkpoint; 100: the first one),
+    and a training that cannot go on once there is room."""
+    job = make_job(checkpoint_seconds=0.0)
+    whole = expected(job, zygote, undisturbed)
+    with disk(job.work, kibibytes):
+        answer = zygote.run(job)
+        assert answer["code"] == 2, answer["error"]
+        assert "no space left" in answer["error"]
+        assert "Traceback" not in answer["error"]
+        assert not job.out.exists()
+        subprocess.run(["mount", "-o", "remount,size=20m", str(job.work)], check=True)
+        again = zygote.run(job)
+        assert again["code"] == 0, again["error"]
+        assert ("going on from checkpoint" in again["error"]) == (kibibytes == 500)
+    assert sha256(job.out) == whole
+
+
+def test_the_test_targets_cannot_matter(make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]) -> None:
+    """Prevents the released code's leak in any form: garbage in place of the test targets changes no byte."""
+    job = make_job(checkpoint_seconds=60.0)
+    whole = expected(job, zygote, undisturbed)
+    job.valid_targets.with_name("test_targets.parquet").write_bytes(b"not a table")
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert sha256(job.out) == whole

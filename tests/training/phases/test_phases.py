@@ -1,0 +1,184 @@
+"""What the phases feed the models: one table per round, fresh prompts per epoch, labels that end and are padded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.params import GeneratorTraining
+from components.progress import Progress
+from components.recommender.engine import Engine
+from components.textid.table.id_table import IdTable
+from components.textid.writing.imported import adopt
+from components.training.context import Context
+from components.training.devices.ranks import Ranks
+from components.training.job import Job
+from components.training.models.fresh import fresh_models, tokenizer_of
+from components.training.packed import dataset
+from components.training.phases.cold_start import ColdStart, Items, first_ids
+from components.training.phases.generator import GeneratorPhase
+from components.training.phases.recommender import RecommenderPhase
+from components.training.run import train
+
+MakeJob = Callable[..., Job]
+
+
+@dataclass
+class World:
+    """A training before its first step, with two tables that share no ID."""
+
+    context: Context
+    generator: Any
+    recommender: Any
+    table: IdTable
+    other: IdTable
+
+
+@pytest.fixture
+def world(make_job: MakeJob) -> World:
+    job = make_job(dropout=0.0)
+    tables = dataset.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    state, recommender = fresh_models(context)
+    words = {item: f"word {item}" for item in tables.item_ids}
+    table, other = (
+        adopt(said, context.tokenizer, tables.item_ids, tables.texts, max_tokens=6)[0] for said in ({}, words)
+    )
+    return World(context, state.generator, recommender, table, other)
+
+
+def phase_of(world: World, table: IdTable) -> RecommenderPhase:
+    return RecommenderPhase(world.context, world.recommender, table, round=1, after=lambda epoch, row: False)
+
+
+def test_prompts_and_order_are_drawn_anew_in_every_epoch(world: World) -> None:
+    """Prevents a model that learns one phrasing per sample by heart, and a resumed epoch that draws others."""
+    phase = phase_of(world, world.table)
+
+    def drawn(epoch: int) -> dict[int, int]:
+        return {
+            int(t): int(p) for rows in phase.batches(epoch) for t, p in zip(rows.targets, rows.templates, strict=True)
+        }
+
+    assert drawn(0).keys() == drawn(1).keys()
+    assert drawn(0) != drawn(1)
+    assert list(drawn(0).items()) == list(drawn(0).items())
+
+
+def test_targets_histories_and_prompts_are_of_the_rounds_table(world: World) -> None:
+    """Prevents labels of one round's IDs behind prompts of another's."""
+    for table in (world.table, world.other):
+        phase = phase_of(world, table)
+        values, starts = world.context.data.histories.values, dataset.starts(world.context.data.histories)
+        for rows in phase.batches(0):
+            batch = phase._samples.collate(rows)
+            for row, (target, template) in enumerate(zip(rows.targets, rows.templates, strict=True)):
+                history = [table.token_ids[item] for item in values[starts[target] : target]]
+                prompt = world.context.pieces.build(int(template), history, max_tokens=512)
+                assert batch.input_ids[row][batch.attention_mask[row] == 1].tolist() == list(prompt.token_ids)
+                labels = [*table.token_ids[values[target]], world.context.end_token]
+                padding = [-100] * (batch.labels.shape[1] - len(labels))
+                assert batch.labels[row].tolist() == labels + padding
+
+
+def test_the_generator_phase_keeps_old_items_and_the_target_hard(world: World) -> None:
+    """Prevents soft IDs for more than the newest items, and a target that is not the table's."""
+    phase = GeneratorPhase(world.context, world.generator, world.recommender, world.table, round=2)
+    values, starts = world.context.data.histories.values, dataset.starts(world.context.data.histories)
+    rows = phase.batches(0)[0]
+    batch, embeddings = phase.read_softly(rows)
+    plain = world.recommender.embed(batch.input_ids)
+    changed = (embeddings - plain).abs().sum(-1) > 0
+    for row, target in enumerate(rows.targets):
+        labels = batch.labels[row][batch.labels[row] != -100].tolist()
+        assert labels == [*world.table.token_ids[values[target]], world.context.end_token]
+        assert int(changed[row].sum()) >= 1
+        assert int(target - starts[target]) <= 2 or not changed[row].all()
+    phase.close()
+    assert all(parameter.requires_grad for parameter in world.recommender.module.parameters())
+
+
+def test_the_recommender_is_still_while_the_generator_learns(world: World) -> None:
+    """Prevents a recommender that drifts, or that hides the gradient behind dropout."""
+    phase = GeneratorPhase(world.context, world.generator, world.recommender, world.table, round=2)
+    loss, tokens = phase.loss(phase.batches(0)[0])
+    loss.backward()
+    assert tokens > 0
+    assert not world.recommender.module.training
+    assert all(parameter.grad is None for parameter in world.recommender.module.parameters())
+    assert max(float(p.grad.abs().max()) for p in world.generator.parameters() if p.grad is not None) > 0
+
+
+def test_a_user_is_seen_once_per_epoch_of_the_generator_phase(world: World) -> None:
+    """Prevents users with long histories from steering the IDs."""
+    phase = GeneratorPhase(world.context, world.generator, world.recommender, world.table, round=2)
+    starts = dataset.starts(world.context.data.histories)
+    users = [int(starts[target]) for rows in phase.batches(0) for target in rows.targets]
+    assert len(users) == len(set(users)) == 6
+
+
+def test_the_cold_start_teaches_whole_words_that_end(world: World) -> None:
+    """Prevents first IDs that never end, and padding that is learned."""
+    ids = first_ids(world.context)
+    phase = ColdStart(world.context, world.generator, ids)
+    items = sorted(int(item) for batch in phase.batches(0) for item in batch.numbers)
+    assert items == [number for number, tokens in enumerate(ids) if tokens]
+    for number, tokens in enumerate(ids):
+        row = phase._labels[number]
+        assert row[: len(tokens) + 1].tolist() == [*tokens, world.context.end_token]
+        assert set(row[len(tokens) + 1 :].tolist()) <= {-100}
+    loss, count = phase.loss(Items(np.arange(4)))
+    assert torch.isfinite(loss)
+    assert count == sum(len(tokens) + 1 for tokens in ids[:4])
+
+
+@pytest.mark.parametrize(("steps", "epochs", "batches"), [(1, 1, 1), (6, 1, 6), (12, 2, 6), (13, 3, 6)])
+def test_the_cold_start_takes_its_steps_in_whole_passes(
+    make_job: MakeJob, steps: int, epochs: int, batches: int
+) -> None:
+    """Prevents a large catalogue whose one pass takes hours, and a small one that is left after a few steps."""
+    job = make_job(generator=GeneratorTraining(cold_start_steps=steps, batch_size=2))
+    tables = dataset.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    phase = ColdStart(context, fresh_models(context)[0].generator, first_ids(context))
+    assert (phase.epochs, [len(phase.batches(epoch)) for epoch in range(epochs)]) == (epochs, [batches] * epochs)
+
+
+def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -> None:
+    """Prevents the released code's leak: a prompt's user ID is that of the items before its target, in both phases."""
+    job = make_job(user_id=True, dropout=0.0)
+    tables = dataset.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    state, recommender = fresh_models(context)
+    table = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=6)[0]
+    users = context.user_ids(table)
+    assert users is not None
+    phase = RecommenderPhase(context, recommender, table, round=1, after=lambda epoch, row: False)
+    offsets, values = tables.histories.offsets, tables.histories.values
+    for rows in phase.batches(0):
+        batch = phase._samples.collate(rows)
+        for row, at in enumerate(rows.targets):
+            start = offsets[np.searchsorted(offsets, at, side="right") - 1]
+            expected = users.of(values[start:at].tolist())
+            assert expected and tuple(batch.input_ids[row, : len(expected)].tolist()) == expected
+    generator_phase = GeneratorPhase(context, state.generator, recommender, table, round=2)
+    rows = generator_phase.batches(0)[0]
+    prompts, _ = generator_phase.read_softly(rows)
+    start = offsets[np.searchsorted(offsets, rows.targets[0], side="right") - 1]
+    expected = users.of(values[start : rows.targets[0]].tolist())
+    assert tuple(prompts.input_ids[0, : len(expected)].tolist()) == expected
+
+
+def test_trained_with_user_ids_is_served_with_user_ids(make_job: MakeJob) -> None:
+    """Prevents a model that learned prompts which the engine does not build."""
+    job = make_job(user_id=True, rounds=1)
+    train(job, Progress())
+    engine = Engine.load(job.out)
+    assert engine._users is not None
+    prompt = engine._prompt([0, 1])
+    assert prompt.token_ids[: len(engine._users.of([0, 1]))] == engine._users.of([0, 1])
