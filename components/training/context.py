@@ -5,15 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches.batch import Batch
-from components.recommender.batches.epochs import Epoch
-from components.recommender.batches.prefixes import Prefixes
+from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of
@@ -32,20 +30,6 @@ from components.training.packed.rows import Ragged, RaggedWriter
 
 _TEXTS = 4096
 """Item texts that are tokenised at a time."""
-
-
-class Lessons(Protocol):
-    """What the recommender phase learns from: one row a prefix (`Samples`) or one row a history (`Windows`)."""
-
-    def epoch(
-        self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes, batch_tokens: int = 0
-    ) -> Epoch[Any]:
-        """The batches of an epoch, each with a length and a `share`."""
-        ...
-
-    def collate(self, rows: Any) -> Batch:
-        """The tensors of one of them."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,7 @@ class Context:
         """User IDs from a round's table, where they are switched on."""
         return UserIds(table, self.tokenizer) if self.job.train.user_id else None
 
-    def lessons(self, table: IdTable, histories: Ragged | None = None) -> Lessons:
+    def lessons(self, table: IdTable, histories: Ragged | None = None) -> Lessons[Any]:
         """What the recommender phase learns from: whole histories where one forward can teach every item of them."""
         if self.job.train.family == "encoder-decoder":
             return self.samples(table, histories)

@@ -10,8 +10,9 @@ comes from (seed, epoch, portion): a resumed run goes on at any batch, and all r
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,19 @@ MULTIPLE = 4
 padding with multiples of 8."""
 
 
-class Drawn(Protocol):
+class Drawn(ABC):
     """Samples of a portion or a batch: which they are and what was drawn for them."""
 
+    length: int
+    """What the prompts of a batch are padded to."""
+
+    @abstractmethod
     def take(self, rows: Any, length: int) -> Self:
         """Those at `rows`, to be padded to `length`."""
-        ...
+
+    def share(self, rank: int, ranks: int) -> Self:
+        """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
+        return self.take(slice(rank, None, ranks), self.length)
 
 
 R = TypeVar("R", bound=Drawn)

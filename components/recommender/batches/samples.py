@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
-from components.recommender.batches.epochs import Epoch, padded_lengths
+from components.recommender.batches.epochs import Drawn
+from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
 from components.recommender.prompts.lookback import Lookback
@@ -28,7 +29,7 @@ from components.recommender.prompts.phrasings import Pieces
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Drawn):
     """The samples of one batch: which they are, and the shape they are padded to."""
 
     targets: Ints
@@ -47,18 +48,13 @@ class Rows:
         """Those at `rows`, to be padded to `length`."""
         return Rows(self.targets[rows], self.first[rows], self.templates[rows], length)
 
-    def share(self, rank: int, ranks: int) -> Rows:
-        """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
-        return self.take(slice(rank, None, ranks), self.length)
 
-
-class Samples:
+class Samples(Lessons[Rows]):
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
-    `offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
-    item numbers; both are read where they are, and 8 bytes a user are kept beside them. `token_ids`: the ID of each
-    item number, without the end token. `users`: token ids of the user ID that stands in the prompt of each target, by
-    its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
+    `offsets`, `items`: as in `Lessons`; 8 bytes a user are kept beside them. `token_ids`: the ID of each item number,
+    without the end token. `users`: token ids of the user ID that stands in the prompt of each target, by its place in
+    `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
     """
 
     def __init__(
@@ -73,10 +69,9 @@ class Samples:
         max_tokens: int = MAX_TOKENS,
         users: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        self._pieces = pieces
+        super().__init__(offsets, items)
         self._end = end_token
         self._max_tokens = max_tokens
-        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
         self._ids = pack(token_ids)
         self._separated = pack([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
@@ -85,51 +80,11 @@ class Samples:
         self._users = pack([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
         self._heads, self._tails = pack(pieces.heads), pack(pieces.tails)
         self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
-        self._lengths: dict[Prefixes, Ints] = {}
 
     @cached_property
     def label_length(self) -> int:
         """Padded length of the labels: the longest ID and the end token."""
         return int(np.diff(self._ids[0]).max(initial=0)) + 1
-
-    def lengths(self, prefixes: Prefixes = "all") -> Ints:
-        """The padded prompt lengths, rising; fixed by the data alone, so that they do not change between epochs."""
-        if prefixes not in self._lengths:
-            random, count = np.random.default_rng(0), int(self._prefixes[-1])
-            targets = self._targets(evenly(count))
-            found = self._plan(targets, np.full(len(targets), int(self._frames.argmax())))[1]
-            # Where not every sample was looked at, one may be longer than those that were.
-            longest = int(found.max(initial=0)) if len(targets) == count else self._max_tokens
-            if prefixes == "one":  # users with long histories weigh less
-                targets = self._drawn(evenly(len(self._learners)), random)
-            found = self._plan(targets, random.integers(len(self._pieces), size=len(targets)))[1]
-            self._lengths[prefixes] = padded_lengths(found, longest)
-        return self._lengths[prefixes]
-
-    def epoch(
-        self,
-        *,
-        seed: int,
-        number: int,
-        batch_size: int,
-        prefixes: Prefixes = "all",
-        batch_tokens: int = 0,
-    ) -> Epoch[Rows]:
-        """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
-
-        `prefixes`: "all" takes every target with a history, "one" draws one per user, another in every epoch. Phrasings
-        are drawn anew. `batch_tokens`: padded prompt tokens of a batch, instead of `batch_size` rows.
-        """
-
-        def draw(samples: Ints, random: np.random.Generator) -> tuple[Rows, Ints]:
-            targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
-            templates = random.integers(len(self._pieces), size=len(targets))
-            first, lengths = self._plan(targets, templates)
-            return Rows(targets, first, templates, 0), lengths
-
-        count = int(self._prefixes[-1]) if prefixes == "all" else len(self._learners)
-        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
-        return Epoch(count, draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
@@ -157,20 +112,26 @@ class Samples:
     def _prefixes(self) -> Ints:
         return prefixes_before(self._offsets)
 
-    @cached_property
-    def _learners(self) -> Ints:
-        """Users with at least one item before another."""
-        return np.flatnonzero(np.diff(self._prefixes))
+    def _count(self, prefixes: Prefixes) -> int:
+        return int(self._prefixes[-1]) if prefixes == "all" else len(self._learners)
+
+    def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[Rows, Ints]:
+        targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
+        templates = random.integers(len(self._frames), size=len(targets))
+        first, lengths = self._plan(targets, templates)
+        return Rows(targets, first, templates, 0), lengths
+
+    def _longest(self) -> int:
+        count = int(self._prefixes[-1])
+        targets = self._targets(evenly(count))
+        if len(targets) < count:  # one of those that were not looked at may be longer
+            return self._max_tokens
+        return int(self._plan(targets, np.full(len(targets), int(self._frames.argmax())))[1].max(initial=0))
 
     def _targets(self, samples: Ints) -> Ints:
         """Places of the targets of samples, which are numbered user by user."""
         user = np.searchsorted(self._prefixes, samples, side="right") - 1
         return self._offsets[user] + 1 + samples - self._prefixes[user]
-
-    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
-        """A random target of each of some learners."""
-        users = self._learners[samples]
-        return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
 
     def _plan(self, targets: Ints, templates: Ints) -> tuple[Ints, Ints]:
         """Of each sample: the place of the first item of its prompt, and the tokens of the whole prompt."""

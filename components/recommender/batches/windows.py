@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
-from components.recommender.batches.epochs import PORTION, Epoch, padded_lengths
-from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
+from components.recommender.batches.epochs import PORTION, Drawn
+from components.recommender.batches.lessons import Lessons
+from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.packed import Ints, pack, slices, tokens_between
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
@@ -45,7 +46,7 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class WindowRows:
+class WindowRows(Drawn):
     """The windows of one batch, their phrasings, and the length they are padded to."""
 
     spans: Spans
@@ -59,12 +60,8 @@ class WindowRows:
         """Those at `rows`, to be padded to `length`."""
         return WindowRows(self.spans[rows], self.templates[rows], length)
 
-    def share(self, rank: int, ranks: int) -> WindowRows:
-        """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""
-        return self.take(slice(rank, None, ranks), self.length)
 
-
-class Windows:
+class Windows(Lessons[WindowRows]):
     """All windows of a set of histories under one ID table; the arguments are those of `samples.Samples`.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
@@ -82,13 +79,12 @@ class Windows:
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         assert pieces.closed and not any(pieces.tails), "a prompt must be the beginning of each longer one"
-        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+        super().__init__(offsets, items)
         self._heads = pack(pieces.heads)
         self._head_lengths = np.diff(self._heads[0])
         self._max_tokens = max_tokens
         self._packed = pack([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, np.diff(self._packed[0]), max_history)
-        self._lengths: dict[Prefixes, Ints] = {}
 
     @cached_property
     def ends(self) -> NDArray[np.integer]:
@@ -117,46 +113,22 @@ class Windows:
         taught = np.where(first == begin, begin, first + (end - first + 1) // 2)
         return Spans(first, taught, end), tokens + self._before.tokens[self._items[end - 1]] - 1
 
-    def lengths(self, prefixes: Prefixes = "all") -> Ints:
-        """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
-        if prefixes not in self._lengths:
-            random, ends = np.random.default_rng(0), self.ends[evenly(len(self.ends))]
-            if prefixes == "one":  # a window may then end at any item, and be longer than all others
-                ends = self._drawn(evenly(len(self._learners)), random)
-            head, anywhere = int(self._head_lengths.max()), evenly(len(self._items)) + 1
-            longest = head + int(self.spans(anywhere)[1].max(initial=0))
-            if len(anywhere) < len(self._items):  # not every one was looked at: the longest prompt and the longest ID
-                longest = self._max_tokens + int(self._before.tokens.max())
-            heads = self._head_lengths[random.integers(len(self._head_lengths), size=len(ends))]
-            self._lengths[prefixes] = padded_lengths(heads + self.spans(ends)[1], longest)
-        return self._lengths[prefixes]
+    def _count(self, prefixes: Prefixes) -> int:
+        return len(self.ends) if prefixes == "all" else len(self._learners)
 
-    def epoch(
-        self,
-        *,
-        seed: int,
-        number: int,
-        batch_size: int,
-        prefixes: Prefixes = "all",
-        batch_tokens: int = 0,
-    ) -> Epoch[WindowRows]:
-        """The batches of epoch `number`, in order: a function of `seed` and `number` alone; phrasings are drawn anew.
+    def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[WindowRows, Ints]:
+        ends = self.ends[samples] if prefixes == "all" else self._drawn(samples, random) + 1
+        templates = random.integers(len(self._head_lengths), size=len(ends))
+        spans, tokens = self.spans(ends)
+        if prefixes == "one":
+            spans = Spans(spans.first, spans.end - 1, spans.end)
+        return WindowRows(spans, templates, 0), self._head_lengths[templates] + tokens
 
-        `prefixes`: "all" teaches every item, "one" draws one target per user, as `Samples.epoch` does; `batch_tokens`:
-        padded tokens of a batch, instead of `batch_size` rows.
-        """
-
-        def draw(samples: Ints, random: np.random.Generator) -> tuple[WindowRows, Ints]:
-            ends = self.ends[samples] if prefixes == "all" else self._drawn(samples, random)
-            templates = random.integers(len(self._head_lengths), size=len(ends))
-            spans, tokens = self.spans(ends)
-            if prefixes == "one":
-                spans = Spans(spans.first, spans.end - 1, spans.end)
-            return WindowRows(spans, templates, 0), self._head_lengths[templates] + tokens
-
-        count = len(self.ends) if prefixes == "all" else len(self._learners)
-        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
-        return Epoch(count, draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+    def _longest(self) -> int:
+        anywhere = evenly(len(self._items)) + 1  # a window of one target may end at any item, and be longer than all
+        if len(anywhere) < len(self._items):  # not every one was looked at: the longest prompt and the longest ID
+            return self._max_tokens + int(self._before.tokens.max())
+        return int(self._head_lengths.max()) + int(self.spans(anywhere)[1].max(initial=0))
 
     def collate(self, rows: WindowRows) -> Batch:
         """The tensors of one batch; labels[r, t] is what follows input_ids[r, t], where that is taught."""
@@ -178,13 +150,3 @@ class Windows:
             int(taught.sum()),
             inline=True,
         )
-
-    @cached_property
-    def _learners(self) -> Ints:
-        """Users with at least one item before another."""
-        return np.flatnonzero(np.diff(prefixes_before(self._offsets)))
-
-    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
-        """Where the window of one random target ends, for each of some learners."""
-        users = self._learners[samples]
-        return self._offsets[users] + 1 + random.integers(1, self._offsets[users + 1] - self._offsets[users])

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from components.textid.decoding.shortlist import NONE, score_of, shortlist
-from components.textid.decoding.stepping import stepper
+from components.textid.decoding.stepping import encode, stepper
 
 
 @torch.inference_mode()
@@ -50,11 +50,11 @@ def propose(
     columns = columns.to(input_ids.device)
     beams = stepper(
         model,
-        input_ids,
+        encode(model, input_ids, attention_mask, library=library),
         attention_mask,
-        columns=columns,
         beams=candidates,
         max_tokens=max_tokens,
+        columns=columns,
         library=library,
     )
     state = _State.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from components.textid.decoding.t5 import T5Stepper
+from components.textid.decoding.t5 import MODEL_TYPES, T5
+from components.textid.networks.linear import linear
 
 
 class Stepper(Protocol):
@@ -31,37 +32,74 @@ class Stepper(Protocol):
         ...
 
     def logits(self, states: Tensor) -> Tensor:
-        """Logits [rows, columns] of some rows of states, in the order of `columns`; the caller may write into it."""
+        """Logits [rows, columns] of some rows of states, in the order of `columns`; where these are given, the caller
+        may write into it."""
         ...
+
+
+def encode(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, *, library: bool = False) -> Tensor:
+    """The encoder's states [n, S, d] of the item texts. library: as in `stepper`."""
+    if library or model.config.model_type not in MODEL_TYPES:
+        return model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    return T5(model).encode(input_ids, attention_mask)
 
 
 def stepper(
     model: PreTrainedModel,
-    input_ids: Tensor,
+    encoded: Tensor,
     attention_mask: Tensor,
     *,
-    columns: Tensor,
     beams: int,
     max_tokens: int,
+    columns: Tensor | None = None,
     library: bool = False,
 ) -> Stepper:
-    """The quickest stepper for a model. columns: int [C], the tokens whose logits are wanted, in that order.
+    """The quickest stepper for a model that has read the item texts: encoded [n, S, d], attention_mask [n, S].
 
-    library: take the library's forward even where there is a quicker one.
+    columns: int [C], the tokens whose logits are wanted, in that order (null: all). library: take the library's forward
+    even where there is a quicker one.
     """
-    if library or model.config.model_type not in T5Stepper.MODEL_TYPES:
-        return LibraryStepper(model, input_ids, attention_mask, columns=columns)
-    return T5Stepper(model, input_ids, attention_mask, columns=columns, beams=beams, max_tokens=max_tokens)
+    if library or model.config.model_type not in MODEL_TYPES:
+        return LibraryStepper(model, encoded, attention_mask, columns=columns)
+    return T5Stepper(model, encoded, attention_mask, columns=columns, capacity=1 + beams * max_tokens)
+
+
+class T5Stepper:
+    """`Stepper` by `t5.T5`; its states are hidden states [rows, d]."""
+
+    def __init__(
+        self, model: PreTrainedModel, encoded: Tensor, attention_mask: Tensor, *, columns: Tensor | None, capacity: int
+    ) -> None:
+        self._t5 = T5(model)
+        self._state = self._t5.listen(encoded, attention_mask, capacity=capacity)
+        weight: Tensor = model.get_output_embeddings().weight
+        self._rows = weight if columns is None else weight[columns]
+
+    def first(self) -> Tensor:
+        parents = self._state.paths.slots.new_zeros(self._state.paths.slots.shape[1], 1)
+        return self._step(torch.full_like(parents, self._t5.start_token), parents)
+
+    def next(self, parents: Tensor, tokens: Tensor) -> Tensor:
+        all_from_start = len(self._state.paths.slots) == 1
+        return self._step(tokens, torch.zeros_like(parents) if all_from_start else parents)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return linear(states * self._t5.scale, self._rows)
+
+    def _step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+        return self._t5.step(self._state, tokens[:, :, None], parents).flatten(0, 2)
 
 
 class LibraryStepper:
     """The forward of any Hugging Face encoder-decoder, with its cache; its states are the logits themselves."""
 
-    def __init__(self, model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, *, columns: Tensor) -> None:
+    def __init__(
+        self, model: PreTrainedModel, encoded: Tensor, attention_mask: Tensor, *, columns: Tensor | None
+    ) -> None:
         self._model = model
         self._columns = columns
         self._mask = attention_mask
-        self._encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        self._encoded = encoded
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         self._start = int(model.config.decoder_start_token_id)
 
@@ -70,18 +108,18 @@ class LibraryStepper:
 
     def next(self, parents: Tensor, tokens: Tensor) -> Tensor:
         items, beams = parents.shape
-        if len(self._mask) == items and beams > 1:
+        if beams > 1 and len(self._mask) == items:
             self._cache.batch_repeat_interleave(beams)
             self._mask = self._mask.repeat_interleave(beams, dim=0)
             self._encoded = self._encoded.repeat_interleave(beams, dim=0)
-        else:
+        elif beams > 1:
             rows = torch.arange(items, device=parents.device)[:, None] * beams + parents
             # The beams of an item share its encoder states: only what was written has to follow.
             self._cache.self_attention_cache.reorder_cache(rows.flatten())  # type: ignore[arg-type]
         return self._forward(tokens.flatten())
 
     def logits(self, states: Tensor) -> Tensor:
-        return states[:, self._columns]
+        return states if self._columns is None else states[:, self._columns]
 
     def _forward(self, tokens: Tensor) -> Tensor:
         return self._model(

@@ -5,15 +5,13 @@ tokens = greedy(generator, states, mask, max_tokens=10, never=(0, 2))
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
-from components.recommender.models.t5 import EncoderDecoder
+from components.textid.decoding.stepping import stepper
 
 
 def logits_of(generator: Any, states: Tensor) -> Tensor:
@@ -41,35 +39,16 @@ def greedy(generator: Any, encoded: Tensor, attention_mask: Tensor, *, max_token
     stands in an ID, and no end token at its first step: an empty ID names nothing.
     """
     config = generator.config
-    step_on = _stepper(generator, encoded, attention_mask, max_tokens)
-    last = torch.full((len(encoded), 1), config.decoder_start_token_id, device=encoded.device)
+    writer = stepper(generator, encoded, attention_mask, beams=1, max_tokens=max_tokens)
+    parents = torch.zeros(len(encoded), 1, dtype=torch.int64, device=encoded.device)
     open_rows = torch.ones(len(encoded), dtype=torch.bool, device=encoded.device)
     tokens = torch.full((len(encoded), max_tokens), config.pad_token_id, device=encoded.device)
+    states = writer.first()
     for step in range(max_tokens):
-        choice = choose(step_on(last), [*never, config.eos_token_id] if step == 0 else never)
+        choice = choose(writer.logits(states), never if step else [*never, config.eos_token_id])
         tokens[:, step] = torch.where(open_rows, choice, config.pad_token_id)
         open_rows &= choice != config.eos_token_id
-        if not open_rows.any():
+        if step + 1 == max_tokens or not open_rows.any():
             break
-        last = choice[:, None]
+        states = writer.next(parents, choice[:, None])
     return tokens
-
-
-def _stepper(generator: Any, encoded: Tensor, attention_mask: Tensor, longest: int) -> Callable[[Tensor], Tensor]:
-    """A function from the tokens just written [items, 1] to the logits after them [items, vocabulary].
-
-    T5's own step (`EncoderDecoder`) costs a fifth of the library's, which serves the other architectures.
-    """
-    if generator.config.model_type in ("t5", "mt5"):
-        writer = EncoderDecoder(generator)
-        state = writer.listen(encoded, attention_mask, capacity=longest)
-        parents = torch.zeros(len(encoded), 1, dtype=torch.int64, device=encoded.device)
-        return lambda last: logits_of(generator, writer.step(state, last[:, :, None], parents)[:, 0, 0])
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    return lambda last: generator(
-        encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
-        attention_mask=attention_mask,
-        decoder_input_ids=last,
-        past_key_values=cache,
-        use_cache=True,
-    ).logits[:, -1]

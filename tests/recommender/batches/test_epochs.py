@@ -56,7 +56,7 @@ def test_a_shuffle_is_a_random_order() -> None:
     assert all((one == other).mean() < 0.01 for one, other in itertools.combinations(orders, 2))
 
 
-class Numbers:
+class Numbers(epochs.Drawn):
     """Samples that know nothing but their numbers."""
 
     def __init__(self, numbers: Ints, length: int = 0) -> None:

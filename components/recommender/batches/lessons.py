@@ -1,0 +1,75 @@
+"""What the recommender phase learns from, whatever one row of it is: the batches of an epoch, and their few shapes.
+
+    for rows in lessons.epoch(seed=17, number=0, batch_size=64):
+        batch = lessons.collate(rows)
+
+Two ways: one row a prefix of a history (`samples.Samples`), or one row a history (`windows.Windows`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property, partial
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.recommender.batches.batch import Batch
+from components.recommender.batches.epochs import Epoch, R, padded_lengths
+from components.recommender.batches.prefixes import Prefixes, evenly
+from components.recommender.packed import Ints
+
+
+class Lessons(ABC, Generic[R]):
+    """`offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
+    item numbers; both are read where they are."""
+
+    def __init__(self, offsets: Ints, items: NDArray[np.integer]) -> None:
+        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+        self._lengths: dict[Prefixes, Ints] = {}
+
+    def epoch(
+        self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes = "all", batch_tokens: int = 0
+    ) -> Epoch[R]:
+        """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
+
+        `prefixes`: "all" teaches every target once, "one" draws one per user, another in every epoch. Phrasings are
+        drawn anew. `batch_tokens`: padded tokens of a batch, instead of `batch_size` rows.
+        """
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        draw = partial(self._draw, prefixes=prefixes)
+        return Epoch(self._count(prefixes), draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def lengths(self, prefixes: Prefixes = "all") -> Ints:
+        """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
+        if prefixes not in self._lengths:
+            found = self._draw(evenly(self._count(prefixes)), np.random.default_rng(0), prefixes)[1]
+            self._lengths[prefixes] = padded_lengths(found, self._longest())
+        return self._lengths[prefixes]
+
+    @abstractmethod
+    def collate(self, rows: R) -> Batch:
+        """The tensors of one batch."""
+
+    @abstractmethod
+    def _count(self, prefixes: Prefixes) -> int:
+        """Samples of an epoch."""
+
+    @abstractmethod
+    def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[R, Ints]:
+        """`epochs.Draw`."""
+
+    @abstractmethod
+    def _longest(self) -> int:
+        """Tokens that no row exceeds."""
+
+    @cached_property
+    def _learners(self) -> Ints:
+        """Users with at least one item before another."""
+        return np.flatnonzero(np.diff(self._offsets) > 1)
+
+    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
+        """Place of a random target, which is not the first item, of each of some learners."""
+        users = self._learners[samples]
+        return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
