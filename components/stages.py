@@ -128,16 +128,7 @@ def evaluate(workspace: Path, params: Params) -> None:
     with _reporting() as progress:
 
         def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Recommendation]]:
-            return engine.recommend(
-                histories,
-                k=k,
-                beams=settings.beams,
-                scores=settings.scores,
-                mask_seen=mask_seen,
-                length_penalty=settings.length_penalty,
-                batch_users=settings.batch_users,
-                progress=progress,
-            )
+            return engine.recommend(histories, k=k, mask_seen=mask_seen, progress=progress, **settings.decoding)
 
         evaluate_lists(
             settings,
