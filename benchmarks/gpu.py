@@ -97,15 +97,7 @@ def _figures(job: Job, settings: Evaluate, tables: Path) -> dict[str, Any]:
     }
     for variant, mask_seen in _VARIANTS.items():
         started = time.monotonic()
-        answers = engine.recommend(
-            prompts,
-            k=depth,
-            beams=settings.beams,
-            scores=settings.scores,
-            mask_seen=mask_seen,
-            length_penalty=settings.length_penalty,
-            batch_users=settings.batch_users,
-        )
+        answers = engine.recommend(prompts, k=depth, mask_seen=mask_seen, **settings.decoding)
         lists = np.full((len(prompts), depth), -1)
         for row, answer in enumerate(answers):
             lists[row, : len(answer)] = [number[each.item_id] for each in answer]

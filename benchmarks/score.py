@@ -1,6 +1,6 @@
 """Users per second of `idiom score` from end to end: reading, starting processes, decoding, publishing.
 
-    python -m benchmarks.score                                  # tiny, 1,024 users, 1 and 2 workers: under a minute
+    python -m benchmarks.score                                  # tiny, 6,144 users, 1 and 2 workers: about a minute
     python -m benchmarks.score --users 22363 --shard-users 2048 # all users of Beauty
     python -m benchmarks.score --size t5-small --users 128 --shard-users 32
 
@@ -135,7 +135,7 @@ def run(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny")
-    parser.add_argument("--users", type=int, default=1024)
+    parser.add_argument("--users", type=int, default=6144)
     parser.add_argument("--shard-users", type=int, default=128)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="`ratio` is of the last of them")
     parser.add_argument("--beams", type=int, default=20)

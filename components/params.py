@@ -349,6 +349,10 @@ class Index(_Section):
             raise ValueError(f"groups is {self.groups}, which does not divide candidates = {self.candidates}")
 
 
+DECODING = ("beams", "scores", "length_penalty", "batch_users")
+"""Settings of `evaluate` that say how a model is decoded: a bundle keeps them, and is served and scored with them."""
+
+
 @dataclass(frozen=True)
 class Evaluate(_Section):
     """The one look at the test set."""
@@ -372,6 +376,11 @@ class Evaluate(_Section):
         super().__post_init__()
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks is {self.ks}; give at least one cut-off of 1 or more")
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """Keyword arguments of `Engine.recommend` in all that is judged or served; k and mask_seen are the caller's."""
+        return {name: getattr(self, name) for name in DECODING}
 
 
 @dataclass(frozen=True)

@@ -133,13 +133,10 @@ def evaluate(workspace: Path, params: Params) -> None:
             return engine.recommend(
                 histories,
                 k=k,
-                beams=settings.beams,
-                scores=settings.scores,
                 mask_seen=mask_seen,
-                length_penalty=settings.length_penalty,
-                batch_users=settings.batch_users,
                 drop_repeats=params.clean.drop_repeats,
                 progress=progress,
+                **settings.decoding,
             )
 
         evaluate_lists(

@@ -1,10 +1,15 @@
-"""The flow as a process of its own: `python -m flows [WORKSPACE] [--force]`, ending with the stage's exit code.
+"""The flows as processes of their own, which end with the exit code of what they ran.
 
-`idiom retrain` starts it in its own session, so that Ctrl-C reaches the stage first and the Prefect server last.
+    python -m flows [WORKSPACE] [--force]      # the chain
+    python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
+
+The command line starts them in a session of their own, so that Ctrl-C reaches the work first and the Prefect server
+last.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,16 +19,34 @@ from flows.servers import adopt_running_prefect
 
 def main(arguments: list[str]) -> int:
     """Run the flow and return the exit code."""
+    if arguments[:1] == ["score"]:
+        return _score(**json.loads(arguments[1]))
     force = "--force" in arguments
     folders = [argument for argument in arguments if argument != "--force"]
     workspace = folders[0] if folders else "."
-    prepare(Path(workspace))  # before Prefect is imported and reads its settings
-
-    adopt_running_prefect(Path(workspace))
+    _ready(workspace)
 
     from flows.retrain import exit_code, retrain
 
     return exit_code(retrain(workspace, force, return_state=True))
+
+
+def _score(workspace: str, **parameters: object) -> int:
+    _ready(workspace)
+
+    from flows.retrain import exit_code
+    from flows.score_flow import score
+
+    state = score(workspace, **parameters, return_state=True)  # type: ignore[arg-type]
+    if state.is_completed():
+        print(state.message)
+    return exit_code(state)
+
+
+def _ready(workspace: str) -> None:
+    """Before Prefect is imported and reads its settings."""
+    prepare(Path(workspace))
+    adopt_running_prefect(Path(workspace))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted 
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,12 +73,7 @@ def retrain(
     workspace: Workspace = HERE,
 ) -> int:
     """The main job: the Prefect flow over all stages; then what came of it."""
-    from flows.processes import run_to_end
-
-    # In a session of its own: on Ctrl-C the stage saves its checkpoint, the flow reports it, the server ends last.
-    code_root = Path(__file__).resolve().parents[1]
-    flow = [sys.executable, "-m", "flows", str(workspace.resolve()), *(["--force"] if force else [])]
-    return run_to_end(flow, cwd=code_root) or _summary(workspace)
+    return _flow(str(workspace.resolve()), *(["--force"] if force else [])) or _summary(workspace)
 
 
 @command
@@ -138,24 +134,24 @@ def score(
     bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
     on: Annotated[str, typer.Option(help="Who scores: processes, dask or torchrun.")] = "processes",
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (implies --on dask).")] = None,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="As a flow run in Prefect, as a schedule does it; Dask always is one.")
+    ] = False,
     workspace: Workspace = HERE,
-) -> None:
+) -> int:
     """Recommendations for all users (of the data, or of a file) to Parquet; killed, it goes on where it was."""
+    on = "dask" if dask and on == "processes" else on
+    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
+    if prefect or on == "dask":
+        places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
+        told = {name: str(path.resolve()) for name, path in places.items() if path is not None}
+        return _flow("score", json.dumps({**told, **settings, "workers": workers, "on": on, "dask": dask}))
     from components.params import load
     from flows.score import score as run
 
-    for line in run(
-        workspace,
-        load(workspace / "params.yaml"),
-        histories,
-        out,
-        bundle=bundle,
-        workers=workers,
-        settings={"k": k, "threads": threads, "shard_users": shard_users, "device": device},
-        on="dask" if dask and on == "processes" else on,
-        dask=dask,
-    ):
-        typer.echo(line)
+    params = load(workspace / "params.yaml")
+    typer.echo(run(workspace, params, histories, out, bundle=bundle, workers=workers, settings=settings, on=on))
+    return 0
 
 
 @command
@@ -215,6 +211,14 @@ def doctor(workspace: Workspace = HERE) -> int:
             typer.echo(f"      mend: {finding.mend}")
         failed |= finding.status == "fail"
     return int(failed)
+
+
+def _flow(*arguments: str) -> int:
+    """Run a flow (flows/__main__.py) in a session of its own: on Ctrl-C what runs saves its state, the flow reports it,
+    the server ends last. Returns the exit code."""
+    from flows.processes import run_to_end
+
+    return run_to_end([sys.executable, "-m", "flows", *arguments], cwd=Path(__file__).resolve().parents[1])
 
 
 def _summary(workspace: Path) -> int:

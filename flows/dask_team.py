@@ -1,29 +1,61 @@
-"""The team of Dask workers for `idiom score`: one task a shard, on a cluster of this machine or at an address.
+"""The team of Dask workers for `idiom score`, by `prefect-dask`: one task a shard, each to be seen in Prefect.
 
     idiom score --on dask --workers 4              # a cluster of its own, which ends with the command
     idiom score --dask tcp://scheduler:8786        # one that runs, whose workers see the same folders and code
 
-A task is `score_shard` with a folder and a number. Dask starts the task of a worker that died on another one; a shard
-is published whole and once, whoever scores it. Workers with one thread are best, and need this repository alone.
+A task is `score_shard` with a folder and a number. Prefect tries one again when the storage hiccups, and Dask starts
+that of a worker that died on another one; a shard is published whole and once, whoever scores it. Workers with one
+thread are best. They need this repository, the extra `dask`, and an address of the Prefect server that they can reach.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+
 from components.errors import BadInput, StageError
 
 if TYPE_CHECKING:
+    from prefect_dask import DaskTaskRunner
+
     from components.recommender.bulk.workers import Step
 
+_RETRIES = 2
+_RETRY_SECONDS = [1.0, 10.0]
 _TICK_SECONDS = 0.25
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 120
 """How long the first worker of a cluster may take to come."""
+
+
+def storage_hiccuped(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
+    """What a network file system does at times; a bad input or a bug comes again with the same input."""
+    return isinstance(state.result(raise_on_failure=False), OSError)
+
+
+@task(
+    task_run_name="shard {number}",
+    retries=_RETRIES,
+    retry_delay_seconds=_RETRY_SECONDS,
+    retry_condition_fn=storage_hiccuped,
+    cache_policy=NO_CACHE,  # the folder says what is done
+    persist_result=False,
+    result_serializer="json",
+)
+def score_one(folder: str, number: int, device: str) -> None:
+    """Score a shard of a prepared folder and publish it."""
+    from components.recommender.bulk.score import score_shard
+
+    score_shard(Path(folder), number, device=device)
 
 
 def on_dask(
@@ -40,70 +72,76 @@ def on_dask(
     Raises `BadInput` without Dask, a scheduler at `address` or a worker there; `StageError` for a shard whose worker
     dies again and again.
     """
-    from components.recommender.bulk.score import score_shard
     from components.recommender.bulk.workers import Step, interrupted
 
     if not numbers:
         return
     ended: queue.Queue[Any] = queue.Queue()
-    with _client(address, min(workers, len(numbers))) as client:
+    with _runner(address, min(workers, len(numbers))) as runner:
         yield Step(numbers[0], 0.0, False)
         shard_of = {
-            client.submit(score_shard, folder, number, device=device, pure=False, priority=-number): number
+            runner.submit(score_one, {"folder": str(folder), "number": number, "device": device}): number
             for number in numbers
         }
         for future in shard_of:
             future.add_done_callback(ended.put)
         while shard_of:
             if stopped():
-                client.cancel(list(shard_of))
+                runner.client.cancel([future.wrapped_future for future in shard_of])
                 raise interrupted(folder)
             try:
                 future = ended.get(timeout=_TICK_SECONDS)
             except queue.Empty:
                 continue
-            if future.status != "finished":
-                raise _failure(future, folder)
+            if (error := _error(future.wrapped_future)) is not None:
+                raise _failure(error, folder)
             yield Step(shard_of.pop(future), 1.0, True)
 
 
 @contextmanager
-def _client(address: str | None, workers: int) -> Iterator[Any]:
-    """A client whose cluster has a worker."""
+def _runner(address: str | None, workers: int) -> Iterator[DaskTaskRunner]:
+    """A task runner whose cluster has a worker."""
     try:
-        from distributed import Client, LocalCluster
+        from prefect_dask import DaskTaskRunner
     except ImportError as error:
         raise BadInput(
             "Dask is not installed", where="idiom score", mend="pip install -c constraints.txt -e '.[dask]'"
         ) from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # Prefect's handler would print its every step
     if address is None:
-        # One thread a worker, as its results need; no dashboard, which wants more libraries and a port.
-        with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+        # One thread a worker, as its results need; any free port, for several clusters on a machine.
+        cluster = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+        with DaskTaskRunner(cluster_kwargs=cluster) as runner:
+            yield runner
         return
-    try:
-        client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise BadInput(
-            f"no Dask scheduler answers: {error}", where=address, mend="start it (dask scheduler), or correct --dask"
-        ) from error
-    with client:
+    with DaskTaskRunner(address=address, client_kwargs={"timeout": _CONNECT_SECONDS}) as runner:
+        try:
+            client = runner.client  # connects
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            raise BadInput(
+                f"no Dask scheduler answers: {error}",
+                where=address,
+                mend="start it (dask scheduler), or correct --dask",
+            ) from error
         try:
             client.wait_for_workers(1, timeout=_WORKER_SECONDS)
         except TimeoutError as error:
             mend = f"start one: dask worker {address} --nthreads 1"
             raise BadInput("the Dask cluster has no worker", where=address, mend=mend) from error
-        yield client
+        yield runner
 
 
-def _failure(future: Any, folder: Path) -> BaseException:
-    """Why a task ended without a shard."""
-    error = future.exception() if future.status == "error" else None
+def _error(future: Any) -> BaseException | None:
+    """Why a shard is not there: what the task raised, or what became of its worker."""
+    if future.status != "finished":
+        return future.exception() or RuntimeError(future.status)
+    state = future.result()
+    return None if state.is_completed() else state.result(raise_on_failure=False)
+
+
+def _failure(error: BaseException, folder: Path) -> BaseException:
     if isinstance(error, StageError):
         return error
-    what = f"a shard could not be scored on Dask ({future.status}): {error}"
+    what = f"a shard could not be scored on Dask: {error}"
     mend = "see the workers' logs; out of memory wants fewer workers. The same command goes on from here"
     return StageError(what, where=str(folder), mend=mend)

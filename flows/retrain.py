@@ -9,7 +9,6 @@ DVC decides what has to run; Prefect adds schedules, retries after faults of the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from components.errors import BadInput, StageError
 from components.params import Params, load
 from components.progress import ConsoleBar
 from flows import graph
+from flows.follow import Follower
 from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.shown import ShownProgress, show_result
 
@@ -48,33 +48,29 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar = ConsoleBar()
+    bar, shown, follower = ConsoleBar(), ShownProgress(stage), Follower(path)
     live = sys.stderr.isatty()
-    shown = ShownProgress(stage, path, _bar_only(bar) if live else lambda event, fields: None)
+
+    def on_tick() -> None:
+        for event in follower.new():
+            shown.emit(event["event"], event)
+            if live and event["event"] == "progress":  # the others come as lines of the stage's output already
+                bar.emit("progress", event)
+        shown.update()
 
     def on_line(line: str) -> None:
         if live:
             sys.stderr.write("\r\x1b[K")  # the bar's line makes room
         logger.info(line)
 
-    outcome = reproduce(
-        stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=shown.look
-    )
+    outcome = reproduce(stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=on_tick)
     state = as_state(outcome)
-    shown.close(completed=state.is_completed())
-    if not state.is_completed():
+    shown.close()
+    if state.is_completed():
+        shown.complete()
+    else:
         logger.error(outcome.message)
     return state
-
-
-def _bar_only(bar: ConsoleBar) -> Callable[[str, Mapping[str, Any]], None]:
-    """Progress events to the bar; notes and metrics come as lines of the stage's output already."""
-
-    def emit(event: str, fields: Mapping[str, Any]) -> None:
-        if event == "progress":
-            bar.emit(event, fields)
-
-    return emit
 
 
 def as_state(outcome: Outcome) -> State[Any]:

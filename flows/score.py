@@ -1,21 +1,29 @@
-"""`idiom score`: recommendations for all users to Parquet, by the champion, with the settings it was evaluated with."""
+"""`idiom score`: recommendations for all users to Parquet, by the champion, with the settings it was evaluated with.
+
+Here it runs in this process; flows/score_flow.py is the same as a flow run in Prefect.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import read_json
 from components.errors import BadInput
 from components.layout import Layout
-from components.params import Params
-from components.progress import ConsoleBar, reporting
+from components.params import DECODING, Params
+from components.progress import ConsoleBar, Sink, reporting
 from flows.signals import on_signal
 
 if TYPE_CHECKING:
+    from components.recommender.bulk.run import Summary
+    from components.recommender.bulk.settings import Scoring
     from components.recommender.bulk.workers import Team
+
+TEAMS = ("processes", "torchrun", "dask")
 
 
 def score(
@@ -28,16 +36,29 @@ def score(
     workers: int,
     settings: dict[str, Any],
     on: str = "processes",
-    dask: str | None = None,
-) -> list[str]:
-    """Score every user of `histories` (default: of the data) into `out`; returns lines for a person.
+) -> str:
+    """Score every user of `histories` (default: of the data) into `out`; returns what came of it, in words.
 
-    bundle: a bundle directory; without it the champion's is taken. workers: 0 takes one per core and thread.
-    on: processes, dask or torchrun. dask: address of a scheduler, for `on` "dask"; without it a cluster of its own.
-    settings: further fields of `components/recommender/bulk/settings.py`. Raises `BadInput` for what cannot be scored,
-    `Interrupted` after SIGINT or SIGTERM: the same call goes on.
+    For the arguments and what is raised see `scoring_of` and `run`.
     """
-    from components.recommender.bulk.run import score_all
+    scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
+    return said(run(scoring, team_of(on), workers, [ConsoleBar()]), scoring.out)
+
+
+def scoring_of(
+    workspace: Path,
+    params: Params,
+    histories: Path | None,
+    out: Path | None,
+    *,
+    bundle: Path | None,
+    settings: dict[str, Any],
+) -> Scoring:
+    """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
+
+    bundle: a bundle directory; without it the champion's is taken. settings: further fields of
+    components/recommender/bulk/settings.py. Raises `BadInput` where there is no model, or nobody to score.
+    """
     from components.recommender.bulk.settings import Scoring
     from components.registry.bundle import PARAMS, verified
     from components.registry.champion import champion_bundle
@@ -54,42 +75,50 @@ def score(
     else:
         verified(bundle)
     trained = read_json(bundle / PARAMS)
-    names = ("beams", "scores", "mask_seen", "length_penalty", "batch_users")
-    scoring = Scoring(
+    return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
         out=(out or layout.root / "score").resolve(),
         drop_repeats=trained["clean"]["drop_repeats"],
-        **{name: trained["evaluate"][name] for name in names},
+        **{name: trained["evaluate"][name] for name in (*DECODING, "mask_seen")},
         **settings,
     )
-    team = team_of(on, dask)
+
+
+def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Summary:
+    """Score, told to `sinks`. workers: 0 takes one per core and thread.
+
+    Raises `BadInput` for what cannot be scored, `Interrupted` after SIGINT or SIGTERM: the same call goes on.
+    """
+    from components.recommender.bulk.run import score_all
+
     workers = workers or max(1, len(os.sched_getaffinity(0)) // scoring.threads)
-    with on_signal() as stopped, reporting(ConsoleBar()) as progress:
-        done = score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
-    return _said(done.manifest, done.users, done.seconds, scoring.out)
+    with on_signal() as stopped, reporting(*sinks) as progress:
+        return score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
 
 
-def team_of(on: str, address: str | None) -> Team:
-    """Who scores the shards. Raises `BadInput` for a name that is none, or an address that it does not need."""
+def team_of(on: str, address: str | None = None) -> Team:
+    """Who scores the shards: processes, torchrun or dask. address: of a Dask scheduler; none: a cluster of its own.
+
+    Raises `BadInput` for a name that is none, or an address that it does not need.
+    """
     from components.recommender.bulk.ranks import on_ranks
     from components.recommender.bulk.workers import score_shards
-    from flows.dask_team import on_dask
 
-    teams: dict[str, Team] = {
-        "processes": score_shards,
-        "torchrun": on_ranks,
-        "dask": functools.partial(on_dask, address=address),
-    }
-    if on not in teams:
-        raise BadInput(f"--on is {on!r}", where="idiom score", mend=f"give one of {', '.join(teams)}")
+    if on not in TEAMS:
+        raise BadInput(f"--on is {on!r}", where="idiom score", mend=f"give one of {', '.join(TEAMS)}")
     if address and on != "dask":
         raise BadInput("--dask needs --on dask", where="idiom score", mend="leave one of them out")
-    return teams[on]
+    if on == "dask":
+        from flows.dask_team import on_dask  # imports Prefect, which the others do not need
+
+        return functools.partial(on_dask, address=address)
+    return on_ranks if on == "torchrun" else score_shards
 
 
-def _said(manifest: dict[str, Any], scored: int, seconds: float, out: Path) -> list[str]:
+def said(done: Summary, out: Path) -> str:
     """What came of it, in words."""
+    manifest, scored, seconds = done.manifest, done.users, done.seconds
     lines = [
         f"{scored:,} users in {seconds:.1f} s, {scored / seconds:.1f} users/s with the start of the processes"
         if scored
@@ -103,4 +132,4 @@ def _said(manifest: dict[str, Any], scored: int, seconds: float, out: Path) -> l
         )
     if unknown := manifest["unknown_items"]:
         lines.append(f"note     {unknown:,} of {manifest['items']:,} items of the histories are unknown to the model")
-    return lines
+    return "\n".join(lines)

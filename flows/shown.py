@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flows.follow import Follower, Standing
+from flows.follow import Standing
 
 _UPDATE_SECONDS = 1.0
 """An update is one request to the server; people do not read faster."""
 
 
 class ShownProgress:
-    """One progress artifact per stage run, kept up to date from the stage's JSON-lines file.
+    """A progress artifact of a flow run, kept up to date; a sink of components/progress.py.
 
-    It appears with the first event: a cached stage shows none. `on_event` gets every event too (a bar on a terminal).
+    It appears with the first event: a cached stage shows none.
     """
 
-    def __init__(
-        self, stage: str, path: Path, on_event: Callable[[str, Mapping[str, Any]], None] = lambda event, fields: None
-    ) -> None:
+    def __init__(self, name: str) -> None:
         self.standing = Standing()
-        self._stage = stage
-        self._follower = Follower(path)
-        self._on_event = on_event
+        self._name = name
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._pending = False
 
-    def look(self, *, force: bool = False) -> None:
-        """Read new events and, at most once a second, update the artifact."""
-        for event in self._follower.new():
-            self.standing.take(event)
-            self._on_event(event["event"], event)
-            self._pending = True
+    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take one event in and, at most once a second, update the artifact."""
+        self.standing.take({"event": event, **fields})
+        self._pending = True
+        self.update()
+
+    def update(self, *, force: bool = False) -> None:
+        """Tell the server what is new; an update is held back where the last one is younger than a second."""
         if self._pending and (force or time.monotonic() - self._updated >= _UPDATE_SECONDS):
             self._publish()
 
-    def close(self, *, completed: bool) -> None:
-        """Last update; a stage that ended well stands at 100 %."""
-        self.look(force=True)
-        if self._artifact is not None and completed:
+    def close(self) -> None:
+        """Last update."""
+        self.update(force=True)
+
+    def complete(self) -> None:
+        """What ended well stands at 100 %."""
+        if self._artifact is not None:
             self._publish(percent=100.0)
 
     def _publish(self, percent: float | None = None) -> None:
@@ -51,7 +51,7 @@ class ShownProgress:
 
         share = self.standing.percent if percent is None else percent
         if self._artifact is None:
-            made = create_progress_artifact(share, key=f"progress-{self._stage}", description=self.standing.describe())
+            made = create_progress_artifact(share, key=f"progress-{self._name}", description=self.standing.describe())
             assert isinstance(made, UUID)  # not a coroutine: a synchronous task asked for it
             self._artifact = made
         else:
@@ -70,3 +70,10 @@ def show_result(rows: list[dict[str, Any]], markdown: str, links: Mapping[str, s
     for text, address in links.items():
         key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
         create_link_artifact(address, link_text=text, key=key)
+
+
+def show_scores(words: str) -> None:
+    """Publish what a bulk scoring came to."""
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")

@@ -74,7 +74,7 @@ THIRD_PARTY = {
 ONLY_IN = {
     "mlflow": {"registry"},
     "great_expectations": {"data"},
-    **{name: {"flows"} for name in ("prefect", "typer", "dask", "distributed")},
+    **{name: {"flows"} for name in ("prefect", "prefect_dask", "typer", "dask", "distributed")},
 }
 
 

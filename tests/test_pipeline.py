@@ -79,6 +79,20 @@ def test_score_gives_every_user_recommendations(by_flow: tuple[Path, str]) -> No
     assert again.returncode == 0 and "nothing to do" in again.stdout, again.stdout + again.stderr
 
 
+def test_score_in_prefect_by_the_champion(by_flow: tuple[Path, str]) -> None:
+    """`idiom score --prefect`, without a server: the flow finds the champion and scores as the command does."""
+    root, _ = by_flow
+    out = str(root / "by_flow_run")
+    given = ["idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", "--out"]
+    done = command(root, *given, out, "--prefect")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"written  {out}" in done.stdout
+    alone = command(root, *given, str(root / "alone"))
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    names = sorted(path.name for path in (root / "alone").iterdir())
+    assert [sha256(root / "alone" / name) for name in names] == [sha256(root / "by_flow_run" / name) for name in names]
+
+
 def test_serve_answers(by_flow: tuple[Path, str]) -> None:
     """`idiom serve` answers what issue and README promise: ids, words, titles, scores and a sentence."""
     root, _ = by_flow

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from components.artifacts import read_json
+from components.params import DECODING
 from components.registry.bundle import ID_TABLE, ITEMS, PARAMS
 
 _TITLE_CHARS = 80
@@ -27,7 +28,8 @@ class Answers:
         self._names |= {item_id: title for item_id, title in _column(bundle / ITEMS, "title").items() if title}
         self._engine = engine
         params = read_json(bundle / PARAMS)
-        self._settings, self._drop_repeats = params["evaluate"], params["clean"]["drop_repeats"]
+        self._drop_repeats = params["clean"]["drop_repeats"]
+        self._settings = {name: params["evaluate"][name] for name in (*DECODING, "mask_seen")}
 
     def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
         """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours."""
@@ -37,14 +39,7 @@ class Answers:
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
             found = self._engine.recommend(
-                [known[row] for row in rows],
-                k=k,
-                beams=max(self._settings["beams"], k),
-                scores=self._settings["scores"],
-                mask_seen=self._settings["mask_seen"],
-                length_penalty=self._settings["length_penalty"],
-                batch_users=self._settings["batch_users"],
-                drop_repeats=self._drop_repeats,
+                [known[row] for row in rows], k=k, drop_repeats=self._drop_repeats, **self._settings
             )
             for row, recommended in zip(rows, found, strict=True):
                 answers[row] = self._answer(known[row], recommended)

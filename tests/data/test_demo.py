@@ -134,7 +134,7 @@ def test_item_codes_say_nothing(layout: Layout) -> None:
 def test_same_bytes_whatever_the_hash_seed(repository: Path, layout: Layout, tmp_path: Path) -> None:
     """Prevents: a set or a hash deciding an order, which would change the demo from process to process."""
     code = (
-        "import sys; from pathlib import Path; from components.artifacts import Layout\n"
+        "import sys; from pathlib import Path; from components.layout import Layout\n"
         "from components.params import Ingest; from components.data.ingest import ingest\n"
         "ingest(Ingest(), Path('data/demo'), Layout(Path(sys.argv[1]), 'demo'))"
     )

@@ -149,7 +149,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             start_new_session=True,
         )
         try:
-            server.wait_until(lambda: healthy(server.api) or process.poll() is not None, seconds=120)
+            server.wait_until(lambda: healthy(server.api) or process.poll() is not None, seconds=300)
             assert process.poll() is None, (home / "server.log").read_text()
             yield server
         finally:

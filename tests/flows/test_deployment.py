@@ -33,17 +33,21 @@ def prefect(*arguments: str, folder: Path, server: Any) -> str:
 
 
 def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, prefect_server: Any) -> None:
-    """Prevents: a nightly training that never comes, and a deployment whose code the worker cannot import."""
+    """Prevents: a nightly training or scoring that never comes, and a deployment whose code the worker cannot import.
+
+    There is nobody to score in this workspace: the flow's own words prove that it ran.
+    """
     for name in ("flows", "components"):
         shutil.copytree(repository / name, mini.root / name, ignore=shutil.ignore_patterns("__pycache__"))
     document = yaml.safe_load((repository / "prefect.yaml").read_text())
-    (deployment,) = document["deployments"]
-    deployment["schedules"] = [{"interval": 5, "slug": "soon"}]
+    for deployment in document["deployments"]:
+        deployment["schedules"] = [{"interval": 5, "slug": "soon"}]
+    flows = [deployment["entrypoint"].rpartition(":")[2] for deployment in document["deployments"]]
+    assert flows == ["retrain", "score"]
     (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
 
     prefect("work-pool", "create", "idiom", "--type", "process", folder=mini.root, server=prefect_server)
     prefect("deploy", "--all", folder=mini.root, server=prefect_server)
-    deployed = f"retrain/{deployment['name']}"
     worker = subprocess.Popen(
         [sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom", "--limit", "1"],
         cwd="/",  # the code must come from the deployment's own working directory
@@ -55,22 +59,26 @@ def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, pr
     try:
         query = {
             "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
-            "deployments": {"name": {"any_": [deployment["name"]]}},
+            "deployments": {"name": {"any_": ["nightly"]}},
         }
-        ended: list[dict[str, Any]] = []
+        ended: dict[str, dict[str, Any]] = {}
 
-        def has_ended() -> bool:
-            ended[:] = prefect_server.post("/flow_runs/filter", **query)
-            return bool(ended)
+        def have_ended() -> bool:
+            for flow in flows:
+                for run in prefect_server.post("/flow_runs/filter", **query, flows={"name": {"any_": [flow]}}):
+                    ended[flow] = run
+            return len(ended) == len(flows)
 
-        prefect_server.wait_until(has_ended, seconds=90)
+        prefect_server.wait_until(have_ended, seconds=150)
     finally:
-        prefect("deployment", "delete", deployed, folder=mini.root, server=prefect_server)
+        for flow in flows:
+            prefect("deployment", "delete", f"{flow}/nightly", folder=mini.root, server=prefect_server)
         worker.terminate()
         try:
             worker.wait(timeout=30)
         except subprocess.TimeoutExpired:
             worker.kill()  # Prefect's worker sometimes waits for ever when the signal meets its next run (3.8.8)
-    assert ended[0]["auto_scheduled"] is True
-    assert ended[0]["state_type"] == "COMPLETED", (mini.root / "worker.log").read_text()
+    assert all(run["auto_scheduled"] for run in ended.values())
+    assert ended["retrain"]["state_type"] == "COMPLETED", (mini.root / "worker.log").read_text()
+    assert "there are no interactions yet" in ended["score"]["state"]["message"]
     assert mini.out("register").is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,16 @@ WORDS = {
 _MODELS = ("generator", "recommender")
 
 
-def save_pair(path: Path, make_model: Callable[..., Any], tokenizer: Any, *, kind: str = "t5") -> Path:
+def save_pair(
+    path: Path,
+    make_model: Callable[..., Any],
+    tokenizer: Any,
+    *,
+    kind: str = "t5",
+    words: Mapping[str, str] = WORDS,
+) -> Path:
     """Write the pair to `path`, which is returned; both models are of one kind."""
-    table = IdTable.from_words(tokenizer, WORDS)
+    table = IdTable.from_words(tokenizer, words)
     models = {name: make_model(len(tokenizer), seed=seed, kind=kind) for seed, name in enumerate(_MODELS, 1)}
     pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
     with publishing(path) as directory:

@@ -1,7 +1,8 @@
 """One contract for every decoder there is: Hugging Face, the slow search, both ways of ours, the registered model.
 
 Each is asked as a shop would ask: histories of item ids in, (item id, score) out. What a test promises holds for all of
-them, on a model whose right answers can be computed on paper and on a random one.
+them, on a model whose right answers can be computed on paper and on a random one; with four beams among six items, and
+with 100 and 500 beams among 150.
 """
 
 from __future__ import annotations
@@ -18,28 +19,33 @@ import torch
 from components.recommender.batches.batch import pad_prompts
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from tests.recommender.conftest import WORDS as CATALOGUE_WORDS
 from tests.recommender.pairs import save_pair
-from tests.recommender.references import END, by_dict, by_hugging_face
+from tests.recommender.references import END, by_dict, by_hugging_face, dict_trie
 
 BEAMS, K = 4, 3
 HISTORIES = [["B2", "B4"], ["B1"], ["B6", "B3", "B5"], ["B5", "B1"], ["B4", "B4", "B4"]]
 MODELS = ["random", "told", "ties"]
+MANY, MANY_K = [100, 500], 100
+"""Beams of the wide searches, fewer and more than there are items; and items asked for: a request's most."""
+ITEMS = 150
+MANY_HISTORIES = [["i007", "i130"], ["i149"]]
 
 Answer = list[list[tuple[str, float]]]
-Decoder = Callable[[Path, list[list[str]]], Answer]
-"""(pair, histories) -> per user the best K items that the history has not."""
+Decoder = Callable[..., Answer]
+"""(pair, histories, k=K, beams=BEAMS) -> per user the best k items that the history has not."""
 
 
 def reference(search: Callable[..., Any], **settings: Any) -> Decoder:
     """A slow decoder of `references.py`, asked with the prompts of the histories."""
 
-    def decode(saved: Path, histories: list[list[str]]) -> Answer:
+    def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
         pair = Pair.load(saved)
         rows = [[pair.table.item_ids.index(item) for item in history] for history in histories]
         pieces = pair.prompts.tokenise(pair.tokenizer)
-        prompts = [pieces.build(0, [pair.table.token_ids[row] for row in known], max_tokens=512) for known in rows]
-        ids = pair.table.token_ids
-        common = {"beams": BEAMS, "results": K, "excluded": rows, **settings}
+        ids, newest = pair.table.token_ids, slice(-pair.facts["max_history"], None)
+        prompts = [pieces.build(0, [ids[row] for row in known[newest]], max_tokens=512) for known in rows]
+        common = {"beams": beams, "results": k, "excluded": rows, **settings}
         found = search(pair.recommender, ids, *pad_prompts(prompts), **common)
         return [[(pair.table.item_ids[item], score) for item, score in row] for row in found]
 
@@ -49,9 +55,9 @@ def reference(search: Callable[..., Any], **settings: Any) -> Decoder:
 def engine(mode: Any, *, fixed: bool) -> Decoder:
     """Ours, as evaluation and bulk scoring call it."""
 
-    def decode(saved: Path, histories: list[list[str]]) -> Answer:
+    def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
         ours = Engine.load(saved, device="cpu", fixed=fixed)
-        found = ours.recommend(histories, k=K, beams=BEAMS, scores=mode, mask_seen=True, drop_repeats=False)
+        found = ours.recommend(histories, k=k, beams=beams, scores=mode, mask_seen=True, drop_repeats=False)
         return [[(one.item_id, one.score) for one in row] for row in found]
 
     return decode
@@ -60,11 +66,11 @@ def engine(mode: Any, *, fixed: bool) -> Decoder:
 def registered(mode: str) -> Decoder:
     """What `mlflow models serve` answers with: registered from its artifacts, then loaded by MLflow."""
 
-    def decode(saved: Path, histories: list[list[str]]) -> Answer:
+    def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
         import pandas as pd
 
-        frame = pd.DataFrame({"history": histories, "k": [K] * len(histories)})
-        answers = served(saved, mode).predict(frame)
+        frame = pd.DataFrame({"history": histories, "k": [k] * len(histories)})
+        answers = served(saved, mode, beams).predict(frame)
         return [
             list(zip(items, scores, strict=True))
             for items, scores in zip(answers["item_ids"], answers["scores"], strict=True)
@@ -74,7 +80,7 @@ def registered(mode: str) -> Decoder:
 
 
 @cache
-def served(saved: Path, mode: str) -> Any:
+def served(saved: Path, mode: str, beams: int) -> Any:
     """The registered model of a pair, loaded; made once, because it takes seconds."""
     import mlflow.pyfunc
 
@@ -82,8 +88,8 @@ def served(saved: Path, mode: str) -> Any:
     from components.registry.store import connect
     from tests.registry.workspace import build_of
 
-    workspace = saved.parent / f"registered-{mode}"
-    settings = {"beams": BEAMS, "scores": mode, "mask_seen": True}
+    workspace = saved.parent / f"registered-{mode}-{beams}"
+    settings = {"beams": beams, "scores": mode, "mask_seen": True}
     layout, params = build_of(workspace, saved, evaluate=settings, clean={"drop_repeats": False})
     register(params, layout)
     connect(workspace)
@@ -113,6 +119,30 @@ def pairs(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pyte
         return make_model if name == "random" else lambda size, **_: told(weights[name])
 
     return {name: save_pair(tmp_path_factory.mktemp(name) / "pair", making(name), tokenizer) for name in MODELS}
+
+
+def catalogue() -> dict[str, str]:
+    """Item id -> words: IDs of one to four words with shared beginnings, some of them prefixes of others."""
+    draw, found = np.random.default_rng(3), set[str]()
+    while len(found) < ITEMS:
+        found.add(" ".join(draw.choice(CATALOGUE_WORDS, size=draw.integers(1, 5))))
+    return {f"i{number:03d}": words for number, words in enumerate(sorted(found))}
+
+
+@pytest.fixture(scope="module")
+def wide(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same with 150 items: a random model, and one that is told random chances."""
+    making = {"random": make_model, "told": lambda size, **_: told(random_chances(tokenizer).log())}
+    return {
+        name: save_pair(tmp_path_factory.mktemp(name) / "pair", make, tokenizer, words=catalogue())
+        for name, make in making.items()
+    }
+
+
+def random_chances(tokenizer: Any) -> torch.Tensor:
+    """[i, j]: the chance of token j after token i, whatever was read."""
+    draw = np.random.default_rng(4)
+    return torch.tensor(draw.dirichlet(np.ones(len(tokenizer)), size=len(tokenizer)) + 1e-9, dtype=torch.float32)
 
 
 def told(logits: torch.Tensor) -> Any:
@@ -200,6 +230,47 @@ def test_seen_items_and_fillers_never_come_out(pairs: dict[str, Path], name: str
     history = ["B1", "B2", "B3", "B6"]
     (row,) = DECODERS[name][1](pairs["random"], [history])
     assert sorted(item for item, _ in row) == ["B4", "B5"]
+
+
+@pytest.mark.parametrize("beams", MANY)
+@EVERY_DECODER
+def test_many_beams_give_what_the_reference_gives(wide: dict[str, Path], name: str, beams: int) -> None:
+    """Prevents a search that is right while its beams are few: caches, groups and top-k have other sizes here."""
+    mode, decode = DECODERS[name]
+    same(decode(wide["random"], MANY_HISTORIES, MANY_K, beams), slow(wide["random"], mode, beams))
+
+
+@cache
+def slow(saved: Path, mode: str, beams: int) -> Answer:
+    return DECODERS["hugging-face" if mode == "vocabulary" else "slow-trie"][1](saved, MANY_HISTORIES, MANY_K, beams)
+
+
+@EVERY_DECODER
+def test_more_beams_than_items_rank_all_of_them(wide: dict[str, Path], tokenizer: Any, name: str) -> None:
+    """With a beam for every item nothing is cut off: the best 100 are those of the products over all items."""
+    mode, decode = DECODERS[name]
+    every, table = catalogue(), random_chances(tokenizer).double()
+    log, ids = table.log().log_softmax(1), {item: tokenizer.encode(words) for item, words in every.items()}
+    legal = dict_trie(list(ids.values()))
+    scores = {}
+    for item, tokens in ids.items():
+        scores[item] = 0.0
+        for place, (before, token) in enumerate(zip([0, *tokens], [*tokens, END], strict=True)):
+            shares = log[before, legal[tuple(tokens[:place])]].logsumexp(0) if mode == "trie" else 0.0
+            scores[item] += float(log[before, token] - shares)
+    for row, history in zip(decode(wide["told"], MANY_HISTORIES, MANY_K, 500), MANY_HISTORIES, strict=True):
+        likeliest = sorted(set(every) - set(history), key=scores.__getitem__, reverse=True)[:MANY_K]
+        assert [item for item, _ in row] == likeliest
+        assert [score for _, score in row] == pytest.approx([scores[item] for item in likeliest], abs=1e-4)
+
+
+@pytest.mark.parametrize("beams", MANY)
+@EVERY_DECODER
+def test_many_beams_over_few_legal_items(wide: dict[str, Path], name: str, beams: int) -> None:
+    """With 40 legal items, 100 and 500 beams answer 40: all of them, once, and no filler."""
+    seen = sorted(catalogue())[40:]
+    (row,) = DECODERS[name][1](wide["random"], [seen], MANY_K, beams)
+    assert sorted(item for item, _ in row) == sorted(catalogue())[:40]
 
 
 def same(found: Answer, expected: Answer) -> None:

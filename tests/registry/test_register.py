@@ -134,7 +134,7 @@ def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
     """Prevents a double version when the schedule and a person start the same run."""
     build(workspace)
     code = (
-        "from pathlib import Path; from components.artifacts import Layout; from components.params import from_dict;"
+        "from pathlib import Path; from components.layout import Layout; from components.params import from_dict;"
         "from components.registry.register import register;"
         "p = from_dict({'dataset': 'tiny', 'evaluate': {'ks': [2, 5]}});"
         f"register(p, Layout(Path({str(workspace)!r}), 'tiny'))"

@@ -62,7 +62,7 @@ def finished(scoring: Scoring) -> dict[int, int]:
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600  # a ceiling: a machine that is busy with other things may take minutes to import torch
     while not condition():
         assert process is None or process.poll() is None, process.communicate()[0] if process else ""
         assert time.monotonic() < end

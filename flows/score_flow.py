@@ -1,0 +1,112 @@
+"""Recommendations for all users as a flow run in Prefect: scheduled, tried again, its progress to be seen.
+
+    idiom score --prefect                 # what a person types; --on dask is always one
+    prefect deployment run score/nightly  # what a schedule does
+
+One task holds it together. On Dask each shard is a task too, done by `prefect-dask` (flows/dask_team.py). What is done
+is what lies in the folder of the scoring, whatever Prefect remembers: any run goes on there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import State
+
+from components.errors import StageError
+from components.params import load
+from components.progress import ConsoleBar
+from flows.repro import EXIT_CODES, Ending, Outcome
+from flows.retrain import another_try, as_state, checked
+from flows.score import run, said, scoring_of, team_of
+from flows.shown import ShownProgress, show_scores
+
+_ENDINGS: dict[int, Ending] = {
+    EXIT_CODES["BadInput"]: "BadInput",
+    EXIT_CODES["Refused"]: "Refused",
+    EXIT_CODES["Interrupted"]: "Interrupted",
+    StageError.exit_code: "Killed",  # a worker died
+}
+
+
+@flow(name="score", persist_result=False, result_serializer="json")
+def score(
+    workspace: str = ".",
+    histories: str | None = None,
+    out: str | None = None,
+    bundle: str | None = None,
+    k: int = 10,
+    workers: int = 0,
+    threads: int = 1,
+    shard_users: int = 2048,
+    device: str = "auto",
+    on: str = "processes",
+    dask: str | None = None,
+) -> State[Any]:
+    """Score all users (of the data, or of a file of histories) with the champion; publish the scores at once.
+
+    Paths are relative to the workspace. on: processes, torchrun or dask; dask: address of a scheduler. The others are
+    those of `idiom score --help`.
+    """
+    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
+    places = {"histories": histories, "out": out, "bundle": bundle}
+    state = score_users(workspace, places, settings, workers, on, dask, return_state=True)
+    return State(type=state.type, name=state.name, message=state.message)
+
+
+@task(
+    task_run_name="all users",
+    retries=2,
+    retry_delay_seconds=[10.0, 60.0],
+    retry_condition_fn=another_try,
+    cache_policy=NO_CACHE,  # the key of the scoring decides what is done, by content
+    persist_result=False,
+    result_serializer="json",
+)
+def score_users(
+    workspace: str,
+    places: dict[str, str | None],
+    settings: dict[str, Any],
+    workers: int,
+    on: str,
+    dask: str | None,
+) -> State[Any]:
+    """Score what is not scored yet. The state's name says how it ended, as that of a stage (flows/repro.py)."""
+    logger = get_run_logger()
+    started = time.monotonic()
+    shown = ShownProgress("score")
+    try:
+        folder = checked(workspace)
+        histories, out, bundle = (folder / place if place else None for place in places.values())
+        team = team_of(on, dask)
+        scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
+        with api_for_workers():
+            done = run(scoring, team, workers, [ConsoleBar(), shown])
+    except StageError as error:
+        logger.error(str(error))
+        return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))
+    message = said(done, scoring.out)
+    logger.info(message)
+    shown.complete()
+    show_scores(message)
+    return as_state(Outcome("score", "Completed" if done.users else "Cached", done.seconds, message))
+
+
+@contextmanager
+def api_for_workers() -> Iterator[None]:
+    """Let Dask workers report to the server of this process where no address is set: else each would start its own."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    server = SubprocessASGIServer()  # one per process: it runs already
+    server.start()
+    with temporary_settings({PREFECT_API_URL: server.api_url}):
+        yield
