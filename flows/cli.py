@@ -145,7 +145,7 @@ def score(
     if prefect or on == "dask":
         places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
         told = {name: str(path.resolve()) for name, path in places.items() if path is not None}
-        return _flow("score", json.dumps({**told, **settings, "workers": workers, "on": on, "dask": dask}))
+        return _flow("score", json.dumps({**told, **settings, "workers": workers, "team": on, "dask": dask}))
     from components.params import load
     from flows.score import score as run
 

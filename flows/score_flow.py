@@ -46,17 +46,17 @@ def score(
     threads: int = 1,
     shard_users: int = 2048,
     device: str = "auto",
-    on: str = "processes",
+    team: str = "processes",
     dask: str | None = None,
 ) -> State[Any]:
     """Score all users (of the data, or of a file of histories) with the champion; publish the scores at once.
 
-    Paths are relative to the workspace. on: processes, torchrun or dask; dask: address of a scheduler. The others are
-    those of `idiom score --help`.
+    Paths are relative to the workspace. team: processes, torchrun or dask (`--on` of the command; a bare `on` in YAML
+    means true); dask: address of a scheduler. The others are those of `idiom score --help`.
     """
     settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
     places = {"histories": histories, "out": out, "bundle": bundle}
-    state = score_users(workspace, places, settings, workers, on, dask, return_state=True)
+    state = score_users(workspace, places, settings, workers, team, dask, return_state=True)
     return State(type=state.type, name=state.name, message=state.message)
 
 
@@ -74,7 +74,7 @@ def score_users(
     places: dict[str, str | None],
     settings: dict[str, Any],
     workers: int,
-    on: str,
+    team: str,
     dask: str | None,
 ) -> State[Any]:
     """Score what is not scored yet. The state's name says how it ended, as that of a stage (flows/repro.py)."""
@@ -84,10 +84,10 @@ def score_users(
     try:
         folder = checked(workspace)
         histories, out, bundle = (folder / place if place else None for place in places.values())
-        team = team_of(on, dask)
+        chosen = team_of(team, dask)
         scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
         with api_for_workers():
-            done = run(scoring, team, workers, [ConsoleBar(), shown])
+            done = run(scoring, chosen, workers, [ConsoleBar(), shown])
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))

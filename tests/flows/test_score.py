@@ -156,7 +156,7 @@ def test_a_shard_is_a_task_and_that_of_a_killed_worker_is_done_again(
     with Client(dask_address, set_as_default=False) as client:
         worker = min(client.run(os.getpid).values())
         watching = when(lambda: len(finished(scoring)) >= 2, kill)
-        state = run(night, on="dask", dask=dask_address)
+        state = run(night, team="dask", dask=dask_address)
         watching.join()
         assert worker not in client.run(os.getpid).values()
     assert state.is_completed() and state.message.startswith(f"{USERS} users in"), state.message
@@ -173,7 +173,7 @@ def test_what_a_dask_worker_refuses_reaches_the_caller(
     """Prevents a traceback of Dask in place of what, where and how to mend, and a bad input that is tried again."""
     from flows.retrain import exit_code
 
-    state = run(night, on="dask", dask=dask_address, device="abacus", shard_users=USERS)
+    state = run(night, team="dask", dask=dask_address, device="abacus", shard_users=USERS)
     assert state.is_failed() and exit_code(state) == 2
     assert "unknown device 'abacus'" in state.message and "mend:" in state.message
     settled(prefect_server, state, [("all users", "BadInput"), ("shard 0", "Failed")])
