@@ -113,12 +113,13 @@ def running(
             children.append(Child(process, reading))
             if asked():  # it came while the program was starting
                 children[0].send(signal.SIGINT)
+            heard_out = False
             try:
                 yield children[0]
-            except BaseException:
-                children[0].send(signal.SIGINT)
-                raise
+                heard_out = True
             finally:
+                if not heard_out:  # whatever ended the block, nobody listens to the program any more
+                    children[0].send(signal.SIGINT)
                 children[0].wait()
         finally:
             os.close(reading)
