@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     prepare()
 
     from components import stages
-    from components.params import load
+    from components.params_file import load
 
     if len(arguments) != 1 or arguments[0] not in stages.STAGES:
         print(f"usage: python -m components {{{','.join(stages.STAGES)}}}", file=sys.stderr)

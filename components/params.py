@@ -1,10 +1,10 @@
-"""`params.yaml` as frozen, typed, validated settings: one class per stage, one docstring per knob.
+"""Every knob of Idiom as frozen, typed settings: one class per stage, one docstring per knob.
 
-    from components.params import load
-    params = load(Path("params.yaml"))
+    params = Params(train=Train(rounds=3))
+    to_dict(params.train)                      # {"backbone": "scratch", ...}
 
-An unknown key, a wrong type or a value out of bounds is a `BadInput` that names the key and the mend. The classes are
-plain dataclasses so that the learning rooms can use them on a machine without pydantic; `load` alone imports it.
+`params_file.load` reads them from `params.yaml`. They are plain dataclasses that need the standard library alone, as
+the learning rooms use them on machines without pydantic and yaml; what is out of bounds is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
-
-from components.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _HOST_PORT = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-_RENAMED = {"train.generator.cold_start_epochs": "train.generator.cold_start_steps now, steps instead of epochs"}
-"""Parameters of earlier versions -> what they are now, for the error that refuses them."""
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
@@ -33,7 +29,7 @@ def bounded(default: Any, *, low: float | None = None, high: float | None = None
 
 @dataclass(frozen=True)
 class _Section:
-    """Checks the bounds of every field after construction; unknown keys are refused by `load`."""
+    """Checks the bounds of every field after construction; unknown keys are refused by `params_file`."""
 
     # Read by pydantic when it validates; a plain dict, so that nothing is imported for it.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -423,64 +419,6 @@ class Params(_Section):
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
                 "letters, digits, '.', '_' and '-' only, at most 100"
             )
-
-
-def load(path: Path) -> Params:
-    """Read and check `path`. Raises `BadInput`, which names the key, for anything that is not as it should be."""
-    import yaml
-
-    if not path.is_file():
-        raise BadInput(
-            "there is no parameter file",
-            where=str(path),
-            mend="run in a workspace, or write one with `idiom init PATH`",
-        )
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"not readable as YAML: {error}", where=str(path), mend="correct the syntax there") from error
-    if raw is None:
-        raw = {}
-    if not isinstance(raw, dict):
-        raise BadInput(
-            f"holds a {type(raw).__name__}, not a mapping",
-            where=str(path),
-            mend="start from the params.yaml of the repository",
-        )
-    return from_dict(raw, where=str(path))
-
-
-def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
-    """Check a nested dict and turn it into `Params`. Raises `BadInput` naming every wrong key."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Params).validate_python(raw)
-    except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise BadInput("; ".join(lines), where=where, mend="components/params.py documents every key") from error
-
-
-def _explain(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "params"
-    if problem["type"] == "unexpected_keyword_argument":
-        return f"unknown parameter {key}{_similar(problem['loc'])}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if problem["type"] == "value_error" else f"{key}: {message} (found {problem['input']!r})"
-
-
-def _similar(location: tuple[Any, ...]) -> str:
-    """The known key nearest to an unknown one, or all known keys of its section."""
-    import difflib
-
-    section: Any = Params()
-    for part in location[:-1]:
-        section = getattr(section, str(part))
-    names = [spec.name for spec in dataclasses.fields(section)]
-    if (now := _RENAMED.get(".".join(map(str, location)))) is not None:
-        return f" (it is {now})"
-    near = difflib.get_close_matches(str(location[-1]), names, n=1)
-    return f" (did you mean {near[0]}?)" if near else f" (known here: {', '.join(names)})"
 
 
 def to_dict(section: Any) -> dict[str, Any]:

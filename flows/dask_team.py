@@ -6,21 +6,27 @@
 A task is `score_shard` with a folder and a number. Prefect tries one again when the storage hiccups, and Dask starts
 that of a worker that died on another one; a shard is published whole and once, whoever scores it. Workers with one
 thread are best. They need this repository, the extra `dask`, and an address of the Prefect server that they can reach.
+What a worker did not come to tell the server, as it was killed or the run was stopped, is told in the end (`_settle`).
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from prefect import task
+from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Crashed, State
 
 from components.errors import BadInput, StageError
 
@@ -35,6 +41,12 @@ _TICK_SECONDS = 0.25
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 120
 """How long the first worker of a cluster may take to come."""
+_LAST_WORDS_SECONDS = 5.0
+_PAGE = 200
+"""Task runs that the server gives at a time."""
+
+
+_STOPPED: State[Any] = Cancelled(message="the run ended before it")
 
 
 def storage_hiccuped(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -83,19 +95,25 @@ def on_dask(
             runner.submit(score_one, {"folder": str(folder), "number": number, "device": device}): number
             for number in numbers
         }
+        told = {future.task_run_id: (number, _STOPPED) for future, number in shard_of.items()}
         for future in shard_of:
             future.add_done_callback(ended.put)
-        while shard_of:
-            if stopped():
-                runner.client.cancel([future.wrapped_future for future in shard_of])
-                raise interrupted(folder)
-            try:
-                future = ended.get(timeout=_TICK_SECONDS)
-            except queue.Empty:
-                continue
-            if (error := _error(future.wrapped_future)) is not None:
-                raise _failure(error, folder)
-            yield Step(shard_of.pop(future), 1.0, True)
+        try:
+            while shard_of:
+                if stopped():
+                    runner.client.cancel([future.wrapped_future for future in shard_of])
+                    raise interrupted(folder)
+                try:
+                    future = ended.get(timeout=_TICK_SECONDS)
+                except queue.Empty:
+                    continue
+                number, state = shard_of.pop(future), _end(future.wrapped_future)
+                told[future.task_run_id] = (number, state)
+                if not state.is_completed():
+                    raise _failure(state.result(raise_on_failure=False), folder)
+                yield Step(number, 1.0, True)
+        finally:
+            _settle(told)
 
 
 @contextmanager
@@ -131,12 +149,43 @@ def _runner(address: str | None, workers: int) -> Iterator[DaskTaskRunner]:
         yield runner
 
 
-def _error(future: Any) -> BaseException | None:
-    """Why a shard is not there: what the task raised, or what became of its worker."""
-    if future.status != "finished":
-        return future.exception() or RuntimeError(future.status)
-    state = future.result()
-    return None if state.is_completed() else state.result(raise_on_failure=False)
+def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
+    """Tell the server the number and the end of task runs of which it heard no end.
+
+    A worker tells it in the background, so that one that is killed takes its last words along: a shard that is done
+    would be shown as running for ever, or not at all. Those of the living are waited for a moment.
+    """
+    end = time.monotonic() + _LAST_WORDS_SECONDS
+    with get_client(sync_client=True) as client:
+        while True:
+            heard = dict(_heard(client, list(told)))
+            left = {identity: told[identity] for identity in told if not heard.get(identity)}
+            if all(state is _STOPPED for _, state in left.values()) or time.monotonic() > end:
+                break
+            time.sleep(_TICK_SECONDS)
+        for identity, (number, state) in left.items():
+            if identity in heard:
+                client.set_task_run_state(identity, state, force=True)
+            elif state is not _STOPPED:
+                run = UUID(flow_run.get_id())
+                client.create_task_run(score_one, run, str(identity), identity, f"shard {number}", state=state)
+
+
+def _heard(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
+    """Those of the task runs that the server knows of, and whether it knows their end."""
+    for start in range(0, len(identities), _PAGE):
+        only = TaskRunFilter(id=TaskRunFilterId(any_=list(identities[start : start + _PAGE])))
+        for found in client.read_task_runs(task_run_filter=only, limit=_PAGE):
+            yield found.id, found.state is not None and found.state.is_final()
+
+
+def _end(future: Any) -> State[Any]:
+    """How a task ended: as it says, or by what became of its worker."""
+    if future.status == "finished":
+        ended: State[Any] = future.result()
+        return ended
+    error = future.exception() or RuntimeError(future.status)
+    return Crashed(message=str(error), data=error)
 
 
 def _failure(error: BaseException, folder: Path) -> BaseException:

@@ -114,7 +114,7 @@ def programs(workspace: Path) -> Iterator[Finding]:
 
 def graph(workspace: Path) -> Iterator[Finding]:
     """Parameters, graph and raw data of the workspace."""
-    from components.params import load
+    from components.params_file import load
     from flows import graph as stages
 
     try:
@@ -137,7 +137,7 @@ def graph(workspace: Path) -> Iterator[Finding]:
 
 def registered(workspace: Path) -> Iterator[Finding]:
     """What registration.json says must be in the store; DVC would not notice a database that was deleted."""
-    from components.params import load
+    from components.params_file import load
     from components.registry.published import MEND, missing_version
 
     try:

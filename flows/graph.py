@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import BadInput
-from components.params import Params, load, to_dict
+from components.params import Params, to_dict
+from components.params_file import load
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.artifacts import publishing
 from components.errors import BadInput
-from components.params import from_dict
+from components.params_file import from_dict
 
 SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
 """dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""

@@ -18,7 +18,8 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed, State
 
 from components.errors import BadInput, StageError
-from components.params import Params, load
+from components.params import Params
+from components.params_file import load
 from components.progress import ConsoleBar
 from flows import graph
 from flows.follow import Follower

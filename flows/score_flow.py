@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
 from components.errors import StageError
-from components.params import load
+from components.params_file import load
 from components.progress import ConsoleBar
 from flows.repro import EXIT_CODES, Ending, Outcome
 from flows.retrain import another_try, as_state, checked

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from components.layout import Layout
-from components.params import Params, load
+from components.params import Params
+from components.params_file import load
 from components.stages import STAGES
 from flows import graph
 

@@ -17,7 +17,8 @@ LEARNING = ("textid", "recommender", "training")
 MAY_IMPORT = {
     "errors": set(),
     "environment": set(),
-    "params": {"errors"},
+    "params": set(),
+    "params_file": {"errors", "params"},
     "layout": set(),
     "artifacts": {"errors"},
     "manifest": {"errors", "artifacts"},
@@ -31,9 +32,10 @@ MAY_IMPORT = {
     # The served model decodes with the recommender's engine.
     "registry": FOUNDATIONS | {"parquet", "recommender", "textid"},
     "stages": FOUNDATIONS | {"parquet", "data", *LEARNING, "evaluation", "registry"},
-    "__main__": FOUNDATIONS | {"stages"},
+    "__main__": FOUNDATIONS | {"params_file", "stages"},
     # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
-    "flows": FOUNDATIONS | {"stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
+    "flows": FOUNDATIONS
+    | {"params_file", "stages", "registry", "data.sniff", "recommender.engine", "recommender.bulk"},
 }
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
@@ -61,8 +63,8 @@ THIRD_PARTY = {
     "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
-    # Settings are read on that bare machine too: `load` and `from_dict` alone, which it never calls, use these two.
-    "params": {"pydantic", "yaml"},
+    "params": set(),
+    "params_file": {"pydantic", "yaml"},
     "errors": set(),
     "environment": set(),
     "layout": set(),

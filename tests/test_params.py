@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from components.errors import BadInput
-from components.params import Params, from_dict, load, to_dict
+from components.params import Params, to_dict
+from components.params_file import from_dict, load
 
 
 @pytest.mark.parametrize(

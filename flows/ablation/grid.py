@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.params import Params, from_dict, load, to_dict
+from components.params import Params, to_dict
+from components.params_file import from_dict, load
 
 SECTIONS = ("train", "index", "evaluate")
 """What a variant may change."""

@@ -16,7 +16,8 @@ from components.data import rawfiles
 from components.data.ingest import ingest
 from components.errors import BadInput
 from components.layout import Layout
-from components.params import Ingest, from_dict
+from components.params import Ingest
+from components.params_file import from_dict
 
 ITEMS = '{"item_id": "a", "title": "Tea"}\n{"item_id": "b", "title": "Cup"}\n'
 ROWS = "user_id,item_id,timestamp,rating\nu1,a,1700000000,5\nu1,b,1700000100,4\nu2,a,1700000200,3\n"

@@ -12,7 +12,7 @@ from components.data.ingest import ingest
 from components.data.sniff import dataset_name, suggest
 from components.errors import BadInput
 from components.layout import Layout
-from components.params import from_dict
+from components.params_file import from_dict
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.errors import BadInput
-from components.params import load
+from components.params_file import load
 from components.progress import Progress
 from components.recommender.bulk.run import score_all
 from components.recommender.bulk.settings import Scoring
@@ -144,10 +144,11 @@ def test_a_shard_is_a_task_and_that_of_a_killed_worker_is_done_again(
     night: Night, undisturbed: dict[str, bytes], prefect_server: Any, against_the_server: None, dask_address: str
 ) -> None:
     """Prevents a night that ends with one worker's kill -9, that Prefect shows as one dark hour, or whose scores depend
-    on who computed them. It cannot flake: 38 shards are left when the worker is killed."""
+    on who computed them. It cannot flake: 38 shards are left when the worker is killed, and what it did not come to
+    tell the server is told by the flow."""
     from distributed import Client
 
-    scoring, killed = night.scoring(), []
+    scoring, killed = night.scoring(), list[int]()
 
     def kill() -> None:
         os.kill(worker, signal.SIGKILL)
@@ -164,6 +165,34 @@ def test_a_shard_is_a_task_and_that_of_a_killed_worker_is_done_again(
     assert content(night.out) == undisturbed
     shards = [(f"shard {number}", "Completed") for number in range(SHARDS)]
     settled(prefect_server, state, [("all users", "Completed"), *shards])
+
+
+@pytest.mark.slow
+def test_shards_of_which_the_server_never_heard_are_told_in_the_end(
+    night: Night, prefect_server: Any, against_the_server: None, dask_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents shards that are shown as running for ever, or not at all, as their worker was killed before it told."""
+    from distributed import Client
+    from prefect.events.worker import EventsWorker
+
+    def mute(*events: str) -> None:
+        send = EventsWorker.send
+        heard: Any = lambda self, event: None if event.event in events else send(self, event)  # noqa: E731
+        EventsWorker.send = heard  # type: ignore[method-assign]
+
+    monkeypatch.setattr("flows.dask_team._LAST_WORDS_SECONDS", 1.0)
+    with Client(dask_address, set_as_default=False) as client:
+        one, other = client.scheduler_info()["workers"]
+        states = [f"prefect.task-run.{name}" for name in ("Pending", "Running", "Completed")]
+        client.run(mute, *states, workers=[one])
+        client.run(mute, states[-1], workers=[other])
+        try:
+            state = run(night, team="dask", dask=dask_address)
+        finally:
+            client.restart()
+    assert state.is_completed(), state.message
+    shards = [(f"shard {number}", "Completed") for number in range(SHARDS)]
+    assert settled(prefect_server, state, [("all users", "Completed"), *shards])
 
 
 @pytest.mark.slow

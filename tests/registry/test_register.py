@@ -119,7 +119,7 @@ def test_a_second_evaluation_of_a_pair_appends_nothing_to_the_table_of_ids(works
     """Prevents log_table, which appends, from doubling the sample of IDs."""
     import mlflow
 
-    from components.params import from_dict
+    from components.params_file import from_dict
 
     layout, params = build(workspace)
     register(params, layout)
@@ -134,7 +134,7 @@ def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
     """Prevents a double version when the schedule and a person start the same run."""
     build(workspace)
     code = (
-        "from pathlib import Path; from components.layout import Layout; from components.params import from_dict;"
+        "from pathlib import Path; from components.layout import Layout; from components.params_file import from_dict;"
         "from components.registry.register import register;"
         "p = from_dict({'dataset': 'tiny', 'evaluate': {'ks': [2, 5]}});"
         f"register(p, Layout(Path({str(workspace)!r}), 'tiny'))"

@@ -19,7 +19,7 @@ import pytest
 
 from components.artifacts import publishing
 from components.manifest import write_manifest
-from components.params import from_dict
+from components.params_file import from_dict
 from components.registry.champion import champion_bundle
 from components.registry.register import register
 from components.registry.store import connect, tracking_uri

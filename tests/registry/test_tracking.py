@@ -127,7 +127,7 @@ def test_settings_data_and_lineage_are_in_the_run(workspace: Path) -> None:
 
 def test_changed_settings_of_a_later_stage_do_not_stop_the_run(workspace: Path) -> None:
     """Prevents 'Changing param values is not allowed' when the same model is evaluated with other settings."""
-    from components.params import from_dict
+    from components.params_file import from_dict
 
     _, params = build(workspace)
     with TrainingRun(workspace, params, KEY):

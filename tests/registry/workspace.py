@@ -14,7 +14,8 @@ from components.artifacts import publish_json, publishing
 from components.evaluation.evaluate import evaluate
 from components.layout import Layout
 from components.manifest import write_manifest
-from components.params import Params, from_dict
+from components.params import Params
+from components.params_file import from_dict
 
 ITEMS = [f"i{number}" for number in range(8)]
 
