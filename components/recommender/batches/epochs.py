@@ -10,9 +10,9 @@ comes from (seed, epoch, portion): a resumed run goes on at any batch, and all r
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Self, TypeVar, overload
+from dataclasses import dataclass, fields, replace
+from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,22 @@ MULTIPLE = 4
 padding with multiples of 8."""
 
 
-class Drawn(ABC):
-    """Samples of a portion or a batch: which they are and what was drawn for them."""
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of a portion or a batch, and what was drawn for them. A kind of sample adds arrays that say which."""
 
+    templates: Ints
+    """[rows]: the phrasing drawn for each."""
     length: int
     """What the prompts of a batch are padded to."""
 
-    @abstractmethod
-    def take(self, rows: Any, length: int) -> Self:
+    def __len__(self) -> int:
+        return len(self.templates)
+
+    def take(self, rows: Ints | slice, length: int) -> Self:
         """Those at `rows`, to be padded to `length`."""
+        arrays = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "length"}
+        return replace(self, length=length, **{name: array[rows] for name, array in arrays.items()})
 
     def share(self, rank: int, ranks: int) -> Self:
         """Every `ranks`-th row from `rank` on: the shares of all ranks are the whole batch. It may be empty."""

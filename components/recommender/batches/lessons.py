@@ -9,6 +9,7 @@ Two ways: one row a prefix of a history (`samples.Samples`), or one row a histor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Generic
 
@@ -18,15 +19,30 @@ from numpy.typing import NDArray
 from components.recommender.batches.batch import Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.packed import Ints
+from components.recommender.packed import Ints, pack
+from components.recommender.prompts.lookback import Lookback
+from components.recommender.prompts.phrasings import Pieces
 
 
 class Lessons(ABC, Generic[R]):
     """`offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
-    item numbers; both are read where they are."""
+    item numbers; both are read where they are. `token_ids`: the ID of each item number, without the end token.
+    `max_history`, `max_tokens`: most items and tokens of a prompt."""
 
-    def __init__(self, offsets: Ints, items: NDArray[np.integer]) -> None:
-        self._offsets, self._items = np.asarray(offsets), np.asarray(items)
+    def __init__(
+        self,
+        offsets: Ints,
+        items: NDArray[np.integer],
+        token_ids: Sequence[Sequence[int]],
+        pieces: Pieces,
+        *,
+        max_history: int,
+        max_tokens: int,
+    ) -> None:
+        self._offsets, self._items, self._max_tokens = np.asarray(offsets), np.asarray(items), max_tokens
+        self._heads = pack(pieces.heads)
+        self._separated = pack([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
         self._lengths: dict[Prefixes, Ints] = {}
 
     def epoch(

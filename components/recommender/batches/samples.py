@@ -24,7 +24,6 @@ from components.recommender.batches.epochs import Drawn
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
-from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
 
 
@@ -36,25 +35,13 @@ class Rows(Drawn):
     """[rows]: place of each sample's target in the histories."""
     first: Ints
     """[rows]: place of the oldest item that is read before it; the target's own place if there is none."""
-    templates: Ints
-    """[rows]: the phrasing drawn for it."""
-    length: int
-    """Padded prompt length."""
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, rows: Ints | slice, length: int) -> Rows:
-        """Those at `rows`, to be padded to `length`."""
-        return Rows(self.targets[rows], self.first[rows], self.templates[rows], length)
 
 
 class Samples(Lessons[Rows]):
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
-    `offsets`, `items`: as in `Lessons`; 8 bytes a user are kept beside them. `token_ids`: the ID of each item number,
-    without the end token. `users`: token ids of the user ID that stands in the prompt of each target, by its place in
-    `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
+    8 bytes a user are kept beside the arguments of `Lessons`. `users`: token ids of the user ID that stands in the
+    prompt of each target, by its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
     """
 
     def __init__(
@@ -69,16 +56,13 @@ class Samples(Lessons[Rows]):
         max_tokens: int = MAX_TOKENS,
         users: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        super().__init__(offsets, items)
+        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens)
         self._end = end_token
-        self._max_tokens = max_tokens
         self._ids = pack(token_ids)
-        self._separated = pack([(*item, *pieces.separator) for item in token_ids])
-        self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
         # The last separator of a prompt is left out, unless it is closed.
         self._open = 0 if pieces.closed else len(pieces.separator)
         self._users = pack([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
-        self._heads, self._tails = pack(pieces.heads), pack(pieces.tails)
+        self._tails = pack(pieces.tails)
         self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
 
     @cached_property
@@ -119,7 +103,7 @@ class Samples(Lessons[Rows]):
         targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
         templates = random.integers(len(self._frames), size=len(targets))
         first, lengths = self._plan(targets, templates)
-        return Rows(targets, first, templates, 0), lengths
+        return Rows(templates, 0, targets, first), lengths
 
     def _longest(self) -> int:
         count = int(self._prefixes[-1])

@@ -25,8 +25,7 @@ from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.packed import Ints, pack, slices, tokens_between
-from components.recommender.prompts.lookback import Lookback
+from components.recommender.packed import Ints, slices, tokens_between
 from components.recommender.prompts.phrasings import Pieces
 
 
@@ -50,19 +49,10 @@ class WindowRows(Drawn):
     """The windows of one batch, their phrasings, and the length they are padded to."""
 
     spans: Spans
-    templates: Ints
-    length: int
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def take(self, rows: Ints | slice, length: int) -> WindowRows:
-        """Those at `rows`, to be padded to `length`."""
-        return WindowRows(self.spans[rows], self.templates[rows], length)
 
 
 class Windows(Lessons[WindowRows]):
-    """All windows of a set of histories under one ID table; the arguments are those of `samples.Samples`.
+    """All windows of a set of histories under one ID table; the arguments are those of `Lessons`.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
     prompt without items: what is likely for anyone.
@@ -79,12 +69,8 @@ class Windows(Lessons[WindowRows]):
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         assert pieces.closed and not any(pieces.tails), "a prompt must be the beginning of each longer one"
-        super().__init__(offsets, items)
-        self._heads = pack(pieces.heads)
+        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens)
         self._head_lengths = np.diff(self._heads[0])
-        self._max_tokens = max_tokens
-        self._packed = pack([(*item, *pieces.separator) for item in token_ids])
-        self._before = Lookback(self._items, np.diff(self._packed[0]), max_history)
 
     @cached_property
     def ends(self) -> NDArray[np.integer]:
@@ -122,7 +108,7 @@ class Windows(Lessons[WindowRows]):
         spans, tokens = self.spans(ends)
         if prefixes == "one":
             spans = Spans(spans.first, spans.end - 1, spans.end)
-        return WindowRows(spans, templates, 0), self._head_lengths[templates] + tokens
+        return WindowRows(templates, 0, spans), self._head_lengths[templates] + tokens
 
     def _longest(self) -> int:
         anywhere = evenly(len(self._items)) + 1  # a window of one target may end at any item, and be longer than all
@@ -138,7 +124,7 @@ class Windows(Lessons[WindowRows]):
         labels = np.full((len(rows), rows.length + 1), IGNORED, dtype=np.int64)
         row, column, token = slices(self._heads[1], self._heads[0][rows.templates], heads)
         tokens[row, column] = token
-        row, column, token, place = tokens_between(self._packed, self._items, spans.first, spans.end)
+        row, column, token, place = tokens_between(self._separated, self._items, spans.first, spans.end)
         tokens[row, heads[row] + column] = token
         taught = place >= spans.taught[row]
         labels[row[taught], (heads[row] + column)[taught]] = token[taught]

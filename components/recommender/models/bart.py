@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from components.errors import BadInput
 from components.recommender.batches.batch import Batch
-from components.recommender.models.interface import Loss, Soft, loss_of, mixed
+from components.recommender.models.interface import Loss, OverLibrary, loss_of
 from components.recommender.models.normaliser import log_sum_exp
 from components.recommender.models.slots import Slots
 
@@ -38,7 +38,7 @@ class State:
     slots: Slots
 
 
-class Bart:
+class Bart(OverLibrary):
     """`Recommender` over a BART-type encoder-decoder of Hugging Face, whose weights it reads in place.
 
     As for T5, training and the encoder call the library's forward and the decoder's step is our own. Where the model
@@ -57,13 +57,6 @@ class Bart:
         self._norm_first = config.model_type == "mbart"
         # Zero in every BART of its authors, and no parameter: looked at once.
         self._biased = bool(model.final_logits_bias.any())
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model
-
-    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
-        return mixed(self._table, input_ids, soft, scale=self._table.embed_scale)
 
     def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
         self._check_positions(max(batch.input_ids.shape[1], batch.labels.shape[1]))

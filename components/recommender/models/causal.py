@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 
 from components.errors import BadInput
 from components.recommender.batches.batch import IGNORED, Batch
-from components.recommender.models.interface import Loss, Soft, mixed, summed
+from components.recommender.models.interface import Loss, OverLibrary, summed
 from components.recommender.models.normaliser import log_sum_exp
 from components.recommender.models.slots import Slots
 from components.textid.networks.causal import check_causal
@@ -56,7 +56,7 @@ class _Writer:
         return own_keys[:, :, :stop], own_values[:, :, :stop]
 
 
-class Causal:
+class Causal(OverLibrary):
     """`Recommender` over a Llama, Qwen or GPT-2 of Hugging Face. Prompts end with the end token (`Prompts.open_ended`),
     which is therefore what the model reads before it writes: `start_token` is `end_token`."""
 
@@ -66,13 +66,6 @@ class Causal:
         self.start_token = self.end_token = end_token
         self.vocabulary_size = int(self._head.weight.shape[0])
         self._positions = int(model.config.max_position_embeddings)
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model
-
-    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
-        return mixed(self._model.get_input_embeddings(), input_ids, soft)
 
     def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
         embeddings = self.embed(batch.input_ids) if inputs_embeds is None else inputs_embeds

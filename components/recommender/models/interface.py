@@ -97,17 +97,30 @@ class Recommender(Protocol):
         ...
 
 
-def mixed(table: Any, input_ids: Tensor, soft: Soft | None, *, scale: float = 1.0) -> Tensor:
+class OverLibrary:
+    """What every `Recommender` over a model of the library, `_model`, has in common."""
+
+    _model: Any
+
+    @property
+    def module(self) -> nn.Module:
+        return self._model
+
+    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
+        return mixed(self._model.get_input_embeddings(), input_ids, soft)
+
+
+def mixed(table: Any, input_ids: Tensor, soft: Soft | None) -> Tensor:
     """Embeddings [rows, S, d] of `input_ids` by `table`; at the places of `soft` its probabilities x the table.
 
-    The table may have more rows than there are probabilities: checkpoints round their vocabulary up. `scale`: what
-    it multiplies its rows by itself.
+    The table may have more rows than there are probabilities: checkpoints round their vocabulary up. BART's multiplies
+    its rows by an `embed_scale`.
     """
     embeddings = table(input_ids)
     if soft is None:
         return embeddings
     weight = table.weight[: soft.probabilities.shape[1]]
-    mixture = linear(soft.probabilities.to(weight.dtype), weight.T) * scale
+    mixture = linear(soft.probabilities.to(weight.dtype), weight.T) * getattr(table, "embed_scale", 1.0)
     placed = mixture.to(embeddings.dtype).index_select(0, soft.steps)
     return embeddings.index_put((soft.rows, soft.columns), placed)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from components.errors import BadInput
 from components.recommender.batches.batch import Batch
-from components.recommender.models.interface import Loss, Soft, loss_of, mixed
+from components.recommender.models.interface import Loss, OverLibrary, loss_of
 from components.recommender.models.normaliser import log_sum_exp
 from components.textid.decoding.t5 import MODEL_TYPES, T5, State
 
@@ -24,7 +24,7 @@ _WIDTH = 8
 """Prompts are cut to a multiple of this: oneDNN makes a kernel per shape (`normaliser.py`)."""
 
 
-class EncoderDecoder(T5):
+class EncoderDecoder(OverLibrary, T5):
     """`Recommender` over a T5-type encoder-decoder of Hugging Face (T5, mT5), whose weights it reads in place.
 
     Training calls the library's forward; reading and writing without gradient is `T5`'s.
@@ -41,13 +41,6 @@ class EncoderDecoder(T5):
         super().__init__(model)
         self.end_token = int(config.eos_token_id)
         self.vocabulary_size = int(model.lm_head.weight.shape[0])
-
-    @property
-    def module(self) -> nn.Module:
-        return self._model
-
-    def embed(self, input_ids: Tensor, soft: Soft | None = None) -> Tensor:
-        return mixed(self._model.get_input_embeddings(), input_ids, soft)
 
     def loss(self, batch: Batch, *, inputs_embeds: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
         return loss_of(self._model, batch, inputs_embeds, start=self.start_token, label_smoothing=label_smoothing)

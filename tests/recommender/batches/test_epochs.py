@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,17 @@ def test_a_shuffle_is_a_random_order() -> None:
     assert all((one == other).mean() < 0.01 for one, other in itertools.combinations(orders, 2))
 
 
+@dataclass(frozen=True)
 class Numbers(epochs.Drawn):
     """Samples that know nothing but their numbers."""
 
-    def __init__(self, numbers: Ints, length: int = 0) -> None:
-        self.numbers, self.length = numbers, length
-
-    def take(self, rows: Any, length: int) -> Numbers:
-        return Numbers(self.numbers[rows], length)
+    numbers: Ints
 
 
 def numbers_of(lengths: Ints, **sizes: Any) -> Epoch[Numbers]:
     return Epoch(
         len(lengths),
-        lambda samples, random: (Numbers(samples), lengths[samples]),
+        lambda samples, random: (Numbers(samples, 0, samples), lengths[samples]),
         padded_lengths(lengths),
         seed=1,
         number=2,

@@ -44,6 +44,14 @@ def expected(job: Job, zygote: Zygote, undisturbed: dict[Any, str]) -> str:
     return undisturbed[settings]
 
 
+def ends_whole(job: Job, zygote: Zygote, whole: str) -> str:
+    """Run it: it ends with the bytes `whole`. Returns what it said."""
+    answer = zygote.run(job)
+    assert answer["code"] == 0, answer["error"]
+    assert sha256(job.out) == whole
+    return str(answer["error"])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere_it_ends_with_the_same_bytes(
@@ -60,9 +68,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     assert disturbed["code"] == (0 if finishes else EXIT[kind]), disturbed["error"]
     if not finishes and point not in ("publish.done", "publish.finished"):
         assert not job.out.exists(), "half a training must not be published"
-    again = zygote.run(job)
-    assert again["code"] == 0, again["error"]
-    assert sha256(job.out) == whole
+    ends_whole(job, zygote, whole)
 
 
 def test_a_pair_that_dvc_deleted_is_published_again(
@@ -82,10 +88,7 @@ def test_a_pair_that_dvc_deleted_is_published_again(
     assert [folder.exists() for folder in before] == [False, True]
     assert len(list((job.work / "checkpoints").glob("0*"))) == 1
     shutil.rmtree(job.out)
-    again = zygote.run(job)
-    assert again["code"] == 0, again["error"]
-    assert "all phases are done" in again["error"]
-    assert sha256(job.out) == whole
+    assert "all phases are done" in ends_whole(job, zygote, whole)
 
 
 @pytest.mark.parametrize("point", ["recommender.batch", "generator.batch"])
@@ -96,9 +99,7 @@ def test_a_killed_decoder_only_training_ends_with_the_same_bytes(
     job = make_job(checkpoint_seconds=0.0, family="decoder-only")
     whole = expected(job, zygote, undisturbed)
     assert zygote.run(job, IDIOM_CRASH=f"{point}:kill:2")["code"] == -9
-    again = zygote.run(job)
-    assert again["code"] == 0, again["error"]
-    assert sha256(job.out) == whole
+    ends_whole(job, zygote, whole)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
@@ -114,11 +115,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     content = bytearray(weights.read_bytes())
     content[-100] ^= 1
     weights.write_bytes(content)
-    answer = zygote.run(job)
-    assert answer["code"] == 0, answer["error"]
-    assert f"{newest[-1]} is damaged" in answer["error"]
-    assert f"going on from checkpoint {int(newest[-2].name)}" in answer["error"]
-    assert sha256(job.out) == whole
+    said = ends_whole(job, zygote, whole)
+    assert f"{newest[-1]} is damaged" in said
+    assert f"going on from checkpoint {int(newest[-2].name)}" in said
 
 
 @pytest.mark.parametrize("cut", ["state.json", "manifest.json", "generator.safetensors"])
@@ -146,10 +145,7 @@ def test_a_checkpoint_of_other_inputs_is_not_used(
     job = make_job(checkpoint_seconds=0.0)
     other = replace(job, train_key="o" * 64)
     assert zygote.run(other, IDIOM_CRASH="index.done:kill")["code"] == -9
-    answer = zygote.run(job)
-    assert "belongs to other inputs" in answer["error"]
-    assert answer["code"] == 0
-    assert sha256(job.out) == expected(job, zygote, undisturbed)
+    assert "belongs to other inputs" in ends_whole(job, zygote, expected(job, zygote, undisturbed))
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
@@ -166,10 +162,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
     kept = sorted(path.name for path in (job.work / "checkpoints").glob("*"))
     assert len(kept) == 2
     assert f"checkpoint {kept[-1]} stays" in answer["error"]
-    again = zygote.run(job)
-    assert again["code"] == 0, again["error"]
-    assert f"going on from checkpoint {int(kept[-1])}" in again["error"]
-    assert sha256(job.out) == whole
+    assert f"going on from checkpoint {int(kept[-1])}" in ends_whole(job, zygote, whole)
 
 
 @contextmanager
@@ -200,10 +193,7 @@ def test_a_disk_that_is_really_full_is_said(
         assert "Traceback" not in answer["error"]
         assert not job.out.exists()
         subprocess.run(["mount", "-o", "remount,size=20m", str(job.work)], check=True)
-        again = zygote.run(job)
-        assert again["code"] == 0, again["error"]
-        assert ("going on from checkpoint" in again["error"]) == (kibibytes == 500)
-    assert sha256(job.out) == whole
+        assert ("going on from checkpoint" in ends_whole(job, zygote, whole)) == (kibibytes == 500)
 
 
 def test_the_test_targets_cannot_matter(make_job: MakeJob, zygote: Zygote, undisturbed: dict[Any, str]) -> None:
@@ -211,6 +201,4 @@ def test_the_test_targets_cannot_matter(make_job: MakeJob, zygote: Zygote, undis
     job = make_job(checkpoint_seconds=60.0)
     whole = expected(job, zygote, undisturbed)
     job.valid_targets.with_name("test_targets.parquet").write_bytes(b"not a table")
-    answer = zygote.run(job)
-    assert answer["code"] == 0, answer["error"]
-    assert sha256(job.out) == whole
+    ends_whole(job, zygote, whole)
