@@ -16,7 +16,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from components.recommender.batches.batch import Batch
+from components.recommender.batches.batch import MAX_TOKENS, Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.packed import Ints, pack
@@ -37,10 +37,10 @@ class Lessons(ABC, Generic[R]):
         pieces: Pieces,
         *,
         max_history: int,
-        max_tokens: int,
+        max_tokens: int = MAX_TOKENS,
     ) -> None:
         self._offsets, self._items, self._max_tokens = np.asarray(offsets), np.asarray(items), max_tokens
-        self._heads = pack(pieces.heads)
+        self._pieces, self._heads = pieces, pack(pieces.heads)
         self._separated = pack([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
         self._lengths: dict[Prefixes, Ints] = {}

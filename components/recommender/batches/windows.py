@@ -13,7 +13,6 @@ window of items before it, where it has so many. A window follows from its end a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,12 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
+from components.recommender.batches.batch import IGNORED, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.packed import Ints, slices, tokens_between
-from components.recommender.prompts.phrasings import Pieces
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,10 @@ class Windows(Lessons[WindowRows]):
     prompt without items: what is likely for anyone.
     """
 
-    def __init__(
-        self,
-        offsets: Ints,
-        items: NDArray[np.integer],
-        token_ids: Sequence[Sequence[int]],
-        pieces: Pieces,
-        *,
-        max_history: int,
-        max_tokens: int = MAX_TOKENS,
-    ) -> None:
-        assert pieces.closed and not any(pieces.tails), "a prompt must be the beginning of each longer one"
-        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens)
-        self._head_lengths = np.diff(self._heads[0])
+    @cached_property
+    def _head_lengths(self) -> Ints:
+        assert self._pieces.closed and not any(self._pieces.tails), "a prompt must be the beginning of each longer one"
+        return np.diff(self._heads[0])
 
     @cached_property
     def ends(self) -> NDArray[np.integer]:
