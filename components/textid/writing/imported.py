@@ -71,16 +71,12 @@ def adopt(
     fitted = fit(tokenizer, given, max_tokens=max_tokens)
     taken_ids = TakenIds(tokenizer, max_tokens=max_tokens, taken=before.values())
     named = {item: before[item] for item, _ in catalogue if item in before}
-    distinguished = 0
     for item, said, good in zip(new, fitted, taken_ids.usable(fitted), strict=True):
         if good and said not in taken_ids:
             named[item] = said
             taken_ids.take(said)
-    for item, said in zip(new, fitted, strict=True):
-        if item not in named:
-            named[item] = taken_ids.distinguish(said or " ".join(spare[item][:3]), spare[item])
-            taken_ids.take(named[item])
-            distinguished += 1
+    left = {item: said for item, said in zip(new, fitted, strict=True) if item not in named}
+    named |= zip(left, taken_ids.distinguish([(said, spare[item]) for item, said in left.items()]), strict=True)
     table = IdTable.from_words(tokenizer, named)
     report = {
         "items": len(table),
@@ -88,7 +84,7 @@ def adopt(
         "written": len(new),
         "missing": sum(not said for said in given),
         "shortened": sum(long != short for long, short in zip(given, fitted, strict=True)),
-        "distinguished": distinguished,
+        "distinguished": len(left),
         "foreign_items": len(set(words) - set(named)),
         "digest": table.digest(),
         **quality(table, {item: set(split(text)) for item, text in catalogue}),

@@ -138,8 +138,5 @@ def _last_resort(
         return {}
     ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
     spare = {item: words for (item, _), words in zip(catalogue, ranked, strict=True)}
-    named: dict[str, str] = {}
-    for item in left:
-        named[item] = taken_ids.distinguish(first_choices.get(item) or " ".join(spare[item][:3]), spare[item])
-        taken_ids.take(named[item])
-    return named
+    asked = [(first_choices.get(item, ""), spare[item]) for item in left]
+    return dict(zip(left, taken_ids.distinguish(asked), strict=True))

@@ -142,10 +142,10 @@ def test_allowed_tokens_are_parts_of_words(tokenizer) -> None:  # type: ignore[n
 def test_a_register_distinguishes_by_own_words_before_numbers(tokenizer) -> None:  # type: ignore[no-untyped-def]
     """Prevents "soap 2" where the text of the item offers "soap red"."""
     taken_ids = TakenIds(tokenizer, max_tokens=6)
-    for expected in ("soap red", "soap birch", "soap 2", "soap 3"):
-        named = taken_ids.distinguish("soap", ["soap", "red", "birch"])
-        assert named == expected
-        taken_ids.take(named)
+    asked = ("soap", ["soap", "red", "birch"])
+    assert taken_ids.distinguish([asked]) == ["soap red"]
+    assert taken_ids.distinguish([asked, asked, asked]) == ["soap birch", "soap 2", "soap 3"]
+    assert taken_ids.distinguish([("", ["red", "soap"])]) == ["red soap 2"]
     with pytest.raises(ValueError, match="taken"):
         taken_ids.take("soap 2")
 
