@@ -84,7 +84,7 @@ def measure(way: Callable[[Candidates], Sequence[int]], wanted: Candidates) -> d
 def run(items: int, candidates: int) -> dict[str, Any]:
     """All three ways on the same candidates."""
     wanted = contested(items, candidates)
-    ways = {"exact": assign, "first_come": first_come, "best_first": best_first}
+    ways: dict[str, Any] = {"exact": assign, "first_come": first_come, "best_first": best_first}
     figures = {name: measure(way, wanted) for name, way in ways.items()}
     return {
         "benchmark": "assign",

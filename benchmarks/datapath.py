@@ -213,8 +213,18 @@ def _job(folder: Path) -> Any:
     from components.params import Index, Train
     from components.training.job import Job
 
-    tables = [folder / name for name in ("items.parquet", "histories.parquet", "targets.parquet")]
-    return Job(*tables, out=folder / "out", work=folder / "work", train=Train(), index=Index(), seed=17, train_key="k")
+    items, histories, targets = (folder / f"{name}.parquet" for name in ("items", "histories", "targets"))
+    return Job(
+        items,
+        histories,
+        targets,
+        out=folder / "out",
+        work=folder / "work",
+        train=Train(),
+        index=Index(),
+        seed=17,
+        train_key="k",
+    )
 
 
 def _token_ids() -> list[tuple[int, ...]]:

@@ -25,6 +25,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def steps_of(recommender: EncoderDecoder, decode: Callable[[], Any]) -> int:
         next(count)
         return step(*given)
 
-    recommender.step = counted  # type: ignore[method-assign]
+    recommender.step = counted  # type: ignore[assignment, method-assign]
     try:
         decode()
     finally:
@@ -171,7 +172,8 @@ def needed(recommender: EncoderDecoder, users: int, prompt: int, *, beams: int, 
 
     Weights and caches are read once, logits (float32) are written once; the keys of the prompt were made before.
     """
-    module, rows = recommender.module, users * beams
+    module: Any = recommender.module
+    rows = users * beams
     head = recommender.output_rows(torch.zeros(1, dtype=torch.long, device=module.device)).shape[1]
     output = recommender.vocabulary_size * head
     layers = [
@@ -211,7 +213,8 @@ def run(
     words, histories, source = catalogue_of(catalogue)
     tokenizer = train_tokenizer(words[:TOKENIZER_TEXTS], vocabulary_size=TOKENIZER_SIZE)
     ids = encode_words(tokenizer, words)
-    model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17).to(device, dtype).eval()
+    model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17)
+    model = model.to(device, dtype).eval()
     recommender, trie = EncoderDecoder(model), Trie.build(ids, end_token=1).to(device)
     pieces = Prompts().tokenise(tokenizer)
 
@@ -234,8 +237,8 @@ def run(
     for mode in ("vocabulary", "trie"):
         search = BeamSearch(recommender, trie, beams=beams, scores=mode)
         found[mode] = answer(search(*slow_batch))
-        steps = steps_of(recommender, lambda search=search: search(*batch))  # also warms up
-        hits, seconds = timed(lambda search=search: search(*batch), REPEATS)
+        steps = steps_of(recommender, partial(search, *batch))  # also warms up
+        hits, seconds = timed(partial(search, *batch), REPEATS)
         illegal += sum(not 0 <= item < len(ids) for row in answer(hits) for item, _ in row)
         figures[f"users_per_s_{mode}"] = users / seconds
         figures[f"ms_per_step_{mode}"] = 1e3 * seconds / steps

@@ -65,7 +65,8 @@ class Alone:
         beams = self.settings.candidates
         how = {"num_beams": beams, "num_return_sequences": beams, "max_new_tokens": first_length(self.settings)}
         rows = encode_texts(self.tokenizer, texts, max_tokens=MAX_ITEM_TOKENS)
-        return [self.model.generate(torch.tensor([row], device=self.model.device), **how).cpu() for row in rows]
+        model: Any = self.model
+        return [model.generate(torch.tensor([row], device=self.model.device), **how).cpu() for row in rows]
 
     def _propose(self, ids: Tensor, **how: Any) -> Tensor:
         tokens, _ = propose(

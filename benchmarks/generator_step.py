@@ -71,7 +71,7 @@ def main() -> None:
     phase, other = _phase(context, *models), _phase(context, *map(plain, copy.deepcopy(models)))
     batches, optimizer = list(phase.batches(0)), HOW.adamw(phase.module)
     for rows in batches[: arguments.steps]:
-        _gradient(phase, lambda rows=rows: phase.loss(rows)[0], arguments.device)
+        _gradient(phase, _ways(phase, other, rows)["ours"][1], arguments.device)
         _move(optimizer)
     seconds: dict[str, float] = {}
     differences, largest, words = [], [], []
@@ -151,7 +151,8 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
     texts, mask = context.item_texts(np.maximum(places, 0))
     width = int(mask[torch.from_numpy(places >= 0)].sum(1).max())
     mask = mask[:, :width] * torch.from_numpy(places >= 0)[:, None].to(mask)
-    output = inspect.unwrap(type(generator).generate)(
+    kind: Any = type(generator)
+    output = inspect.unwrap(kind.generate)(
         generator,
         input_ids=texts[:, :width] * mask,
         attention_mask=mask,

@@ -60,7 +60,7 @@ def main() -> None:
 
 def figures(found: dict[int, dict[str, dict[str, float]]]) -> dict[str, float]:
     """Seconds, growth and ratios from {ranks: {phase: {times the users: seconds}}}."""
-    result = {}
+    result: dict[str, float] = {}
     for phase in PHASES:
         for ranks, seconds in found.items():
             result |= {f"seconds_{phase}_{times}x_{ranks}": round(s, 3) for times, s in seconds[phase].items()}

@@ -16,7 +16,7 @@ from PIL import Image
 
 from components.artifacts import read_json
 from components.layout import Layout
-from components.params import load
+from components.params_file import load
 
 IMAGES = Path("docs/images")
 MLFLOW, PREFECT = "http://127.0.0.1:5000", "http://127.0.0.1:4200"

@@ -84,7 +84,7 @@ def command(root: Path, *arguments: str, timeout: float = 300, **environment: st
     )
 
 
-def stage(root: Path, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def stage(root: Path, name: str, **environment: Any) -> subprocess.CompletedProcess[str]:
     """Run one stage bare, as dvc.yaml does."""
     return command(root, "python", "-m", "components", name, **environment)
 

@@ -68,7 +68,7 @@ def by_hugging_face(
     )
     answer: Answer = []
     for user in range(len(input_ids)):
-        found = []
+        found: list[tuple[int, float]] = []
         for row in range(user * results, (user + 1) * results):
             written = output.sequences[row, begin:].tolist()
             sequence = tuple(written[: written.index(end)]) if end in written else tuple(written)
