@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,9 @@ from components.textid.table.id_table import IdTable
 
 MAX_BEAMS = 500
 
+_SEARCHES = 4
+"""Searches of the last settings that an engine keeps."""
+
 _ATTENTION_CELLS = 400_000
 """Users x beams x beams at a time: the self-attention of all beams of a user over all their tokens stays below
 160 MB at 8 heads and 10 tokens. It binds from 80 beams on, with 64 users a batch."""
@@ -47,7 +49,11 @@ class Recommendation:
 
 
 class Engine:
-    """A recommender with its prompts and ID table, ready to answer. It keeps no state between calls."""
+    """A recommender with its prompts and ID table, ready to answer.
+
+    Between calls it keeps the searches of the last settings, each with output rows of the model: the weights must not
+    change under it.
+    """
 
     def __init__(
         self,
@@ -69,8 +75,7 @@ class Engine:
         # Rows of the table are sorted by item id, so that ties by item number are ties by item id.
         self._trie = Trie.build(table.token_ids, end_token=recommender.end_token).to(device)
         check_vocabulary(recommender, self._trie)
-        # Bound to the settings, which rarely change between calls.
-        self._search = lru_cache(maxsize=4)(self._new_search)
+        self._searches: dict[tuple[int, int, Scores, float], BeamSearch] = {}
 
     @classmethod
     def load(
@@ -152,8 +157,10 @@ class Engine:
         """Whether the item has an ID: others are skipped in a history."""
         return item_id in self._row_of
 
-    def _new_search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
-        return BeamSearch(
+    def _search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
+        """The search of these settings, which rarely change between calls; threads may ask at the same time."""
+        settings = (beams, k, scores, length_penalty)
+        search = self._searches.pop(settings, None) or BeamSearch(
             self._recommender,
             self._trie,
             beams=beams,
@@ -162,6 +169,12 @@ class Engine:
             length_penalty=length_penalty,
             fixed=self._fixed,
         )
+        # A dict of the engine's own, not an lru_cache of a method: that is a cycle, and engines that are done with
+        # would stay until the next full garbage collection, with their tries and output rows.
+        self._searches[settings] = search
+        for old in list(self._searches)[:-_SEARCHES]:
+            self._searches.pop(old, None)
+        return search
 
     def _prompt(self, rows: Sequence[int]) -> Prompt:
         items = [self._table.token_ids[row] for row in rows[-self._max_history :]]

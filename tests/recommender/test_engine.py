@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,27 @@ def test_answers_do_not_depend_on_the_batch(engine: Engine) -> None:
 def test_beams_are_at_least_k(engine: Engine) -> None:
     """k beyond the beams would silently give fewer results."""
     assert len(engine.recommend([["B1"]], k=5, beams=1, scores="trie", mask_seen=True)[0]) == 5
+
+
+def test_an_engine_that_is_done_with_is_gone(saved: Path) -> None:
+    """Validation makes one an epoch: each held its trie and output rows until a full garbage collection came by."""
+    engine = Engine.load(saved, device="cpu")
+    engine.recommend([["B1"]], **SETTINGS)
+    gone = [weakref.ref(engine), weakref.ref(engine._trie)]
+    gc.disable()  # it must go by itself
+    try:
+        del engine
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_searches_of_the_last_settings_are_kept(saved: Path) -> None:
+    """Built anew, a search copies the output rows; kept for each k that a visitor thinks of, they fill the memory."""
+    engine = Engine.load(saved, device="cpu")
+    first, *_, last = (engine._search(5, k, "trie", 0.0) for k in (1, 2, 3, 1, 4, 5, 1))
+    assert first is last
+    assert [k for _, k, *_ in engine._searches] == [3, 4, 5, 1]
 
 
 @pytest.mark.parametrize("setting", [{"k": 0}, {"beams": 501}, {"batch_users": 0}, {"scores": "best"}])
