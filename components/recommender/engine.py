@@ -19,6 +19,7 @@ from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
 from components.recommender.decoding.rule import Scores
 from components.recommender.decoding.search import BeamSearch, check_vocabulary
+from components.recommender.device import pick_device
 from components.recommender.models.families import family_of, recommender_of
 from components.recommender.models.interface import Recommender
 from components.recommender.pair import ALIASES, parts, read_aliases, refuse_other_ids
@@ -83,12 +84,12 @@ class Engine:
     ) -> Engine:
         """From a pair or a bundle, whose manifest is verified; `id_table` replaces its table; `fixed`: see BeamSearch.
 
-        Raises `BadInput` for what does not match its manifest, or a table that the model cannot write, `GateRefused`
-        for a table with other IDs than those that the recommender was trained on.
+        Raises `BadInput` for what does not match its manifest, a device that is not there, or a table that the model
+        cannot write, `GateRefused` for a table with other IDs than those that the recommender was trained on.
         """
         verify_manifest(directory)
+        place = pick_device(device)
         loaded = parts(directory)
-        place = _device(device)
         model, tokenizer, facts = loaded["recommender"].to(place).eval(), loaded["tokenizer"], loaded["facts"]
         table = loaded["table"]
         if id_table is not None:
@@ -183,15 +184,6 @@ class Engine:
 
     def _say(self, item: int, score: float) -> Recommendation:
         return Recommendation(self._table.item_ids[item], self._table.words[item], score)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise BadInput(f"unknown device {name!r}", where="device", mend="auto, cpu, cuda or cuda:N") from error
 
 
 def _checked(**settings: Any) -> int:

@@ -151,8 +151,12 @@ def test_a_table_of_another_tokenizer_is_refused(saved: Path, tmp_path: Path) ->
     IdTable(("B9",), ("far away",), ((999,),)).save(tmp_path / "table.parquet")
     with pytest.raises(BadInput, match="token 999"):
         Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
-    with pytest.raises(BadInput, match="unknown device"):
-        Engine.load(saved, device="gpu")
+
+
+def test_a_gpu_that_is_not_there_is_bad_input(saved: Path) -> None:
+    """`idiom score --device cuda:99` ended in torch's traceback, from a worker."""
+    with pytest.raises(BadInput, match="device cuda:99"):
+        Engine.load(saved, device="cuda:99")
 
 
 def test_same_pair_same_bytes(saved: Path, tmp_path: Path) -> None:

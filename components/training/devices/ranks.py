@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from components.errors import BadInput
+from components.recommender.device import pick_device
 
 
 @dataclass(frozen=True)
@@ -105,28 +105,15 @@ class Step:
     """Times that ranks began the step again because their memory did not suffice."""
 
 
-def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto` takes a GPU where there is one. Raises `BadInput` for a GPU that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{local_rank}"
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise BadInput(
-            f"device {name} is asked for, {torch.cuda.device_count()} GPUs are here",
-            where="train.device, train.ranks",
-            mend="set train.device to auto or cpu, or start fewer ranks",
-        )
-    return device
-
-
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Join the group that torchrun announces in the environment (gloo on CPU, NCCL on GPUs); alone without it."""
+    """Join the group that torchrun announces in the environment (gloo on CPU, NCCL on GPUs); alone without it.
+
+    Raises `BadInput` as `pick_device` does.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    here = pick_device(device, local)
+    here = pick_device(device, local_rank=local, where="train.device, train.ranks")
     if size == 1:
         yield Ranks(device=here)
         return

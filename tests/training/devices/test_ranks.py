@@ -17,7 +17,7 @@ from components.errors import BadInput
 from components.params import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
-from components.training.devices.ranks import Ranks, pick_device
+from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
 from components.training.run import launch
 from tests.training.heard import Heard
@@ -138,5 +138,5 @@ def test_the_mean_is_over_tokens() -> None:
 
 def test_a_gpu_that_is_not_there_is_bad_input() -> None:
     """Prevents a CUDA stack trace on a machine with fewer GPUs than ranks."""
-    with pytest.raises(BadInput, match=r"train\.device"):
-        pick_device("cuda:99")
+    with pytest.raises(BadInput, match=r"train\.device"), joined("cuda:99"):
+        pass
