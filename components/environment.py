@@ -1,4 +1,7 @@
-"""What a process of Idiom finds in its environment, set before the libraries that read it. Standard library only."""
+"""What a process of Idiom finds in its environment: switches, set before the libraries that read them, and cores.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,8 @@ def prepare() -> None:
     """Set each default that the environment does not have yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def cores() -> int:
+    """CPU cores that this process may run on, which may be fewer than the machine has; macOS tells only the latter."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from components.environment import cores
 from components.errors import StageError
 
 Status = Literal["ok", "warn", "fail"]
@@ -97,7 +98,7 @@ def accelerator(workspace: Path) -> Iterator[Finding]:
             "install the CUDA build of the pinned torch that fits this driver (PyTorch's installation page says how)",
         )
         return
-    yield Finding("ok", f"no GPU: training runs on {os.cpu_count()} CPU cores; torch {torch.__version__}")
+    yield Finding("ok", f"no GPU: training runs on {cores()} CPU cores; torch {torch.__version__}")
 
 
 def programs(workspace: Path) -> Iterator[Finding]:

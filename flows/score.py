@@ -6,12 +6,13 @@ Here it runs in this process; flows/score_flow.py is the same as a flow run in P
 from __future__ import annotations
 
 import functools
-import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts import read_json
+from components.environment import cores
 from components.errors import BadInput
 from components.layout import Layout
 from components.params import DECODING, Params
@@ -86,15 +87,27 @@ def scoring_of(
 
 
 def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Summary:
-    """Score, told to `sinks`. workers: 0 takes one per core and thread.
+    """Score, told to `sinks`. workers: 0 takes as many as `default_workers` says.
 
     Raises `BadInput` for what cannot be scored, `Interrupted` after SIGINT or SIGTERM: the same call goes on.
     """
     from components.recommender.bulk.run import score_all
 
-    workers = workers or max(1, len(os.sched_getaffinity(0)) // scoring.threads)
+    workers = workers or default_workers(scoring.device, scoring.threads)
     with on_signal() as stopped, reporting(*sinks) as progress:
         return score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
+
+
+def default_workers(device: str, threads: int) -> int:
+    """Processes of this machine: one on each GPU that they would take, which it fills; else one per core and thread."""
+    if device.startswith("cuda"):
+        return 1  # all of them would load their model on this one
+    if device == "auto" and shutil.which("nvidia-smi"):
+        import torch  # 2 s, which nobody without a GPU waits for
+
+        if gpus := torch.cuda.device_count():
+            return gpus
+    return max(1, cores() // threads)
 
 
 def team_of(on: str, address: str | None = None) -> Team:

@@ -14,13 +14,13 @@ once, by the real stage `evaluate`. Killed at any time, the same command goes on
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.artifacts import publish_json, publishing, read_json
+from components.environment import cores
 from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.layout import Layout
 from components.params import Params
@@ -213,7 +213,7 @@ def _jobs(base: Params) -> int:
     """Trainings at a time: as many as there are cores for us; on a GPU one, which fills it."""
     if base.train.device != "cpu" and shutil.which("nvidia-smi"):
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def _exit_code(results: Sequence[Result]) -> int:
