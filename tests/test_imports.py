@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -93,8 +93,12 @@ def room_of(path: Path) -> str:
 
 def imported(path: Path) -> Iterator[str]:
     """Full dotted name of everything a module imports, wherever it does."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from names_in(ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).parent.parts)
+
+
+def names_in(tree: ast.AST, package: Sequence[str]) -> Iterator[str]:
+    """The same of a piece of a module that lies in `package`."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
