@@ -88,42 +88,52 @@ def _check_shared(tokenizer: Any, job: Job) -> None:
 
 def fresh_models(context: Context) -> tuple[State, Recommender]:
     """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
-    train, seed = context.job.train, context.job.seed
-    size: dict[str, Any] = {
-        "size": train.size,
+    train, device = context.job.train, context.ranks.device
+    state = State(_generator(context).to(device), _recommender(context).to(device))
+    return state, recommender_of(train.family, state.recommender, end_token=context.end_token)
+
+
+def fresh_recommender(context: Context, state: State) -> None:
+    """Put the recommender back to its untrained weights, in place (`refit` starts over)."""
+    state.recommender.load_state_dict(_recommender(context).state_dict())
+
+
+def _generator(context: Context) -> Any:
+    name, seed = context.job.train.generator_backbone, context.job.seed
+    # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
+    # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
+    model = build(name, **_size(context), dropout=0.0, seed=derive(seed, "generator"))
+    if name == SCRATCH:
+        ready_to_copy(model, seed=derive(seed, "copying"))
+    return _prepared(model, context, name, "generator")
+
+
+def _recommender(context: Context) -> Any:
+    train, seed = context.job.train, derive(context.job.seed, "recommender")
+    model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
+    return _prepared(model, context, train.backbone, "recommender")
+
+
+def _size(context: Context) -> dict[str, Any]:
+    """What both models from scratch share."""
+    return {
+        "size": context.job.train.size,
         "vocabulary_size": len(context.tokenizer),
         "pad_token": pad_id(context.tokenizer),
         "end_token": end_id(context.tokenizer),
     }
-    # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
-    # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
-    generator = build(train.generator_backbone, **size, dropout=0.0, seed=derive(seed, "generator"))
-    if train.generator_backbone == SCRATCH:
-        ready_to_copy(generator, seed=derive(seed, "copying"))
-    recommender = build(
-        train.backbone, family=train.family, **size, dropout=train.dropout, seed=derive(seed, "recommender")
-    )
-    kept = context.job.work / "tokenizer" / KEPT
-    for role, name, model in (
-        ("generator", train.generator_backbone, generator),
-        ("recommender", train.backbone, recommender),
-    ):
-        if name != SCRATCH and kept.exists():
-            trim_model(model, read_json(kept))
-        _prepare(model, context, name, role)
-    device: Any = context.ranks.device
-    state = State(generator.to(device), recommender.to(device))
-    return state, recommender_of(train.family, recommender, end_token=context.end_token)
 
 
-def _prepare(model: Any, context: Context, name: str, role: str) -> None:
-    """Check that a pretrained model fits the tokenizer and the texts; give it adapters where they are asked for.
+def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
+    """A pretrained model with the tokens that are kept, fit for tokenizer and texts, adapters where they are asked for.
 
-    Comes after everything that changes the model's vocabulary.
+    Raises `BadInput` for one that does not fit.
     """
     if name == SCRATCH:
-        return
-    train = context.job.train
+        return model
+    train, kept = context.job.train, context.job.work / "tokenizer" / KEPT
+    if kept.exists():
+        trim_model(model, read_json(kept))
     check_fit(model.config, context.tokenizer, name=name)
     positions = getattr(model.config, "max_position_embeddings", None)
     if role == "generator" and positions is not None and context.longest_text > positions:
@@ -132,11 +142,7 @@ def _prepare(model: Any, context: Context, name: str, role: str) -> None:
             where="train.max_item_tokens",
             mend=f"set it to {positions} or less",
         )
+    # After everything that changes the model's vocabulary.
     if train.lora_rank:
         lora.adapt(model, rank=train.lora_rank, alpha=train.lora_alpha, seed=derive(context.job.seed, role, "lora"))
-
-
-def fresh_recommender(context: Context, state: State) -> None:
-    """Put the recommender back to its untrained weights, in place (`refit` starts over)."""
-    fresh = fresh_models(context)[0]
-    state.recommender.load_state_dict(fresh.recommender.state_dict())
+    return model
