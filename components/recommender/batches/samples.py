@@ -1,6 +1,6 @@
 """Samples and batches for training: packed arrays in, tensors of a few fixed shapes out.
 
-    samples = Samples(offsets, items, token_ids, pieces, max_history=20)
+    samples = Samples(offsets, items, token_ids, pieces, end_token=1, max_history=20)
     for rows in samples.epoch(seed=17, number=0, batch_size=64):
         batch = samples.collate(rows)
 

@@ -2,10 +2,10 @@
 
     recommender = recommender_of(family, model, end_token=1)  # families.py
     loss = recommender.loss(batch)                         # training: loss.total / loss.count is the mean token loss
-    state = recommender.prefill(input_ids, attention_mask) # decoding: the prompt's keys, once per user
+    state = recommender.prefill(input_ids, attention_mask, capacity=200)  # decoding: the prompt's keys, once per user
     hidden = recommender.step(state, tokens, parents)      # [users, beams, tokens, d]
-    rows = recommender.output_rows(tokens)                 # hidden @ rows.T are their logits,
-    total = recommender.normaliser(hidden)                 # and this is the log-sum-exp over the whole vocabulary
+    rows = recommender.output_rows(tokens.flatten())       # hidden @ rows.T are their logits,
+    total = recommender.normaliser(hidden.flatten(0, 2))   # and this is the log-sum-exp over the whole vocabulary
 
 Training and decoding know no more than `Recommender`. Two families stand behind it: encoder-decoders as in the paper
 (`t5.EncoderDecoder` for T5, `bart.Bart`), and `causal.Causal`, of which one forward can supervise every

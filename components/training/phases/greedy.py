@@ -14,16 +14,6 @@ from torch import Tensor
 from components.textid.decoding.stepping import stepper
 
 
-def logits_of(generator: Any, states: Tensor) -> Tensor:
-    """Logits [..., vocabulary] of decoder states [..., d]: what the library's forward does after its decoder."""
-    config = generator.config
-    if getattr(config, "scale_decoder_outputs", False):
-        states = states * config.d_model**-0.5
-    logits: Tensor = generator.get_output_embeddings()(states)
-    bias = getattr(generator, "final_logits_bias", None)
-    return logits if bias is None else logits + bias
-
-
 def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
     """The greedy choice [...] from logits [..., vocabulary]: the one rule of what is most probable."""
     allowed = logits.clone()

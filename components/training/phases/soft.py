@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from components.recommender.models.interface import Soft
 from components.recommender.prompts.phrasings import Prompt
-from components.training.phases.greedy import greedy, logits_of
+from components.training.phases.greedy import greedy
 
 _MULTIPLE = 64
 """Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
@@ -77,7 +77,7 @@ def write_soft(
     states = torch.cat([_states(generator, *group, part) for group, part in zip(encoded, parts, strict=True)])
     rows = read[:, :longest].flatten().nonzero()[:, 0]
     filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)])
-    logits = logits_of(generator, states.flatten(0, 1)[filled])
+    logits = _logits(generator, states.flatten(0, 1)[filled])
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
     return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
@@ -100,6 +100,16 @@ def _states(generator: Any, encoded: Tensor, attention_mask: Tensor, tokens: Ten
         use_cache=False,
     ).last_hidden_state
     return states
+
+
+def _logits(generator: Any, states: Tensor) -> Tensor:
+    """Logits [..., vocabulary] of decoder states [..., d]: what the library's forward does after its decoder."""
+    config = generator.config
+    if getattr(config, "scale_decoder_outputs", False):
+        states = states * config.d_model**-0.5
+    logits: Tensor = generator.get_output_embeddings()(states)
+    bias = getattr(generator, "final_logits_bias", None)
+    return logits if bias is None else logits + bias
 
 
 def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:
