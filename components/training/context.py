@@ -18,6 +18,7 @@ from components.recommender.models.families import prompts_of
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Pieces, Prompts
 from components.recommender.prompts.user_ids import UserIds
+from components.textid.rounding import round_up
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import encode_texts, pad_id
 from components.training.devices.compiling import Compiled
@@ -27,6 +28,9 @@ from components.training.job import Job
 from components.training.packed.dataset import TOKENISED, Dataset
 from components.training.packed.once import once
 from components.training.packed.rows import Ragged, RaggedWriter
+
+TEXT_WIDTH = 16
+"""Padded item texts are multiples of this (tokens), or as long as the longest: few shapes."""
 
 _TEXTS = 4096
 """Item texts that are tokenised at a time."""
@@ -101,10 +105,10 @@ class Context:
         return Windows(histories.offsets, histories.values, table.token_ids, self.pieces, max_history=longest)
 
     def item_texts(self, items: NDArray[np.integer]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of 16: few shapes."""
+        """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of `TEXT_WIDTH`."""
         begin = self.texts.offsets[items]
         lengths = self.texts.offsets[items + 1] - begin
-        width = min(-(-int(lengths.max()) // 16) * 16, self.longest_text)
+        width = min(round_up(int(lengths.max()), TEXT_WIDTH), self.longest_text)
         tokens = np.full((len(items), width), pad_id(self.tokenizer), dtype=np.int64)
         row, column, token = slices(self.texts.values, begin, lengths)
         tokens[row, column] = token

@@ -12,6 +12,7 @@ from torch import Tensor
 from components.recommender.batches.epochs import MULTIPLE
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Prompt
+from components.textid.rounding import round_up
 
 IGNORED = -100
 """Padding of labels: no loss there."""
@@ -47,7 +48,7 @@ class Batch:
 def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tuple[Tensor, Tensor]:
     """Prompts -> (input_ids, attention_mask), both [n, S] int64; S = `length` or the longest, rounded up."""
     longest = max(len(prompt.token_ids) for prompt in prompts)
-    width = length or -(-longest // MULTIPLE) * MULTIPLE
+    width = length or round_up(longest, MULTIPLE)
     offsets, values = pack([prompt.token_ids for prompt in prompts])
     input_ids = np.full((len(prompts), width), PAD, dtype=np.int64)
     mask = np.zeros((len(prompts), width), dtype=np.int64)

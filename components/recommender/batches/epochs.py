@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.recommender.batches.shuffle import Shuffle
+from components.textid.rounding import round_up
 
 Ints = NDArray[np.int64]
 
@@ -152,7 +153,7 @@ def padded_lengths(lengths: Ints, longest: int = 0) -> Ints:
     By dynamic programming over the multiples of `MULTIPLE`. One more follows where a row may have `longest` tokens and
     none of them does.
     """
-    ceiling = -(-max(longest, 1) // MULTIPLE) * MULTIPLE
+    ceiling = round_up(max(longest, 1), MULTIPLE)
     if len(lengths) == 0:
         return np.array([ceiling], dtype=np.int64)
     edges, counts = np.unique(-(-lengths // MULTIPLE) * MULTIPLE, return_counts=True)

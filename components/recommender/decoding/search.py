@@ -26,6 +26,7 @@ from components.recommender.decoding.ragged import Ragged
 from components.recommender.decoding.rule import Rule, Scores
 from components.recommender.models.interface import Recommender
 from components.recommender.trie.trie import Trie
+from components.textid.rounding import round_up
 from components.textid.threads import on_threads
 
 _GROUP = 4096
@@ -116,4 +117,4 @@ def groups(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
     lengths = attention_mask.sum(1)
     alike = lengths.argsort(stable=True).split(size)[::-1] if len(lengths) else ()
     longest = [int(lengths[users].max()) for users in alike]
-    return [(users, min(widest, length + -length % _WIDTH)) for users, length in zip(alike, longest, strict=True)]
+    return [(users, min(widest, round_up(length, _WIDTH))) for users, length in zip(alike, longest, strict=True)]

@@ -16,6 +16,7 @@ from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, loss_of
 from components.recommender.models.normaliser import log_sum_exp
 from components.textid.decoding.t5 import MODEL_TYPES, T5, State
+from components.textid.rounding import round_up
 
 _ENCODED = 8
 """Users encoded together on a CPU: of 64 of Beauty's, decoded by 32, 13 % of the tokens are padding and not 36 %."""
@@ -56,7 +57,7 @@ class EncoderDecoder(OverLibrary, T5):
         for start in range(0, max(1, len(lengths)), _ENCODED):
             users = slice(start, start + _ENCODED)
             longest = int(lengths[users].max(initial=0))
-            width = min(input_ids.shape[1], longest + -longest % _WIDTH)
+            width = min(input_ids.shape[1], round_up(longest, _WIDTH))
             hidden = super().encode(input_ids[users, :width], attention_mask[users, :width])
             parts.append(functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - width)))
         return torch.cat(parts)

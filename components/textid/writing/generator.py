@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from components.params import Index
 from components.progress import Progress
 from components.textid.decoding.diverse import propose
+from components.textid.rounding import round_up
 from components.textid.table.taken import TakenIds
 from components.textid.threads import on_threads
 from components.textid.words.normal import split
@@ -101,7 +102,7 @@ class Generator:
 
     def _propose(self, rows: list[list[int]], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
         pad = pad_id(self.tokenizer)
-        width = _padded(max(map(len, rows)))
+        width = round_up(max(map(len, rows)), _WIDTH)
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
         tokens, scores = propose(
@@ -117,10 +118,6 @@ class Generator:
             allowed=self.allowed,
         )
         return tokens.tolist(), scores.tolist()
-
-
-def _padded(length: int) -> int:
-    return length + -length % _WIDTH
 
 
 def _batches(encoded: list[list[int]], size: int) -> list[list[int]]:

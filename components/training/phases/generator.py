@@ -12,14 +12,11 @@ from components.recommender.batches.batch import MAX_TOKENS, Batch, batch_of
 from components.recommender.batches.samples import Rows
 from components.recommender.models.interface import Recommender
 from components.textid.table.id_table import IdTable
-from components.training.context import Context
+from components.training.context import TEXT_WIDTH, Context
 from components.training.devices.micro_batch import MicroBatch
 from components.training.packed.dataset import Ints, starts
 from components.training.phases.soft import SoftIds, splice, write_soft
 from components.training.steps.seeds import derive
-
-_WIDTH = 16
-"""Padded texts are multiples of this (`Context.item_texts`)."""
 
 
 class GeneratorPhase:
@@ -124,7 +121,7 @@ def by_length(items: Ints, context: Context) -> list[Ints]:
     A group is filled up to a multiple of four with its last item once more, under the same ID: fewer shapes.
     """
     lengths = context.texts.offsets[items + 1] - context.texts.offsets[items]
-    widths = -(-lengths // _WIDTH) * _WIDTH
+    widths = -(-lengths // TEXT_WIDTH) * TEXT_WIDTH
     order = np.argsort(widths, kind="stable")
     items, widths = items[order], widths[order]
     cuts = np.arange(1, len(items))
