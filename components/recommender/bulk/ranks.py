@@ -16,14 +16,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import publish_json, read_json
-from components.environment import prepare
+from components.environment import prepare, when_the_parent_ends
 from components.errors import BadInput, StageError
 from components.recommender.bulk.shards import shard, shards
 from components.recommender.bulk.workers import Step, interrupted
@@ -96,7 +95,8 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     device = arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
     if _GUARDED in arguments:
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        # A command that was killed with -9 must leave nobody behind who writes into its folder.
+        when_the_parent_ends(lambda: os._exit(1))
     prepare()
     try:
         score_rank(folder, rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), device=device)
@@ -106,12 +106,6 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _end_with_the_parent() -> None:
-    """A command that was killed with -9 must leave nobody behind who writes into its folder."""
-    sys.stdin.buffer.read()  # nothing is ever written: it returns when the other end is gone
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,18 @@ from tests.recommender.bulk.scorings import USERS, content, finished, start, wai
 
 ROOT = Path(__file__).resolve().parents[3]
 
+# What Python runs before all else: the first rank waits until the second has ended, and torchrun has looked.
+LATE = """
+import atexit, os, pathlib, time
+ended = pathlib.Path(__file__).with_name("ended")
+if os.environ.get("RANK") == "1":
+    atexit.register(ended.touch)
+while os.environ.get("RANK") == "0" and not ended.exists():
+    time.sleep(0.1)
+if os.environ.get("RANK") == "0":
+    time.sleep(2)
+"""
+
 
 def processes_with(text: str) -> list[int]:
     """Processes of this machine whose command line holds `text`."""
@@ -59,6 +71,20 @@ def test_ranks_end_with_the_command(scoring: Scoring) -> None:
     process.wait()
     wait_until(lambda: not processes_with(f"ranks {scoring.folder}"))
     assert len(finished(scoring)) >= 2
+
+
+@pytest.mark.slow
+def test_a_rank_that_ends_long_before_the_other(
+    scoring: Scoring, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a rank that dies of its own end, so that torchrun kills those still at work: `score --on torchrun`
+    failed wherever ranks did not end together. It cannot flake: the first rank begins when the second has ended."""
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"))
+    assert score_all(scoring, workers=2, progress=Progress(), team=on_ranks).users == USERS
+    assert (tmp_path / "late" / "ended").exists()
+    assert content(scoring.out) == content(undisturbed)
 
 
 def test_nodes_that_never_meet(scoring: Scoring, undisturbed: Path) -> None:
