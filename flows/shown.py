@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from flows.follow import Standing
+from flows.standing import Standing
 
 _UPDATE_SECONDS = 1.0
 """An update is one request to the server; people do not read faster."""

@@ -6,19 +6,18 @@ sys.exit(run_job(Path(sys.argv[1]), Job.load, train))                   # a rank
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
 from components.errors import BadInput, GateRefused, Interrupted, StageError
-from components.progress import ConsoleBar, JsonLines, Progress, Sink, reporting
+from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
 from components.training.processes.nodes import Nodes
 from components.training.processes.stop import Stop
 
@@ -57,15 +56,15 @@ def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes:
     root = Path(__file__).resolve().parents[3]
     environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
-        follower = _Follower(job.work / PROGRESS, progress)
+        follower = Follower(job.work / PROGRESS)
         told = False
         while process.poll() is None:
             if stop.requested and not told:
                 process.send_signal(signal.SIGTERM)
                 told = True
-            follower.read()
+            _pass_on(follower.new(), progress)
             time.sleep(0.2)
-        follower.read()
+        _pass_on(follower.new(), progress)
     if process.returncode:
         raise _failure(job, process.returncode, stop)
 
@@ -90,31 +89,16 @@ def run_job(path: Path, load: Callable[[Path], J], act: Callable[[J, Progress], 
     return 0
 
 
-class _Follower:
-    """Passes on what another process appends to a progress file."""
-
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self._path, self._progress, self._at = path, progress, 0
-
-    def read(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._at)
-            for line in stream:
-                if not line.endswith(b"\n"):  # half a line: it is read when it is whole
-                    break
-                self._at += len(line)
-                self._pass_on(json.loads(line))
-
-    def _pass_on(self, event: dict[str, Any]) -> None:
+def _pass_on(events: Iterable[Mapping[str, Any]], progress: Progress) -> None:
+    """Report what a rank reported."""
+    for event in events:
         if event["event"] == "progress":
-            self._progress.advance(event["task"], event["done"], event["total"], force=event["done"] == event["total"])
+            progress.advance(event["task"], event["done"], event["total"], force=event["done"] == event["total"])
         elif event["event"] == "metrics":
-            self._progress.metrics(event["values"], step=event["step"])
+            progress.metrics(event["values"], step=event["step"])
         else:
             fields = {name: value for name, value in event.items() if name not in ("event", "time", "text")}
-            self._progress.note(event["text"], **fields)
+            progress.note(event["text"], **fields)
 
 
 def _note_failure(job: Saved, error: StageError) -> None:
