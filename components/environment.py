@@ -1,4 +1,4 @@
-"""What a process of Idiom finds around it: switches, set before the libraries that read them, and who started it.
+"""What a process of Idiom finds around it: switches, set before the libraries that read them, its code, its parent.
 
 Standard library only.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 DEFAULTS = {
     # No package reports home, and tokenizers do not warn about forks.
@@ -27,6 +28,11 @@ def prepare() -> None:
     """Set each default that the environment does not have yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def python_path() -> str:
+    """PYTHONPATH by which a process that this one starts finds this code, wherever it runs."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def when_the_parent_ends(act: Callable[[], object]) -> None:

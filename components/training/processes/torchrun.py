@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
-from components.errors import BadInput, GateRefused, Interrupted, StageError
+from components.environment import python_path
+from components.errors import Interrupted, StageError
 from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
 from components.training.processes.nodes import Nodes
 from components.training.processes.stop import Stop
@@ -52,9 +53,8 @@ def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes:
         (job.work / name).unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", *nodes.torchrun(), f"--nproc-per-node={ranks}"]
     command += ["-m", module, str(path)]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)), FOLLOWED: "1", **os.environ}
-    root = Path(__file__).resolve().parents[3]
-    environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
+    threads = str(max(1, (os.cpu_count() or 1) // ranks))
+    environment = {"OMP_NUM_THREADS": threads, FOLLOWED: "1", **os.environ, "PYTHONPATH": python_path()}
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
         follower = Follower(job.work / PROGRESS)
         told = False
@@ -83,7 +83,7 @@ def run_job(path: Path, load: Callable[[Path], J], act: Callable[[J, Progress], 
             act(job, progress)
     except StageError as error:
         if several and job is not None:
-            _note_failure(job, error)
+            publish_json(job.work / FAILURE, error.facts())  # torchrun ends with 1 whatever its ranks end with
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
@@ -101,17 +101,9 @@ def _pass_on(events: Iterable[Mapping[str, Any]], progress: Progress) -> None:
             progress.note(event["text"], **fields)
 
 
-def _note_failure(job: Saved, error: StageError) -> None:
-    """Leave an error where `run_ranks` finds it: torchrun ends with 1 whatever its ranks end with."""
-    facts = {"what": error.what, "where": error.where, "mend": error.mend, "exit_code": error.exit_code}
-    publish_json(job.work / FAILURE, facts)
-
-
 def _failure(job: Saved, code: int, stop: Stop) -> StageError:
     if (job.work / FAILURE).exists():
-        facts = read_json(job.work / FAILURE)
-        kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}
-        return kinds[facts.pop("exit_code")](**facts)
+        return StageError.from_facts(read_json(job.work / FAILURE))
     if stop.requested:
         # Ranks that save say so in the file above; these were ended without a word, as those of `index` are.
         mend = "run the same command again: it goes on from what was saved before, if anything was"

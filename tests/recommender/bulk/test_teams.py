@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.progress import Progress
 from components.recommender.bulk import ranks
 from components.recommender.bulk.ranks import on_ranks, score_rank
@@ -59,6 +59,21 @@ def test_what_a_rank_refuses_reaches_the_caller(scoring: Scoring, monkeypatch: p
     assert ranks.main([str(folder), "--device", "abacus"]) == 2
     with pytest.raises(BadInput, match="unknown device 'abacus'"):
         raise ranks._failure(folder, 1)
+
+
+@pytest.mark.parametrize("kind", [BadInput, GateRefused, Interrupted, StageError])
+def test_how_a_rank_ended_reaches_the_caller(scoring: Scoring, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """Prevents a refusal (3) or an interrupt (130) of a rank that its command ends with as 1, and tries again."""
+    folder = prepare(scoring, Progress())
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+
+    def fail(*_: object, **__: object) -> None:
+        raise kind("found", where="here", mend="so")
+
+    monkeypatch.setattr(ranks, "score_rank", fail)
+    assert ranks.main([str(folder)]) == kind.exit_code
+    assert type(ranks._failure(folder, 1)) is kind
 
 
 @pytest.mark.slow
