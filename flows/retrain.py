@@ -48,7 +48,7 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar, shown, follower = ConsoleBar(), ShownProgress(stage), Follower(path)
+    bar, shown, follower = ConsoleBar(), ShownProgress(stage, logger.warning), Follower(path)
     live = sys.stderr.isatty()
 
     def on_tick() -> None:
