@@ -1,8 +1,14 @@
-"""What a process of Idiom finds in its environment, set before the libraries that read it. Standard library only."""
+"""What a process of Idiom finds around it: switches, set before the libraries that read them, its code, its parent.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 DEFAULTS = {
     # No package reports home, and tokenizers do not warn about forks.
@@ -22,3 +28,22 @@ def prepare() -> None:
     """Set each default that the environment does not have yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def python_path() -> str:
+    """PYTHONPATH by which a process that this one starts finds this code, wherever it runs."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def when_the_parent_ends(act: Callable[[], object]) -> None:
+    """Call `act`, in a thread, when the process that holds the other end of standard input ends, even by `kill -9`.
+
+    Nothing is ever written there. A process that ends before its parent is not held up.
+    """
+
+    def wait() -> None:
+        # Not sys.stdin: a thread that waits in its buffer at the end of the process is a fatal error of Python's.
+        os.read(0, 1)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
