@@ -1,4 +1,4 @@
-"""What a process of Idiom finds in its environment: switches, set before the libraries that read them, and cores.
+"""What a process of Idiom finds around it: switches, set before the libraries that read them, cores, code, parent.
 
 Standard library only.
 """
@@ -6,6 +6,9 @@ Standard library only.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 DEFAULTS = {
     # No package reports home, and tokenizers do not warn about forks.
@@ -30,3 +33,22 @@ def prepare() -> None:
 def cores() -> int:
     """CPU cores that this process may run on, which may be fewer than the machine has; macOS tells only the latter."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def python_path() -> str:
+    """PYTHONPATH by which a process that this one starts finds this code, wherever it runs."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def when_the_parent_ends(act: Callable[[], object]) -> None:
+    """Call `act`, in a thread, when the process that holds the other end of standard input ends, even by `kill -9`.
+
+    Nothing is ever written there. A process that ends before its parent is not held up.
+    """
+
+    def wait() -> None:
+        # Not sys.stdin: a thread that waits in its buffer at the end of the process is a fatal error of Python's.
+        os.read(0, 1)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -6,7 +6,7 @@ Standard library only: the learning rooms import it on machines that have nothin
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -22,6 +22,17 @@ class StageError(Exception):
     def __reduce__(self) -> tuple[Callable[..., StageError], tuple[Any, ...]]:
         """So that one raised in another process arrives whole."""
         return functools.partial(type(self), self.what, where=self.where, mend=self.mend), ()
+
+    def facts(self) -> dict[str, Any]:
+        """What a file hands to a process that this one cannot raise in; `from_facts` makes the same error of it."""
+        return {"what": self.what, "where": self.where, "mend": self.mend, "exit_code": self.exit_code}
+
+    @staticmethod
+    def from_facts(facts: Mapping[str, Any]) -> StageError:
+        """The error of the class that ends with that exit code."""
+        kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}
+        kind = kinds.get(facts["exit_code"], StageError)
+        return kind(facts["what"], where=facts["where"], mend=facts["mend"])
 
 
 def first_line(error: BaseException) -> str:

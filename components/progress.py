@@ -3,6 +3,7 @@
     with reporting(JsonLines(path), ConsoleBar()) as progress:
         for batch in progress.track(batches, "recommender round 1"):
             progress.metrics({"loss": 2.1}, step=batch.number)
+    events = Follower(path).new()          # from another process, as often as it likes
 
 Standard library only (rich is used for the bar where it is installed). A room gets a `Progress` and never knows which
 sinks listen; `registry` adds an MLflow sink.
@@ -85,6 +86,28 @@ class JsonLines:
 
     def close(self) -> None:
         self._stream.close()
+
+
+class Follower:
+    """Reads what another process appended to a file of `JsonLines` since the last look.
+
+    A half-written last line is left for the next look.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """Events since the last call; none while the file does not exist (a cached stage never writes one)."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            read = stream.read()
+        whole = read[: read.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 class ConsoleBar:

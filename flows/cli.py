@@ -132,7 +132,9 @@ def score(
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
-    on: Annotated[str, typer.Option(help="Who scores: processes, dask or torchrun.")] = "processes",
+    on: Annotated[
+        str | None, typer.Option(help="Who scores: processes (without --dask the default), dask or torchrun.")
+    ] = None,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (implies --on dask).")] = None,
     prefect: Annotated[
         bool, typer.Option("--prefect", help="As a flow run in Prefect, as a schedule does it; Dask always is one.")
@@ -140,7 +142,7 @@ def score(
     workspace: Workspace = HERE,
 ) -> int:
     """Recommendations for all users (of the data, or of a file) to Parquet; killed, it goes on where it was."""
-    on = "dask" if dask and on == "processes" else on
+    on = on or ("dask" if dask else "processes")
     settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
     if prefect or on == "dask":
         places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
@@ -148,9 +150,10 @@ def score(
         return _flow("score", json.dumps({**told, **settings, "workers": workers, "team": on, "dask": dask}))
     from components.params_file import load
     from flows.score import score as run
+    from flows.score import team_of
 
-    params = load(workspace / "params.yaml")
-    typer.echo(run(workspace, params, histories, out, bundle=bundle, workers=workers, settings=settings, on=on))
+    team, params = team_of(on, dask), load(workspace / "params.yaml")
+    typer.echo(run(workspace, params, histories, out, bundle=bundle, workers=workers, settings=settings, team=team))
     return 0
 
 

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from prefect.client.schemas.objects import TaskRun
+from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Crashed, State
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from prefect_dask import DaskTaskRunner
 
     from components.recommender.bulk.workers import Step
+
+_log = logging.getLogger(__name__)
 
 _RETRIES = 2
 _RETRY_SECONDS = [1.0, 10.0]
@@ -153,8 +157,16 @@ def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
     """Tell the server the number and the end of task runs of which it heard no end.
 
     A worker tells it in the background, so that one that is killed takes its last words along: a shard that is done
-    would be shown as running for ever, or not at all. Those of the living are waited for a moment.
+    would be shown as running for ever, or not at all. Those of the living are waited for a moment. A server that does
+    not answer stops nothing: what is done is what lies in the folder.
     """
+    try:
+        _tell(told)
+    except (httpx.HTTPError, PrefectException) as error:
+        _log.warning("Prefect was not told how all shards ended: %s", error)
+
+
+def _tell(told: dict[UUID, tuple[int, State[Any]]]) -> None:
     end = time.monotonic() + _LAST_WORDS_SECONDS
     with get_client(sync_client=True) as client:
         while True:

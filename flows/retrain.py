@@ -20,9 +20,8 @@ from prefect.states import Cancelled, Completed, Failed, State
 from components.errors import BadInput, StageError
 from components.params import Params
 from components.params_file import load
-from components.progress import ConsoleBar
+from components.progress import ConsoleBar, Follower
 from flows import graph
-from flows.follow import Follower
 from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.shown import ShownProgress, show_result
 
@@ -49,7 +48,7 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar, shown, follower = ConsoleBar(), ShownProgress(stage), Follower(path)
+    bar, shown, follower = ConsoleBar(), ShownProgress(stage, logger.warning), Follower(path)
     live = sys.stderr.isatty()
 
     def on_tick() -> None:

@@ -36,14 +36,14 @@ def score(
     bundle: Path | None,
     workers: int,
     settings: dict[str, Any],
-    on: str = "processes",
+    team: Team,
 ) -> str:
     """Score every user of `histories` (default: of the data) into `out`; returns what came of it, in words.
 
-    For the arguments and what is raised see `scoring_of` and `run`.
+    For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
     scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return said(run(scoring, team_of(on), workers, [ConsoleBar()]), scoring.out)
+    return said(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
 
 
 def scoring_of(

@@ -80,7 +80,7 @@ def score_users(
     """Score what is not scored yet. The state's name says how it ended, as that of a stage (flows/repro.py)."""
     logger = get_run_logger()
     started = time.monotonic()
-    shown = ShownProgress("score")
+    shown = ShownProgress("score", logger.warning)
     try:
         folder = checked(workspace)
         histories, out, bundle = (folder / place if place else None for place in places.values())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
-from flows.follow import Standing
+from components.errors import first_line
+from flows.standing import Standing
 
 _UPDATE_SECONDS = 1.0
 """An update is one request to the server; people do not read faster."""
@@ -16,15 +18,17 @@ _UPDATE_SECONDS = 1.0
 class ShownProgress:
     """A progress artifact of a flow run, kept up to date; a sink of components/progress.py.
 
-    It appears with the first event: a cached stage shows none.
+    It appears with the first event: a cached stage shows none. A server that does not take it ends nothing: `warn` is
+    told once, and the next update tries again.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, warn: Callable[[str], object]) -> None:
         self.standing = Standing()
-        self._name = name
+        self._name, self._warn = name, warn
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._pending = False
+        self._trouble = False
 
     def emit(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take one event in and, at most once a second, update the artifact."""
@@ -47,16 +51,30 @@ class ShownProgress:
             self._publish(percent=100.0)
 
     def _publish(self, percent: float | None = None) -> None:
+        from httpx import HTTPError
+        from prefect.exceptions import PrefectException
+        from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+        # Prefect's client tries for a minute. Once is enough: nobody reads the stage's output meanwhile.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}) if self._trouble else nullcontext():
+            try:
+                self._send(self.standing.percent if percent is None else percent)
+                self._trouble = self._pending = False
+            except (HTTPError, PrefectException) as error:
+                if not self._trouble:
+                    self._warn(f"Prefect does not take the progress, trying again: {first_line(error)}")
+                self._trouble = True
+        self._updated = time.monotonic()
+
+    def _send(self, percent: float) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        share = self.standing.percent if percent is None else percent
         if self._artifact is None:
-            made = create_progress_artifact(share, key=f"progress-{self._name}", description=self.standing.describe())
+            made = create_progress_artifact(percent, key=f"progress-{self._name}", description=self.standing.describe())
             assert isinstance(made, UUID)  # not a coroutine: a synchronous task asked for it
             self._artifact = made
         else:
-            update_progress_artifact(self._artifact, progress=share, description=self.standing.describe())
-        self._updated, self._pending = time.monotonic(), False
+            update_progress_artifact(self._artifact, progress=percent, description=self.standing.describe())
 
 
 def show_result(rows: list[dict[str, Any]], markdown: str, links: Mapping[str, str]) -> None:

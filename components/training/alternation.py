@@ -15,7 +15,7 @@ from components.textid.networks.backbone import SCRATCH
 from components.training.checkpoints.keeper import Keeper
 from components.training.checkpoints.state import Best, Place, State, weights_of
 from components.training.context import Context
-from components.training.devices.cost import Meter
+from components.training.devices.cost import NOTHING, Meter
 from components.training.models.fresh import fresh_recommender
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
@@ -87,7 +87,7 @@ class Alternation:
         while self._state.place.phase < len(self._plan):
             task = self._plan[self._state.place.phase]
             self._progress.note(f"phase {self._state.place.phase + 1} of {len(self._plan)}: {task}")
-            meter = Meter(self._context.ranks)
+            meter = self._keeper.meter = Meter(self._context.ranks, self._state.spent)
             if task.kind == "index":
                 self._index(task)
             else:
@@ -95,6 +95,7 @@ class Alternation:
             self._progress.metrics(meter.figures(f"{task.kind}_{task.round}"), step=self._state.steps)
             self._state.place = Place(self._state.place.phase + 1)
             self._state.phase_best, self._state.phase_stale = -1.0, 0
+            self._state.spent, self._keeper.meter = NOTHING, None
             crash_point("phase.done")
             self._keeper.save()
 

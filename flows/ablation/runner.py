@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import publish_json, read_json
+from components.environment import python_path
 from components.errors import BadInput, Interrupted
 from components.stages import PROGRESS_FILE
 from flows.repro import said
@@ -27,7 +28,6 @@ from flows.signals import on_signal
 _SAVE_SECONDS = 5.0
 """So much time of a killed stage is not counted at most."""
 _WAIT_SECONDS = 60.0
-_CODE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -80,8 +80,7 @@ class Runner:
     """Runs work with the environment of the grid. Holds its lock, as every process that it starts does."""
 
     def __init__(self, lock: int, environment: Mapping[str, str]) -> None:
-        paths = [str(_CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        one = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        one = {"OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()}
         self._lock, self._environment = lock, {**os.environ, **environment, **one}
 
     def run(self, work: Sequence[Work], jobs: int, begin: Callable[[Work], None], end: Callable[[Work], None]) -> None:

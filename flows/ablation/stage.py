@@ -9,15 +9,9 @@ from __future__ import annotations
 import os
 import runpy
 import signal
-import threading
 
-
-def _stop_with_the_grid() -> None:
-    # Not sys.stdin: a thread that waits in its buffer at the end of the process is a fatal error of Python's.
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
+from components.environment import when_the_parent_ends
 
 if __name__ == "__main__":
-    threading.Thread(target=_stop_with_the_grid, daemon=True).start()
+    when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     runpy.run_module("components", run_name="__main__", alter_sys=True)

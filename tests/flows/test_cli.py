@@ -139,6 +139,14 @@ def test_recommend_wants_one_source_of_history(tmp_path: Path) -> None:
     assert "one of them" in both.output and "one of them" in neither.output
 
 
+@pytest.mark.parametrize("on", ["torchrun", "processes"])
+def test_an_address_of_dask_is_never_dropped(tmp_path: Path, on: str) -> None:
+    """Prevents: `--on torchrun --dask ADDRESS` that scores here and alone while a cluster waits."""
+    done = idiom("score", "--on", on, "--dask", "tcp://a:1", "--workspace", tmp_path)
+    assert done.exit_code == 2
+    assert "--dask needs --on dask" in done.output
+
+
 def test_an_unknown_parameter_is_named_without_a_traceback(tmp_path: Path) -> None:
     """Prevents: a pydantic traceback for a typing error."""
     (tmp_path / "params.yaml").write_text("clean: {min_user_interaction: 5}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -117,6 +118,39 @@ def test_progress_of_a_running_stage_is_shown(prefect_server: Any, mini: Any) ->
     shown = artifacts(prefect_server, state)["progress-train"]
     assert (shown["type"], shown["data"]) == ("progress", 25.0)
     assert "recommender round 1" in shown["description"] and "2.125" in shown["description"]
+
+
+def test_a_server_that_does_not_answer_costs_no_training(prefect_server: Any) -> None:
+    """Prevents: a training of hours that ends because one update of its bar was refused, or a log full of it. Bound and
+    not listening: nobody else gets the port."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.shown import ShownProgress
+
+    said: list[str] = []
+    shown = ShownProgress("silence", said.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{taken.getsockname()[1]}/api"}):
+            for done in range(3):
+                shown.emit("progress", {"task": "epoch", "done": done, "total": 4})
+                shown.update(force=True)
+    assert len(said) == 1 and "ConnectError" in said[0]
+    shown.close()
+    (found,) = prefect_server.post("/artifacts/filter", artifacts={"key": {"any_": ["progress-silence"]}})
+    assert (found["data"], len(said)) == (50.0, 1)
+
+
+def test_an_error_of_our_own_is_not_taken_for_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a bug that is told as a server that does not answer."""
+    from flows.shown import ShownProgress
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("prefect.artifacts.create_progress_artifact", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        ShownProgress("bug", print).emit("progress", {"task": "epoch", "done": 1, "total": 4})
 
 
 def test_ctrl_c_of_retrain_is_told_to_the_server(prefect_server: Any, mini: Any) -> None:

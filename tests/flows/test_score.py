@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -293,6 +294,21 @@ def test_a_shard_is_tried_again_when_the_storage_hiccups(
     errors += [ValueError("a bug"), ValueError("the same bug")]
     assert at_once(str(folder), 1, "cpu", return_state=True).is_failed()
     assert len(errors) == 1
+
+
+def test_a_server_that_is_gone_at_the_end_costs_no_scores(caplog: pytest.LogCaptureFixture) -> None:
+    """Prevents a night that fails though all its scores are there, or hides why it failed, as Prefect is silent."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.states import Completed
+
+    from flows.dask_team import _settle
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
+        with temporary_settings({PREFECT_API_URL: nowhere, PREFECT_CLIENT_MAX_RETRIES: 0}):
+            _settle({uuid4(): (0, Completed())})
+    assert "was not told" in caplog.text
 
 
 def test_no_scheduler(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:

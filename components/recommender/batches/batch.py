@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from components.recommender.batches.epochs import MULTIPLE
@@ -61,7 +62,13 @@ def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tupl
 def batch_of(prompts: Sequence[Prompt], targets: Sequence[Sequence[int]], *, end_token: int) -> Batch:
     """A batch from prompts that were built one by one, and the ID of each target without its end token."""
     input_ids, mask = pad_prompts(prompts)
-    labels = np.full((len(targets), max(map(len, targets)) + 1), IGNORED, dtype=np.int64)
-    for row, target in enumerate(targets):
-        labels[row, : len(target) + 1] = [*target, end_token]
+    labels = labels_of(targets, end_token)
     return Batch(input_ids, mask, torch.from_numpy(labels), int((labels != IGNORED).sum()))
+
+
+def labels_of(ids: Sequence[Sequence[int]], end_token: int) -> NDArray[np.int64]:
+    """Labels [n, longest + 1]: the tokens of each ID, then the end token; padding is IGNORED."""
+    labels = np.full((len(ids), max(map(len, ids)) + 1), IGNORED, dtype=np.int64)
+    for row, tokens in enumerate(ids):
+        labels[row, : len(tokens) + 1] = [*tokens, end_token]
+    return labels

@@ -16,15 +16,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.artifacts import publish_json, read_json
-from components.environment import prepare
-from components.errors import BadInput, StageError
+from components.environment import prepare, python_path, when_the_parent_ends
+from components.errors import StageError
 from components.recommender.bulk.shards import shard, shards
 from components.recommender.bulk.workers import Step, interrupted
 
@@ -45,9 +44,7 @@ def on_ranks(
     (folder / _FAILURE).unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}", "-m"]
     command += [__spec__.name, str(folder), "--device", device, _GUARDED]
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": python_path()}
     left = list(numbers)
     # A process group of its own: Ctrl-C reaches this process alone. The open pipe ends with it, and so do the ranks.
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
@@ -75,8 +72,7 @@ def on_ranks(
 def _failure(folder: Path, code: int) -> StageError:
     """What a rank said before it ended; torchrun ends with 1 whatever its ranks end with."""
     if (folder / _FAILURE).exists():
-        said = read_json(folder / _FAILURE)
-        return (BadInput if said.pop("exit_code") == BadInput.exit_code else StageError)(**said)
+        return StageError.from_facts(read_json(folder / _FAILURE))
     mend = "its error stands above; the same command goes on from here"
     return StageError(f"a rank died (torchrun ended with {code})", where=str(folder), mend=mend)
 
@@ -96,22 +92,16 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     device = arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
     if _GUARDED in arguments:
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+        # A command that was killed with -9 must leave nobody behind who writes into its folder.
+        when_the_parent_ends(lambda: os._exit(1))
     prepare()
     try:
         score_rank(folder, rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), device=device)
     except StageError as error:
-        facts = {"what": error.what, "where": error.where, "mend": error.mend, "exit_code": error.exit_code}
-        publish_json(folder / _FAILURE, facts)
+        publish_json(folder / _FAILURE, error.facts())
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _end_with_the_parent() -> None:
-    """A command that was killed with -9 must leave nobody behind who writes into its folder."""
-    sys.stdin.buffer.read()  # nothing is ever written: it returns when the other end is gone
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -73,10 +73,11 @@ class Causal(OverLibrary):
         hidden = self._read(embeddings) if batch.inline else self._after_prompts(batch, embeddings)
         labels = batch.labels.flatten()
         # How many there are is known, so that a GPU is not waited for; the others need no logits.
-        taught = (labels != IGNORED).nonzero_static(size=batch.target_tokens)[:, 0]
+        taught = (labels != IGNORED).nonzero_static(size=_rows(batch.target_tokens), fill_value=-1)[:, 0]
+        filled = taught.clamp(min=0)
         return summed(
-            self._head(hidden.flatten(0, 1)[taught]),
-            labels[taught],
+            self._head(hidden.flatten(0, 1)[filled]),
+            labels[filled].masked_fill(taught < 0, IGNORED),
             count=batch.target_tokens,
             label_smoothing=label_smoothing,
         )
@@ -159,6 +160,13 @@ class Causal(OverLibrary):
                 mend="lower train.max_history or index.max_tokens, or take a backbone with more positions",
             )
         return self._body(inputs_embeds=embeddings, **{"use_cache": False, **settings}).last_hidden_state
+
+
+def _rows(count: int) -> int:
+    """`count`, rounded up by at most a sixteenth: oneDNN makes kernels for each number of rows of the output layer, and
+    keeps them. Every batch has another one, and of a training on all of Amazon Beauty they took gigabytes."""
+    step = 1 << max(0, count.bit_length() - 5)
+    return count + -count % step
 
 
 def _with_room(prompt: Tensor, capacity: int) -> Tensor:

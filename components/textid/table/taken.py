@@ -13,8 +13,6 @@ from components.textid.words.tokenizer import decode_words, encode_words
 
 # The first word of an item about which nothing is known.
 _NAMELESS = "item"
-_SAID = 3
-"""Spare words that an item starts from of which nothing is said."""
 
 
 class TakenIds:
@@ -51,10 +49,9 @@ class TakenIds:
     def distinguish(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         """Take a free ID for each (words, spare): words and a spare one, the first that will do, or a number from 2 on.
 
-        The end of `words` gives way where the ID would be too long; "" stands for the first spare words. Raises
-        `BadInput` when not even a number fits.
+        The end of `words` gives way where the ID would be too long. Raises `BadInput` when not even a number fits.
         """
-        bases = [words or " ".join(spare[:_SAID]) or _NAMELESS for words, spare in asked]
+        bases = [words or _NAMELESS for words, _ in asked]
         spares = [
             [word for word in spare if word not in base.split()] for base, (_, spare) in zip(bases, asked, strict=True)
         ]

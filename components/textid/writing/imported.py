@@ -18,11 +18,11 @@ from components.errors import BadInput
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.table.taken import TakenIds
-from components.textid.words.distinctive import fit, ranked_words
+from components.textid.words.distinctive import fit
 from components.textid.words.normal import normalise, split
+from components.textid.writing.last_resort import last_resort
 
 _MEND = "give a file of two columns, item_id<TAB>words, with a header line (.tsv or .tsv.gz)"
-_SPARE_WORDS = 8
 
 
 def read_imported(path: Path) -> dict[str, str]:
@@ -64,8 +64,6 @@ def adopt(
     """
     catalogue = sorted(zip(item_ids, texts, strict=True))
     before = {} if taken is None else dict(zip(taken.item_ids, taken.words, strict=True))
-    ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
-    spare = {item: own for (item, _), own in zip(catalogue, ranked, strict=True)}
     new = [item for item, _ in catalogue if item not in before]
     given = [normalise(words.get(item, "")) for item in new]
     fitted = fit(tokenizer, given, max_tokens=max_tokens)
@@ -76,7 +74,7 @@ def adopt(
             named[item] = said
             taken_ids.take(said)
     left = {item: said for item, said in zip(new, fitted, strict=True) if item not in named}
-    named |= zip(left, taken_ids.distinguish([(said, spare[item]) for item, said in left.items()]), strict=True)
+    named |= last_resort(left, catalogue, taken_ids)
     table = IdTable.from_words(tokenizer, named)
     report = {
         "items": len(table),

@@ -22,15 +22,14 @@ from components.progress import Progress
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.table.taken import TakenIds
-from components.textid.words.distinctive import ranked_words
 from components.textid.words.normal import split
 from components.textid.writing.assign import LEFT_OVER, assign
 from components.textid.writing.generator import Generator
+from components.textid.writing.last_resort import last_resort
 from components.textid.writing.share import ALONE, Share
 
 # The first IDs leave room for one more word.
 _FIRST_LENGTH = 0.8
-_SPARE_WORDS = 8
 
 
 def write_ids(
@@ -66,7 +65,9 @@ def write_ids(
         model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device, share
     )
     given, counts = _give(new, generator, taken_ids, settings)
-    given |= _last_resort(catalogue, new, given, generator.first_choices, taken_ids)
+    given |= last_resort(
+        {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}, catalogue, taken_ids
+    )
     words = {item: kept[item] for item, _ in catalogue if item in kept} | given
     table = IdTable.from_words(tokenizer, words)
     if broken := table.violations(tokenizer, max_tokens=settings.max_tokens, item_ids=[item for item, _ in catalogue]):
@@ -123,20 +124,3 @@ def _stakes(settings: Index, attempt: int) -> tuple[float, int]:
     """Diversity penalty and greatest length of an attempt: first the penalty doubles, then IDs may grow as well."""
     penalty = (settings.diversity_penalty or float(attempt > 0)) * 2.0**attempt
     return penalty, first_length(settings) if attempt <= settings.retries // 2 else settings.max_tokens
-
-
-def _last_resort(
-    catalogue: list[tuple[str, str]],
-    new: list[tuple[str, str]],
-    given: dict[str, str],
-    first_choices: dict[str, str],
-    taken_ids: TakenIds,
-) -> dict[str, str]:
-    """IDs for the items that are still without one: their first choice and a distinguishing word, by item id."""
-    left = [item for item, _ in new if item not in given]
-    if not left:
-        return {}
-    ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
-    spare = {item: words for (item, _), words in zip(catalogue, ranked, strict=True)}
-    asked = [(first_choices.get(item, ""), spare[item]) for item in left]
-    return dict(zip(left, taken_ids.distinguish(asked), strict=True))

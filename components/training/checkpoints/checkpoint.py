@@ -37,9 +37,10 @@ from components.training.checkpoints.state import (
     restore_weights,
     weights_of,
 )
+from components.training.devices.cost import Spent
 from components.training.processes.crash import crash_point
 
-FORMAT = 1
+FORMAT = 2
 KEEP = 2
 FINISHED = "finished"
 """File beside the last checkpoint of a training whose pair was published."""
@@ -96,6 +97,7 @@ class Checkpoints:
         restore_weights(state.recommender, load_file(path / "recommender.safetensors"))
         state.place, state.sums = Place(**facts["place"]), Sums(**facts["sums"])
         state.phase_best, state.phase_stale = facts["phase_best"], facts["phase_stale"]
+        state.spent = Spent(**facts["spent"])
         state.steps, state.log = facts["steps"], facts["log"]
         state.table = IdTable.load(path / "id_table.parquet") if (path / "id_table.parquet").exists() else None
         state.best = _read_best(path, facts["best"])
@@ -148,6 +150,7 @@ def _facts(state: State, key: str) -> dict[str, Any]:
         "sums": dataclasses.asdict(state.sums),
         "phase_best": state.phase_best,
         "phase_stale": state.phase_stale,
+        "spent": dataclasses.asdict(state.spent),
         "steps": state.steps,
         "best": best,
         "log": state.log,

@@ -6,6 +6,7 @@ import time
 
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.state import State
+from components.training.devices.cost import Meter
 from components.training.devices.ranks import Ranks
 from components.training.processes.stop import Stop
 
@@ -17,6 +18,8 @@ class Keeper:
         self.stop = stop
         self._state, self._checkpoints, self._ranks = state, checkpoints, ranks
         self._seconds = seconds
+        self.meter: Meter | None = None
+        """Of the phase in progress."""
         self._saved = time.monotonic()
 
     def due(self) -> bool:
@@ -25,6 +28,8 @@ class Keeper:
 
     def save(self) -> None:
         """Write a checkpoint now."""
+        if self.meter is not None:
+            self._state.spent = self.meter.spent()
         if self._ranks.first:
             self._checkpoints.save(self._state)
         self._saved = time.monotonic()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.textid.table.id_table import IdTable
+from components.training.devices.cost import NOTHING, Spent
 
 Weights = dict[str, Tensor]
 
@@ -62,6 +63,8 @@ class State:
     phase_best: float = -1.0
     """Best validation NDCG of the phase in progress, and how many epochs ago it was (for `patience`)."""
     phase_stale: int = 0
+    spent: Spent = NOTHING
+    """As of the checkpoint that was loaded or written last."""
     steps: int = 0
     """Optimizer steps of all phases so far."""
     log: list[dict[str, Any]] = field(default_factory=list)

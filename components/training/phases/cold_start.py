@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from components.recommender.batches.batch import IGNORED
-from components.recommender.models.interface import shifted
+from components.recommender.batches.batch import IGNORED, Batch, labels_of
+from components.recommender.models.interface import loss_of
 from components.textid.words.distinctive import cold_start_targets
 from components.textid.writing.writer import first_length
 from components.training.context import Context
@@ -70,21 +69,12 @@ class ColdStart:
         self._generator.train()
         items = rows.numbers
         input_ids, mask = self._context.item_texts(items)
-        labels = torch.from_numpy(self._labels[items]).to(input_ids.device)
+        labels = self._labels[items]
+        batch = Batch(input_ids, mask, torch.from_numpy(labels).to(input_ids.device), int((labels != IGNORED).sum()))
+        start = self._generator.config.decoder_start_token_id
         with self._context.autocast():
-            logits = self._generator(
-                input_ids=input_ids,
-                attention_mask=mask,
-                decoder_input_ids=shifted(labels, self._generator.config.decoder_start_token_id),
-                use_cache=False,
-            ).logits
-        total = functional.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1),
-            labels.flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
-        return total, int((self._labels[items] != IGNORED).sum())
+            loss = loss_of(self._generator, batch, None, start=start, label_smoothing=0.0)
+        return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False
@@ -101,11 +91,3 @@ def first_ids(context: Context) -> list[tuple[int, ...]]:
     return cold_start_targets(
         context.tokenizer, context.data.texts, max_words=WORDS, max_tokens=first_length(context.job.index)
     )
-
-
-def labels_of(ids: Sequence[Sequence[int]], end_token: int) -> NDArray[np.int64]:
-    """Labels [items, longest + 1]: the tokens, then the end token; padding is IGNORED."""
-    labels = np.full((len(ids), max(map(len, ids)) + 1), IGNORED, dtype=np.int64)
-    for number, tokens in enumerate(ids):
-        labels[number, : len(tokens) + 1] = [*tokens, end_token]
-    return labels

@@ -6,19 +6,19 @@ sys.exit(run_job(Path(sys.argv[1]), Job.load, train))                   # a rank
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
-from components.errors import BadInput, GateRefused, Interrupted, StageError
-from components.progress import ConsoleBar, JsonLines, Progress, Sink, reporting
+from components.environment import python_path
+from components.errors import Interrupted, StageError
+from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
 from components.training.processes.nodes import Nodes
 from components.training.processes.stop import Stop
 
@@ -53,19 +53,18 @@ def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes:
         (job.work / name).unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", *nodes.torchrun(), f"--nproc-per-node={ranks}"]
     command += ["-m", module, str(path)]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks)), FOLLOWED: "1", **os.environ}
-    root = Path(__file__).resolve().parents[3]
-    environment["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [environment.get("PYTHONPATH")])])
+    threads = str(max(1, (os.cpu_count() or 1) // ranks))
+    environment = {"OMP_NUM_THREADS": threads, FOLLOWED: "1", **os.environ, "PYTHONPATH": python_path()}
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
-        follower = _Follower(job.work / PROGRESS, progress)
+        follower = Follower(job.work / PROGRESS)
         told = False
         while process.poll() is None:
             if stop.requested and not told:
                 process.send_signal(signal.SIGTERM)
                 told = True
-            follower.read()
+            _pass_on(follower.new(), progress)
             time.sleep(0.2)
-        follower.read()
+        _pass_on(follower.new(), progress)
     if process.returncode:
         raise _failure(job, process.returncode, stop)
 
@@ -84,50 +83,27 @@ def run_job(path: Path, load: Callable[[Path], J], act: Callable[[J, Progress], 
             act(job, progress)
     except StageError as error:
         if several and job is not None:
-            _note_failure(job, error)
+            publish_json(job.work / FAILURE, error.facts())  # torchrun ends with 1 whatever its ranks end with
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-class _Follower:
-    """Passes on what another process appends to a progress file."""
-
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self._path, self._progress, self._at = path, progress, 0
-
-    def read(self) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._at)
-            for line in stream:
-                if not line.endswith(b"\n"):  # half a line: it is read when it is whole
-                    break
-                self._at += len(line)
-                self._pass_on(json.loads(line))
-
-    def _pass_on(self, event: dict[str, Any]) -> None:
+def _pass_on(events: Iterable[Mapping[str, Any]], progress: Progress) -> None:
+    """Report what a rank reported."""
+    for event in events:
         if event["event"] == "progress":
-            self._progress.advance(event["task"], event["done"], event["total"], force=event["done"] == event["total"])
+            progress.advance(event["task"], event["done"], event["total"], force=event["done"] == event["total"])
         elif event["event"] == "metrics":
-            self._progress.metrics(event["values"], step=event["step"])
+            progress.metrics(event["values"], step=event["step"])
         else:
             fields = {name: value for name, value in event.items() if name not in ("event", "time", "text")}
-            self._progress.note(event["text"], **fields)
-
-
-def _note_failure(job: Saved, error: StageError) -> None:
-    """Leave an error where `run_ranks` finds it: torchrun ends with 1 whatever its ranks end with."""
-    facts = {"what": error.what, "where": error.where, "mend": error.mend, "exit_code": error.exit_code}
-    publish_json(job.work / FAILURE, facts)
+            progress.note(event["text"], **fields)
 
 
 def _failure(job: Saved, code: int, stop: Stop) -> StageError:
     if (job.work / FAILURE).exists():
-        facts = read_json(job.work / FAILURE)
-        kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}
-        return kinds[facts.pop("exit_code")](**facts)
+        return StageError.from_facts(read_json(job.work / FAILURE))
     if stop.requested:
         # Ranks that save say so in the file above; these were ended without a word, as those of `index` are.
         mend = "run the same command again: it goes on from what was saved before, if anything was"

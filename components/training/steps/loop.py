@@ -78,7 +78,7 @@ class Optimisation:
 
 
 def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: Keeper, progress: Progress) -> None:
-    """Run what is left of a phase, from `state.place` on; the optimizer is gone at the end.
+    """Run what is left of a phase, from `state.place` on; the optimizer and the gradients are gone at the end.
 
     Raises `Interrupted` between two steps when a signal came, and `BadInput` when the loss is no longer a number.
     """
@@ -98,6 +98,7 @@ def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: K
             # Several ranks agree on a stop in a step: one that left here would leave the others waiting in the next.
             keeper.boundary(stop=keeper.stop.requested and ranks.size == 1, due=keeper.due())
     state.optimizer = None
+    phase.module.zero_grad()
 
 
 def _epoch(

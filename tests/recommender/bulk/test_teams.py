@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.progress import Progress
 from components.recommender.bulk import ranks
 from components.recommender.bulk.ranks import on_ranks, score_rank
@@ -16,6 +16,18 @@ from components.recommender.bulk.shards import prepare, publish, shard
 from tests.recommender.bulk.scorings import USERS, content, finished, start, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
+
+# What Python runs before all else: the first rank waits until the second has ended, and torchrun has looked.
+LATE = """
+import atexit, os, pathlib, time
+ended = pathlib.Path(__file__).with_name("ended")
+if os.environ.get("RANK") == "1":
+    atexit.register(ended.touch)
+while os.environ.get("RANK") == "0" and not ended.exists():
+    time.sleep(0.1)
+if os.environ.get("RANK") == "0":
+    time.sleep(2)
+"""
 
 
 def processes_with(text: str) -> list[int]:
@@ -49,6 +61,21 @@ def test_what_a_rank_refuses_reaches_the_caller(scoring: Scoring, monkeypatch: p
         raise ranks._failure(folder, 1)
 
 
+@pytest.mark.parametrize("kind", [BadInput, GateRefused, Interrupted, StageError])
+def test_how_a_rank_ended_reaches_the_caller(scoring: Scoring, monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """Prevents a refusal (3) or an interrupt (130) of a rank that its command ends with as 1, and tries again."""
+    folder = prepare(scoring, Progress())
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+
+    def fail(*_: object, **__: object) -> None:
+        raise kind("found", where="here", mend="so")
+
+    monkeypatch.setattr(ranks, "score_rank", fail)
+    assert ranks.main([str(folder)]) == kind.exit_code
+    assert type(ranks._failure(folder, 1)) is kind
+
+
 @pytest.mark.slow
 def test_ranks_end_with_the_command(scoring: Scoring) -> None:
     """Prevents ranks that write on, into the folder of the next run, after kill -9 of the command."""
@@ -59,6 +86,20 @@ def test_ranks_end_with_the_command(scoring: Scoring) -> None:
     process.wait()
     wait_until(lambda: not processes_with(f"ranks {scoring.folder}"))
     assert len(finished(scoring)) >= 2
+
+
+@pytest.mark.slow
+def test_a_rank_that_ends_long_before_the_other(
+    scoring: Scoring, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a rank that dies of its own end, so that torchrun kills those still at work: `score --on torchrun`
+    failed wherever ranks did not end together. It cannot flake: the first rank begins when the second has ended."""
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"))
+    assert score_all(scoring, workers=2, progress=Progress(), team=on_ranks).users == USERS
+    assert (tmp_path / "late" / "ended").exists()
+    assert content(scoring.out) == content(undisturbed)
 
 
 def test_nodes_that_never_meet(scoring: Scoring, undisturbed: Path) -> None:

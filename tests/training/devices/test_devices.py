@@ -15,10 +15,15 @@ from components.errors import BadInput
 from components.manifest import sha256
 from components.params import RecommenderTraining
 from components.progress import Progress
+from components.textid.networks.backbone import build
+from components.training.checkpoints.checkpoint import Checkpoints
+from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.state import State
 from components.training.devices.compiling import Compiled
-from components.training.devices.cost import Meter
+from components.training.devices.cost import Meter, Spent
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
+from components.training.processes.stop import Stop
 from components.training.run import train
 from tests.training.heard import Heard
 
@@ -63,6 +68,21 @@ def test_the_cost_of_each_phase_is_reported_and_not_logged(make_job: MakeJob) ->
         assert figures[f"cpu_seconds/{phase}"] > 0
         assert 50 < figures[f"peak_rss_mib/{phase}"] < 100_000
     assert "seconds" not in (job.out / "training_log.jsonl").read_text()
+
+
+def test_a_resumed_phase_has_cost_what_all_its_parts_did(tmp_path: Path) -> None:
+    """Prevents a phase that was killed near its end from being reported as cheap."""
+    tiny = build("scratch", size="micro", vocabulary_size=32)
+    state, checkpoints = State(tiny, tiny), Checkpoints(tmp_path, "k" * 64)
+    keeper = Keeper(state, checkpoints, Ranks(), Stop(), seconds=0.0)
+    keeper.meter = Meter(Ranks(), Spent(seconds=100.0, device_seconds=50.0))
+    keeper.save()
+    resumed = State(tiny, tiny)
+    checkpoints.load(checkpoints.newest(pytest.fail), resumed, lambda place: None)
+    assert resumed.spent.seconds > 100.0
+    figures = Meter(Ranks(), resumed.spent).figures("at")
+    assert figures["seconds/at"] > resumed.spent.seconds
+    assert figures["cpu_seconds/at"] > resumed.spent.device_seconds > 50.0
 
 
 def test_the_peak_is_that_of_the_phase() -> None:

@@ -1,31 +1,10 @@
-"""Follow the JSON-lines file that a running stage appends to (components.progress.JsonLines), from another process."""
+"""Where a running stage stands, from the events that components/progress.py knows: what a person is shown of it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-
-class Follower:
-    """Reads what was appended since the last look. A half-written last line is left for the next look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def new(self) -> list[dict[str, Any]]:
-        """Events since the last call; none while the file does not exist (a cached stage never writes one)."""
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            read = stream.read()
-        whole = read[: read.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
 
 
 @dataclass
