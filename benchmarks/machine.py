@@ -8,12 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from components.environment import cores
+
 
 def facts() -> dict[str, Any]:
     """`cpu`, `cores`, `threads` and `versions`."""
     return {
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "threads": os.environ.get("OMP_NUM_THREADS", "unset"),
         "versions": {
             "python": platform.python_version(),

@@ -127,7 +127,7 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write (default: artifacts/DATASET/score).")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items per user.")] = 10,
-    workers: Annotated[int, typer.Option(min=0, help="Processes (0: one per core and thread).")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes (0: one per core and thread, or per GPU).")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; they decide the last bits.")] = 1,
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

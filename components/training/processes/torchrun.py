@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from components.artifacts import publish_json, read_json
-from components.environment import python_path
+from components.environment import cores, python_path
 from components.errors import Interrupted, StageError
 from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
 from components.training.processes.nodes import Nodes
@@ -53,7 +53,7 @@ def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes:
         (job.work / name).unlink(missing_ok=True)
     command = [sys.executable, "-m", "torch.distributed.run", *nodes.torchrun(), f"--nproc-per-node={ranks}"]
     command += ["-m", module, str(path)]
-    threads = str(max(1, (os.cpu_count() or 1) // ranks))
+    threads = str(max(1, cores() // ranks))
     environment = {"OMP_NUM_THREADS": threads, FOLLOWED: "1", **os.environ, "PYTHONPATH": python_path()}
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
         follower = Follower(job.work / PROGRESS)
