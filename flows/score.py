@@ -17,7 +17,7 @@ from components.errors import BadInput
 from components.layout import Layout
 from components.params import DECODING, Params
 from components.progress import ConsoleBar, Sink, reporting
-from flows.signals import on_signal
+from components.signals import on_signal
 
 if TYPE_CHECKING:
     from components.recommender.bulk.run import Summary

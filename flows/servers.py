@@ -15,8 +15,8 @@ from pathlib import Path
 
 from components.artifacts import publish_json
 from components.errors import BadInput
+from components.signals import on_signal
 from flows.processes import Service, wait_until_one_ends
-from flows.signals import on_signal
 
 MLFLOW_PORT = 5000
 PREFECT_PORT = 4200

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"errors", "layout", "manifest", "environment", "params", "artifacts", "progress"}
+FOUNDATIONS = {"errors", "layout", "manifest", "environment", "signals", "params", "artifacts", "progress"}
 LEARNING = ("textid", "recommender", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
     "errors": set(),
     "environment": set(),
+    "signals": set(),
     "params": set(),
     "params_file": {"errors", "params"},
     "layout": set(),
@@ -67,6 +68,7 @@ THIRD_PARTY = {
     "params_file": {"pydantic", "yaml"},
     "errors": set(),
     "environment": set(),
+    "signals": set(),
     "layout": set(),
     "artifacts": set(),
     "manifest": set(),

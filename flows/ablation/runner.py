@@ -21,9 +21,9 @@ from typing import Any
 from components.artifacts import publish_json, read_json
 from components.environment import python_path
 from components.errors import BadInput, Interrupted
+from components.signals import on_signal
 from components.stages import PROGRESS_FILE
 from flows.repro import said
-from flows.signals import on_signal
 
 _SAVE_SECONDS = 5.0
 """So much time of a killed stage is not counted at most."""

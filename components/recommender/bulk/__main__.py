@@ -19,6 +19,7 @@ from components.recommender.bulk.ranks import on_ranks
 from components.recommender.bulk.run import score_all
 from components.recommender.bulk.settings import Scoring
 from components.recommender.bulk.workers import score_shards
+from components.signals import on_signal
 
 
 def main() -> int:
@@ -30,15 +31,13 @@ def main() -> int:
     given = parser.parse_args()
     prepare()
     try:
-        with reporting(ConsoleBar()) as progress:
+        with on_signal() as stopped, reporting(ConsoleBar()) as progress:
             team = on_ranks if given.torchrun else score_shards
-            summary = score_all(Scoring.load(given.scoring), workers=given.workers, progress=progress, team=team)
+            scoring = Scoring.load(given.scoring)
+            summary = score_all(scoring, workers=given.workers, progress=progress, stopped=stopped, team=team)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; finished shards are kept, and the same command goes on", file=sys.stderr)
-        return 130
     print(f"{summary.users} users in {summary.seconds:.1f} s")
     return 0
 

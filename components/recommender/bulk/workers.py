@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -76,7 +77,8 @@ def score_shards(
                         connection.close()  # nothing is left: the worker reads the end of the pipe, and ends
                         team.pop(connection).join()
                 except (EOFError, ConnectionError):  # reset, where it was killed before it read all that we sent
-                    raise _died(process, folder) from None
+                    # What stops us reaches the whole group, and a worker may be the first to end of it.
+                    raise (interrupted(folder) if stopped() else _died(process, folder)) from None
                 yield step
     finally:
         for process in team.values():
@@ -90,7 +92,8 @@ def _start(folder: Path, device: str) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, folder, device), daemon=True)
     # Ctrl-C reaches the whole group, and the parent decides. Blocked before the worker is born, SIGINT stays so in it,
-    # even while it imports.
+    # even while it imports. Python's tracker, which the first worker would start, unblocks it on its way.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
