@@ -167,11 +167,11 @@ def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
 
 
 def _tell(told: dict[UUID, tuple[int, State[Any]]]) -> None:
-    end = time.monotonic() + _LAST_WORDS_SECONDS
+    left, end = told, time.monotonic() + _LAST_WORDS_SECONDS
     with get_client(sync_client=True) as client:
         while True:
-            heard = dict(_heard(client, list(told)))
-            left = {identity: told[identity] for identity in told if not heard.get(identity)}
+            heard = dict(_heard(client, list(left)))
+            left = {identity: left[identity] for identity in left if not heard.get(identity)}
             if all(state is _STOPPED for _, state in left.values()) or time.monotonic() > end:
                 break
             time.sleep(_TICK_SECONDS)

@@ -47,7 +47,7 @@ class Bart(OverLibrary):
 
     def __init__(self, model: Any) -> None:
         config = model.config
-        self._model, self._decoder, self._table = model, model.model.decoder, model.get_input_embeddings()
+        self._model, self._decoder = model, model.model.decoder
         self.start_token = int(config.decoder_start_token_id)
         self.end_token = int(config.eos_token_id)
         self.vocabulary_size = int(model.lm_head.weight.shape[0])

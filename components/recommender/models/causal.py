@@ -23,6 +23,7 @@ from components.recommender.models.interface import Loss, OverLibrary, summed
 from components.recommender.models.normaliser import log_sum_exp
 from components.recommender.models.slots import Slots
 from components.textid.networks.causal import check_causal
+from components.textid.rounding import round_up
 
 
 @dataclass
@@ -164,9 +165,8 @@ class Causal(OverLibrary):
 
 def _rows(count: int) -> int:
     """`count`, rounded up by at most a sixteenth: oneDNN makes kernels for each number of rows of the output layer, and
-    keeps them. Every batch has another one, and of a training on all of Amazon Beauty they took gigabytes."""
-    step = 1 << max(0, count.bit_length() - 5)
-    return count + -count % step
+    keeps them, and every batch has another one: the memory of a training grew step by step (docs/decisions.md)."""
+    return round_up(count, 1 << max(0, count.bit_length() - 5))
 
 
 def _with_room(prompt: Tensor, capacity: int) -> Tensor:

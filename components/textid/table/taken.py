@@ -23,7 +23,6 @@ class TakenIds:
         self._max_tokens = max_tokens
         self._taken = set(taken)
         self._next_number: dict[str, int] = {}
-        self._looked_at: dict[str, bool] = {}
 
     def __contains__(self, words: str) -> bool:
         return words in self._taken
