@@ -12,7 +12,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -61,10 +61,11 @@ def distinctive_words(texts: Sequence[str], *, max_words: int) -> list[str]:
     return [catalogue.name(row, max_words) for row in range(len(texts))]
 
 
-def ranked_words(texts: Sequence[str], *, max_words: int) -> list[list[str]]:
-    """For each text at most `max_words` words, the most distinctive first."""
+def ranked_words(texts: Sequence[str], rows: Iterable[int] | None = None, *, max_words: int) -> list[list[str]]:
+    """For each text, or for those numbered `rows` alone, at most `max_words` words, the most distinctive first."""
     catalogue = _Catalogue.read(texts)
-    return [[catalogue.words[number] for number in catalogue.ranked(row)[:max_words]] for row in range(len(texts))]
+    rows = range(len(texts)) if rows is None else rows
+    return [[catalogue.words[number] for number in catalogue.ranked(row)[:max_words]] for row in rows]
 
 
 def cold_start_targets(

@@ -76,15 +76,15 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ma
     if not texts:
         return []
     read = [normalise(text) for text in texts] if tokenizer.init_kwargs.get(WORDS_ONLY) else list(texts)
-    rows = tokenizer(read, add_special_tokens=False, truncation=False)["input_ids"]
-    return [[*row[: max_tokens - 1], end_id(tokenizer)] for row in rows]
+    end = end_id(tokenizer)
+    return [[*row[: max_tokens - 1], end] for row in _encode(tokenizer, read)]
 
 
 def encode_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[tuple[int, ...]]:
     """Canonical token ids of textual IDs, without the end token."""
     if not words:
         return []
-    return [tuple(row) for row in tokenizer(list(words), add_special_tokens=False, truncation=False)["input_ids"]]
+    return [tuple(row) for row in _encode(tokenizer, list(words))]
 
 
 def decode_words(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int]]) -> list[str]:
@@ -92,8 +92,24 @@ def decode_words(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int
     listed = [list(row) for row in rows]
     if not listed:
         return []
-    texts = tokenizer.batch_decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        texts = tokenizer.backend_tokenizer.decode_batch(listed, skip_special_tokens=True)
+    else:
+        texts = tokenizer.batch_decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return [normalise(text) for text in texts]
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Token ids of texts, without special tokens and uncut.
+
+    Past the library's own lists of masks, types and offsets for every text, which take as long as the tokens.
+    """
+    how = {"add_special_tokens": False, "truncation": False}
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return list(tokenizer(texts, **how)["input_ids"])
+    tokenizer("", **how)  # sets up what lies below it: truncation, padding, how special tokens in a text are read
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

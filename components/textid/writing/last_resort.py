@@ -19,7 +19,8 @@ def last_resort(said: Mapping[str, str], catalogue: Sequence[tuple[str, str]], t
     """
     if not said:
         return {}
-    ranked = ranked_words([text for _, text in catalogue], max_words=_SPARE_WORDS)
-    spare = {item: own for (item, _), own in zip(catalogue, ranked, strict=True) if item in said}
+    rows = [row for row, (item, _) in enumerate(catalogue) if item in said]
+    ranked = ranked_words([text for _, text in catalogue], rows, max_words=_SPARE_WORDS)
+    spare = {catalogue[row][0]: own for row, own in zip(rows, ranked, strict=True)}
     asked = [(words or " ".join(spare[item][:_SAID]), spare[item]) for item, words in said.items()]
     return dict(zip(said, taken_ids.distinguish(asked), strict=True))

@@ -102,7 +102,9 @@ def test_the_least_distinctive_words_go_where_not_all_fit() -> None:
 
 def test_ranked_words_put_the_most_distinctive_first() -> None:
     """Prevents distinguishing words taken from the dull end of a text."""
-    assert set(ranked_words(TEXTS, max_words=2)[0]) == {"acorn", "soap"}
+    every = ranked_words(TEXTS, max_words=2)
+    assert set(every[0]) == {"acorn", "soap"}
+    assert ranked_words(TEXTS, [2, 0], max_words=2) == [every[2], every[0]], "of some texts, by the words of all"
 
 
 def test_targets_are_whole_words_that_fit() -> None:

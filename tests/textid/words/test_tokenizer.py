@@ -23,6 +23,7 @@ from components.textid.words.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
+from tests.training.pretrained import tokenizer_for
 
 TEXTS = ["title: black soap 32 oz, brand: Acorn", "title: オーガニック 化粧水", "title: हिन्दी साबुन & more"] * 20
 TOKENIZER = train_tokenizer(TEXTS, vocabulary_size=400)
@@ -94,6 +95,20 @@ def test_item_texts_are_read_as_words_and_prompts_as_they_are() -> None:
     plain, marked = encode_texts(TOKENIZER, ["black soap acorn", "Black 'Soap', (Acorn)!"], max_tokens=30)
     assert plain == marked
     assert len(TOKENIZER("black soap, acorn!").input_ids) > len(plain)
+
+
+@pytest.mark.parametrize("kind", ["ours", "t5", "llama", "gpt2", "qwen2", "bart"])
+def test_tokens_and_words_are_those_of_the_library(kind: str) -> None:
+    """Prevents another reading by the way below the library: of special tokens in a title, after a call that cuts."""
+    tokenizer = TOKENIZER if kind == "ours" else tokenizer_for(kind)
+    texts = [*TEXTS[:3], "", "a </s> b<|endoftext|> <pad>  c", "naïve ①"]
+    how = {"add_special_tokens": False, "truncation": False}
+    theirs = [tuple(tokenizer(text, **how)["input_ids"]) for text in texts]
+    tokenizer(texts[:1], truncation=True, max_length=2)
+    assert encode_words(tokenizer, texts) == theirs
+    ids = [*theirs, [tokenizer.eos_token_id, 5, 6]]
+    said = [tokenizer.decode(list(row), skip_special_tokens=True, clean_up_tokenization_spaces=False) for row in ids]
+    assert decode_words(tokenizer, ids) == [normalise(text) for text in said]
 
 
 def test_a_loaded_tokenizer_is_the_saved_one(tmp_path: Path) -> None:
