@@ -18,12 +18,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from components.errors import BadInput
-from components.recommender.batches.batch import IGNORED, Batch
-from components.recommender.models.interface import Loss, OverLibrary, summed
+from components.recommender.batches.batch import Batch
+from components.recommender.models.interface import Loss, OverLibrary, taught
 from components.recommender.models.normaliser import log_sum_exp
 from components.recommender.models.slots import Slots
 from components.textid.networks.causal import check_causal
-from components.textid.rounding import round_up
 
 
 @dataclass
@@ -72,16 +71,7 @@ class Causal(OverLibrary):
         embeddings = self.embed(batch.input_ids) if inputs_embeds is None else inputs_embeds
         # Padding on the right is never before a token: the causal mask alone hides it.
         hidden = self._read(embeddings) if batch.inline else self._after_prompts(batch, embeddings)
-        labels = batch.labels.flatten()
-        # How many there are is known, so that a GPU is not waited for; the others need no logits.
-        taught = (labels != IGNORED).nonzero_static(size=_rows(batch.target_tokens), fill_value=-1)[:, 0]
-        filled = taught.clamp(min=0)
-        return summed(
-            self._head(hidden.flatten(0, 1)[filled]),
-            labels[filled].masked_fill(taught < 0, IGNORED),
-            count=batch.target_tokens,
-            label_smoothing=label_smoothing,
-        )
+        return taught(self._head, hidden, batch, label_smoothing=label_smoothing)
 
     def _after_prompts(self, batch: Batch, embeddings: Tensor) -> Tensor:
         """Hidden states [rows, T, d] before each label, the labels being read after their prompts.
@@ -161,12 +151,6 @@ class Causal(OverLibrary):
                 mend="lower train.max_history or index.max_tokens, or take a backbone with more positions",
             )
         return self._body(inputs_embeds=embeddings, **{"use_cache": False, **settings}).last_hidden_state
-
-
-def _rows(count: int) -> int:
-    """`count`, rounded up by at most a sixteenth: oneDNN makes kernels for each number of rows of the output layer, and
-    keeps them, and every batch has another one: the memory of a training grew step by step (docs/decisions.md)."""
-    return round_up(count, 1 << max(0, count.bit_length() - 5))
 
 
 def _with_room(prompt: Tensor, capacity: int) -> Tensor:

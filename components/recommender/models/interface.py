@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from components.recommender.batches.batch import IGNORED, Batch
+from components.recommender.batches.batch import Batch
+from components.recommender.models.output_loss import output_loss
 from components.textid.networks.linear import linear
 
 
@@ -129,15 +129,30 @@ def loss_of(model: Any, batch: Batch, inputs_embeds: Tensor | None, *, start: in
     """`Recommender.loss` of a Hugging Face encoder-decoder whose decoder begins with the token `start`."""
     assert not batch.inline, "whole histories are for decoder-only models"
     prompt = {"input_ids": batch.input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-    logits = model(
-        **prompt,
-        attention_mask=batch.attention_mask,
-        decoder_input_ids=shifted(batch.labels, start),
+    encoded = model.get_encoder()(**prompt, attention_mask=batch.attention_mask).last_hidden_state
+    hidden = decoder_states(model, shifted(batch.labels, start), encoded, batch.attention_mask)
+    bias = getattr(model, "final_logits_bias", None)
+    return taught(model.get_output_embeddings(), hidden, batch, bias=bias, label_smoothing=label_smoothing)
+
+
+def decoder_states(model: Any, input_ids: Tensor, encoded: Tensor, attention_mask: Tensor) -> Tensor:
+    """What the output layer of a Hugging Face encoder-decoder reads, [rows, T, d], as the library's forward has it."""
+    hidden: Tensor = model.get_decoder()(
+        input_ids=input_ids,
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=attention_mask,
         use_cache=False,
-    ).logits
-    return summed(
-        logits.flatten(0, 1), batch.labels.flatten(), count=batch.target_tokens, label_smoothing=label_smoothing
+    ).last_hidden_state
+    scaled = getattr(model.config, "scale_decoder_outputs", False)
+    return hidden * model.config.d_model**-0.5 if scaled else hidden
+
+
+def taught(head: Any, hidden: Tensor, batch: Batch, *, bias: Tensor | None = None, label_smoothing: float) -> Loss:
+    """Loss of the labels of `batch` from what the output layer `head` reads before each, [rows, T, d]."""
+    total = output_loss(
+        hidden, head.weight, batch.labels, count=batch.target_tokens, bias=bias, label_smoothing=label_smoothing
     )
+    return Loss(total, batch.target_tokens)
 
 
 def shifted(labels: Tensor, start: int) -> Tensor:
@@ -146,12 +161,3 @@ def shifted(labels: Tensor, start: int) -> Tensor:
     IGNORED becomes some token: what is written after it is not looked at.
     """
     return torch.cat([torch.full_like(labels[:, :1], start), labels[:, :-1].clamp(min=0)], 1)
-
-
-def summed(logits: Tensor, labels: Tensor, *, count: int, label_smoothing: float) -> Loss:
-    """Cross-entropy of logits [n, vocabulary] and labels [n], of which `count` are not IGNORED; at least in float32."""
-    exact = torch.promote_types(logits.dtype, torch.float32)
-    total = functional.cross_entropy(
-        logits.to(exact), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
-    )
-    return Loss(total, count)

@@ -30,6 +30,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
 from components.params import Family
+from components.textid.networks.attention import own_attention
 from components.textid.networks.causal import check_causal, scratch_causal
 from components.textid.networks.hub import locate
 from components.textid.networks.linear import quicken
@@ -68,8 +69,10 @@ def build(
         torch.manual_seed(seed)
         if family == "decoder-only":
             shape = parse_size(size)
-            return quicken(scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special).eval())
-        return quicken(T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special)).eval())
+            model: Any = scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special)
+        else:
+            model = T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special))
+    return own_attention(quicken(model.eval()))
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -151,13 +154,11 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
     settings: dict[str, Any] = {"config": config, "dtype": torch.float32, **_SAFE}
     if family == "decoder-only":
         check_causal(config, where=where)
-        # Decoding hands the layers a mask of booleans, which this attention alone understands.
-        settings["attn_implementation"] = "sdpa"
     else:
         _check_encoder_decoder(config, where=where)
     kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
     try:
-        return quicken(kind.from_pretrained(where, **settings).eval())
+        return own_attention(quicken(kind.from_pretrained(where, **settings).eval()))
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise BadInput(f"its weights cannot be read: {first_line(error)}", where=where, mend=_WHOLE) from error
 

@@ -90,12 +90,17 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_rows = _product(above, weight.T)
         if ctx.needs_input_grad[1]:
-            by_weight = _inner(above.flatten(0, -2), rows.flatten(0, -2))
+            by_weight = inner(above.flatten(0, -2), rows.flatten(0, -2))
         return by_rows, by_weight
 
 
-def _inner(above: Tensor, rows: Tensor) -> Tensor:
-    """above.T @ rows, [n, k]; the wider of the two gives the rows of the product: 1.3 times as fast as otherwise."""
+def inner(above: Tensor, rows: Tensor) -> Tensor:
+    """above.T @ rows for above [m, n] and rows [m, k]: [n, k]; without gradient.
+
+    The wider of the two gives the rows of the product: 1.3 times as fast as otherwise.
+    """
+    if not _suits(above.T, rows.T):
+        return above.T @ rows
     if above.shape[1] > rows.shape[1]:
         return _product(rows.T, above.T).T
     return _product(above.T, rows.T)

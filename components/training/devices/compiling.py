@@ -23,29 +23,31 @@ from components.errors import BadInput, first_line
 class Compiled:
     """A module whose calls run compiled inside the block, in place: names of its weights stay as they are.
 
-    `mode` is `train.compile`. A Hugging Face model with a head is compiled as far as its base model, which is what the
-    decoder-only loss calls; of a T5 that is the whole model.
+    `mode` is `train.compile`. A Hugging Face model is compiled up to its output layer, whose loss computes in blocks
+    (`recommender/models/output_loss.py`): its base model, or its encoder and its decoder.
     """
 
     def __init__(self, module: nn.Module, mode: Literal["auto", "on", "off"], device: torch.device) -> None:
-        self._module: Any = getattr(module, "base_model", module)
+        self._modules = _parts(module)
         self._required = mode == "on"
         self.wanted = mode == "on" or (mode == "auto" and device.type == "cuda")
-        self._call: Any = None
+        self._calls: list[Any] = []
 
     def __enter__(self) -> None:
         if not self.wanted:
             return
-        if self._call is None:
-            self._module.compile(dynamic=True, fullgraph=True)
-            self._call = self._module._compiled_call_impl
-        self._module._compiled_call_impl = self._call
+        if not self._calls:
+            for module in self._modules:
+                module.compile(dynamic=True, fullgraph=True)
+            self._calls = [module._compiled_call_impl for module in self._modules]
+        for module, call in zip(self._modules, self._calls, strict=True):
+            module._compiled_call_impl = call
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.wanted:
-            self._module._compiled_call_impl = None  # torch has `compile` and nothing to undo it
+        for module in self._modules if self.wanted else ():
+            module._compiled_call_impl = None  # torch has `compile` and nothing to undo it
 
     def give_up(self, error: Exception) -> str:
         """Go on without; returns what to tell. Raises `error` if it is not the compiler's, `BadInput` for mode `on`."""
@@ -59,6 +61,13 @@ class Compiled:
             ) from error
         self.wanted = False
         return f"torch.compile failed, training goes on without it: {first_line(error)}"
+
+
+def _parts(module: Any) -> list[Any]:
+    """The modules that a phase calls."""
+    if getattr(getattr(module, "config", None), "is_encoder_decoder", False):
+        return [module.get_encoder(), module.get_decoder()]
+    return [getattr(module, "base_model", module)]
 
 
 def from_compiler(error: Exception) -> bool:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.recommender.models.interface import Soft
+from components.recommender.models.interface import Soft, decoder_states, shifted
 from components.recommender.prompts.phrasings import Prompt
 from components.training.phases.greedy import greedy
 
@@ -92,21 +92,11 @@ def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Ten
 
 def _states(generator: Any, encoded: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
     """Decoder states [items, L, d]: at each step, after the start token and the words before it."""
-    start = torch.full_like(tokens[:, :1], generator.config.decoder_start_token_id)
-    states: Tensor = generator.get_decoder()(
-        input_ids=torch.cat([start, tokens[:, :-1]], 1),
-        encoder_hidden_states=encoded,
-        encoder_attention_mask=attention_mask,
-        use_cache=False,
-    ).last_hidden_state
-    return states
+    return decoder_states(generator, shifted(tokens, generator.config.decoder_start_token_id), encoded, attention_mask)
 
 
 def _logits(generator: Any, states: Tensor) -> Tensor:
     """Logits [..., vocabulary] of decoder states [..., d]: what the library's forward does after its decoder."""
-    config = generator.config
-    if getattr(config, "scale_decoder_outputs", False):
-        states = states * config.d_model**-0.5
     logits: Tensor = generator.get_output_embeddings()(states)
     bias = getattr(generator, "final_logits_bias", None)
     return logits if bias is None else logits + bias

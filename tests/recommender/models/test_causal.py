@@ -78,20 +78,6 @@ def test_loss_after_prompts_is_that_of_each_text_alone(kind: str) -> None:
     assert float(loss.total) == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_output_layer_meets_few_numbers_of_rows() -> None:
-    """Prevents kernels for every number of taught tokens: they stay in memory, and made it grow step by step."""
-    model, seen = make_causal("llama", VOCABULARY), set[int]()
-    model.get_output_embeddings().register_forward_pre_hook(lambda _, given: seen.add(len(given[0])))
-    recommender = Causal(model, end_token=END)
-    for taught in range(300, 600):
-        labels = torch.full((6, 100), IGNORED)
-        labels.view(-1)[:taught] = END
-        ids = torch.full_like(labels, END)
-        loss = recommender.loss(Batch(ids, torch.ones_like(ids), labels, taught, inline=True))
-        assert loss.count == taught
-    assert len(seen) <= 20 and max(seen) < 640
-
-
 def test_label_smoothing_is_that_of_torch() -> None:
     """A share of the target's mass is spread; the unlabelled positions must not get any of it."""
     model = make_causal("llama", VOCABULARY)
