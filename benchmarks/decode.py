@@ -41,7 +41,7 @@ from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
 from components.recommender.trie.trie import Trie
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import plain, quicken
+from components.textid.networks.quick import plain, quicken
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from tests.recommender.references import Answer, by_hugging_face

@@ -34,7 +34,7 @@ from benchmarks.machine import facts
 from components.params import Index
 from components.textid.decoding.diverse import propose
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import plain
+from components.textid.networks.quick import plain
 from components.textid.words.tokenizer import encode_texts, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens
 from components.textid.writing.writer import first_length, write_ids

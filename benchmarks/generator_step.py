@@ -39,7 +39,7 @@ from components.recommender.batches.samples import Rows
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import plain
+from components.textid.networks.quick import plain
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import adopt
 from components.training.context import Context

@@ -34,7 +34,7 @@ from components.recommender.batches.samples import Rows, Samples
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import plain
+from components.textid.networks.quick import plain
 from components.textid.words.tokenizer import train_tokenizer
 from components.training.steps.loop import Optimisation
 

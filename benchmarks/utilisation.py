@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 _KINDS = {
     "attention": ("attention", "flash", "fmha", "sdpa"),
     "products": ("_linear_pointwise", "aten::mm", "aten::bmm", "aten::addmm", "baddbmm", "gemm", "cutlass", "nvjet"),
-    "loss": ("log_softmax", "nll_loss", "cross_entropy"),
+    "loss": ("log_softmax", "nll_loss", "cross_entropy", "exp2", "log2", "amax", "scatter"),
     "softmax_dropout": ("softmax", "dropout", "bernoulli"),
     "optimizer": ("adam", "foreach", "norm_cuda", "clip"),
     "embedding": ("embedding", "index"),

@@ -9,13 +9,13 @@ from benchmarks.utilisation import training_flops, where
 from components.recommender.batches.batch import Batch
 from components.recommender.models.t5 import EncoderDecoder
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import plain
+from components.textid.networks.quick import plain
 
 
 def test_flops_are_those_that_pytorch_counts() -> None:
     """Prevents a flattering utilisation: a layer counted twice, or a backward that is not done."""
     model = plain(build("scratch", size="d_model=32,layers=2,heads=2", vocabulary_size=300, dropout=0.0))
-    rows, prompt, label = 3, 24, 7
+    rows, prompt, label = 16, 24, 8  # 128 labels: the loss fills blocks of 64 up
     tokens = torch.randint(3, 300, (rows, prompt))
     batch = Batch(tokens, torch.ones_like(tokens), torch.randint(3, 300, (rows, label)), rows * label)
     with FlopCounterMode(display=False) as counter:

@@ -25,7 +25,8 @@ from components.textid.rounding import round_up
 
 _CELLS_CPU = 1 << 21
 """Logits at a time, 8 MB; from 2^20 to 2^22 it takes as long, at 2^18 twice."""
-_CELLS_GPU = 1 << 26
+_CELLS_GPU = 1 << 23
+"""A guess, 32 MB: what lies between two kernels fits into the cache of an H100 or H200."""
 _ROWS = 64
 """Rows are filled up to a multiple of this. oneDNN makes kernels for each number of them and keeps them, and every
 batch has another one: the memory of a training grew step by step (docs/decisions.md)."""
@@ -93,9 +94,9 @@ class _Sum(torch.autograd.Function):
                 logits.copy_(linear(block, rounded))
                 if bias is not None:
                     logits += bias
-                losses = _losses(logits, labels, smoothing)
+                losses, gradient, factor = _losses(logits, labels, smoothing)
                 total += losses.sum(dtype=torch.float64)
-                above.copy_(logits)
+                torch.mul(gradient, factor[:, None], out=above)
                 if by_hidden is not None:
                     by_hidden.index_add_(0, rows, linear(above, rounded.T).to(by_hidden.dtype))
                 if by_weight is not None:
@@ -115,23 +116,29 @@ class _Sum(torch.autograd.Function):
         )
 
 
-def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of each row of logits [n, vocabulary], whose gradient is left in their place; 0 for IGNORED."""
+def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy of each row of logits [n, vocabulary], 0 for IGNORED; its gradient [n, vocabulary], and a factor by
+    which each row of that has still to be multiplied. The logits are written over."""
     counted = (labels != IGNORED).to(logits.dtype)
     chosen = labels.clamp(min=0)[:, None]
-    # Powers of two from here on: torch's exp2 takes a quarter of the time of its exp on an AMD processor.
-    logits.mul_(LOG2_E)
-    logits -= logits.amax(1, keepdim=True)
-    said = logits.gather(1, chosen)[:, 0]
+    fused = _is_fused(logits.device)
+    logs = torch.log_softmax(logits, 1) if fused else logits.mul_(LOG2_E).sub_(logits.amax(1, keepdim=True))
+    said = logs.gather(1, chosen)[:, 0]
     if smoothing:
-        said = (1 - smoothing) * said + smoothing * logits.mean(1)
-    sums = logits.exp2_().sum(1)
-    losses = (sums.log2() - said) * (counted * math.log(2))
-    logits *= (counted / sums)[:, None]
-    logits.scatter_add_(1, chosen, ((smoothing - 1) * counted)[:, None])
+        said = (1 - smoothing) * said + smoothing * logs.mean(1)
+    powers = logs.exp_() if fused else logs.exp2_()
+    sums = torch.ones_like(counted) if fused else powers.sum(1)
+    losses = -said if fused else (sums.log2() - said) * math.log(2)
+    powers.scatter_add_(1, chosen, ((smoothing - 1) * sums)[:, None])
     if smoothing:
-        logits -= (smoothing / logits.shape[1]) * counted[:, None]
-    return losses
+        powers -= (smoothing / powers.shape[1]) * sums[:, None]
+    return losses * counted, powers, counted / sums
+
+
+def _is_fused(device: torch.device) -> bool:
+    """Whether a log-softmax is one pass over the logits. On a CPU powers of two and a sum are faster: torch's exp2
+    takes a quarter of the time of its exp on an AMD processor (`textid/decoding/shortlist.py`)."""
+    return device.type != "cpu"
 
 
 def _height(weight: Tensor) -> int:

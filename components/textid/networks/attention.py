@@ -1,6 +1,6 @@
 """Attention that learns on a CPU: torch's own kernel holds no scores, and takes up to seven times as long for it.
 
-    own_attention(model)              # in place; the library asks for attention by name
+    model.set_attn_implementation(NAME)              # the library asks for attention by name
 
 Scores of texts as short as ours are a few megabytes. Written down, they are two batches of matrix products. Forward
 and backward of 48 histories x 4 heads in bfloat16, one thread of an EPYC 9005: of 156 tokens 118 ms by torch's kernel
@@ -10,26 +10,19 @@ Without a gradient, on a GPU, compiled, and for long texts it is torch's.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-_NAME = "idiom"
+from components.textid.networks.dropout import dropout as drop
+
+NAME = "idiom"
 _LARGEST = 1 << 16
 """Scores of a head, from which on torch's kernel is left to save the memory."""
-
-M = TypeVar("M", bound=PreTrainedModel)
-
-
-def own_attention(model: M) -> M:
-    """Let every layer of a Hugging Face model call `attend`; returns the model."""
-    model.set_attn_implementation(_NAME)
-    return model
 
 
 def attend(
@@ -70,7 +63,8 @@ def attend(
     products = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
     for bias in (_hiding(attention_mask, causal, products), position_bias):
         products = products if bias is None else products + bias.to(products.dtype)
-    blend = functional.dropout(products.softmax(-1).to(value.dtype), dropout) @ value
+    weights = products.softmax(-1).to(value.dtype)
+    blend = (drop(weights, dropout) if dropout else weights) @ value
     return blend.transpose(1, 2).contiguous(), None
 
 
@@ -94,5 +88,5 @@ def _hiding(mask: Tensor | None, causal: bool, products: Tensor) -> Tensor | Non
     return products.new_full(products.shape[2:], lowest).triu(1) if causal else None
 
 
-AttentionInterface.register(_NAME, attend)
-AttentionMaskInterface.register(_NAME, sdpa_mask)
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)

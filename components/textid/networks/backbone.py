@@ -30,10 +30,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
 from components.params import Family
-from components.textid.networks.attention import own_attention
 from components.textid.networks.causal import check_causal, scratch_causal
 from components.textid.networks.hub import locate
-from components.textid.networks.linear import quicken
+from components.textid.networks.quick import quicken
 from components.textid.words.tokenizer import load_tokenizer
 
 SCRATCH = "scratch"
@@ -72,7 +71,7 @@ def build(
             model: Any = scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special)
         else:
             model = T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special))
-    return own_attention(quicken(model.eval()))
+    return quicken(model.eval())
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -158,7 +157,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
         _check_encoder_decoder(config, where=where)
     kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
     try:
-        return own_attention(quicken(kind.from_pretrained(where, **settings).eval()))
+        return quicken(kind.from_pretrained(where, **settings).eval())
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise BadInput(f"its weights cannot be read: {first_line(error)}", where=where, mend=_WHOLE) from error
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
 from components.errors import BadInput
+from components.textid.networks.dropout import dropout as drop_out
 
 CAUSAL = ("llama", "qwen2", "qwen3", "gpt2")
 """Model types whose decoding is tested to equal the library's."""
@@ -54,7 +55,7 @@ def add_dropout(model: LlamaForCausalLM, share: float) -> None:
         return
 
     def drop(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-        return nn.functional.dropout(output, share, training=module.training)
+        return drop_out(output, share) if module.training else output
 
     model.model.embed_tokens.register_forward_hook(drop)
     for layer in model.model.layers:

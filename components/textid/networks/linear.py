@@ -1,6 +1,6 @@
 """Linear layers by oneDNN on the CPU, in full float32: half the time where MKL keeps AVX-512 to itself.
 
-    model = quicken(model)        # in place; weights, names and state dict stay as they are
+    linear(rows, weight)             # as functional.linear(rows, weight), with gradients of both
 
 PyTorch multiplies float32 matrices with MKL, which on an AMD processor stops at AVX2; oneDNN, which PyTorch brings too
 and uses for bfloat16, takes AVX-512 there. One thread of an EPYC 9005, 5,120 x 128 times 128 x 512: 87 Gflop/s and 206.
@@ -9,7 +9,7 @@ The sum of a row is rounded in another order, nothing is computed in less than f
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,27 +20,9 @@ _SMALLEST = 1 << 20
 """Multiplications below which the call costs more than it saves (64 x 128 times 128 x 128); shapes alone decide, so
 that equal batches take equal ways."""
 
-M = TypeVar("M", bound=nn.Module)
-
-
-def quicken(module: M) -> M:
-    """Let every linear layer of a model multiply with `linear`; returns the model."""
-    for part in module.modules():
-        if type(part) is nn.Linear:
-            part.__class__ = Linear
-    return module
-
-
-def plain(module: M) -> M:
-    """The way back: PyTorch's own layers, which a benchmark compares with; returns the model."""
-    for part in module.modules():
-        if type(part) is Linear:
-            part.__class__ = nn.Linear  # type: ignore[assignment]
-    return module
-
 
 class Linear(nn.Linear):
-    """An `nn.Linear` of which only the product is another's; made by `quicken` alone."""
+    """An `nn.Linear` of which only the product is another's; made by `quicken` (`quick.py`) alone."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.bias is not None:

@@ -38,12 +38,13 @@ def taught(labels: Tensor) -> int:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("rows", [2, 200, 1000])
+@pytest.mark.parametrize(("rows", "device"), [(2, "cpu"), (200, "cpu"), (1000, "cpu"), (1000, "cuda")])
 def test_blocks_sum_up_to_the_plain_loss(
-    rows: int, biased: bool, smoothing: float, monkeypatch: pytest.MonkeyPatch
+    rows: int, device: str, biased: bool, smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prevents a block that is lost or counted twice, and gradients of another loss than the one that is said."""
     monkeypatch.setattr(blocks, "_CELLS_CPU", 100 * 128)  # blocks of 128 rows
+    monkeypatch.setattr(blocks, "_is_fused", lambda _: device == "cuda")  # computed here, as it would be there
     hidden, weight, labels, bias = drawn(rows, 100)
     given = bias if biased else None
     wanted = reference(hidden, weight, labels, given, smoothing)
@@ -96,7 +97,7 @@ def test_only_what_learns_gets_a_gradient() -> None:
     with torch.no_grad():
         assert not output_loss(hidden, weight, labels, count=taught(labels)).requires_grad
     nothing = torch.full_like(labels, IGNORED)
-    assert float(output_loss(hidden, weight, nothing, count=0)) == 0.0
+    assert output_loss(hidden, weight, nothing, count=0).item() == 0.0
 
 
 def test_the_output_layer_meets_few_numbers_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:

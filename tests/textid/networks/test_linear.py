@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from components.textid.networks.backbone import build
-from components.textid.networks.linear import Linear, _suits, linear, plain, quicken
+from components.textid.networks.linear import Linear, _suits, linear
+from components.textid.networks.quick import plain, quicken
 
 
 @pytest.mark.parametrize(("rows", "inner", "outer"), [(70, 160, 400), (640, 96, 64), (3, 5, 7)])
