@@ -1,6 +1,6 @@
 """Writing IDs in batches against one item at a time with the same beams (the released way).
 
-    python -m benchmarks.generate_ids                       # tiny model, 512 items, under a minute on two cores
+    python -m benchmarks.generate_ids                       # tiny model, 1,024 items, under a minute on two cores
     python -m benchmarks.generate_ids --size small --items 2000 --batch-items 256 --device cuda
 
 Prints one JSON line. All ways have the same model, as many beams and the same threads. `ratio` is against
@@ -172,7 +172,7 @@ def _texts(least: int) -> tuple[list[str], str]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=512, help="items written in batches")
+    parser.add_argument("--items", type=int, default=1024, help="items written in batches")
     parser.add_argument("--single-items", type=int, default=16, help="items written one at a time")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way, of which the best counts")
     parser.add_argument("--batch-items", type=int, default=Index().batch_items)
