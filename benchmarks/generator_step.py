@@ -12,7 +12,7 @@ gradients are compared (`max_gradient_difference`). The ways beside ours, from w
   the longest text. Kinder than the original, which also mixes the distributions of all the padding.
 - `ratio_careful`: the same by somebody who takes each item of the batch once, and no padding places.
 - `ratio_uncached`: as `ratio`, a full decoder forward at every step.
-- `ratio_plain_linear`: as `ratio`, ours without oneDNN's products (`components/textid/networks/linear.py`).
+- `ratio_plain_layers`: as `ratio`, ours with the library's layers (`components/textid/networks/quick.py`).
 
 The catalogue is drawn like Amazon Beauty: 12,101 items, its lengths of texts and histories, its popularity.
 """
@@ -91,7 +91,7 @@ def main() -> None:
         "ratio": seconds["released"] / seconds["ours"],
         "ratio_careful": seconds["careful"] / seconds["ours"],
         "ratio_uncached": seconds["uncached"] / seconds["ours"],
-        "ratio_plain_linear": seconds["released"] / seconds["plain_linear"],
+        "ratio_plain_layers": seconds["released"] / seconds["plain_layers"],
     }
     print(
         json.dumps(
@@ -120,7 +120,7 @@ def _ways(phase: GeneratorPhase, other: GeneratorPhase, rows: Rows) -> dict[str,
 
     return {
         "ours": (phase, lambda: phase.loss(rows)[0]),
-        "plain_linear": (other, lambda: other.loss(rows)[0]),
+        "plain_layers": (other, lambda: other.loss(rows)[0]),
         "released": decoded(padded=True, cached=True),
         "careful": decoded(padded=False, cached=True),
         "uncached": decoded(padded=True, cached=False),
