@@ -1,6 +1,6 @@
 """The loss of the output layer in blocks, forward and backward, against all logits at once and against torch's blocks.
 
-    python -m benchmarks.output_loss                        # a step of the two-hour Beauty preset, half a minute
+    python -m benchmarks.output_loss                        # a step of params/amazon-beauty.yaml, half a minute
     python -m benchmarks.output_loss --tokens 16384 --width 512 --vocabulary-size 32128 --device cuda
 
 Prints one JSON line. `ratio` is against `cross_entropy(linear(...))`, as any model of the library has it, with our

@@ -142,7 +142,7 @@ def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
     racing = [subprocess.Popen([sys.executable, "-c", code], cwd=root, env=environment) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in racing] == [0, 0]
+    assert [process.wait(timeout=300) for process in racing] == [0, 0]
     assert len(connect(workspace).search_model_versions("name = 'idiom'")) == 1
 
 
