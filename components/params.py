@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, Literal
+
+from components.bounds import Section, bounded, inside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -21,46 +22,11 @@ _HOST_PORT = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
-
-def bounded(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with inclusive bounds, checked by `_Section`."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-@dataclass(frozen=True)
-class _Section:
-    """Checks the bounds of every field after construction; unknown keys are refused by `params_file`."""
-
-    # Read by pydantic when it validates; a plain dict, so that nothing is imported for it.
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
-
-    def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):
-            value, low, high = getattr(self, spec.name), spec.metadata.get("low"), spec.metadata.get("high")
-            if isinstance(value, (int, float)) and value != value:
-                raise ValueError(f"{spec.name} is not a number")
-            if low is not None and value is not None and value < low:
-                raise ValueError(f"{spec.name} is {value}, the smallest allowed is {low}")
-            if high is not None and value is not None and value > high:
-                raise ValueError(f"{spec.name} is {value}, the largest allowed is {high}")
-
-
-def inside(path: str, *, key: str) -> str:
-    """Refuse a path that leaves the workspace; return it unchanged otherwise."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or re.match(r"[A-Za-z]:", path):
-        raise ValueError(
-            f"{key} is {path!r}, which leaves the workspace; "
-            "`idiom init PATH` links a folder from elsewhere into data/raw/"
-        )
-    return path
-
-
 Format = Literal["demo", "table", "amazon", "movielens", "recbole", "p5"]
 
 
 @dataclass(frozen=True)
-class Ingest(_Section):
+class Ingest(Section):
     """Raw files in any supported format -> canonical tables."""
 
     format: Format = "demo"
@@ -90,7 +56,7 @@ Severity = Literal["critical", "warning", "info"]
 
 
 @dataclass(frozen=True)
-class Validate(_Section):
+class Validate(Section):
     """Great Expectations over the canonical tables; a critical failure stops the graph."""
 
     severities: dict[str, Severity] = field(default_factory=dict)
@@ -108,7 +74,7 @@ class Validate(_Section):
 
 
 @dataclass(frozen=True)
-class Clean(_Section):
+class Clean(Section):
     """Canonical tables -> clean item texts, histories and targets."""
 
     text_fields: list[str] = field(default_factory=lambda: ["title", "brand", "categories", "description"])
@@ -140,7 +106,7 @@ class Clean(_Section):
 
 
 @dataclass(frozen=True)
-class GeneratorTraining(_Section):
+class GeneratorTraining(Section):
     """The ID generator: its cold start and its phase of the alternation."""
 
     cold_start_steps: int = bounded(3000, low=0)
@@ -167,7 +133,7 @@ class GeneratorTraining(_Section):
 
 
 @dataclass(frozen=True)
-class RecommenderTraining(_Section):
+class RecommenderTraining(Section):
     """The recommender phase of the alternation."""
 
     epochs: int = bounded(8, low=1)
@@ -206,7 +172,7 @@ IdSource = Literal["generated", "imported", "titles", "random"]
 
 
 @dataclass(frozen=True)
-class Train(_Section):
+class Train(Section):
     """Clean items and histories -> the trained pair: ID generator and recommender."""
 
     backbone: str = "scratch"
@@ -320,7 +286,7 @@ class Train(_Section):
 
 
 @dataclass(frozen=True)
-class Index(_Section):
+class Index(Section):
     """How the generator's words become a table of unique IDs, in every round of `train` and in `index`."""
 
     max_tokens: int = bounded(10, low=1)
@@ -350,7 +316,7 @@ DECODING = ("beams", "scores", "length_penalty", "batch_users")
 
 
 @dataclass(frozen=True)
-class Evaluate(_Section):
+class Evaluate(Section):
     """The one look at the test set."""
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20])
@@ -380,7 +346,7 @@ class Evaluate(_Section):
 
 
 @dataclass(frozen=True)
-class Register(_Section):
+class Register(Section):
     """MLflow."""
 
     model_name: str = "idiom"
@@ -397,7 +363,7 @@ class Register(_Section):
 
 
 @dataclass(frozen=True)
-class Params(_Section):
+class Params(Section):
     """All of `params.yaml`."""
 
     dataset: str = "demo"

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from components.recommender.batches.batch import Batch
 from components.recommender.models.output_loss import output_loss
+from components.textid.decoding.t5 import output_scale
 from components.textid.networks.linear import linear
 
 
@@ -143,8 +144,7 @@ def decoder_states(model: Any, input_ids: Tensor, encoded: Tensor, attention_mas
         encoder_attention_mask=attention_mask,
         use_cache=False,
     ).last_hidden_state
-    scaled = getattr(model.config, "scale_decoder_outputs", False)
-    return hidden * model.config.d_model**-0.5 if scaled else hidden
+    return hidden * output_scale(model.config)
 
 
 def taught(head: Any, hidden: Tensor, batch: Batch, *, bias: Tensor | None = None, label_smoothing: float) -> Loss:

@@ -40,6 +40,14 @@ class State:
     paths: Paths
 
 
+def output_scale(config: Any) -> float:
+    """By what the decoder's states are multiplied before the output layer of a Hugging Face encoder-decoder.
+
+    T5 v1.0 ties input and output embeddings and scales; v1.1, mT5 and BART do not.
+    """
+    return float(config.d_model) ** -0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0
+
+
 class T5:
     """A T5 or mT5 of Hugging Face, whose weights it reads in place; without gradient and without dropout."""
 
@@ -48,9 +56,7 @@ class T5:
         self._model = model
         self._heads = int(config.num_heads)
         self.start_token = int(config.decoder_start_token_id)
-        # T5 v1.0 ties input and output embeddings and scales the hidden states; v1.1 and mT5 do not.
-        scaled = bool(getattr(config, "scale_decoder_outputs", False))
-        self.scale = float(config.d_model) ** -0.5 if scaled else 1.0
+        self.scale = output_scale(config)
 
     @torch.no_grad()
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
