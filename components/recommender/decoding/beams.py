@@ -93,6 +93,8 @@ class Children:
     """[n]: which beam of the user the child belongs to."""
     owner: Tensor
     """[n], rising: user * beams + beam."""
+    starts: Tensor
+    """[users * beams + 1]: where the children of each beam begin among the n."""
     node: Tensor
     """[n]: the child."""
     place: Tensor
@@ -110,14 +112,16 @@ class Children:
         counts = torch.where(scores.flatten() > NEVER, trie.children.index_select(0, at + 1) - first, 0)
         owner = torch.arange(users * beams, device=nodes.device).repeat_interleave(counts)
         number = torch.arange(len(owner), device=nodes.device)
-        begin = counts.cumsum(0) - counts
+        starts = torch.zeros(users * beams + 1, dtype=torch.long, device=nodes.device)
+        torch.cumsum(counts, 0, out=starts[1:])
         user = owner.div(beams, rounding_mode="floor")
         per_user = counts.view(users, beams).sum(1)
         return cls(
             user=user,
             beam=owner - user * beams,
             owner=owner,
-            node=(first - begin).index_select(0, owner) + number,
+            starts=starts,
+            node=(first - starts[:-1]).index_select(0, owner) + number,
             place=number - (per_user.cumsum(0) - per_user).index_select(0, user),
             most=int(per_user.max()),
         )

@@ -8,6 +8,9 @@ without branches, one forward pass scores the rest of all chains.
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -22,6 +25,9 @@ _CHAIN_SHARE = 0.7
 _STAY_SHARE = 0.75
 """Share of users still going at which the others leave the batch."""
 
+_PRODUCT_COST = 8
+"""A logit that is computed alone takes as long as so many of a product of all beams with all rows."""
+
 
 class Ragged:
     """The search of one rule."""
@@ -29,6 +35,7 @@ class Ragged:
     def __init__(self, rule: Rule) -> None:
         self._rule, self._trie, self._recommender = rule, rule.trie, rule.recommender
         self._rows = rule.recommender.output_rows(rule.trie.vocabulary)
+        _mute_sparse()
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, masked: Excluded | None) -> Hits:
@@ -60,7 +67,7 @@ class Ragged:
     def _log_probabilities(self, hidden: Tensor, children: Children) -> Tensor:
         """Log-probability [n] of each child; `hidden` [users * beams, d] float32."""
         owner = children.owner
-        logits = self._child_logits(hidden, owner, self._trie.columns.index_select(0, children.node).long())
+        logits = self._child_logits(hidden, children)
         if self._rule.scores == "vocabulary":
             asked, which = owner.unique_consecutive(return_inverse=True)
             return logits - self._recommender.normaliser(hidden.index_select(0, asked)).index_select(0, which)
@@ -69,15 +76,16 @@ class Ragged:
         total = torch.zeros(len(hidden), device=hidden.device).index_add(0, owner, shifted.exp())
         return shifted - total.log().index_select(0, owner)
 
-    def _child_logits(self, hidden: Tensor, owner: Tensor, column: Tensor) -> Tensor:
-        """hidden[owner[i]] . rows[column[i]]: by gathering where children are few, else by one product with all rows.
-
-        A gathered product moves two rows of memory a child and costs some 50 times a multiply-add of a matrix product.
-        """
-        if len(owner) * 50 < len(hidden) * len(self._rows):
-            return (hidden.index_select(0, owner) * self._rows.index_select(0, column)).sum(1)
-        with torch.autocast(hidden.device.type, enabled=False):  # scores are float32, whatever the model computes in
-            return linear(hidden, self._rows).flatten().index_select(0, owner * len(self._rows) + column)
+    def _child_logits(self, hidden: Tensor, children: Children) -> Tensor:
+        """Logit [n] of each child: the hidden state of its beam . the output row of its token, in float32."""
+        column = self._trie.columns.index_select(0, children.node).long()
+        size = len(hidden), len(self._rows)
+        with torch.autocast(hidden.device.type, enabled=False):  # whatever the model computes in
+            if len(column) * _PRODUCT_COST < size[0] * size[1]:
+                nothing = torch.zeros(len(column), device=hidden.device)
+                asked = torch.sparse_csr_tensor(children.starts, column, nothing, size, check_invariants=False)
+                return torch.sparse.sampled_addmm(asked, hidden, self._rows.T, beta=0.0).values()
+            return linear(hidden, self._rows).flatten().index_select(0, children.owner * len(self._rows) + column)
 
     def _chains(self, live: Live) -> Tensor | None:
         """Where every live beam has one ID left: which steps each beam still needs, [users, beams, steps] bool.
@@ -123,3 +131,13 @@ class Ragged:
             parts = [part[stay] for part in parts]
             live.state = self._recommender.select(live.state, stay)
         live.nodes, live.scores, live.parents = parts
+
+
+@cache
+def _mute_sparse() -> None:
+    """torch warns once a process that its sparse tensors are in beta: let it, where nobody has to read it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(
+            torch.zeros(2, dtype=torch.long), torch.zeros(0, dtype=torch.long), torch.zeros(0), (1, 1)
+        )

@@ -112,9 +112,13 @@ def check_vocabulary(recommender: Recommender, trie: Trie) -> None:
 
 
 def groups(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
-    """Users in groups of `size`, of like prompt length, longest first: (users [n], width of the group's prompts)."""
+    """Users in groups of at most `size`, of like prompt length, longest first: (users [n], width of their prompts).
+
+    As few as can be and of even size, so that no thread gets what was left over.
+    """
     widest = attention_mask.shape[1]
     lengths = attention_mask.sum(1)
-    alike = lengths.argsort(stable=True).split(size)[::-1] if len(lengths) else ()
+    count = -(-len(lengths) // size)
+    alike = lengths.argsort(stable=True).tensor_split(count)[::-1] if count else ()
     longest = [int(lengths[users].max()) for users in alike]
     return [(users, min(widest, round_up(length, _WIDTH))) for users, length in zip(alike, longest, strict=True)]

@@ -21,6 +21,7 @@ from components.errors import BadInput
 from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, taught
 from components.recommender.models.normaliser import log_sum_exp
+from components.recommender.models.reading import in_parts
 from components.recommender.models.slots import Slots
 from components.textid.networks.causal import check_causal
 
@@ -92,16 +93,27 @@ class Causal(OverLibrary):
 
     @torch.no_grad()
     def prefill(self, input_ids: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
-        cache: Any = DynamicCache()
-        hidden = self._read(self.embed(input_ids), past_key_values=cache, use_cache=True)
-        lengths = attention_mask.sum(1)
-        closing = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+        rows, width = input_ids.shape
+        keys, values, closing = list[Tensor](), list[Tensor](), list[Tensor]()
+        for part, columns in in_parts(attention_mask):
+            cache: Any = DynamicCache()
+            hidden = self._read(self.embed(input_ids[part, :columns]), past_key_values=cache, use_cache=True)
+            last = attention_mask[part].sum(1) - 1
+            closing.append(hidden[torch.arange(len(hidden), device=hidden.device), last])
+            for place, layer in enumerate(cache.layers):
+                if not part.start:
+                    heads, size = layer.keys.shape[1], layer.keys.shape[3]
+                    keys.append(layer.keys.new_empty(rows, heads, width + capacity, size))
+                    values.append(layer.values.new_empty(rows, heads, width + capacity, size))
+                for whole, read in ((keys[place], layer.keys), (values[place], layer.values)):
+                    whole[part, :, :columns] = read
+                    whole[part, :, columns:width].zero_()  # masked, yet it must be a number
         return State(
-            keys=[_with_room(layer.keys, capacity) for layer in cache.layers],
-            values=[_with_room(layer.values, capacity) for layer in cache.layers],
+            keys=keys,
+            values=values,
             prompt=attention_mask.bool(),
-            closing=closing[:, None, None],
-            slots=Slots.none(len(hidden), hidden.device),
+            closing=torch.cat(closing)[:, None, None],
+            slots=Slots.none(rows, input_ids.device),
         )
 
     @torch.no_grad()
@@ -151,11 +163,3 @@ class Causal(OverLibrary):
                 mend="lower train.max_history or index.max_tokens, or take a backbone with more positions",
             )
         return self._body(inputs_embeds=embeddings, **{"use_cache": False, **settings}).last_hidden_state
-
-
-def _with_room(prompt: Tensor, capacity: int) -> Tensor:
-    """Keys or values [users, heads, S, d] with `capacity` free places behind them."""
-    users, heads, width, size = prompt.shape
-    whole = prompt.new_empty(users, heads, width + capacity, size)
-    whole[:, :, :width] = prompt
-    return whole

@@ -15,14 +15,8 @@ from components.errors import BadInput
 from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, loss_of
 from components.recommender.models.normaliser import log_sum_exp
+from components.recommender.models.reading import in_parts
 from components.textid.decoding.t5 import MODEL_TYPES, T5, State
-from components.textid.rounding import round_up
-
-_ENCODED = 8
-"""Users encoded together on a CPU: of 64 of Beauty's, decoded by 32, 13 % of the tokens are padding and not 36 %."""
-
-_WIDTH = 8
-"""Prompts are cut to a multiple of this: oneDNN makes a kernel per shape (`normaliser.py`)."""
 
 
 class EncoderDecoder(OverLibrary, T5):
@@ -51,16 +45,11 @@ class EncoderDecoder(OverLibrary, T5):
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Hidden states [users, S, d]; on a CPU of a few users at a time, whose padding is then little."""
-        if input_ids.is_cuda:
-            return super().encode(input_ids, attention_mask)
-        parts, lengths = [], attention_mask.sum(1).numpy()  # there is no device to wait for
-        for start in range(0, max(1, len(lengths)), _ENCODED):
-            users = slice(start, start + _ENCODED)
-            longest = int(lengths[users].max(initial=0))
-            width = min(input_ids.shape[1], round_up(longest, _WIDTH))
+        parts = list[Tensor]()
+        for users, width in in_parts(attention_mask):
             hidden = super().encode(input_ids[users, :width], attention_mask[users, :width])
             parts.append(functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - width)))
-        return torch.cat(parts)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     @torch.no_grad()
     def output_rows(self, tokens: Tensor) -> Tensor:

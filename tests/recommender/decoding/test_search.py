@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from components.errors import BadInput
+from components.recommender.decoding import ragged
 from components.recommender.decoding import search as decode
 from components.recommender.decoding.search import BeamSearch
 from components.recommender.trie.trie import Trie
@@ -25,9 +26,11 @@ SearchOf = Callable[..., BeamSearch]
 BOTH_FAMILIES = pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
 
 
-@pytest.fixture(params=["ragged", "fixed"])
-def search_of(request: pytest.FixtureRequest) -> SearchOf:
-    """`BeamSearch`, computed as on a CPU and as on a GPU: both must keep every promise below."""
+@pytest.fixture(params=["ragged", "ragged, one product", "fixed"])
+def search_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SearchOf:
+    """`BeamSearch`, computed as on a CPU, in both of its ways to a logit, and as on a GPU: all must keep every promise
+    below. Tries this small would never be asked logit by logit."""
+    monkeypatch.setattr(ragged, "_PRODUCT_COST", 1e9 if request.param == "ragged, one product" else 0)
     return partial(BeamSearch, fixed=request.param == "fixed")
 
 
@@ -262,6 +265,15 @@ def test_threads_share_the_users(make_model: MakeModel, monkeypatch: pytest.Monk
     finally:
         torch.set_num_threads(1)
     assert torch.equal(shared.items, alone.items) and torch.equal(shared.scores, alone.scores)
+
+
+def test_groups_are_even() -> None:
+    """Cut off at 32, the last of 65 users would be a group, and a thread's turn, of its own."""
+    mask = (torch.arange(90) < torch.arange(1, 66)[:, None]).long()
+    found = decode.groups(mask, 32)
+    assert [len(users) for users, _ in found] == [21, 22, 22]
+    assert sorted(torch.cat([users for users, _ in found]).tolist()) == list(range(65))
+    assert [width for _, width in found] == [72, 48, 24]
 
 
 @BOTH_FAMILIES
