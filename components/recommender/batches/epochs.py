@@ -44,6 +44,11 @@ class Drawn:
     def __len__(self) -> int:
         return len(self.templates)
 
+    @property
+    def label_tokens(self) -> Ints:
+        """[rows]: tokens that the label of each is padded to; 0 where it stands in the prompt."""
+        return np.zeros(len(self), dtype=np.int64)
+
     def take(self, rows: Ints | slice, length: int) -> Self:
         """Those at `rows`, to be padded to `length`."""
         arrays = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "length"}
@@ -76,7 +81,7 @@ class Epoch(Sequence[R], Generic[R]):
         # Whole batches of rows in every portion, so that only the last batch of the epoch is not full.
         self._portion = PORTION if batch_tokens else max(1, PORTION // batch_size) * batch_size
         portions = -(-count // self._portion)
-        self._tokens, self._room = np.zeros(portions, np.int64), np.zeros(portions, np.int64)
+        self._tokens, self._room, self._label_room = (np.zeros(portions, np.int64) for _ in range(3))
         self._held: tuple[int, R, list[tuple[Ints, int]]] | None = None
         if batch_tokens:
             # How many batches a budget gives is known when all portions are planned: half a second per million samples.
@@ -105,9 +110,18 @@ class Epoch(Sequence[R], Generic[R]):
     @property
     def padding(self) -> float:
         """Share of padding among the prompt tokens of the whole epoch, 0 to 1; plans the portions not yet seen."""
+        self._plan_all()
+        return 1.0 - float(self._tokens.sum()) / max(1, int(self._room.sum()))
+
+    @property
+    def label_room(self) -> int:
+        """Padded label tokens of the whole epoch; 0 where labels stand in the prompts."""
+        self._plan_all()
+        return int(self._label_room.sum())
+
+    def _plan_all(self) -> None:
         for portion in np.flatnonzero(self._room == 0):
             self._plan(int(portion))
-        return 1.0 - float(self._tokens.sum()) / max(1, int(self._room.sum()))
 
     def _plan(self, portion: int) -> tuple[R, list[tuple[Ints, int]]]:
         """Samples of a portion and its batches: rows among them and the length they are padded to."""
@@ -116,18 +130,22 @@ class Epoch(Sequence[R], Generic[R]):
             start = portion * self._portion
             # Rising, so that the histories are read from one end to the other; the order is drawn again in `grouped`.
             whole, lengths = self._draw(np.sort(self._order.take(start, start + self._portion)), random)
-            batches = grouped(lengths, self._padded, self._sizes, random)
+            labels = whole.label_tokens
+            batches = grouped(lengths, self._padded, self._sizes, random, alike=labels)
             self._tokens[portion] = lengths.sum()
             self._room[portion] = sum(len(rows) * length for rows, length in batches)
+            self._label_room[portion] = sum(len(rows) * int(labels[rows].max()) for rows, _ in batches)
             self._held = (portion, whole, batches)
         return self._held[1], self._held[2]
 
 
-def grouped(lengths: Ints, padded: Ints, sizes: Ints, random: np.random.Generator) -> list[tuple[Ints, int]]:
+def grouped(
+    lengths: Ints, padded: Ints, sizes: Ints, random: np.random.Generator, *, alike: Ints
+) -> list[tuple[Ints, int]]:
     """Rows of `lengths` tokens in batches of like length, in random order: (rows, padded length) each.
 
     A batch that is padded to `padded[k]` has `sizes[k]` rows; what is left of a length joins the next longer one, if it
-    fits into one batch there.
+    fits into one batch there. Among rows of like length those that are `alike` [rows] go together.
     """
     order = random.permutation(len(lengths))
     bucket = np.searchsorted(padded, lengths[order])
@@ -139,6 +157,7 @@ def grouped(lengths: Ints, padded: Ints, sizes: Ints, random: np.random.Generato
             batches.append((left, length))
             left = left[:0]
         left, length = np.concatenate([left, order[bucket == place]]), int(padded[place])
+        left = left[np.argsort(alike[left], kind="stable")]
         full = len(left) // size * size
         batches += [(left[start : start + size], length) for start in range(0, full, size)]
         left = left[full:]
@@ -147,22 +166,22 @@ def grouped(lengths: Ints, padded: Ints, sizes: Ints, random: np.random.Generato
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def padded_lengths(lengths: Ints, longest: int = 0) -> Ints:
-    """The at most `SHAPES` lengths, rising, that pad rows of `lengths` tokens with the fewest tokens in all.
+def padded_lengths(lengths: Ints, longest: int = 0, *, shapes: int = SHAPES, multiple: int = MULTIPLE) -> Ints:
+    """The at most `shapes` lengths, rising, that pad rows of `lengths` tokens with the fewest tokens in all.
 
-    By dynamic programming over the multiples of `MULTIPLE`. One more follows where a row may have `longest` tokens and
+    By dynamic programming over the multiples of `multiple`. One more follows where a row may have `longest` tokens and
     none of them does.
     """
-    ceiling = round_up(max(longest, 1), MULTIPLE)
+    ceiling = round_up(max(longest, 1), multiple)
     if len(lengths) == 0:
         return np.array([ceiling], dtype=np.int64)
-    edges, counts = np.unique(-(-lengths // MULTIPLE) * MULTIPLE, return_counts=True)
+    edges, counts = np.unique(-(-lengths // multiple) * multiple, return_counts=True)
     rows = np.concatenate([[0], np.cumsum(counts)])
     # cost[i, j]: tokens when the rows of the edges i to j are padded to edge j.
     cost = (rows[None, 1:] - rows[:-1, None]) * edges.astype(np.float64)
     cost[np.tril_indices(len(edges), -1)] = np.inf
     best, last = cost[0], list[Ints]()
-    for _ in range(min(SHAPES, len(edges)) - 1):
+    for _ in range(min(shapes, len(edges)) - 1):
         # One shape more: the rows before edge i as before, those from i on padded to j.
         total = np.concatenate([[0.0], best[:-1]])[:, None] + cost
         best, last = total.min(axis=0), [*last, total.argmin(axis=0)]

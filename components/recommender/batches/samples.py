@@ -20,11 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
-from components.recommender.batches.epochs import Drawn
+from components.recommender.batches.epochs import Drawn, padded_lengths
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
 from components.recommender.prompts.phrasings import Pieces
+
+_LABEL_SHAPES = 4
+"""Most padded lengths of labels: on Amazon Beauty 7 % of their tokens are padding with 4, 11 % with 3, 46 % with 1."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Rows(Drawn):
     """[rows]: place of each sample's target in the histories."""
     first: Ints
     """[rows]: place of the oldest item that is read before it; the target's own place if there is none."""
+    labels: Ints
+    """[rows]: tokens that the label of each is padded to; in a batch that of the longest counts for all."""
+
+    @property
+    def label_tokens(self) -> Ints:
+        return self.labels
 
 
 class Samples(Lessons[Rows]):
@@ -66,9 +75,11 @@ class Samples(Lessons[Rows]):
         self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
 
     @cached_property
-    def label_length(self) -> int:
-        """Padded length of the labels: the longest ID and the end token."""
-        return int(np.diff(self._ids[0]).max(initial=0)) + 1
+    def label_lengths(self) -> Ints:
+        """The padded lengths of labels, which are an ID and the end token, rising."""
+        tokens = np.diff(self._ids[0]) + 1
+        taught = tokens[self._items[evenly(len(self._items))]]
+        return padded_lengths(taught, int(tokens.max(initial=0)), shapes=_LABEL_SHAPES, multiple=1)
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
@@ -84,7 +95,7 @@ class Samples(Lessons[Rows]):
         input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
         at = self._put(input_ids, at + held, self._tails, rows.templates)
         mask = np.arange(rows.length) < at[:, None]
-        labels = self._labels(self._items[rows.targets])
+        labels = self._labels(self._items[rows.targets], int(rows.labels.max(initial=1)))
         return Batch(
             torch.from_numpy(input_ids),
             torch.from_numpy(mask.astype(np.int64)),
@@ -103,7 +114,9 @@ class Samples(Lessons[Rows]):
         targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
         templates = random.integers(len(self._frames), size=len(targets))
         first, lengths = self._plan(targets, templates)
-        return Rows(templates, 0, targets, first), lengths
+        own = self._ids[0][self._items[targets] + 1] - self._ids[0][self._items[targets]] + 1
+        labels = self.label_lengths[np.searchsorted(self.label_lengths, own)]
+        return Rows(templates, 0, targets, first, labels), lengths
 
     def _longest(self) -> int:
         count = int(self._prefixes[-1])
@@ -134,9 +147,9 @@ class Samples(Lessons[Rows]):
         into[row, at[row] + column] = token
         return at + lengths
 
-    def _labels(self, items: Ints) -> Ints:
+    def _labels(self, items: Ints, width: int) -> Ints:
         lengths = self._ids[0][items + 1] - self._ids[0][items]
-        labels = np.full((len(items), self.label_length), IGNORED, dtype=np.int64)
+        labels = np.full((len(items), width), IGNORED, dtype=np.int64)
         row, column, token = slices(self._ids[1], self._ids[0][items], lengths)
         labels[row, column] = token
         labels[np.arange(len(items)), lengths] = self._end

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from components.recommender.batches.epochs import Epoch
-from components.recommender.batches.samples import Samples
 from components.recommender.models.interface import Recommender
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
@@ -62,7 +61,6 @@ class RecommenderPhase:
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         if self._epoch is not None:
             row["padding_share"] = round(self._epoch.padding, 6)
-            if isinstance(self._samples, Samples):  # whole histories are their own labels
-                room = self._epoch.samples * self._samples.label_length
+            if room := self._epoch.label_room:  # whole histories are their own labels
                 row["label_padding_share"] = round(1 - row["target_tokens"] / room, 6)
         return self._after(epoch, row)

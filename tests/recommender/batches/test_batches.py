@@ -51,7 +51,7 @@ def test_every_sample_equals_the_slow_prompt(tokenizer: Any, max_tokens: int, wi
             length = int(batch.attention_mask[row].sum())
             assert tuple(batch.input_ids[row, :length].tolist()) == slow.token_ids
             label = [*TOKEN_IDS[items[target]], END]
-            assert batch.labels[row].tolist() == label + [IGNORED] * (packed.label_length - len(label))
+            assert batch.labels[row].tolist() == label + [IGNORED] * (batch.labels.shape[1] - len(label))
 
 
 def test_all_prefixes_once_and_one_per_user(tokenizer: Any) -> None:
@@ -100,6 +100,22 @@ def test_few_shapes_and_full_batches(tokenizer: Any) -> None:
     assert shapes <= set(packed.lengths().tolist())
     assert len(packed.lengths()) <= SHAPES
     assert sum(size < 5 for size in sizes) <= 4
+
+
+def test_labels_of_like_length_come_together(tokenizer: Any) -> None:
+    """A label has some seven tokens, the longest of a batch ten: a third of what the decoder read was padding."""
+    random = np.random.default_rng(0)
+    ids = [tuple(random.integers(2, 99, size=length)) for length in 2 + random.binomial(8, 0.4, size=300)]
+    offsets, items = np.arange(0, 8001, 4), random.integers(300, size=8000)
+    packed = Samples(offsets, items, ids, Prompts().tokenise(tokenizer), end_token=END, max_history=20)
+    epoch = packed.epoch(seed=1, number=0, batch_size=32)
+    labels = [packed.collate(rows).labels for rows in epoch]
+    own = sum(int((each != IGNORED).sum()) for each in labels)
+    room = sum(each.numel() for each in labels)
+    assert epoch.label_room == room and 1 - own / room < 0.1
+    assert {each.shape[1] for each in labels} <= set(packed.label_lengths.tolist()) and len(packed.label_lengths) <= 4
+    mixed = [len(set((each != IGNORED).sum(1).tolist())) for each in labels]
+    assert np.mean(mixed) > 1.3, "batches of one length each would be another lesson of when to end"
 
 
 def test_shares_of_ranks_are_the_batch(tokenizer: Any) -> None:

@@ -121,9 +121,7 @@ def test_padded_lengths_are_the_best_there_are() -> None:
         for _ in range(10):
             lengths = np.minimum(random.geometric(0.06, size=60), 60)
             edges = np.unique(-(-lengths // MULTIPLE) * MULTIPLE)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(epochs, "SHAPES", shapes)
-                found = padded_lengths(lengths)
+            found = padded_lengths(lengths, shapes=shapes)
 
             def cost(chosen: Ints, lengths: Ints = lengths) -> int:
                 return int(chosen[np.searchsorted(chosen, lengths)].sum())
@@ -138,7 +136,8 @@ def test_batches_of_a_portion_are_in_random_order() -> None:
     """Prevents an epoch that goes from short histories to long ones: the last steps would forget the short."""
     lengths = np.sort(np.random.default_rng(0).integers(1, 100, size=3000))
     random = np.random.default_rng(1)
-    order = [length for _, length in grouped(lengths, padded_lengths(lengths), np.full(SHAPES, 10), random)]
+    sizes, alike = np.full(SHAPES, 10), np.zeros(3000, np.int64)
+    order = [length for _, length in grouped(lengths, padded_lengths(lengths), sizes, random, alike=alike)]
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.15
 
 
