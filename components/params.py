@@ -152,8 +152,11 @@ class RecommenderTraining(Section):
     """Share of a round's steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = bounded(0.01, low=0.0)
     """AdamW weight decay."""
+    loss: Literal["vocabulary", "trie"] = "vocabulary"
+    """Over what the probability of a token is taken: all tokens, or those with which an ID can go on, which is what
+    `trie` scores are (recommender/models/trie_loss.py). trie learns about twice as fast, and needs more dropout."""
     label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
-    """Mass of the target distribution that is spread over the vocabulary."""
+    """Mass of the target distribution that is spread over all tokens of the loss."""
     grad_clip: float = bounded(1.0, low=0.0)
     """Largest gradient norm (0: not clipped)."""
     prefixes: Literal["all", "one"] = "all"
@@ -380,6 +383,11 @@ class Params(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.train.recommender.loss == "trie" and self.evaluate.scores == "vocabulary":
+            raise ValueError(
+                "train.recommender.loss is trie and evaluate.scores is vocabulary: such a model has not learnt which "
+                "tokens are legal; set evaluate.scores to trie, or the loss to vocabulary"
+            )
         if not _NAME.fullmatch(self.dataset):
             raise ValueError(
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "

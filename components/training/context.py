@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.recommender.batches.choices import Paths
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
@@ -18,6 +19,7 @@ from components.recommender.models.families import prompts_of
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Pieces, Prompts
 from components.recommender.prompts.user_ids import UserIds
+from components.recommender.trie.trie import Trie
 from components.textid.rounding import round_up
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import encode_texts, pad_id
@@ -90,7 +92,14 @@ class Context:
             end_token=self.end_token,
             max_history=self.job.train.max_history,
             users=None if users is None else users.before(histories.offsets.tolist(), histories.values.tolist()),
+            paths=self.paths(table),
         )
+
+    def paths(self, table: IdTable) -> Paths | None:
+        """The ways of a round's IDs down their trie, where the loss is taken over it."""
+        if self.job.train.recommender.loss == "vocabulary":
+            return None
+        return Paths.of(Trie.build(table.token_ids, end_token=self.end_token))
 
     def user_ids(self, table: IdTable) -> UserIds | None:
         """User IDs from a round's table, where they are switched on."""
@@ -102,7 +111,14 @@ class Context:
             return self.samples(table, histories)
         histories = histories or self.data.histories
         longest = self.job.train.max_history
-        return Windows(histories.offsets, histories.values, table.token_ids, self.pieces, max_history=longest)
+        return Windows(
+            histories.offsets,
+            histories.values,
+            table.token_ids,
+            self.pieces,
+            max_history=longest,
+            paths=self.paths(table),
+        )
 
     def item_texts(self, items: NDArray[np.integer]) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of some items' texts, [n, S] each, on the device; S is a multiple of `TEXT_WIDTH`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.recommender.batches.choices import Choices
 from components.recommender.batches.epochs import MULTIPLE
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Prompt
@@ -34,16 +35,23 @@ class Batch:
     labels: Tensor
     """[rows, T] int64: the target's ID and the end token, written after the whole prompt; IGNORED at padding."""
     target_tokens: int
-    """Labels that count, known without asking the device."""
+    """Labels that count, known without asking the device; with `choices`, their number."""
     inline: bool = False
     """The prompts are whole histories (`windows.Windows`) and hold their targets: labels [rows, S] are then what is
     written after each of their tokens, IGNORED where nothing is taught. For decoder-only models alone."""
+    choices: Choices | None = None
+    """Where the loss is taken over the trie: which labels choose, and among what."""
 
     def to(self, device: torch.device | str) -> Batch:
         prompt, mask, labels = (
             part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels)
         )
-        return Batch(prompt, mask, labels, self.target_tokens, self.inline)
+        choices = self.choices.to(device) if self.choices else None
+        return Batch(prompt, mask, labels, self.target_tokens, self.inline, choices)
+
+    def over(self, choices: Choices | None) -> Batch:
+        """The same with a loss over the trie, if there are `choices`."""
+        return replace(self, choices=choices, target_tokens=choices.count) if choices else self
 
 
 def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tuple[Tensor, Tensor]:

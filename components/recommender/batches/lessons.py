@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import MAX_TOKENS, Batch
+from components.recommender.batches.choices import Paths
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.packed import Ints, pack
@@ -27,7 +28,8 @@ from components.recommender.prompts.phrasings import Pieces
 class Lessons(ABC, Generic[R]):
     """`offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
     item numbers; both are read where they are. `token_ids`: the ID of each item number, without the end token.
-    `max_history`, `max_tokens`: most items and tokens of a prompt."""
+    `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same IDs, for a loss over the
+    trie."""
 
     def __init__(
         self,
@@ -38,9 +40,10 @@ class Lessons(ABC, Generic[R]):
         *,
         max_history: int,
         max_tokens: int = MAX_TOKENS,
+        paths: Paths | None = None,
     ) -> None:
         self._offsets, self._items, self._max_tokens = np.asarray(offsets), np.asarray(items), max_tokens
-        self._pieces, self._heads = pieces, pack(pieces.heads)
+        self._pieces, self._heads, self.paths = pieces, pack(pieces.heads), paths
         self._separated = pack([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
         self._lengths: dict[Prefixes, Ints] = {}

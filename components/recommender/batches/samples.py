@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
+from components.recommender.batches.choices import Paths
 from components.recommender.batches.epochs import Drawn, padded_lengths
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
@@ -64,8 +65,9 @@ class Samples(Lessons[Rows]):
         max_history: int,
         max_tokens: int = MAX_TOKENS,
         users: Sequence[Sequence[int]] | None = None,
+        paths: Paths | None = None,
     ) -> None:
-        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens)
+        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
         self._end = end_token
         self._ids = pack(token_ids)
         # The last separator of a prompt is left out, unless it is closed.
@@ -95,13 +97,15 @@ class Samples(Lessons[Rows]):
         input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
         at = self._put(input_ids, at + held, self._tails, rows.templates)
         mask = np.arange(rows.length) < at[:, None]
-        labels = self._labels(self._items[rows.targets], int(rows.labels.max(initial=1)))
-        return Batch(
+        targets = self._items[rows.targets]
+        labels = self._labels(targets, int(rows.labels.max(initial=1)))
+        batch = Batch(
             torch.from_numpy(input_ids),
             torch.from_numpy(mask.astype(np.int64)),
             torch.from_numpy(labels),
             int((labels != IGNORED).sum()),
         )
+        return batch.over(self.paths.of_labels(targets, labels.shape[1]) if self.paths else None)
 
     @cached_property
     def _prefixes(self) -> Ints:

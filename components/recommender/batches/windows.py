@@ -118,10 +118,15 @@ class Windows(Lessons[WindowRows]):
         taught = place >= spans.taught[row]
         labels[row[taught], (heads[row] + column)[taught]] = token[taught]
         mask = np.arange(1, rows.length + 1) < (heads + np.bincount(row, minlength=len(rows)))[:, None]
-        return Batch(
+        batch = Batch(
             torch.from_numpy(np.ascontiguousarray(tokens[:, :-1] * mask)),
             torch.from_numpy(mask.astype(np.int64)),
             torch.from_numpy(np.ascontiguousarray(labels[:, 1:])),
             int(taught.sum()),
             inline=True,
         )
+        if not self.paths:
+            return batch
+        nodes = tokens_between((self.paths.offsets, self.paths.nodes), self._items, spans.first, spans.end)[2]
+        places = row * rows.length + heads[row] + column - 1
+        return batch.over(self.paths.choices(places[taught], nodes[taught]))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from components.recommender.batches.batch import Batch
 from components.recommender.models.output_loss import output_loss
+from components.recommender.models.trie_loss import trie_loss
 from components.textid.decoding.t5 import output_scale
 from components.textid.networks.linear import linear
 
@@ -149,6 +150,9 @@ def decoder_states(model: Any, input_ids: Tensor, encoded: Tensor, attention_mas
 
 def taught(head: Any, hidden: Tensor, batch: Batch, *, bias: Tensor | None = None, label_smoothing: float) -> Loss:
     """Loss of the labels of `batch` from what the output layer `head` reads before each, [rows, T, d]."""
+    if batch.choices is not None:
+        total = trie_loss(hidden, head.weight, batch.choices, bias=bias, label_smoothing=label_smoothing)
+        return Loss(total, batch.target_tokens)
     total = output_loss(
         hidden, head.weight, batch.labels, count=batch.target_tokens, bias=bias, label_smoothing=label_smoothing
     )

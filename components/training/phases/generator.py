@@ -107,8 +107,11 @@ class GeneratorPhase:
             )
             for template, history, places, at in zip(rows.templates, histories, chosen, rows.targets, strict=True)
         ]
-        targets = [hard[values[at]] for at in rows.targets]
-        batch = batch_of(prompts, targets, end_token=self.context.end_token).to(self.context.ranks.device)
+        targets = values[rows.targets]
+        batch = batch_of(prompts, [hard[item] for item in targets], end_token=self.context.end_token)
+        if paths := self._samples.paths:
+            batch = batch.over(paths.of_labels(targets, batch.labels.shape[1]))
+        batch = batch.to(self.context.ranks.device)
         return batch, self.recommender.embed(batch.input_ids, splice(prompts, chosen, soft))
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
