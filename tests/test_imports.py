@@ -43,7 +43,7 @@ MAY_IMPORT = {
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
     "textid": ["words threads rounding", "networks table", "decoding", "writing"],
-    "recommender": ["prompts packed device", "batches trie", "models", "decoding pair", "engine", "bulk"],
+    "recommender": ["prompts packed device", "trie", "batches", "models", "decoding pair", "engine", "bulk"],
     "training": [
         "job devices",
         "processes",

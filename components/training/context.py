@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches.choices import Paths
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
@@ -19,6 +18,7 @@ from components.recommender.models.families import prompts_of
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Pieces, Prompts
 from components.recommender.prompts.user_ids import UserIds
+from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
 from components.textid.rounding import round_up
 from components.textid.table.id_table import IdTable

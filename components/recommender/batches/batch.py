@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.recommender.batches.choices import Choices
 from components.recommender.batches.epochs import MULTIPLE
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Prompt
+from components.recommender.trie.choices import Choices
 from components.textid.rounding import round_up
 
 IGNORED = -100

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import MAX_TOKENS, Batch
-from components.recommender.batches.choices import Paths
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.packed import Ints, pack
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
+from components.recommender.trie.choices import Paths
 
 
 class Lessons(ABC, Generic[R]):

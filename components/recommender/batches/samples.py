@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
-from components.recommender.batches.choices import Paths
 from components.recommender.batches.epochs import Drawn, padded_lengths
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
 from components.recommender.prompts.phrasings import Pieces
+from components.recommender.trie.choices import Paths
 
 _LABEL_SHAPES = 4
 """Most padded lengths of labels: on Amazon Beauty 7 % of their tokens are padding with 4, 11 % with 3, 46 % with 1."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.recommender.batches.choices import Choices
 from components.recommender.models.output_loss import output_loss
+from components.recommender.trie.choices import Choices
 
 
 def trie_loss(

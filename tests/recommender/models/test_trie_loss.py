@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.recommender.batches import choices as choosing
 from components.recommender.batches.batch import IGNORED, Batch, batch_of
-from components.recommender.batches.choices import Choices, Paths
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
 from components.recommender.decoding.search import BeamSearch
 from components.recommender.models.families import prompts_of
 from components.recommender.models.trie_loss import trie_loss
+from components.recommender.trie import choices as choosing
+from components.recommender.trie.choices import Choices, Paths
 from components.recommender.trie.trie import Trie
 from tests.recommender.causal_models import recommender_over
 from tests.recommender.decoding.decoders import VOCABULARY, make_ids, make_prompts
