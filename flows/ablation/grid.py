@@ -32,7 +32,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "hard instead of soft IDs": {"train.generator.soft": False},
     "one round": {"train.rounds": 1},
     "user ID": {"train.user_id": True},
-    "vocabulary scores": {"evaluate.scores": "vocabulary"},
+    "loss over the trie": {"train.recommender.loss": "trie"},
+    "vocabulary scores": {"evaluate.scores": "vocabulary", "train.recommender.loss": "vocabulary"},
     "titles as IDs": {"train.ids": "titles", "train.imported_ids": None},
     "random words as IDs": {"train.ids": "random", "train.imported_ids": None},
 }

@@ -102,11 +102,11 @@ class Paths:
             options=torch.from_numpy(self.tokens[option]),
             owners=torch.from_numpy(owners),
             chosen=torch.from_numpy(ends - count + nodes[open_] - begin),
-            blocks=_blocks(ends),
+            blocks=blocks_of(ends),
         )
 
 
-def _blocks(ends: Ints) -> tuple[tuple[int, int, int, int], ...]:
+def blocks_of(ends: Ints) -> tuple[tuple[int, int, int, int], ...]:
     """Cut choices whose options end at `ends` [k] into blocks of about `_OPTIONS` options, at least one choice each."""
     if not len(ends):
         return ()

@@ -20,6 +20,7 @@ from components.recommender.engine import Engine
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
 from components.training.run import launch
+from tests.training.conftest import micro
 from tests.training.heard import Heard
 from tests.training.zygote import Zygote
 
@@ -42,11 +43,14 @@ def reindexed(zygote: Zygote, job: Job, ranks: int) -> list[dict[str, Any]]:
     return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(ranks)]
 
 
+@pytest.mark.parametrize("loss", ["vocabulary", "trie"])
 @pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
-def test_two_ranks_with_half_a_batch_take_the_step_of_one(make_job: MakeJob, zygote: Zygote, family: str) -> None:
+def test_two_ranks_with_half_a_batch_take_the_step_of_one(
+    make_job: MakeJob, zygote: Zygote, family: str, loss: Any
+) -> None:
     """Prevents gradients that are not averaged, averaged by rank where the ranks' target tokens differ in number, or
     lost where each rank takes its half in pieces."""
-    job = make_job(dropout=0.0, family=family)
+    job = make_job(dropout=0.0, family=family, recommender=replace(micro().recommender, loss=loss))
     one, two = gradients(zygote, job, 1), gradients(zygote, job, 2)
     in_pieces = gradients(zygote, job, 2, micro_batch=1)
     assert set(one) == set(two) == set(in_pieces)
