@@ -61,6 +61,7 @@ class RecommenderPhase:
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         if self._epoch is not None:
             row["padding_share"] = round(self._epoch.padding, 6)
-            if room := self._epoch.label_room:  # whole histories are their own labels
+            # Whole histories are their own labels, and over the trie choices are counted, not tokens.
+            if (room := self._epoch.label_room) and self._settings.loss == "vocabulary":
                 row["label_padding_share"] = round(1 - row["target_tokens"] / room, 6)
         return self._after(epoch, row)
