@@ -18,15 +18,12 @@ SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
 ON_A_CPU: dict[str, Any] = {
     "family": "decoder-only",
     "size": "d_model=128,layers=3,heads=4,d_ff=384",
-    "dropout": 0.2,
-    "rounds": 1,
     "generator": {"cold_start_steps": 800},
-    "recommender": {"batch_size": 16, "epochs": 16, "lr": 0.002, "loss": "trie"},
+    "recommender": {"batch_size": 16, "epochs": 8, "lr": 0.002},
 }
 """What two cores can bear; README has the figures for 3,000 users of Amazon Beauty. With a GPU the defaults are within
 reach. One causal forward teaches every item of a history, which is several times as many targets a second as the
-encoder-decoder's; small steps, because a small catalogue has few of them; one long round and the loss over the trie,
-because they get furthest in ten minutes.
+encoder-decoder's; small steps, because a small catalogue has few of them.
 """
 
 
