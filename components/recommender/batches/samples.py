@@ -79,9 +79,13 @@ class Samples(Lessons[Rows]):
     @cached_property
     def label_lengths(self) -> Ints:
         """The padded lengths of labels, which are an ID and the end token, rising."""
-        tokens = np.diff(self._ids[0]) + 1
-        taught = tokens[self._items[evenly(len(self._items))]]
-        return padded_lengths(taught, int(tokens.max(initial=0)), shapes=_LABEL_SHAPES, multiple=1)
+        taught = self._label_tokens(self._items[evenly(len(self._items))])
+        longest = int(np.diff(self._ids[0]).max(initial=0)) + 1
+        return padded_lengths(taught, longest, shapes=_LABEL_SHAPES, multiple=1)
+
+    def _label_tokens(self, items: NDArray[np.integer]) -> Ints:
+        """[n]: tokens of the labels of some items."""
+        return self._ids[0][items + 1] - self._ids[0][items] + 1
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
@@ -118,7 +122,7 @@ class Samples(Lessons[Rows]):
         targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
         templates = random.integers(len(self._frames), size=len(targets))
         first, lengths = self._plan(targets, templates)
-        own = self._ids[0][self._items[targets] + 1] - self._ids[0][self._items[targets]] + 1
+        own = self._label_tokens(self._items[targets])
         labels = self.label_lengths[np.searchsorted(self.label_lengths, own)]
         return Rows(templates, 0, targets, first, labels), lengths
 
@@ -152,7 +156,7 @@ class Samples(Lessons[Rows]):
         return at + lengths
 
     def _labels(self, items: Ints, width: int) -> Ints:
-        lengths = self._ids[0][items + 1] - self._ids[0][items]
+        lengths = self._label_tokens(items) - 1
         labels = np.full((len(items), width), IGNORED, dtype=np.int64)
         row, column, token = slices(self._ids[1], self._ids[0][items], lengths)
         labels[row, column] = token

@@ -17,6 +17,7 @@ from torch import Tensor
 from components.recommender.decoding.beams import NEVER, Children, Finished, Hits, Live
 from components.recommender.decoding.excluded import Excluded
 from components.recommender.decoding.rule import Rule
+from components.recommender.models.siblings import log_softmax_of_siblings
 from components.textid.networks.linear import linear
 
 _CHAIN_SHARE = 0.7
@@ -71,10 +72,7 @@ class Ragged:
         if self._rule.scores == "vocabulary":
             asked, which = owner.unique_consecutive(return_inverse=True)
             return logits - self._recommender.normaliser(hidden.index_select(0, asked)).index_select(0, which)
-        top = torch.full((len(hidden),), NEVER, device=hidden.device).scatter_reduce(0, owner, logits, "amax")
-        shifted = logits - top.index_select(0, owner)
-        total = torch.zeros(len(hidden), device=hidden.device).index_add(0, owner, shifted.exp())
-        return shifted - total.log().index_select(0, owner)
+        return log_softmax_of_siblings(logits, owner, len(hidden))
 
     def _child_logits(self, hidden: Tensor, children: Children) -> Tensor:
         """Logit [n] of each child: the hidden state of its beam . the output row of its token, in float32."""

@@ -25,6 +25,7 @@ from components.recommender.decoding.fixed import Fixed
 from components.recommender.decoding.ragged import Ragged
 from components.recommender.decoding.rule import Rule, Scores
 from components.recommender.models.interface import Recommender
+from components.recommender.models.reading import WIDTH
 from components.recommender.trie.trie import Trie
 from components.textid.rounding import round_up
 from components.textid.threads import on_threads
@@ -33,9 +34,6 @@ _GROUP = 4096
 """Users decoded together on a CPU x width of the model: 32 of d = 128 (never fewer than 8). Small models need many rows
 to fill a matrix product and to pay for a step's hundreds of calls; large ones have enough with few users, and then
 little of the prompts is padding. At d = 128, 32 are 1.15 times as fast as 16, and 64 no faster than 32."""
-
-_WIDTH = 8
-"""A group's prompts are cut to a multiple of this: oneDNN makes a kernel per shape (`models/normaliser.py`)."""
 
 
 class BeamSearch:
@@ -121,4 +119,4 @@ def groups(attention_mask: Tensor, size: int) -> list[tuple[Tensor, int]]:
     count = -(-len(lengths) // size)
     alike = lengths.argsort(stable=True).tensor_split(count)[::-1] if count else ()
     longest = [int(lengths[users].max()) for users in alike]
-    return [(users, min(widest, round_up(length, _WIDTH))) for users, length in zip(alike, longest, strict=True)]
+    return [(users, min(widest, round_up(length, WIDTH))) for users, length in zip(alike, longest, strict=True)]

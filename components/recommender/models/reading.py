@@ -15,7 +15,7 @@ from components.textid.rounding import round_up
 _USERS = 8
 """Of 64 of Beauty's users, decoded by 32, 13 % of the tokens are then padding and not 36 %."""
 
-_WIDTH = 8
+WIDTH = 8
 """Prompts are cut to a multiple of this: oneDNN makes a kernel per shape (`normaliser.py`)."""
 
 
@@ -31,4 +31,4 @@ def in_parts(attention_mask: Tensor) -> Iterator[tuple[slice, int]]:
     lengths = attention_mask.sum(1).numpy()
     for start in range(0, users, _USERS):
         part = slice(start, min(users, start + _USERS))
-        yield part, min(widest, round_up(int(lengths[part].max()), _WIDTH))
+        yield part, min(widest, round_up(int(lengths[part].max()), WIDTH))

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from components.recommender.models.output_loss import output_loss
+from components.recommender.models.siblings import log_softmax_of_siblings
 from components.recommender.trie.choices import Choices
 
 
@@ -97,16 +98,12 @@ class _Options(torch.autograd.Function):
 
 def _losses(logits: Tensor, owners: Tensor, chosen: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy [k] of each choice, and its gradient by the logits [m]. owners [m]; chosen [k]."""
-    top = logits.new_full((len(chosen),), float("-inf")).scatter_reduce(0, owners, logits, "amax")
-    shifted = logits - top.index_select(0, owners)
-    powers = shifted.exp()
-    sums = torch.zeros_like(top).index_add(0, owners, powers)
-    logs = shifted - sums.log().index_select(0, owners)
-    gradient = (powers / sums.index_select(0, owners)).index_add_(0, chosen, torch.full_like(sums, smoothing - 1.0))
-    losses = -(1.0 - smoothing) * logs.index_select(0, chosen)
+    logs = log_softmax_of_siblings(logits, owners, len(chosen))
+    losses = (smoothing - 1.0) * logs.index_select(0, chosen)
+    gradient = logs.exp().index_add_(0, chosen, torch.full_like(losses, smoothing - 1.0))
     if smoothing:
-        share = smoothing / torch.zeros_like(top).index_add(0, owners, torch.ones_like(logits))
-        share = share.index_select(0, owners)
-        gradient = gradient - share
-        losses = losses - torch.zeros_like(top).index_add(0, owners, share * logs)
+        options = torch.zeros_like(losses).index_add(0, owners, torch.ones_like(logits))
+        share = (smoothing / options).index_select(0, owners)
+        losses = losses.index_add(0, owners, share * logs, alpha=-1)
+        gradient -= share
     return losses, gradient

@@ -89,17 +89,17 @@ class Paths:
         """Of labels at `places` [n] that lead to `nodes` [n]."""
         parent = self.parents[nodes]
         begins = parent == ROOT
-        begin, count = self.children[parent].astype(np.int64), np.diff(self.children)[parent]
-        open_ = ~begins & (count > 1)
-        begin, count = begin[open_], count[open_].astype(np.int64)
-        owners, _, option = slices(np.arange(len(self.parents)), begin, count)
+        begin, end = (self.children[at].astype(np.int64) for at in (parent, parent + 1))
+        open_ = ~begins & (end - begin > 1)
+        begin, count = begin[open_], (end - begin)[open_]
+        owners, _, options = slices(self.tokens, begin, count)
         ends = np.cumsum(count)
         return Choices(
-            opening=torch.from_numpy(self.tokens[self.children[ROOT] : self.children[ROOT + 1]]),
+            opening=torch.from_numpy(self.tokens[self.children[ROOT] : self.children[ROOT + 1]]),  # a view
             first=torch.from_numpy(places[begins]),
             first_labels=torch.from_numpy(nodes[begins].astype(np.int64) - self.children[ROOT]),
             later=torch.from_numpy(places[open_]),
-            options=torch.from_numpy(self.tokens[option]),
+            options=torch.from_numpy(options),
             owners=torch.from_numpy(owners),
             chosen=torch.from_numpy(ends - count + nodes[open_] - begin),
             blocks=blocks_of(ends),
