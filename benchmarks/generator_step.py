@@ -167,7 +167,7 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
     )
     tokens = output.sequences[:, 1:]
     read = (tokens == context.end_token).long().cumsum(1) == 0
-    soft = SoftIds(tokens, read.sum(1), torch.stack(output.logits, 1)[read].softmax(-1))
+    soft = SoftIds(tokens.cpu(), read.sum(1).cpu(), torch.stack(output.logits, 1)[read].softmax(-1))
     number = {int(item): place for place, item in enumerate(places)}
     batch, embeddings = phase.spliced(rows, histories, soft, number)
     return phase.recommender.loss(batch, inputs_embeds=embeddings).total

@@ -140,7 +140,7 @@ class Engine:
             users = order[start : start + at_once]
             input_ids, mask = pad_prompts([prompts[user] for user in users])
             excluded = [known[user] for user in users] if mask_seen else None
-            hits = search(input_ids.to(self._device), mask.to(self._device), excluded=excluded)
+            hits = search(*(part.to(self._device, non_blocking=True) for part in (input_ids, mask)), excluded=excluded)
             for user, items, values in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
                 answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
         return answers

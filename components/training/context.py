@@ -129,7 +129,9 @@ class Context:
         row, column, token = slices(self.texts.values, begin, lengths)
         tokens[row, column] = token
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
-        return torch.from_numpy(tokens).to(self.ranks.device), torch.from_numpy(mask).to(self.ranks.device)
+        device = self.ranks.device  # without waiting for what the device does before it takes them
+        ids, seen = (torch.from_numpy(part).to(device, non_blocking=True) for part in (tokens, mask))
+        return ids, seen
 
     def compiled(self, module: torch.nn.Module) -> Compiled:
         """The forward of `module`, compiled where `train.compile` says so."""

@@ -19,6 +19,7 @@ import torch
 from components.recommender.batches.batch import pad_prompts
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from tests.pretended_gpu import pretended_gpu
 from tests.recommender.conftest import WORDS as CATALOGUE_WORDS
 from tests.recommender.pairs import save_pair
 from tests.recommender.references import END, by_dict, by_hugging_face, dict_trie
@@ -52,13 +53,23 @@ def reference(search: Callable[..., Any], **settings: Any) -> Decoder:
     return decode
 
 
-def engine(mode: Any, *, fixed: bool) -> Decoder:
+def engine(mode: Any, *, fixed: bool | None = None, device: str = "cpu") -> Decoder:
     """Ours, as evaluation and bulk scoring call it."""
 
     def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
-        ours = Engine.load(saved, device="cpu", fixed=fixed)
+        ours = Engine.load(saved, device=device, fixed=fixed)
         found = ours.recommend(histories, k=k, beams=beams, scores=mode, mask_seen=True, drop_repeats=False)
         return [[(one.item_id, one.score) for one in row] for row in found]
+
+    return decode
+
+
+def on_gpu(mode: Any) -> Decoder:
+    """The same where there is a GPU, or seems to be."""
+
+    def decode(*asked: Any, **settings: Any) -> Answer:
+        with pretended_gpu():
+            return engine(mode, device="auto")(*asked, **settings)
 
     return decode
 
@@ -104,6 +115,8 @@ DECODERS: dict[str, tuple[str, Decoder]] = {
     "ragged-trie": ("trie", engine("trie", fixed=False)),
     "fixed-vocabulary": ("vocabulary", engine("vocabulary", fixed=True)),
     "fixed-trie": ("trie", engine("trie", fixed=True)),
+    "gpu-vocabulary": ("vocabulary", on_gpu("vocabulary")),
+    "gpu-trie": ("trie", on_gpu("trie")),
     "registered-vocabulary": ("vocabulary", registered("vocabulary")),
     "registered-trie": ("trie", registered("trie")),
 }

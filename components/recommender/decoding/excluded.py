@@ -36,7 +36,7 @@ class Excluded:
             here = depth >= level
             found, counts = np.unique(users[here] * trie.nodes + node[here], return_counts=True)
             dead = found[counts == below[found % trie.nodes]]
-            keys[level] = torch.from_numpy(dead).to(device)
+            keys[level] = torch.from_numpy(dead).to(device, non_blocking=True)
             node[here] = parents[node[here]]
         return cls(tuple(keys), trie.nodes)
 

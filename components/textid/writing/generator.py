@@ -107,8 +107,8 @@ class Generator:
         lengths = torch.tensor([len(row) for row in rows])
         tokens, scores = propose(
             self.model,
-            ids.to(self.model.device),
-            (torch.arange(width) < lengths[:, None]).long().to(self.model.device),
+            ids.to(self.model.device, non_blocking=True),
+            (torch.arange(width) < lengths[:, None]).long().to(self.model.device, non_blocking=True),
             candidates=self.settings.candidates,
             groups=self.settings.groups,
             diversity_penalty=penalty,

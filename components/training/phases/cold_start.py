@@ -70,7 +70,8 @@ class ColdStart:
         items = rows.numbers
         input_ids, mask = self._context.item_texts(items)
         labels = self._labels[items]
-        batch = Batch(input_ids, mask, torch.from_numpy(labels).to(input_ids.device), int((labels != IGNORED).sum()))
+        taught = torch.from_numpy(labels).to(input_ids.device, non_blocking=True)
+        batch = Batch(input_ids, mask, taught, int((labels != IGNORED).sum()))
         start = self._generator.config.decoder_start_token_id
         with self._context.autocast():
             loss = loss_of(self._generator, batch, None, start=start, label_smoothing=0.0)

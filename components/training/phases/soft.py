@@ -33,7 +33,7 @@ class SoftIds:
     """IDs of some items, as chosen tokens and as distributions."""
 
     tokens: Tensor
-    """[items, L] int64, greedy; padding after the end token."""
+    """[items, L] int64, greedy; padding after the end token. On the host, like `lengths`: prompts are made there."""
     lengths: Tensor
     """[items] int64: tokens before the end token; what stands in a prompt."""
     probabilities: Tensor
@@ -52,8 +52,8 @@ class SoftIds:
 
     def straight_through(self) -> SoftIds:
         """Read as the chosen words, taught as the distributions (Bengio et al., 2013): the ablation of softness."""
-        steps = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        words = self.tokens[steps < self.lengths[:, None]]
+        words = self.tokens[torch.arange(self.tokens.shape[1]) < self.lengths[:, None]]
+        words = words.to(self.probabilities.device, non_blocking=True)
         chosen = torch.zeros_like(self.probabilities)
         chosen[torch.arange(len(words), device=words.device), words] = 1.0
         # The difference is exactly zero, so that the recommender reads exactly the embeddings of the words.
@@ -70,13 +70,14 @@ def write_soft(
     """
     encoder = generator.get_encoder()
     encoded = [(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in texts]
-    tokens = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
+    written = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
+    tokens = written.cpu()
     read = (tokens == generator.config.eos_token_id).long().cumsum(1) == 0
     longest = int(read.sum(1).max())  # no prompt reads a step after it
-    parts = tokens[:, :longest].split([len(mask) for _, mask in encoded])
+    parts = written[:, :longest].split([len(mask) for _, mask in encoded])
     states = torch.cat([_states(generator, *group, part) for group, part in zip(encoded, parts, strict=True)])
     rows = read[:, :longest].flatten().nonzero()[:, 0]
-    filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)])
+    filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)]).to(written.device, non_blocking=True)
     logits = _logits(generator, states.flatten(0, 1)[filled])
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
@@ -119,11 +120,7 @@ def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: Soft
                 columns += range(start, end)
                 numbers += [number] * (end - start)
                 steps += range(end - start)
-    device = soft.tokens.device
-    at_item, at_step = torch.tensor(numbers, device=device), torch.tensor(steps, device=device)
-    return Soft(
-        rows=torch.tensor(rows, dtype=torch.int64, device=device),
-        columns=torch.tensor(columns, dtype=torch.int64, device=device),
-        probabilities=soft.probabilities,
-        steps=soft.starts[at_item.long()] + at_step.long(),
-    )
+    places = torch.tensor([rows, columns, numbers, steps], dtype=torch.int64)
+    places[3] += soft.starts[places[2]]
+    row, column, _, step = places.to(soft.probabilities.device, non_blocking=True)
+    return Soft(rows=row, columns=column, probabilities=soft.probabilities, steps=step)
