@@ -130,7 +130,11 @@ def _apart(tensor: Tensor, others: list[Any]) -> Tensor:
 
 
 def _mine(tensor: Tensor) -> Tensor:
-    return tensor if isinstance(tensor, OnGpu) else tensor.as_subclass(OnGpu)
+    if isinstance(tensor, OnGpu):
+        return tensor
+    if tensor.requires_grad and tensor.is_leaf:  # made to learn: it, and not what it was made of, has a gradient
+        return tensor.detach().as_subclass(OnGpu).requires_grad_()
+    return tensor.as_subclass(OnGpu)
 
 
 class _Event:
