@@ -15,8 +15,8 @@ from torch import Tensor
 _CELLS_CPU = 1 << 18
 """Logits at a time, 1 MB."""
 _CELLS_GPU = 1 << 26
-_PARCEL = 32
-"""Logits of which only the greatest is looked at first: two to three times as fast as `topk` over whole rows."""
+_PARCEL = 64
+"""Logits of which only the greatest is looked at first: three to four times as fast as `topk` over whole rows."""
 
 LOG2_E = math.log2(math.e)
 """Powers of two: torch has exp from MKL, which on an AMD processor takes 0.63 ns an element, and its own exp2 0.14."""
@@ -33,39 +33,51 @@ def shortlist(logits: Logits, states: Tensor, *, columns: int, legal: int, wante
     Returns float32 log-probabilities over all `columns`, and the columns. Where fewer are legal than wanted, the last
     ones have -inf.
     """
-    found = [_best(block, legal, wanted) for block in _blocks(logits, states, columns)]
+    unit = _unit(states)
+    found = [_best(block, legal, wanted, unit) for block in _blocks(logits, states, columns, unit)]
     scores, places = zip(*found, strict=True)
-    return torch.cat(scores), torch.cat(places)
+    return torch.cat(scores).mul_(1 / unit), torch.cat(places)
 
 
 def score_of(logits: Logits, states: Tensor, *, columns: int, column: int) -> Tensor:
     """Log-probability of one of the columns, float32 [rows]."""
-    return torch.cat([block[:, column] - _log_sum_exp(block) for block in _blocks(logits, states, columns)])
+    unit = _unit(states)
+    blocks = _blocks(logits, states, columns, unit)
+    return torch.cat([block[:, column] - _log_sum_exp(block, unit) for block in blocks]).mul_(1 / unit)
 
 
-def _blocks(logits: Logits, states: Tensor, columns: int) -> Iterator[Tensor]:
-    """Logits of the rows, float32, a block at a time."""
+def _unit(states: Tensor) -> float:
+    """By what the logits of `states` are multiplied while they are compared: on a CPU they are powers of two.
+
+    Logits are linear in the states, which are few; in bf16 the factor would be rounded with them.
+    """
+    return LOG2_E if states.is_cpu and states.dtype is torch.float32 else 1.0
+
+
+def _blocks(logits: Logits, states: Tensor, columns: int, unit: float) -> Iterator[Tensor]:
+    """`unit` x logits of the rows, float32, a block at a time."""
     rows = max(1, (_CELLS_GPU if states.is_cuda else _CELLS_CPU) // columns)
-    return (logits(part).float() for part in states.split(rows))
+    scaled = states if unit == 1.0 else states * unit
+    return (logits(part).float() for part in scaled.split(rows))
 
 
 def unshifted(totals: Tensor) -> bool:
     """Whether sums of exponentials of logits as they are, are as exact as sums of shifted ones would be."""
-    return bool(((totals > 1e-20) & (totals < 1e38)).all())
+    least, most = totals.aminmax()
+    return float(least) > 1e-20 and float(most) < 1e38
 
 
-def _log_sum_exp(block: Tensor) -> Tensor:
-    """log(sum(exp(row))) of each row of logits; on a CPU without a pass for the maximum, where it can do without."""
-    if not block.is_cuda:
-        totals = block.mul(LOG2_E).exp2_().sum(1)
-        if unshifted(totals):
-            return totals.log_()
-    return block.logsumexp(1)
+def _log_sum_exp(block: Tensor, unit: float) -> Tensor:
+    """`unit` x log(sum(exp(row / unit))) of each row; on a CPU without a pass for the maximum, where it can do so."""
+    if unit == 1.0:
+        return block.logsumexp(1)
+    totals = block.exp2().sum(1)
+    return totals.log2_() if unshifted(totals) else block.mul(1 / unit).logsumexp(1).mul_(unit)
 
 
-def _best(block: Tensor, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
+def _best(block: Tensor, legal: int, wanted: int, unit: float) -> tuple[Tensor, Tensor]:
     """`shortlist` of one block. The best `wanted` lie in the `wanted` parcels with the greatest greatest elements."""
-    normaliser = _log_sum_exp(block)[:, None]
+    normaliser = _log_sum_exp(block, unit)[:, None]
     parcels = -(-legal // _PARCEL)
     if parcels <= wanted or parcels * _PARCEL > block.shape[1]:
         block[:, legal:wanted] = NONE
@@ -74,6 +86,9 @@ def _best(block: Tensor, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
     block[:, legal : parcels * _PARCEL] = NONE
     folded = block[:, : parcels * _PARCEL].unflatten(1, (parcels, _PARCEL))
     chosen = folded.amax(2).topk(wanted, sorted=False).indices
-    scores, within = folded.gather(1, chosen[:, :, None].expand(-1, -1, _PARCEL)).flatten(1).topk(wanted)
+    # Whole parcels out of all runs of so many logits: a fifth of the time of gathering their elements.
+    begin = chosen * _PARCEL + torch.arange(len(block), device=block.device)[:, None] * block.shape[1]
+    inside = block.flatten().unfold(0, _PARCEL, 1).index_select(0, begin.flatten())
+    scores, within = inside.view(len(block), -1).topk(wanted)
     places = chosen.gather(1, within // _PARCEL) * _PARCEL + within % _PARCEL
     return scores - normaliser, places

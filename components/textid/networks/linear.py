@@ -41,7 +41,7 @@ def linear(rows: Tensor, weight: Tensor) -> Tensor:
 
 def _suits(rows: Tensor, weight: Tensor) -> bool:
     return (
-        rows.device.type == "cpu"
+        rows.is_cpu
         and rows.dtype is torch.float32
         and weight.dtype is torch.float32
         and rows.numel() * weight.shape[0] >= _SMALLEST
