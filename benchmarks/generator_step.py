@@ -199,7 +199,7 @@ def _cold_start(context: Context, generator: Any, steps: int) -> None:
     """Teach the generator to write some words and an end: an untrained one writes one word without end."""
     phase = ColdStart(context, generator, first_ids(context))
     optimizer = HOW.adamw(generator)
-    optimizer.param_groups[0]["lr"] = GeneratorTraining().cold_start_lr
+    optimizer.param_groups[0]["lr"] = phase.peak_lr
     for batch in phase.batches(0)[:steps]:
         optimizer.zero_grad(set_to_none=True)
         total, count = phase.loss(batch)

@@ -112,8 +112,9 @@ class GeneratorTraining(Section):
     cold_start_steps: int = bounded(3000, low=0)
     """Steps of text -> its most distinctive words, before the first round (scratch only; 0: none). They are made in
     whole passes over the catalogue, rounded up; of one that is longer than that only so many batches are read."""
-    cold_start_lr: float = bounded(2e-3, low=0.0)
-    """Peak learning rate of the cold start."""
+    cold_start_lr: float | None = bounded(None, low=0.0)
+    """Peak learning rate of the cold start (null: 0.002 up to a width of 128, then less: 0.0011 at 192, 0.0004 at
+    384)."""
     epochs: int = bounded(1, low=0)
     """Epochs of the generator phase in every round after the first; 0 switches the phase off."""
     lr: float = bounded(1e-4, low=0.0)

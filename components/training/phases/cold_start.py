@@ -22,6 +22,8 @@ from components.training.steps.seeds import rng
 
 WORDS = 5
 """Words of the first IDs, as far as `index.max_tokens` lets them."""
+_MOST, _WIDTH, _FALL = 2e-3, 128, 1.5
+"""Largest learning rate; the width of a generator from which on it falls, and by what power of the width."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class ColdStart:
     def __init__(self, context: Context, generator: Any, ids: Sequence[Sequence[int]]) -> None:
         settings = context.job.train.generator
         self._context, self._generator = context, generator
-        self.peak_lr = settings.cold_start_lr
+        self.peak_lr = peak_lr(generator) if settings.cold_start_lr is None else settings.cold_start_lr
         self._batch = settings.batch_size * 2
         self.micro_batch, self.compiled = MicroBatch(settings.micro_batch * 2), context.compiled(generator)
         self._labels = labels_of(ids, context.end_token)
@@ -79,6 +81,14 @@ class ColdStart:
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False
+
+
+def peak_lr(generator: Any) -> float:
+    """Learning rate for a generator of this width: the wider, the gentler, or it never finds out how to copy.
+
+    What was tried at which width: docs/decisions.md, "the rate of the cold start".
+    """
+    return _MOST * min(1.0, _WIDTH / float(generator.config.d_model)) ** _FALL
 
 
 def first_ids(context: Context) -> list[tuple[int, ...]]:

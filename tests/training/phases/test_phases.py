@@ -149,6 +149,21 @@ def test_the_cold_start_takes_its_steps_in_whole_passes(
     assert (phase.epochs, [len(phase.batches(epoch)) for epoch in range(epochs)]) == (epochs, [batches] * epochs)
 
 
+@pytest.mark.parametrize(
+    ("size", "asked", "rate"),
+    [("micro", None, 2e-3), ("d_model=512,layers=1", None, 2.5e-4), ("d_model=512,layers=1", 3e-3, 3e-3)],
+)
+def test_a_wide_generator_learns_to_copy_at_a_gentler_rate(
+    make_job: MakeJob, size: str, asked: float | None, rate: float
+) -> None:
+    """Prevents the rate that suits a small one: at d=256 the loss stayed at 5, and every ID would have been noise."""
+    job = make_job(size=size, generator=GeneratorTraining(cold_start_steps=2, cold_start_lr=asked))
+    tables = dataset.load(job)
+    context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
+    phase = ColdStart(context, fresh_models(context)[0].generator, first_ids(context))
+    assert phase.peak_lr == pytest.approx(rate)
+
+
 def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -> None:
     """Prevents the released code's leak: a prompt's user ID is that of the items before its target, in both phases."""
     job = make_job(user_id=True, dropout=0.0)
