@@ -66,7 +66,7 @@ def main() -> None:
 def _first_table(arguments: argparse.Namespace) -> IdTable:
     """The table of the first round of a training with these settings."""
     with tempfile.TemporaryDirectory() as folder:
-        generator = GeneratorTraining(cold_start_steps=arguments.steps)
+        generator = GeneratorTraining(cold_start_steps=arguments.steps, cold_start_lr=arguments.lr)
         job = Job(
             items_clean=arguments.clean / "items_clean.parquet",
             histories=arguments.clean / "histories.parquet",
@@ -113,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="table of IDs to compare with")
     parser.add_argument("--table", type=Path, help="a written ID table; default: write one")
     parser.add_argument("--steps", type=int, default=GeneratorTraining().cold_start_steps)
+    parser.add_argument("--lr", type=float, help="peak learning rate of the cold start (default: by the width)")
     parser.add_argument("--size", default="micro")
     parser.add_argument("--vocabulary-size", type=int, default=8192)
     parser.add_argument("--count", type=int, default=100, help="items to print")

@@ -34,14 +34,13 @@ _SAYS: dict[Any, Any] = {
 """What a tensor of the device answers about itself."""
 
 _MOVES = {Tensor.to, Tensor.cuda, Tensor.cpu, Tensor.type}
-_WRITES = {Tensor.copy_, Tensor.__setitem__}
-"""Besides `_INDEXES`, what may have a tensor on either side."""
 _INDEXES = {Tensor.__getitem__, Tensor.__setitem__}
 """By tensors of the host, which are copied; by masks, whose count the host needs."""
 _WAITS = {
     *(Tensor.item, Tensor.tolist, Tensor.__int__, Tensor.__float__, Tensor.__bool__, Tensor.__index__, Tensor.equal),
     *(Tensor.nonzero, torch.nonzero, Tensor.masked_select, torch.masked_select, torch.equal, Tensor.is_nonzero),
-    *(Tensor.unique, torch.unique, Tensor.unique_consecutive, torch.unique_consecutive, Tensor.bincount),
+    *(Tensor.unique, torch.unique, Tensor.unique_consecutive, torch.unique_consecutive),
+    *(Tensor.bincount, torch.bincount, Tensor.allclose, torch.allclose, Tensor.__contains__),
 }
 _REPEATS = {Tensor.repeat_interleave, torch.repeat_interleave}
 _ASKS = {Tensor.data.__set__, torch._has_compatible_shallow_copy_type}
@@ -90,8 +89,8 @@ class Gpu(TorchFunctionMode):
         self._check(func, args, kwargs, target)
         # In a backward pass PyTorch itself hands out gradients, as tensors of no class of ours.
         host = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, OnGpu) and leaf.dim()]
-        may_mix = func in _MOVES | _WRITES | _ASKS | _INDEXES | _FROM_HOST or torch._C._current_graph_task_id() != -1
-        if mine and host and not may_mix:
+        may_mix = func in _MOVES | _ASKS | _FROM_HOST | {Tensor.copy_} or torch._C._current_graph_task_id() != -1
+        if mine and host and not may_mix and not (func in _INDEXES and _may_index(*args)):
             raise RuntimeError(f"{func.__name__}: expected all tensors on one device, found cuda:0 and cpu")
         args, kwargs = tree_map(_on_host, (args, kwargs))
         with torch._C.DisableTorchFunctionSubclass():
@@ -111,8 +110,18 @@ class Gpu(TorchFunctionMode):
             waits = any(place.dtype is torch.bool or not isinstance(place, OnGpu) for place in places)
         if func in _REPEATS:
             waits = isinstance(args[-1], Tensor) and not kwargs.get("output_size")
+        if func is torch.where:
+            waits = len(args) == 1
         if waits or func in _WAITS or func in _FROM_HOST:
             self.waits[func.__name__] += 1
+
+
+def _may_index(indexed: Tensor, places: Any, value: Any = None) -> bool:
+    """Indices may lie on the host, for a tensor of the device, not the reverse; what is written there lies with it."""
+    by = [place for place in tree_leaves(places) if isinstance(place, Tensor)]
+    if not isinstance(indexed, OnGpu):
+        return not any(isinstance(place, OnGpu) for place in by)
+    return not by or not isinstance(value, Tensor) or isinstance(value, OnGpu) or not value.dim()
 
 
 def _names_device(leaf: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 
 from components.recommender.device import pick_device
 from tests.pretended_gpu import Gpu, pretended_gpu
@@ -29,6 +30,9 @@ def gpu() -> Iterator[Gpu]:
         lambda there, here: there.index_select(0, here.long()),
         lambda there, here: here.add_(there),
         lambda there, here: nn.Linear(3, 3)(there),
+        lambda there, here: here[there.long()],
+        lambda there, here: here.__setitem__(there.long(), 0.0),
+        lambda there, here: there.__setitem__(there.long(), here),
     ],
 )
 def test_devices_do_not_mix(gpu: Gpu, mix: Callable[[Tensor, Tensor], Any]) -> None:
@@ -58,6 +62,11 @@ def test_the_host_cannot_read_its_memory(gpu: Gpu, read: Callable[[Tensor], Any]
         (lambda tensor: tensor.repeat_interleave(tensor.long(), output_size=3), 0),
         (lambda tensor: tensor * 2 + 1, 0),
         (lambda tensor: tensor.to(torch.float64), 0),
+        (lambda tensor: torch.where(tensor > 0), 1),
+        (lambda tensor: torch.where(tensor > 0, tensor, 0.0), 0),
+        (lambda tensor: torch.bincount(tensor.long()), 1),
+        (lambda tensor: torch.allclose(tensor, tensor), 1),
+        (lambda tensor: 1.0 in tensor, 1),
     ],
 )
 def test_waits_are_counted(gpu: Gpu, wait: Callable[[Tensor], Any], waits: int) -> None:
@@ -102,8 +111,9 @@ def test_a_module_moves_and_learns(gpu: Gpu) -> None:
 
 
 def test_it_is_gone_afterwards() -> None:
-    with pretended_gpu():
+    before = torch.cuda.is_available, torch.cuda.Event, torch.autocast
+    with pretended_gpu() as pretended:
         assert torch.cuda.is_available()
-    assert torch.cuda.is_available() == bool(torch.cuda.device_count())
-    assert torch.get_autocast_dtype("cpu") == torch.bfloat16
-    assert not torch.ones(2).is_cuda
+        assert pretended in _get_current_function_mode_stack()
+    assert (torch.cuda.is_available, torch.cuda.Event, torch.autocast) == before
+    assert not _get_current_function_mode_stack()

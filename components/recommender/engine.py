@@ -17,7 +17,6 @@ from components.errors import BadInput
 from components.manifest import verify_manifest
 from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
-from components.recommender.decoding.beams import Hits
 from components.recommender.decoding.rule import Scores
 from components.recommender.decoding.search import BeamSearch, check_vocabulary
 from components.recommender.device import pick_device
@@ -136,22 +135,14 @@ class Engine:
         order = sorted(range(len(prompts)), key=lambda user: len(prompts[user].token_ids))
         at_once = max(1, min(batch_users, _ATTENTION_CELLS // max(k, beams) ** 2))
         answers: list[list[Recommendation]] = [[] for _ in prompts]
-
-        def read(users: Sequence[int], hits: Hits) -> None:
-            for user, items, values in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
-                answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
-
-        starts, asked = range(0, len(order), at_once), list[tuple[Sequence[int], Hits]]()
+        starts = range(0, len(order), at_once)
         for start in (progress or Progress()).track(starts, "recommend"):
             users = order[start : start + at_once]
             input_ids, mask = pad_prompts([prompts[user] for user in users])
             excluded = [known[user] for user in users] if mask_seen else None
             hits = search(*(part.to(self._device, non_blocking=True) for part in (input_ids, mask)), excluded=excluded)
-            asked.append((users, hits))
-            if len(asked) > 1:  # a GPU is not asked for its answer before it has its next question
-                read(*asked.pop(0))
-        for each in asked:
-            read(*each)
+            for user, items, values in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
+                answers[user] = [self._say(item, value) for item, value in zip(items, values, strict=True) if item >= 0]
         return answers
 
     def canonical(self, history: Sequence[str], *, drop_repeats: bool) -> list[str]:

@@ -49,7 +49,7 @@ def score_of(logits: Logits, states: Tensor, *, columns: int, column: int) -> Te
 def _unit(states: Tensor) -> float:
     """By what the logits of `states` are multiplied while they are compared: on a CPU they are powers of two.
 
-    Logits are linear in the states, which are few; in bf16 the factor would be rounded with them.
+    Logits are linear in the states; in bf16 the factor would be rounded with them.
     """
     return LOG2_E if states.is_cpu and states.dtype is torch.float32 else 1.0
 
@@ -57,12 +57,13 @@ def _unit(states: Tensor) -> float:
 def _blocks(logits: Logits, states: Tensor, columns: int, unit: float) -> Iterator[Tensor]:
     """`unit` x logits of the rows, float32, a block at a time."""
     rows = max(1, (_CELLS_GPU if states.is_cuda else _CELLS_CPU) // columns)
-    scaled = states if unit == 1.0 else states * unit
-    return (logits(part).float() for part in scaled.split(rows))
+    return (logits(part if unit == 1.0 else part * unit).float() for part in states.split(rows))
 
 
 def unshifted(totals: Tensor) -> bool:
     """Whether sums of exponentials of logits as they are, are as exact as sums of shifted ones would be."""
+    if not len(totals):
+        return True
     least, most = totals.aminmax()
     return float(least) > 1e-20 and float(most) < 1e38
 
