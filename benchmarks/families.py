@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
-from components.params import Family
+from components.params_train import Family
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of, recommender_of

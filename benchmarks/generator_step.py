@@ -34,7 +34,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import facts
-from components.params import GeneratorTraining, Index, Train
+from components.params import Index
+from components.params_train import GeneratorTraining, Train
 from components.recommender.batches.samples import Rows
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
-from components.params import GeneratorTraining, Index, RecommenderTraining, Train
+from components.params import Index
+from components.params_train import GeneratorTraining, RecommenderTraining, Train
 from components.progress import Progress
 from components.textid.writing.imported import adopt
 from components.training.checkpoints.checkpoint import Checkpoints

@@ -20,8 +20,8 @@ from transformers import PreTrainedTokenizerBase
 
 from components import parquet
 from components.environment import prepare
-from components.params import GeneratorTraining, Train
 from components.params_file import load as load_params
+from components.params_train import GeneratorTraining, Train
 from components.progress import ConsoleBar, Progress
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality

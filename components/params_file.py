@@ -50,7 +50,9 @@ def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
         return TypeAdapter(Params).validate_python(raw)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
-        raise BadInput("; ".join(lines), where=where, mend="components/params.py documents every key") from error
+        raise BadInput(
+            "; ".join(lines), where=where, mend="components/params.py and params_train.py document every key"
+        ) from error
 
 
 def _explain(problem: Any) -> str:

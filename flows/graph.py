@@ -76,7 +76,9 @@ def _filled(text: str, params: Params) -> str:
         for part in match[1].split("."):
             if not isinstance(found, dict) or part not in found:
                 raise BadInput(
-                    f"unknown parameter {match[1]}", where="dvc.yaml", mend="components/params.py lists them"
+                    f"unknown parameter {match[1]}",
+                    where="dvc.yaml",
+                    mend="components/params.py and params_train.py list them",
                 )
             found = found[part]
         return str(found)

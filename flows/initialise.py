@@ -97,7 +97,10 @@ def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
         backup = path.with_name(f"{path.name}.bak")
         with publishing(backup) as temporary:
             shutil.copyfile(path, temporary)
-    head = ["Written by `idiom init`; components/params.py documents every key and gives the defaults.", *lines]
+    head = [
+        "Written by `idiom init`; components/params.py and params_train.py document every key and give the defaults.",
+        *lines,
+    ]
     comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())
     with publishing(path) as temporary:
         body = yaml.safe_dump(params, sort_keys=False, allow_unicode=True, width=120)

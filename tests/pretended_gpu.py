@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-DEVICE = torch.device("cuda:0")
+_DEVICE = torch.device("cuda:0")
 _HOST = torch.device("cpu")
 
 _SAYS: dict[Any, Any] = {
-    Tensor.device.__get__: DEVICE,  # type: ignore[attr-defined]
+    Tensor.device.__get__: _DEVICE,  # type: ignore[attr-defined]
     Tensor.is_cuda.__get__: True,  # type: ignore[attr-defined]
     Tensor.is_cpu.__get__: False,  # type: ignore[attr-defined]
     Tensor.get_device: 0,
@@ -45,6 +45,8 @@ _WAITS = {
 _REPEATS = {Tensor.repeat_interleave, torch.repeat_interleave}
 _ASKS = {Tensor.data.__set__, torch._has_compatible_shallow_copy_type}
 _FROM_HOST = {torch.tensor, torch.as_tensor, Tensor.new_tensor}
+_MAY_MIX = _MOVES | _ASKS | _FROM_HOST | {Tensor.copy_}
+"""What is called to bring a tensor from one device to the other."""
 _READS = {Tensor.numpy, Tensor.__array__}
 
 
@@ -73,12 +75,12 @@ class Gpu(TorchFunctionMode):
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
         mine = [leaf for leaf in leaves if isinstance(leaf, OnGpu)]
-        target = next((_HOST if str(leaf) == "cpu" else DEVICE for leaf in leaves if _names_device(leaf)), None)
+        target = next((_HOST if str(leaf) == "cpu" else _DEVICE for leaf in leaves if _names_device(leaf)), None)
         if func is Tensor.cpu:
             target = _HOST
         if func is Tensor.cuda:
-            func, args, target = Tensor.to, (args[0], DEVICE), DEVICE
-        if func in (torch.device, torch._C._nn._parse_to) or (not mine and target != DEVICE):
+            func, args, target = Tensor.to, (args[0], _DEVICE), _DEVICE
+        if func in (torch.device, torch._C._nn._parse_to) or (not mine and target != _DEVICE):
             return func(*args, **kwargs)
         if mine and func in _SAYS:
             return _SAYS[func]
@@ -86,10 +88,10 @@ class Gpu(TorchFunctionMode):
             raise TypeError(f"{func.__name__}: can't convert cuda:0 device type tensor to numpy")
         if func == Tensor.data.__set__:  # type: ignore[attr-defined]  # how a module moves: the parameter stays itself
             args[0].__class__ = _Parameter if isinstance(args[1], OnGpu) else nn.Parameter
-        self._check(func, args, kwargs, target)
+        self._count(func, args, kwargs, target)
         # In a backward pass PyTorch itself hands out gradients, as tensors of no class of ours.
         host = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, OnGpu) and leaf.dim()]
-        may_mix = func in _MOVES | _ASKS | _FROM_HOST | {Tensor.copy_} or torch._C._current_graph_task_id() != -1
+        may_mix = func in _MAY_MIX or torch._C._current_graph_task_id() != -1
         if mine and host and not may_mix and not (func in _INDEXES and _may_index(*args)):
             raise RuntimeError(f"{func.__name__}: expected all tensors on one device, found cuda:0 and cpu")
         args, kwargs = tree_map(_on_host, (args, kwargs))
@@ -101,8 +103,8 @@ class Gpu(TorchFunctionMode):
             found = tree_map_only(Tensor, lambda tensor: _apart(tensor, leaves), found)
         return tree_map_only(Tensor, _mine, found)
 
-    def _check(self, func: Any, args: Any, kwargs: dict[str, Any], target: torch.device | None) -> None:
-        """Count a wait."""
+    def _count(self, func: Any, args: Any, kwargs: dict[str, Any], target: torch.device | None) -> None:
+        """Count the call if the host waits in it."""
         across = func in _MOVES and (target == _HOST) == isinstance(args[0], OnGpu)
         waits = across and not kwargs.get("non_blocking")
         if func in _INDEXES:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUNDATIONS = {"errors", "layout", "manifest", "environment", "signals", "params", "artifacts", "progress"}
+SETTINGS = {"params", "params_train"}
+FOUNDATIONS = {"errors", "layout", "manifest", "environment", "signals", "artifacts", "progress"} | SETTINGS
 LEARNING = ("textid", "recommender", "training")
 
 # Room -> the components it may import; itself is always allowed.
@@ -19,7 +20,8 @@ MAY_IMPORT = {
     "environment": set(),
     "signals": set(),
     "bounds": set(),
-    "params": {"bounds"},
+    "params": {"bounds", "params_train"},
+    "params_train": {"bounds"},
     "params_file": {"errors", "params"},
     "layout": set(),
     "artifacts": {"errors"},
@@ -67,6 +69,7 @@ THIRD_PARTY = {
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     "bounds": set(),
     "params": set(),
+    "params_train": set(),
     "params_file": {"pydantic", "yaml"},
     "errors": set(),
     "environment": set(),

@@ -114,9 +114,10 @@ def test_settings_are_frozen() -> None:
         Params().seed = 3  # type: ignore[misc]
 
 
-def test_every_key_is_documented(repository: Path) -> None:
-    """A string stands under each field of each section: params.py is the reference that errors point to."""
-    tree = ast.parse((repository / "components" / "params.py").read_text())
+@pytest.mark.parametrize("name", ["params.py", "params_train.py"])
+def test_every_key_is_documented(repository: Path, name: str) -> None:
+    """A string stands under each field of each section: these files are the reference that errors point to."""
+    tree = ast.parse((repository / "components" / name).read_text())
     for section in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"):
         for field, after in zip(section.body, section.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and section.name != "Params":

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from components.params import Train
+from components.params_train import Train
 from components.progress import Progress
 from components.recommender.models.interface import Recommender
 from components.textid.networks.backbone import SCRATCH

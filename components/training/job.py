@@ -10,7 +10,8 @@ from typing import Any
 
 from components.artifacts import publish_json
 from components.errors import BadInput
-from components.params import GeneratorTraining, Index, RecommenderTraining, Train
+from components.params import Index
+from components.params_train import GeneratorTraining, RecommenderTraining, Train
 
 _PATHS = ("items_clean", "histories", "valid_targets", "out", "work", "imported_ids")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components.errors import BadInput
-from components.params import RecommenderTraining
+from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair

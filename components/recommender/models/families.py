@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.errors import BadInput
-from components.params import Family
+from components.params_train import Family
 from components.recommender.models.bart import BARTS, Bart
 from components.recommender.models.causal import Causal
 from components.recommender.models.interface import Recommender

@@ -29,7 +29,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
-from components.params import Family
+from components.params_train import Family
 from components.textid.networks.causal import check_causal, scratch_causal
 from components.textid.networks.hub import locate
 from components.textid.networks.quick import quicken

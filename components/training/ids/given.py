@@ -18,7 +18,8 @@ from components import parquet
 from components.artifacts import read_json
 from components.errors import BadInput
 from components.manifest import verify_manifest
-from components.params import IdSource, Index
+from components.params import Index
+from components.params_train import IdSource
 from components.recommender.pair import FACTS, ID_TABLE, TOKENIZER
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import load_tokenizer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.params import Family
+from components.params_train import Family
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.epochs import SHAPES
 from components.recommender.batches.samples import Samples

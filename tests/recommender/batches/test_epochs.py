@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.params import Family
+from components.params_train import Family
 from components.recommender.batches import epochs
 from components.recommender.batches.epochs import MULTIPLE, SHAPES, Epoch, Ints, grouped, padded_lengths
 from components.recommender.batches.samples import Samples

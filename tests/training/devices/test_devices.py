@@ -13,7 +13,7 @@ from torch import nn
 
 from components.errors import BadInput
 from components.manifest import sha256
-from components.params import RecommenderTraining
+from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.textid.networks.backbone import build
 from components.training.checkpoints.checkpoint import Checkpoints

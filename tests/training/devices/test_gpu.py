@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.params import GeneratorTraining, RecommenderTraining
+from components.params_train import GeneratorTraining, RecommenderTraining
 from components.progress import Progress
 from components.training.job import Job
 from components.training.phases.cold_start import ColdStart

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.errors import BadInput
 from components.manifest import sha256
-from components.params import GeneratorTraining, RecommenderTraining
+from components.params_train import GeneratorTraining, RecommenderTraining
 from components.progress import Progress
 from components.recommender.models.interface import Loss
 from components.recommender.models.t5 import EncoderDecoder

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from components.errors import BadInput
-from components.params import RecommenderTraining
+from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.training.devices.ranks import Ranks, joined

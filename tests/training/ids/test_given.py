@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from components.artifacts import read_json
 from components.errors import BadInput
-from components.params import IdSource
 from components.params_file import from_dict
+from components.params_train import IdSource
 from components.progress import Progress
 from components.recommender.pair import Pair
 from components.textid.table.id_table import IdTable

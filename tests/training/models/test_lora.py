@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from components.errors import BadInput
 from components.manifest import sha256
-from components.params import RecommenderTraining
+from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.textid.decoding.diverse import propose

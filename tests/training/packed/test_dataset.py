@@ -16,7 +16,7 @@ import torch
 
 from components import parquet
 from components.errors import BadInput
-from components.params import RecommenderTraining
+from components.params_train import RecommenderTraining
 from components.recommender.batches.batch import IGNORED
 from components.textid.networks.backbone import build, save_model
 from components.textid.words.tokenizer import encode_texts, save_tokenizer, train_tokenizer

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.params import GeneratorTraining
+from components.params_train import GeneratorTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.textid.table.id_table import IdTable

@@ -14,7 +14,7 @@ import pytest
 
 from components.errors import BadInput, StageError
 from components.manifest import sha256
-from components.params import Train
+from components.params_train import Train
 from components.progress import Progress
 from components.training.job import Job
 from components.training.processes.nodes import Nodes

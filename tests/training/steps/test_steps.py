@@ -17,7 +17,7 @@ import pytest
 from torch import nn
 
 from components.errors import BadInput, Interrupted
-from components.params import GeneratorTraining, Train
+from components.params_train import GeneratorTraining, Train
 from components.progress import Progress
 from components.training.alternation import epochs_until, plan
 from components.training.checkpoints.checkpoint import Checkpoints
