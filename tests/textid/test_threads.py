@@ -92,7 +92,7 @@ def test_scores_do_not_depend_on_the_threads(threads: int) -> None:
 
     tokenizer = train_tokenizer(TEXTS * 50, vocabulary_size=400)
     model = build("scratch", size="d_model=64,layers=1,heads=2", vocabulary_size=len(tokenizer), seed=3)
-    generator = Generator(model, tokenizer, Index(), 24, frozenset(), Progress(), None)
+    generator = Generator(model, tokenizer, Index(), 24, {}, Progress(), None)
     encoded = [[5 + row % 90] * 20 + [1] for row in range(64)]
     turns: list[list[int] | None] = [list(range(64)), None]
     several = list(generator._each(turns, encoded, 1.0, 6))

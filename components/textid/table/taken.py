@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.errors import BadInput
 from components.textid.words.normal import normalise
-from components.textid.words.tokenizer import decode_words, encode_words
+from components.textid.words.tokenizer import cuts_by_word, decode_words, encode_words
 
 # The first word of an item about which nothing is known.
 _NAMELESS = "item"
@@ -23,6 +23,8 @@ class TakenIds:
         self._max_tokens = max_tokens
         self._taken = set(taken)
         self._next_number: dict[str, int] = {}
+        self._by_word = cuts_by_word(tokenizer)
+        self._lengths: dict[str, int | None] = {}
 
     def __contains__(self, words: str) -> bool:
         return words in self._taken
@@ -38,12 +40,28 @@ class TakenIds:
 
         Two different IDs that are usable have different token ids, as these decode to the words.
         """
+        lengths = self._lengths_by_word(words) if self._by_word else self._read_back(words)
+        return [length is not None and 0 < length <= self._max_tokens for length in lengths]
+
+    def _read_back(self, words: Sequence[str]) -> list[int | None]:
+        """Tokens of each; None where they do not say the same again, or where `words` is no normal form."""
         encoded = encode_words(self._tokenizer, words)
         decoded = decode_words(self._tokenizer, encoded)
         return [
-            bool(said) and 0 < len(tokens) <= self._max_tokens and back == said == normalise(said)
+            len(tokens) if back == said == normalise(said) else None
             for said, tokens, back in zip(words, encoded, decoded, strict=True)
         ]
+
+    def _lengths_by_word(self, words: Sequence[str]) -> list[int | None]:
+        """The same by way of the single words, of which a catalogue has few and the tokenizer is asked once each."""
+        parts = [said.split() for said in words]
+        fresh = list({word for found in parts for word in found if word not in self._lengths})
+        self._lengths.update(zip(fresh, self._read_back(fresh), strict=True))
+        lengths: list[int | None] = []
+        for said, found in zip(words, parts, strict=True):
+            known = [length for word in found if (length := self._lengths[word]) is not None]
+            lengths.append(sum(known) if len(known) == len(found) and " ".join(found) == said else None)
+        return lengths
 
     def distinguish(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         """Take a free ID for each (words, spare): words and a spare one, the first that will do, or a number from 2 on.

@@ -75,9 +75,14 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ma
     """
     if not texts:
         return []
-    read = [normalise(text) for text in texts] if tokenizer.init_kwargs.get(WORDS_ONLY) else list(texts)
+    read = [normalise(text) for text in texts] if cuts_by_word(tokenizer) else list(texts)
     end = end_id(tokenizer)
     return [[*row[: max_tokens - 1], end] for row in _encode(tokenizer, read)]
+
+
+def cuts_by_word(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a word of an ID has the same tokens in every ID: those of ours have, as they keep words apart."""
+    return bool(tokenizer.init_kwargs.get(WORDS_ONLY))
 
 
 def encode_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[tuple[int, ...]]:

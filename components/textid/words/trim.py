@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from components.errors import BadInput
 from components.textid.words.normal import normalise
-from components.textid.words.tokenizer import WORDS_ONLY, encode_texts, encode_words
+from components.textid.words.tokenizer import WORDS_ONLY, cuts_by_word, encode_texts, encode_words
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SETTINGS = ("model_max_length", "clean_up_tokenization_spaces", "split_special_tokens", "padding_side", WORDS_ONLY)
@@ -98,7 +98,7 @@ def _used(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> set[int]:
         some = list(texts[start : start + _TEXTS])
         plain = [normalise(text) for text in some]
         rows = encode_words(tokenizer, plain)
-        if not tokenizer.init_kwargs.get(WORDS_ONLY):  # ours reads nothing else, and cuts a word alike wherever it is
+        if not cuts_by_word(tokenizer):  # ours reads nothing else, and cuts a word alike wherever it is
             rows += [tuple(row) for row in encode_texts(tokenizer, some, max_tokens=1 << 30)]
             words.update(word for text in plain for word in text.split())
         found.update(token for row in rows for token in row)

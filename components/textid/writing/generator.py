@@ -6,7 +6,7 @@ Batches are made from the set of items, not from their order, so the same items 
 from __future__ import annotations
 
 from collections.abc import Generator as Generated
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -19,7 +19,6 @@ from components.textid.decoding.diverse import propose
 from components.textid.rounding import round_up
 from components.textid.table.taken import TakenIds
 from components.textid.threads import on_threads
-from components.textid.words.normal import split
 from components.textid.words.tokenizer import encode_texts, end_id, pad_id
 from components.textid.writing.candidates import Candidate, allowed_tokens, readable
 from components.textid.writing.share import ALONE, Share
@@ -41,7 +40,8 @@ class Generator:
     tokenizer: PreTrainedTokenizerBase
     settings: Index
     max_item_tokens: int
-    known_words: frozenset[str]
+    own_words: Mapping[str, frozenset[str]]
+    """Item id -> the words of its text, of the whole catalogue."""
     progress: Progress
     device: torch.device | str | None
     share: Share = ALONE
@@ -50,6 +50,7 @@ class Generator:
         if self.device is not None:
             self.model.to(torch.device(self.device))  # type: ignore[arg-type]
         self.allowed = allowed_tokens(self.tokenizer)
+        self.known_words = frozenset().union(*self.own_words.values())
         self.first_choices: dict[str, str] = {}
 
     def ask(
@@ -57,7 +58,7 @@ class Generator:
     ) -> list[list[Candidate]]:
         """Readable candidates of each item, best first; the same on all processes that share the work."""
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
-        own = [set(split(text)) for _, text in items]
+        own = [self.own_words[item] for item, _ in items]
         found: list[list[Candidate]] = [[] for _ in items]
         batches = _batches(encoded, self.settings.batch_items)
         done: list[tuple[list[int], list[list[Candidate]]]] = []

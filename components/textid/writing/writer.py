@@ -60,10 +60,7 @@ def write_ids(
     taken_ids = TakenIds(tokenizer, max_tokens=settings.max_tokens, taken=kept.values())
     new = [(item, text) for item, text in catalogue if item not in kept]
     own_words = {item: frozenset(split(text)) for item, text in catalogue}
-    known_words = frozenset().union(*own_words.values())
-    generator = Generator(
-        model, tokenizer, settings, max_item_tokens, known_words, progress or Progress(), device, share
-    )
+    generator = Generator(model, tokenizer, settings, max_item_tokens, own_words, progress or Progress(), device, share)
     given, counts = _give(new, generator, taken_ids, settings)
     given |= last_resort(
         {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}, catalogue, taken_ids
