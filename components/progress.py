@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
@@ -110,6 +111,23 @@ class Follower:
         return [json.loads(line) for line in whole.splitlines()]
 
 
+@dataclass
+class _Task:
+    """What a bar knows of a task, which others may interrupt: an epoch's validation, say, the training."""
+
+    started: float
+    first: int
+    """Steps that were done when it was first heard of, by a training that goes on from a checkpoint."""
+    quarter: int = -1
+
+    def left(self, done: int, total: int | None) -> str:
+        seconds = time.monotonic() - self.started
+        if not total or done >= total:
+            return f", {seconds:.1f} s"
+        own = done - self.first
+        return f", {seconds * (total - done) / own:.0f} s left" if own else ""
+
+
 class ConsoleBar:
     """A bar per task on a terminal; on a pipe, a line when a task starts and ends, and at each quarter.
 
@@ -119,9 +137,7 @@ class ConsoleBar:
         self._bars = bars
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
-        self._task = ""
-        self._started = 0.0
-        self._quarter = -1
+        self._tasks: dict[str, _Task] = {}
 
     def emit(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "progress" and self._bars:
@@ -132,19 +148,21 @@ class ConsoleBar:
             self._line("  " + "  ".join(f"{name} {value:.4g}" for name, value in fields["values"].items()), quiet=True)
 
     def _bar(self, task: str, done: int, total: int | None) -> None:
-        if task != self._task:
-            self._task, self._started, self._quarter = task, time.monotonic(), -1
+        seen = self._tasks.get(task)
+        if seen is None or done < seen.first:
+            seen = self._tasks[task] = _Task(time.monotonic(), done)
         share = done / total if total else 0.0
-        seconds = time.monotonic() - self._started
-        left = f", {seconds / share - seconds:.0f} s left" if 0 < share < 1 else f", {seconds:.1f} s"
+        left = seen.left(done, total)
+        if total and done >= total:  # the next of this name is another one
+            del self._tasks[task]
         if self._live:
             filled = int(24 * share)
             bar = "━" * filled + "╌" * (24 - filled)
             self._stream.write(f"\r\x1b[K{task:<28} {bar} {done}/{total or '?'}{left}")
             if total and done >= total:
                 self._stream.write("\n")
-        elif int(4 * share) > self._quarter:
-            self._quarter = int(4 * share)
+        elif int(4 * share) > seen.quarter:
+            seen.quarter = int(4 * share)
             self._stream.write(f"{task}: {done}/{total or '?'}{left}\n")
         self._stream.flush()
 
