@@ -4,21 +4,27 @@
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
 
 The command line starts them in a session of their own, so that Ctrl-C reaches the work first and the Prefect server
-last.
+last, and tied to it (`--tied`, first of all): they end when it does, even by `kill -9`, as if they had been told to.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
+from components.environment import when_the_parent_ends
 from flows.environment import prepare
 from flows.servers import adopt_running_prefect
 
 
 def main(arguments: list[str]) -> int:
     """Run the flow and return the exit code."""
+    if arguments[:1] == ["--tied"]:
+        arguments = arguments[1:]
+        when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     if arguments[:1] == ["score"]:
         return _score(**json.loads(arguments[1]))
     force = "--force" in arguments

@@ -218,10 +218,11 @@ def doctor(workspace: Workspace = HERE) -> int:
 
 def _flow(*arguments: str) -> int:
     """Run a flow (flows/__main__.py) in a session of its own: on Ctrl-C what runs saves its state, the flow reports it,
-    the server ends last. Returns the exit code."""
+    the server ends last. If this process is killed, they end likewise. Returns the exit code."""
     from flows.processes import run_to_end
 
-    return run_to_end([sys.executable, "-m", "flows", *arguments], cwd=Path(__file__).resolve().parents[1])
+    command = [sys.executable, "-m", "flows", "--tied", *arguments]
+    return run_to_end(command, cwd=Path(__file__).resolve().parents[1], tied=True)
 
 
 def _summary(workspace: Path) -> int:

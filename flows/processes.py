@@ -20,12 +20,18 @@ INTERRUPTED = 130
 
 
 def run_to_end(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None, group: bool = False
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    group: bool = False,
+    tied: bool = False,
 ) -> int:
     """Run a program, hand SIGINT and SIGTERM on to it as SIGTERM, wait for its end, and return its exit code.
 
-    group: to all of its process group, for a program that does not look after its own children. A program that a signal
-    ended gives 130 if we handed one on, else 128 + signal, as a shell says it.
+    group: to all of its process group, for a program that does not look after its own children. tied: its standard
+    input is a pipe that ends with this process, even by `kill -9`; `when_the_parent_ends` hears it. A program that a
+    signal ended gives 130 if we handed one on, else 128 + signal, as a shell says it.
     """
     started: list[subprocess.Popen[bytes]] = []
 
@@ -38,12 +44,13 @@ def run_to_end(
                     process.terminate()
 
     with on_signal(hand_on) as asked:
-        started.append(
-            subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
-        )
+        given = subprocess.PIPE if tied else subprocess.DEVNULL
+        started.append(subprocess.Popen(command, cwd=cwd, env=environment, stdin=given, start_new_session=True))
         if asked():  # it came while the program was starting
             hand_on(1)
         code = wait(started[0])
+        if started[0].stdin is not None:
+            started[0].stdin.close()
     if code < 0:
         return INTERRUPTED if asked() else 128 - code
     return code

@@ -169,6 +169,20 @@ def test_ctrl_c_of_retrain_is_told_to_the_server(prefect_server: Any, mini: Any)
     assert any("train: stopped; the checkpoint is saved" in message for message in messages)
 
 
+def test_a_killed_retrain_leaves_nothing_behind(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a flow without its command that trains on beside the one that a person starts next."""
+    mini.behave("train", sleep=120)
+    command = [sys.executable, "-m", "flows.cli", "retrain", "--workspace", str(mini.root)]
+    process = subprocess.Popen(command, env=prefect_server.environment(), stderr=subprocess.PIPE, text=True)
+    prefect_server.wait_until((mini.root / "train.started").exists, seconds=60)
+    time.sleep(0.2)
+    process.kill()
+    _, said = process.communicate(timeout=60)  # until the last of them has closed its standard error
+    assert process.returncode == -signal.SIGKILL
+    assert (mini.root / "train.checkpoint").exists(), said
+    assert "the checkpoint is saved" in said
+
+
 def test_a_folder_that_is_no_workspace_is_refused(mini: Any) -> None:
     """Prevents: a wrong path from the UI's form that ends in a traceback, or runs something else."""
     from flows.retrain import exit_code
