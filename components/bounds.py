@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+MOST_BEAMS = 500
+"""Most beams, and most items of an answer, that the search is made for."""
+
 
 def bounded(default: Any, *, low: float | None = None, high: float | None = None) -> Any:
     """A dataclass field with inclusive bounds, checked by `Section`."""

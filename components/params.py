@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from components.bounds import Section, bounded, inside
+from components.bounds import MOST_BEAMS, Section, bounded, inside
 from components.params_train import Train
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -141,7 +141,7 @@ class Evaluate(Section):
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20])
     """Cut-offs of recall@k and NDCG@k."""
-    beams: int = bounded(20, low=1)
+    beams: int = bounded(20, low=1, high=MOST_BEAMS)
     """Beams of the decoding; at least the largest k is used."""
     scores: Literal["vocabulary", "trie"] = "trie"
     """log-softmax over the whole vocabulary, or normalised over the legal children."""
@@ -156,8 +156,8 @@ class Evaluate(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks is {self.ks}; give at least one cut-off of 1 or more")
+        if not self.ks or min(self.ks) < 1 or max(self.ks) > MOST_BEAMS:
+            raise ValueError(f"ks is {self.ks}; give at least one cut-off, of 1 to {MOST_BEAMS}")
 
     @property
     def decoding(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from components.bounds import Section, bounded, inside
+from components.bounds import MOST_BEAMS, Section, bounded, inside
+from components.model_size import parse_size
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _HOST_PORT = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
@@ -82,7 +83,7 @@ class RecommenderTraining(Section):
     costs hardly more than `one`, as one row teaches every item of a history."""
     valid_users: int = bounded(500, low=1)
     """Users whose validation target is decoded after each epoch, to choose the best state."""
-    valid_beams: int = bounded(10, low=1)
+    valid_beams: int = bounded(10, low=1, high=MOST_BEAMS)
     """Beams of that decoding."""
     patience: int = bounded(0, low=0)
     """Stop a round after this many epochs without a better validation NDCG@10 (0: never)."""
@@ -162,12 +163,23 @@ class Train(Section):
     recommender: RecommenderTraining = field(default_factory=RecommenderTraining)
     """The recommender phase."""
 
+    @property
+    def pretrained(self) -> list[str]:
+        """Names of the models that are not from scratch, the recommender's first."""
+        return [name for name in (self.backbone, self.generator_backbone) if name != "scratch"]
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; auto, cpu, cuda or cuda:N")
         if self.rendezvous is not None and not _HOST_PORT.fullmatch(self.rendezvous):
             raise ValueError(f"rendezvous is {self.rendezvous!r}; write host:port, such as trainer-0:29500")
+        shape = parse_size(self.size)
+        if self.family == "decoder-only" and shape["d_model"] // shape["heads"] % 2:
+            raise ValueError(
+                f"size is {self.size} and family is decoder-only, whose positions turn pairs of numbers in each head, "
+                f"of which a head of {shape['d_model'] // shape['heads']} has no whole number; choose other heads"
+            )
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
         if (self.ids == "imported" and self.imported_ids is None) or (

@@ -207,6 +207,8 @@ def train_key(layout: Layout, params: Params) -> str:
         for name in LEARNING_ROOMS
     }
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
+    # A model of the hub is known by its name, one in a folder by what lies there.
+    given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {
@@ -214,7 +216,8 @@ def train_key(layout: Layout, params: Params) -> str:
             # All but where it runs and how often it saves: another address must not lose the checkpoints, and all
             # nodes share one work folder.
             "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None, "checkpoint_seconds": None},
-            "index": to_dict(params.index),
+            # Only the stage `index` asks for `stable`.
+            "index": {**to_dict(params.index), "stable": None},
             "seed": params.seed,
             "code": code,
         }

@@ -115,6 +115,16 @@ def test_a_stage_depends_on_all_code_that_it_runs(name: str, stages: dict[str, g
     assert [file for file in sorted(code) if not any(Path(file).is_relative_to(dep) for dep in deps)] == []
 
 
+def test_training_depends_on_all_of_the_recommender_but_bulk_scoring(
+    stages: dict[str, graph.Stage], repository: Path
+) -> None:
+    """Prevents hours of training for an edit of bulk scoring, and a new part of the room that no training notices."""
+    room = repository / "components/recommender"
+    parts = {path.name for path in room.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+    listed = {Path(dep).name for dep in stages["train"].deps if Path(dep).is_relative_to("components/recommender")}
+    assert listed == parts - {"bulk"}
+
+
 def test_parameters_of_the_graph_exist(stages: dict[str, graph.Stage], repository: Path) -> None:
     """Prevents: a section that is renamed in params.py only: its changes would no longer run the stage again."""
     known = {field.name for field in dataclasses.fields(Params)}

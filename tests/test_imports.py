@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"params", "params_train"}
+SETTINGS = {"bounds", "model_size", "params", "params_train"}
 FOUNDATIONS = {"errors", "layout", "manifest", "environment", "signals", "artifacts", "progress"} | SETTINGS
 LEARNING = ("textid", "recommender", "training")
 
@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "environment": set(),
     "signals": set(),
     "bounds": set(),
+    "model_size": set(),
     "params": {"bounds", "params_train"},
-    "params_train": {"bounds"},
+    "params_train": {"bounds", "model_size"},
     "params_file": {"errors", "params"},
     "layout": set(),
     "artifacts": {"errors"},
@@ -68,6 +69,7 @@ THIRD_PARTY = {
     "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     "bounds": set(),
+    "model_size": set(),
     "params": set(),
     "params_train": set(),
     "params_file": {"pydantic", "yaml"},

@@ -27,6 +27,8 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     key = stages.train_key(layout, params)
     seldom = replace(params, train=replace(params.train, checkpoint_seconds=600.0))
     assert stages.train_key(layout, seldom) == key
+    anew = replace(params, index=replace(params.index, stable=False))  # the stage `index` alone asks for it
+    assert stages.train_key(layout, anew) == key
     (code / "recommender" / "bulk" / "run.py").write_text("")
     assert stages.train_key(layout, params) == key
     assert stages.train_key(layout, replace(params, train=replace(params.train, max_history=3))) != key
@@ -35,3 +37,15 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     assert other != key
     layout.histories.write_bytes(b"another")
     assert stages.train_key(layout, params) not in (key, other)
+
+
+def test_a_model_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> None:
+    """Prevents the old pair, published again, for other weights under the same name."""
+    params, layout = Params(), Layout(tmp_path, "demo")
+    for file in (layout.items_clean, layout.histories, layout.valid_targets, tmp_path / "t5" / "model.safetensors"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"first")
+    params = replace(params, train=replace(params.train, backbone="t5"))
+    key = stages.train_key(layout, params)
+    (tmp_path / "t5" / "model.safetensors").write_bytes(b"other")
+    assert stages.train_key(layout, params) != key

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from components.bounds import MOST_BEAMS
 from components.errors import BadInput
 from components.manifest import verify_manifest
 from components.progress import Progress
@@ -27,8 +28,6 @@ from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.trie import Trie
 from components.textid.table.id_table import IdTable
-
-MAX_BEAMS = 500
 
 _SEARCHES = 4
 """Searches of the last settings that an engine keeps."""
@@ -189,7 +188,7 @@ class Engine:
 def _checked(**settings: Any) -> int:
     """Refuse settings out of bounds; return the beams to use: never fewer than the results asked for."""
     for name, value in settings.items():
-        high = MAX_BEAMS if name in ("k", "beams") else None
+        high = MOST_BEAMS if name in ("k", "beams") else None
         if value < 1 or (high is not None and value > high):
             bounds = f"1 to {high}" if high else "1 or more"
             raise BadInput(f"{name} is {value}", where="recommend", mend=f"give {bounds}")

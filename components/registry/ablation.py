@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import first_line
+from components.manifest import digest
 from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.log import metric_values
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 GRID, CELL = "idiom.grid", "idiom.cell"
-_PARENT = "mlflow.parentRunId"
+_PARENT, _JUDGED = "mlflow.parentRunId", "idiom.evaluate"
 
 
 class GridRuns:
@@ -63,16 +64,17 @@ class GridRuns:
 
     def _child(self, client: MlflowClient, cell: str, train_key: str, params: Params, *, trains: bool) -> str:
         mine = f"tags.`{_PARENT}` = '{self._parent}'"
+        judged = digest(to_dict(params.evaluate))  # figures of other beams belong to a run that says so
         # A training is found by its key, whatever the name it had in an earlier version of the grid.
         kind = f"tags.`{TRAIN_KEY}` = '{train_key}'" if trains else f"tags.`idiom.trained_as` = '{train_key}'"
         found = [
             run
             for run in client.search_runs([self._experiment], f"{mine} and {kind}", order_by=["start_time ASC"])
-            if trains or run.data.tags.get(CELL) == cell
+            if trains or (run.data.tags.get(CELL), run.data.tags.get(_JUDGED)) == (cell, judged)
         ]
         if found:
             return found[0].info.run_id
-        own = {TRAIN_KEY: train_key} if trains else {"idiom.trained_as": train_key}
+        own = {TRAIN_KEY: train_key} if trains else {"idiom.trained_as": train_key, _JUDGED: judged}
         tags = {_PARENT: self._parent, CELL: cell, NOTE: "One cell of an ablation.", **own}
         run_id = client.create_run(self._experiment, tags=tags, run_name=cell).info.run_id
         if not trains:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.recommender.trie.trie import Trie
 from components.textid.rounding import round_up
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import encode_texts, pad_id
+from components.textid.writing.candidates import allowed_tokens
 from components.training.devices.compiling import Compiled
 from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table
@@ -74,11 +76,11 @@ class Context:
     def end_token(self) -> int:
         return int(self.tokenizer.eos_token_id)
 
-    @property
+    @cached_property
     def never(self) -> tuple[int, ...]:
-        """Tokens that stand in no ID: padding and the unknown one, where they are not the end token itself."""
-        tokens = (self.tokenizer.pad_token_id, self.tokenizer.unk_token_id)
-        return tuple(token for token in tokens if token not in (None, self.end_token))
+        """Tokens that stand in no ID, as the writer of IDs knows them: signs, bytes and special ones but the end."""
+        never = (~allowed_tokens(self.tokenizer)).nonzero()[:, 0].tolist()
+        return tuple(token for token in never if token != self.end_token)
 
     def samples(self, table: IdTable, histories: Ragged | None = None) -> Samples:
         """Samples of the training histories, or of others, under one table: prompts and targets alike."""

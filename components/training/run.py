@@ -84,6 +84,7 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
         alternation.run()
     except Interrupted:
         keeper.save()
+        ranks.wait()  # a rank that ended now would have torchrun kill the first one while it saves
         raise
     if not ranks.first:
         return {}

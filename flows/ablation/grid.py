@@ -32,7 +32,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "hard instead of soft IDs": {"train.generator.soft": False},
     "one round": {"train.rounds": 1},
     "user ID": {"train.user_id": True},
-    "loss over the trie": {"train.recommender.loss": "trie"},
+    "loss over the trie": {"train.recommender.loss": "trie", "evaluate.scores": "trie"},
     "vocabulary scores": {"evaluate.scores": "vocabulary", "train.recommender.loss": "vocabulary"},
     "titles as IDs": {"train.ids": "titles", "train.imported_ids": None},
     "random words as IDs": {"train.ids": "random", "train.imported_ids": None},
@@ -95,7 +95,7 @@ def read_grid(path: Path | None, workspace: Path) -> Grid:
     if unknown := set(raw) - {"base", "seeds", "variants"}:
         raise _broken(path, f"unknown keys: {', '.join(sorted(map(str, unknown)))}")
     base = from_dict(raw["base"], where=f"{path}, base") if "base" in raw else load(workspace / "params.yaml")
-    seeds, variants = raw.get("seeds", [base.seed]), raw.get("variants", SWITCHES)
+    seeds, variants = raw.get("seeds", [base.seed]), raw.get("variants", built_in(base, workspace).variants)
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise _broken(path, f"seeds is {seeds!r}")
     if len(set(seeds)) < len(seeds):

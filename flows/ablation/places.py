@@ -34,7 +34,7 @@ def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
     facts = [grid.base.dataset, grid.base.seed, sections, code, sha256(raw)]
     place = root / "data" / digest(facts)[:16]
     _write_params(place, grid.base)
-    _link_input(place, workspace, grid.base.ingest.path)
+    link_input(place, workspace, grid.base.ingest.path)
     return place
 
 
@@ -42,22 +42,28 @@ def training_key(cell: Cell, workspace: Path, data: Path) -> str:
     """What decides a cell's training; cells that differ in `evaluate` alone have the same."""
     from components.stages import train_key
 
-    if cell.params.train.imported_ids:
-        _link_input(data, workspace, cell.params.train.imported_ids)
+    for name in given(cell, workspace):
+        link_input(data, workspace, name)
     return train_key(Layout(data, cell.params.dataset), cell.params)
 
 
 def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path, experiment: str) -> Path:
     """The workspace of a training, made if need be."""
-    place, table = root / "trained" / key[:16], cell.params.train.imported_ids
+    place = root / "trained" / key[:16]
     have, want = (Layout(each, cell.params.dataset) for each in (data, place))
     for name in ("items_clean", "histories", "valid_targets", "verdict"):
         _link(getattr(have, name), getattr(want, name))
-    if table:
-        _link_input(place, workspace, table)
+    for name in given(cell, workspace):
+        link_input(place, workspace, name)
     register = replace(cell.params.register, experiment=experiment)
     _write_params(place, replace(cell.params, register=register))
     return place
+
+
+def given(cell: Cell, workspace: Path) -> list[str]:
+    """Files and folders of the workspace that a training reads beside its tables: given IDs, models in folders."""
+    models = [name for name in cell.params.train.pretrained if (workspace / name).is_dir()]
+    return [*filter(None, [cell.params.train.imported_ids]), *dict.fromkeys(models)]
 
 
 def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On) -> Path:
@@ -100,11 +106,12 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _link_input(place: Path, workspace: Path, name: str) -> None:
+def link_input(place: Path, workspace: Path, name: str) -> None:
     """The user's file or folder `name` under the same name in `place`, as a symbolic link. Raises `BadInput`."""
     if not (workspace / name).exists():
         raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
     link = place / name
     if not link.exists():  # it may lie in a folder that is linked already
+        link.unlink(missing_ok=True)  # a link to where the workspace was before it was moved
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((workspace / name).resolve())

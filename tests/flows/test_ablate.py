@@ -16,6 +16,7 @@ import yaml
 from components.errors import BadInput
 from components.manifest import sha256
 from flows.ablation.grid import SWITCHES, read_grid
+from flows.ablation.places import given, link_input
 from flows.ablation.table import Result, markdown, rows
 from tests.workspaces import MICRO, command, make_workspace, set_params
 
@@ -85,8 +86,10 @@ def test_the_built_in_grid_has_every_switch(plain: Path) -> None:
     (plain / "data" / "demo").mkdir(parents=True)
     (plain / "data" / "demo" / "reference_ids.tsv.gz").touch()
     assert "imported IDs" in read_grid(None, plain).variants
-    set_params(plain, {"train": {"family": "decoder-only"}})
-    assert "user ID" not in read_grid(None, plain).variants
+    for base in ({"train": {"family": "decoder-only"}}, {"evaluate": {"scores": "vocabulary"}}):
+        (plain / "params.yaml").write_text(yaml.safe_dump({"dataset": "shop", **base}))
+        for grid in (read_grid(None, plain), read_grid(write_grid(plain, seeds=[1]), plain)):
+            assert grid.cells() and ("user ID" in grid.variants) == ("train" not in base)
 
 
 def test_every_shipped_grid_loads(repository: Path, plain: Path) -> None:
@@ -95,6 +98,21 @@ def test_every_shipped_grid_loads(repository: Path, plain: Path) -> None:
     assert shipped
     for path in shipped:
         assert len(read_grid(path, plain).cells()) >= 3
+
+
+def test_what_a_training_reads_lies_in_its_place(plain: Path, tmp_path: Path) -> None:
+    """Prevents a grid whose every training misses the model that lies in the workspace; and, when the workspace was
+    moved, one that stumbles over its own links."""
+    set_params(plain, {"train": {"backbone": "data/raw/t5"}})
+    (plain / "data" / "raw" / "t5").mkdir(parents=True)
+    (plain / "data" / "raw" / "t5" / "config.json").write_text("{}")
+    (cell,) = read_grid(write_grid(plain, variants={"base": {}}), plain).cells()
+    place = tmp_path / "trained"
+    (place / "data" / "raw").mkdir(parents=True)
+    (place / "data" / "raw" / "t5").symlink_to(tmp_path / "moved-away")
+    for name in given(cell, plain):
+        link_input(place, plain, name)
+    assert (place / "data" / "raw" / "t5" / "config.json").read_text() == "{}"
 
 
 def judged(variant: str, seed: int, ndcg: float, **more: Any) -> Result:

@@ -10,7 +10,6 @@ Weights are safetensors only: a pickle or code that comes with a checkpoint is n
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
+from components.model_size import parse_size
 from components.params_train import Family
 from components.textid.networks.causal import check_causal, scratch_causal
 from components.textid.networks.hub import locate
@@ -36,14 +36,6 @@ from components.textid.networks.quick import quicken
 from components.textid.words.tokenizer import load_tokenizer
 
 SCRATCH = "scratch"
-
-# `small` and `base` are the sizes of T5. With a vocabulary of 4,096, micro has 0.5 and tiny 1.4 million parameters.
-SIZES: dict[str, dict[str, int]] = {
-    "micro": {"d_model": 64, "layers": 2, "heads": 4, "d_ff": 256},
-    "tiny": {"d_model": 128, "layers": 2, "heads": 4, "d_ff": 512},
-    "small": {"d_model": 512, "layers": 6, "heads": 8, "d_ff": 2048},
-    "base": {"d_model": 768, "layers": 12, "heads": 12, "d_ff": 3072},
-}
 
 
 def build(
@@ -109,25 +101,6 @@ def scratch_config(
         eos_token_id=end_token,
         **start,
     )
-
-
-def parse_size(size: str) -> dict[str, int]:
-    """A name in `SIZES`, or "d_model=192,layers=3" (what is left out is as in tiny, d_ff 4 x d_model)."""
-    if size in SIZES:
-        return SIZES[size]
-    mend = f"one of {', '.join(SIZES)}, or numbers such as d_model=192,layers=3,heads=6,d_ff=768"
-    shape: dict[str, int] = {}
-    for part in size.split(","):
-        match = re.fullmatch(r"\s*(d_model|layers|heads|d_ff)\s*=\s*([1-9][0-9]{0,5})\s*", part)
-        if match is None:
-            raise BadInput(f"size {size!r} is not understood at {part.strip()!r}", where="train.size", mend=mend)
-        shape[match[1]] = int(match[2])
-    shape = {**SIZES["tiny"], "d_ff": 4 * shape.get("d_model", SIZES["tiny"]["d_model"]), **shape}
-    if shape["d_model"] % shape["heads"]:
-        raise BadInput(
-            f"d_model {shape['d_model']} is not a multiple of heads {shape['heads']}", where="train.size", mend=mend
-        )
-    return shape
 
 
 def save_model(model: PreTrainedModel, path: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -115,7 +114,3 @@ class IdTable:
         shared = [(row, previous.row_of[i]) for row, i in enumerate(self.item_ids) if i in previous.row_of]
         changed = sum(self.words[row] != previous.words[before] for row, before in shared)
         return changed / len(shared) if shared else 0.0
-
-    def rows(self, count: int) -> list[dict[str, Any]]:
-        """The first `count` rows, for people."""
-        return [{"item_id": i, "words": w} for i, w in zip(self.item_ids[:count], self.words[:count], strict=True)]

@@ -32,6 +32,7 @@ from components.training.checkpoints.state import (
     Place,
     State,
     Sums,
+    Weights,
     optimizer_tensors,
     restore_optimizer,
     restore_weights,
@@ -105,7 +106,7 @@ class Checkpoints:
         if (path / "optimizer.safetensors").exists():
             state.optimizer = optimizer(state.place)
             assert state.optimizer is not None, "only a phase with an optimizer writes one"
-            restore_optimizer(state.optimizer, load_file(path / "optimizer.safetensors"))
+            restore_optimizer(state.optimizer, _loaded(path / "optimizer.safetensors"))
 
     def finish(self) -> None:
         """The pair is published: keep the last checkpoint, and none of trainings that were finished before this one.
@@ -163,9 +164,14 @@ def _read_best(path: Path, facts: dict[str, Any] | None) -> Best | None:
     return Best(
         **facts,
         table=IdTable.load(path / "best_id_table.parquet"),
-        generator=load_file(path / "best_generator.safetensors"),
-        recommender=load_file(path / "best_recommender.safetensors"),
+        generator=_loaded(path / "best_generator.safetensors"),
+        recommender=_loaded(path / "best_recommender.safetensors"),
     )
+
+
+def _loaded(path: Path) -> Weights:
+    """Tensors of a file in memory of their own: NFS keeps a mapped file when it is removed, and its folder with it."""
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
 
 def no_space(error: Exception) -> bool:

@@ -8,6 +8,7 @@ progress.metrics(meter.figures("recommender_1"), step=steps)
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,5 +97,7 @@ def _reset_peak() -> None:
 def _peak_bytes() -> int:
     if _STATUS.exists():
         lines = (line.split() for line in _STATUS.read_text().splitlines())
-        return next(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+        if peaks := [int(words[1]) * 1024 for words in lines if words[:1] == ["VmHWM:"]]:
+            return peaks[0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of a sandbox whose kernel does not tell, or of macOS
+    return peak if sys.platform == "darwin" else peak * 1024

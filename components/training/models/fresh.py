@@ -36,10 +36,7 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
     if job.train.lora_rank:
         lora.check_installed()
     folder = once(job.work / "tokenizer", job.train_key, ranks, lambda folder: _write_tokenizer(job, data, folder))
-    tokenizer = load_tokenizer(folder)
-    if job.train.backbone == SCRATCH:
-        _check_shared(tokenizer, job)
-    return tokenizer
+    return load_tokenizer(folder)
 
 
 def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
@@ -52,21 +49,16 @@ def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
     else:
         tokenizer = build_tokenizer(settings.backbone)
         _check_shared(tokenizer, job)
-        for name in _checkpoints(job):
+        for name in settings.pretrained:
             check_fit(config_of(name), tokenizer, name=name)
     if settings.trim_vocabulary:
-        named = {token for name in _checkpoints(job) for token in named_tokens(config_of(name))}
+        named = {token for name in settings.pretrained for token in named_tokens(config_of(name))}
         trimmed = trim_tokenizer(tokenizer, [*data.texts, *words, *words_given(job)], keep=named)
         if trimmed is not None:
             tokenizer, kept = trimmed
             if settings.backbone != SCRATCH:
                 publish_json(folder / KEPT, kept)
     save_tokenizer(tokenizer, folder)
-
-
-def _checkpoints(job: Job) -> list[str]:
-    """Names of the pretrained models of a job."""
-    return [name for name in (job.train.backbone, job.train.generator_backbone) if name != SCRATCH]
 
 
 def _check_shared(tokenizer: Any, job: Job) -> None:

@@ -120,6 +120,14 @@ def _pack(job: Job, folder: Path) -> None:
             where=f"{job.items_clean}, {job.histories}",
             mend="look at the report of `clean`: the k-core may have removed everything",
         )
+    if job.train.family == "encoder-decoder" and int(np.diff(mapped(folder / "histories.offsets", np.int64)).max()) < 2:
+        raise BadInput(
+            "no training history has two items, so that there is nothing to learn: of three interactions, one is for "
+            "validation and one for the test",
+            where=str(job.histories),
+            mend="give users with more interactions (clean.min_user_interactions: 4), or set train.family to "
+            "decoder-only, which learns from single items what anyone takes first",
+        )
     targets = _rising(job.valid_targets, ["user_id", "context", "target"], folder / "targets.sorted")
     _pack_targets(job, folder, histories, targets, item_ids)
     if job.train.refit:

@@ -31,15 +31,18 @@ class Validation:
         return cls(context, hash_order(context.job.seed, context.data.valid_users, count))
 
     def measure(self, recommender: Recommender, table: IdTable, progress: Progress) -> dict[str, float]:
-        """recall@10 and NDCG@10 of the sample, items of the history masked; the ranks share the users.
+        """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.
 
-        Through the engine that serves, with `trie` scores as `evaluate` uses them. No targets: no figures.
+        Through the engine that serves, with `trie` scores. Histories are read as `clean` left them. Their items are
+        masked, unless somebody of the sample buys one again (`clean.drop_repeats: false`): masked, no such target could
+        ever be found, and the state that finds them would not be kept.
         """
         if not self.users:
             return {}
         context, data = self.context, self.context.data
         own = list(range(context.ranks.rank, len(self.users), context.ranks.size))
-        histories = [[data.item_ids[item] for item in data.valid_prompt(self.users[at])] for at in own]
+        prompts = [data.valid_prompt(user) for user in self.users]
+        histories = [[data.item_ids[item] for item in prompts[at]] for at in own]
         recommender.module.eval()
         engine = Engine(
             recommender,
@@ -49,10 +52,17 @@ class Validation:
             device=context.ranks.device,
             users=context.user_ids(table),
         )
+        again = any(data.valid_targets[user] in prompt for user, prompt in zip(self.users, prompts, strict=True))
         beams = context.job.train.recommender.valid_beams
         with context.autocast():
             answers = engine.recommend(
-                histories, k=min(K, beams), beams=beams, scores="trie", mask_seen=True, progress=progress
+                histories,
+                k=min(K, beams),
+                beams=beams,
+                scores="trie",
+                mask_seen=not again,
+                drop_repeats=False,
+                progress=progress,
             )
         # Each rank fills in its own users; 0 means "not among the first ten", so that the sum over ranks is the union.
         places = torch.zeros(len(self.users), dtype=torch.int64)

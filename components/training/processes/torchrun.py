@@ -27,6 +27,9 @@ FAILURE = "failure.json"
 FOLLOWED = "IDIOM_FOLLOWED"
 """Environment variable: somebody reads the first rank's progress file and shows it."""
 HERE = Nodes()
+_TO_SAVE = "600"
+"""Seconds that ranks have after a SIGTERM before torchrun kills them (its own default is 30): a validation may have to
+end first, and a large checkpoint takes long on a slow disk. Older versions of PyTorch do not read it."""
 
 
 class Saved(Protocol):
@@ -54,7 +57,8 @@ def run_ranks(module: str, job: Saved, *, ranks: int, progress: Progress, nodes:
     command = [sys.executable, "-m", "torch.distributed.run", *nodes.torchrun(), f"--nproc-per-node={ranks}"]
     command += ["-m", module, str(path)]
     threads = str(max(1, cores() // ranks))
-    environment = {"OMP_NUM_THREADS": threads, FOLLOWED: "1", **os.environ, "PYTHONPATH": python_path()}
+    defaults = {"OMP_NUM_THREADS": threads, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": _TO_SAVE}
+    environment = {**defaults, FOLLOWED: "1", **os.environ, "PYTHONPATH": python_path()}
     with Stop().listening() as stop, subprocess.Popen(command, env=environment) as process:
         follower = Follower(job.work / PROGRESS)
         told = False

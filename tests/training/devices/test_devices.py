@@ -199,3 +199,13 @@ def test_one_graph_holds_every_shape(family: str, make_job: MakeJob, monkeypatch
     eager, compiled = (losses(job) for job in jobs)
     for phase in eager:
         assert compiled[phase] == pytest.approx(eager[phase], rel=1e-4)
+
+
+def test_a_sandbox_that_does_not_tell_its_peak_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: where the kernel's status has no peak (gVisor), a training that ends after its first phase."""
+    from components.training.devices import cost
+
+    told = cost._peak_bytes()
+    (tmp_path / "status").write_text("Name:\tpython\n\nVmSize:\t  900 kB\nVmRSS:\t  500 kB\n")
+    monkeypatch.setattr(cost, "_STATUS", tmp_path / "status")
+    assert cost._peak_bytes() == pytest.approx(told, rel=0.5)

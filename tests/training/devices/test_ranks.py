@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from components.errors import BadInput
+from components.errors import BadInput, Interrupted
 from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
+from components.training.processes.torchrun import run_ranks
 from components.training.run import launch
 from tests.training.conftest import micro
 from tests.training.heard import Heard
+from tests.training.slow_save import SAVED
 from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]
@@ -127,6 +131,25 @@ def test_an_error_of_a_rank_reaches_the_caller(make_job: MakeJob) -> None:
     job.histories.unlink()
     with pytest.raises(BadInput, match=r"histories\.parquet"):
         launch(job, Progress())
+
+
+@pytest.mark.slow
+def test_no_rank_ends_before_the_first_one_has_saved(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents "the checkpoint is saved" of a checkpoint that torchrun killed: it kills when another rank is gone, and
+    all of them 30 seconds after a signal."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    job = make_job(ranks=2, rounds=1, recommender=RecommenderTraining(epochs=4000, batch_size=8, valid_users=1))
+
+    class Impatient(Heard):
+        def emit(self, event: str, fields: Mapping[str, Any]) -> None:
+            if event == "metrics" and "recommender/loss" in fields["values"] and not self.events:
+                super().emit(event, fields)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="the checkpoint is saved"):
+        run_ranks("tests.training.slow_save", job, ranks=2, progress=Progress([Impatient()]))
+    seconds, other_ended = json.loads((job.work / SAVED).read_text())
+    assert seconds >= 600.0 and not other_ended
 
 
 def test_the_mean_is_over_tokens() -> None:

@@ -108,6 +108,16 @@ def test_a_user_who_stands_twice_is_refused(make_job: MakeJob) -> None:
         dataset.load(job)
 
 
+def test_histories_of_one_item_teach_an_encoder_decoder_nothing(make_job: MakeJob) -> None:
+    """Prevents a recommender that is published untrained: of three interactions one is left to learn from."""
+    job = make_job()
+    pq.write_table(pa.table({"user_id": ["u0", "u1"], "history": [["b0brush"], ["s0soap"]]}), job.histories)
+    pq.write_table(pq.read_table(job.valid_targets).slice(0, 0), job.valid_targets)
+    with pytest.raises(BadInput, match="no training history has two items"):
+        dataset.load(job)
+    assert len(dataset.load(make_job("b", family="decoder-only")).histories) == 2
+
+
 def test_tables_are_packed_once_and_by_the_first_rank(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents every rank and every resumed run from reading the tables again."""
     job = make_job()

@@ -103,6 +103,13 @@ def test_the_generator_phase_keeps_old_items_and_the_target_hard(world: World) -
     assert all(parameter.requires_grad for parameter in world.recommender.module.parameters())
 
 
+def test_soft_ids_hold_what_the_writer_may_write(world: World) -> None:
+    """Prevents soft IDs of commas, the separator of the prompts, which no ID will ever hold."""
+    never = set(world.context.tokenizer.convert_ids_to_tokens(list(world.context.never)))
+    assert {",", "<pad>", "<unk>", "<0xC3>", "▁"} <= never
+    assert not {"</s>", "▁soap", "soap", "a", "7"} & never
+
+
 def test_the_recommender_is_still_while_the_generator_learns(world: World) -> None:
     """Prevents a recommender that drifts, or that hides the gradient behind dropout."""
     phase = GeneratorPhase(world.context, world.generator, world.recommender, world.table, round=2)
