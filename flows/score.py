@@ -58,13 +58,17 @@ def scoring_of(
     """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
     bundle: a bundle directory; without it the champion's is taken. settings: further fields of
-    components/recommender/bulk/settings.py. Raises `BadInput` where there is no model, or nobody to score.
+    components/recommender/bulk/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
+    something else than scores would be replaced.
     """
+    from components.recommender.bulk.output import refuse_others
     from components.recommender.bulk.settings import Scoring
     from components.registry.bundle import PARAMS, verified
     from components.registry.champion import champion_bundle
 
     layout = Layout(workspace, params.dataset)
+    out = (out or layout.root / "score").resolve()
+    refuse_others(out, workspace)
     if histories is None and not layout.interactions.is_file():
         raise BadInput(
             "there are no interactions yet",
@@ -79,7 +83,7 @@ def scoring_of(
     return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
-        out=(out or layout.root / "score").resolve(),
+        out=out,
         drop_repeats=trained["clean"]["drop_repeats"],
         **{name: trained["evaluate"][name] for name in (*DECODING, "mask_seen")},
         **settings,

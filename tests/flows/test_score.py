@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -327,6 +328,15 @@ def test_without_dask(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prefect_dask", None)
     with pytest.raises(BadInput, match="Dask is not installed"):
         score_all(night.scoring(), workers=1, progress=Progress(), team=team_of("dask"))
+
+
+def test_the_workspace_is_not_replaced(night: Night) -> None:
+    """Prevents scores in place of the workspace that they are made in, where it lies in an old output."""
+    night.out.mkdir()
+    (night.out / "manifest.json").write_text('{"kind": "scores"}')
+    inside = shutil.copytree(night.root, night.out / "workspace")
+    with pytest.raises(BadInput, match=r"would replace .*workspace"):
+        replace(night, root=inside).scoring()
 
 
 @pytest.mark.parametrize(("on", "address", "said"), [("dsk", None, "'dsk'"), ("torchrun", "tcp://a:1", "--on dask")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -43,6 +44,39 @@ def test_autocast_reaches_the_threads(threads: int) -> None:
     rows = torch.ones(2, 2)
     with torch.autocast("cpu", torch.bfloat16):
         assert set(on_threads(lambda _: (rows @ rows).dtype, range(4))) == {torch.bfloat16}
+
+
+def test_callers_that_overlap_leave_torch_its_threads(threads: int) -> None:
+    """Prevents a server that computes with one thread for ever, as the second of two requests found, and left behind,
+    the 1 of the first."""
+    ask = torch.get_num_threads
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        first, second = (on_threads(lambda _: ask(), range(9)) for _ in range(2))
+        heard = [one.submit(next, first).result(), other.submit(next, second).result()]
+        one.submit(first.close).result()
+        heard += other.submit(list, second).result()
+        assert heard == [1] * 10
+        assert one.submit(ask).result() == other.submit(ask).result() == threads
+    with ThreadPoolExecutor(1) as new:
+        assert new.submit(ask).result() == threads
+
+
+def test_a_caller_that_leaves_does_not_speed_up_another(threads: int) -> None:
+    """Prevents torch's trap: a thread that sets its number before it ever asked for it takes, when it asks, the one set
+    last anywhere."""
+    begun, left = threading.Event(), threading.Event()
+
+    def work(_: int) -> int:
+        begun.set()
+        assert left.wait(60)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as caller:
+        results = caller.submit(list, on_threads(work, [0]))
+        assert begun.wait(60)
+        torch.set_num_threads(threads)  # as one who leaves does
+        left.set()
+        assert results.result() == [1]
 
 
 @pytest.mark.parametrize("where", ["work", "pieces", "caller"])

@@ -10,7 +10,8 @@ a header, the items of `history` separated by spaces. JSON lines and CSV may end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def _parquet(path: Path) -> Batches:
     with pq.ParquetFile(path) as file:
         columns = file.schema_arrow.names
         wanted = [USER, ITEM if ITEM in columns and HISTORY not in columns else HISTORY]
-        _refuse_missing(set(wanted) - set(columns), path)
+        _refuse_unless_once(wanted, columns, path)
         batches = file.iter_batches(batch_size=_ROWS, columns=wanted)
         yield from (_named(batch) for batch in batches) if HISTORY in wanted else _grouped(batches)
 
@@ -77,6 +78,9 @@ def _grouped(interactions: Batches) -> Batches:
     """One row an interaction -> one row a user; the last user of a batch may go on in the next one."""
     rest = pa.table({USER: pa.array([], pa.string()), ITEM: pa.array([], pa.string())})
     for batch in interactions:
+        for name in (USER, ITEM):
+            if not _may_be_id(batch[name].type):
+                raise pa.ArrowInvalid(f"{name} holds {batch[name].type}, not {rest.schema.field(name).type}")
         rows = pa.concat_tables([rest, pa.Table.from_batches([batch]).cast(rest.schema)]).combine_chunks()
         users = pc.fill_null(rows[USER], "")  # `_checked` refuses it
         changes = pc.not_equal(users[1:], users[:-1]).to_numpy()
@@ -110,19 +114,22 @@ def _json(path: Path) -> Batches:
 
 
 def _csv(path: Path) -> Batches:
-    tabs = ".tsv" in [suffix.lower() for suffix in path.suffixes]
+    parsing = pyarrow.csv.ParseOptions(delimiter="\t" if ".tsv" in [end.lower() for end in path.suffixes] else ",")
+    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
+    _refuse_unless_once([USER, HISTORY], _header(path, reading, parsing), path)
     with (
         pa.input_stream(path, compression="detect") as stream,
         pyarrow.csv.open_csv(
             stream,
-            read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if tabs else ","),
+            read_options=reading,
+            parse_options=parsing,
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types={USER: pa.string(), HISTORY: pa.string()}, strings_can_be_null=False
+                include_columns=[USER, HISTORY],
+                column_types={USER: pa.string(), HISTORY: pa.string()},
+                strings_can_be_null=False,
             ),
         ) as batches,
     ):
-        _refuse_missing({USER, HISTORY} - set(batches.schema.names), path)
         for batch in batches:
             cells = batch[HISTORY].to_pylist()
             if any(cell.startswith("[") for cell in cells):
@@ -133,6 +140,14 @@ def _csv(path: Path) -> Batches:
                 )
             histories = pa.array([cell.split() for cell in cells], SCHEMA.field(HISTORY).type)
             yield pa.record_batch({USER: batch[USER], HISTORY: histories})
+
+
+def _header(path: Path, reading: pyarrow.csv.ReadOptions, parsing: pyarrow.csv.ParseOptions) -> list[str]:
+    """The names of all columns. The reader of two of them takes either one of two that are named alike."""
+    with pa.input_stream(path, compression="detect") as stream:
+        line = next((line for line in io.BufferedReader(stream) if line.strip()), b"")
+    with pyarrow.csv.open_csv(pa.BufferReader(line), reading, parsing) as header:
+        return list(header.schema.names)
 
 
 def _named(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -170,6 +185,8 @@ def _checked(batch: pa.RecordBatch, path: Path, row: int) -> pa.RecordBatch:
     return batch.cast(SCHEMA)
 
 
-def _refuse_missing(columns: set[str], path: Path) -> None:
-    if columns:
-        raise BadInput(f"no column {' and no column '.join(sorted(columns))}", where=str(path), mend=_MEND)
+def _refuse_unless_once(wanted: Sequence[str], columns: Sequence[str], path: Path) -> None:
+    found = {name: columns.count(name) for name in wanted}
+    wrong = [f"{count or 'no'} column{'s' * (count > 1)} {name}" for name, count in found.items() if count != 1]
+    if wrong:
+        raise BadInput(" and ".join(wrong), where=str(path), mend=_MEND)

@@ -88,9 +88,9 @@ def score_rank(folder: Path, *, rank: int, size: int, device: str | None = None)
 
 
 def main(arguments: list[str]) -> int:
-    """A rank's side: FOLDER [--device DEVICE] [--guarded]."""
+    """A rank's side: FOLDER [--device DEVICE] [--guarded]; without a device, that of the scoring."""
     folder = Path(arguments[0])
-    device = arguments[arguments.index("--device") + 1] if "--device" in arguments else "auto"
+    device = arguments[arguments.index("--device") + 1] if "--device" in arguments else None
     if _GUARDED in arguments:
         # A command that was killed with -9 must leave nobody behind who writes into its folder.
         when_the_parent_ends(lambda: os._exit(1))

@@ -9,6 +9,7 @@ byte for byte, with any team and any number of workers.
 from __future__ import annotations
 
 import fcntl
+import glob
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 from components.errors import BadInput
 from components.progress import Progress
+from components.recommender.bulk.output import refuse_others
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import counts, pending, prepare, publish, published, users
 from components.recommender.bulk.workers import Step, Team, score_shards
@@ -49,11 +51,16 @@ def score_all(
 ) -> Summary:
     """Score all users of `scoring` and publish its output; returns what it came to.
 
-    Does nothing where the output is there already. Raises `BadInput` for what cannot be scored or another scoring that
-    is writing to the same output, `Interrupted` after `stopped()`; what was at `out` before stays until the end.
+    Does nothing where the output is there already. Raises `BadInput` for what cannot be scored, an `out` that must not
+    be replaced (output.py) or another scoring that is writing to it, `Interrupted` after `stopped()`; what was at `out`
+    before stays until the end.
     """
     started = time.monotonic()
+    if workers < 1:
+        raise BadInput(f"workers is {workers}", where="scoring", mend="give 1 or more")
+    refuse_others(scoring.out, scoring.model, scoring.histories)
     with alone(scoring.out):
+        _remove_leftovers(scoring.out, progress)
         if (manifest := published(scoring)) is not None:
             shutil.rmtree(work_folder(scoring.out), ignore_errors=True)
             return Summary(manifest, 0, time.monotonic() - started)
@@ -105,6 +112,14 @@ def alone(out: Path) -> Iterator[None]:
                 mend="wait for it, or give another --out",
             ) from None
         yield  # the file stays: two processes must never lock two different ones
+
+
+def _remove_leftovers(out: Path, progress: Progress) -> None:
+    """Drop what was killed while it published `out`: under the lock of `out` nobody does."""
+    # Of this very output: `scores.*` would match that of `scores.daily`, which has a lock of its own.
+    for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.{'[0-9a-f]' * 8}.tmp")):
+        progress.note(f"removed {left}: left by a scoring that was killed")
+        shutil.rmtree(left)
 
 
 def _remove_others(scoring: Scoring, progress: Progress) -> None:

@@ -24,7 +24,7 @@ class Scoring:
     histories: Path
     """A file that `components/recommender/bulk/histories.py` reads."""
     out: Path
-    """Directory of the result: part-*.parquet and a manifest. Replaced as a whole at the end."""
+    """Directory of the result: part-*.parquet and a manifest. Replaced as a whole at the end (see output.py)."""
     k: int = 10
     """Items per user."""
     beams: int = 20

@@ -22,6 +22,7 @@ from components.artifacts import publish_json, publishing, read_json
 from components.errors import BadInput
 from components.manifest import MANIFEST, verify_manifest, write_manifest
 from components.progress import Progress
+from components.recommender.bulk.output import KIND, manifest_of, refuse_others
 from components.recommender.bulk.settings import Scoring
 from components.recommender.bulk.split import part, split
 
@@ -33,10 +34,14 @@ COUNTS = ("users", "users_without_known_items", "items", "unknown_items", "recom
 
 
 def prepare(scoring: Scoring, progress: Progress) -> Path:
-    """Make the folder of a scoring and return it; what is whole there already stays."""
+    """Make the folder of a scoring and return it; what is whole there already stays.
+
+    Raises `BadInput` for histories that cannot be read, or are not those that the scoring began with.
+    """
     folder = scoring.folder
     if not _is_whole(folder / INPUT, progress.note):
-        split(scoring.histories, folder / INPUT, shard_users=scoring.shard_users, progress=progress)
+        content = scoring.fingerprints["histories"]
+        split(scoring.histories, folder / INPUT, content=content, shard_users=scoring.shard_users, progress=progress)
     scoring.save(folder / SETTINGS)
     publish_json(folder / FACTS, {"key": scoring.key, **scoring.fingerprints})
     return folder
@@ -50,9 +55,11 @@ def pending(folder: Path, note: Callable[[str], None]) -> list[int]:
 def publish(folder: Path) -> dict[str, Any]:
     """Put all shards together as the scoring's `out`, in place of what was there; returns its manifest.
 
-    Raises `BadInput` naming a shard that is missing or changed.
+    Raises `BadInput` naming a shard that is missing or changed, or where `out` has become what must not be replaced.
     """
-    out, facts = Scoring.load(folder / SETTINGS).out, read_json(folder / FACTS)
+    scoring, facts = Scoring.load(folder / SETTINGS), read_json(folder / FACTS)
+    out = scoring.out
+    refuse_others(out, scoring.model, scoring.histories)
     totals = dict.fromkeys(COUNTS, 0)
     with publishing(out) as directory:
         directory.mkdir()
@@ -63,14 +70,14 @@ def publish(folder: Path) -> dict[str, Any]:
         if totals["users"] != users(folder):
             raise RuntimeError(f"{totals['users']} users were scored of {users(folder)}")
         described = {name: facts[name] for name in ("key", "histories", "model", "settings")}
-        write_manifest(directory, kind="scores", **described, **totals)
+        write_manifest(directory, kind=KIND, **described, **totals)
     return dict(read_json(out / MANIFEST))
 
 
 def published(scoring: Scoring) -> dict[str, Any] | None:
     """Manifest of `out`, if it holds the whole and unchanged result of this very scoring."""
-    manifest = scoring.out / MANIFEST
-    if not manifest.is_file() or read_json(manifest).get("key") != scoring.key:
+    manifest = manifest_of(scoring.out)
+    if manifest is None or manifest.get("key") != scoring.key:
         return None
     try:
         return verify_manifest(scoring.out)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from components.artifacts import publishing
 from components.errors import BadInput
-from components.manifest import write_manifest
+from components.manifest import sha256, write_manifest
 from components.progress import Progress
 from components.recommender.bulk.histories import SCHEMA, USER, Batches, read_histories
 
@@ -26,11 +26,12 @@ def part(number: int) -> str:
     return f"part-{number:06d}.parquet"
 
 
-def split(source: Path, directory: Path, *, shard_users: int, progress: Progress) -> None:
+def split(source: Path, directory: Path, *, content: str, shard_users: int, progress: Progress) -> None:
     """Publish `directory`: a file for every `shard_users` users of `source`, and a manifest with `users` and `shards`.
 
-    Holds one shard in memory (and 8 bytes a user where the users are not sorted). Raises `BadInput` for what
-    `read_histories` refuses, no users at all, or a user who occurs twice.
+    Holds one shard in memory (and 8 bytes a user where the users are not sorted). content: SHA-256 that the scoring
+    knows `source` by. Raises `BadInput` for what `read_histories` refuses, no users at all, a user who occurs twice, or
+    other content.
     """
     with publishing(directory) as temporary:
         temporary.mkdir()
@@ -46,6 +47,9 @@ def split(source: Path, directory: Path, *, shard_users: int, progress: Progress
             raise BadInput("there are no users", where=str(source), mend="give a file with at least one history")
         if not rising:
             _refuse_repeated([temporary / part(number) for number in range(shards)], users, source)
+        if sha256(source) != content:  # replaced before it was opened, or while it was read
+            mend = "run the same command again: it scores the file that is there now"
+            raise BadInput("the histories have changed since the scoring began", where=str(source), mend=mend)
         write_manifest(temporary, users=users, shards=shards)
 
 

@@ -18,8 +18,10 @@ import pytest
 from components.errors import BadInput, Interrupted
 from components.manifest import verify_manifest, write_manifest
 from components.progress import Progress
+from components.recommender.bulk import split
+from components.recommender.bulk.histories import Batches, read_histories
 from components.recommender.bulk.run import alone, score_all
-from components.recommender.bulk.score import score_shard
+from components.recommender.bulk.score import _engine, score_shard
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import pending, prepare, publish, shard
 from components.recommender.engine import Engine
@@ -147,11 +149,38 @@ def test_a_model_that_changes_meanwhile_is_refused(scoring: Scoring, tmp_path: P
     """Prevents an output of two models when a retraining publishes its own in the middle."""
     model = Path(shutil.copytree(scoring.model, tmp_path / "pair"))
     folder = prepare(replace(scoring, model=model), Progress())
-    score_shard(folder, 0, device="cpu:0")
+    score_shard(folder, 0)
+    _engine.cache_clear()  # another process scores the next one
     (model / "further.txt").write_text("a new training")
     write_manifest(model)
     with pytest.raises(BadInput, match="changed since the scoring began"):
         score_shard(folder, 1)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_histories_that_change_meanwhile_are_refused(
+    scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Prevents scores whose manifest names other histories, and which are "scored already" when those come back."""
+    source = Path(shutil.copy(scoring.histories, tmp_path / "histories.parquet"))
+    changing = replace(scoring, histories=source)
+    key = changing.key
+
+    def change() -> None:
+        pq.write_table(pa.table({"user_id": ["u1"], "history": [["B1"]]}), source)
+
+    def read(path: Path) -> Batches:
+        yield from read_histories(path)
+        change()
+
+    if when == "while it is read":
+        monkeypatch.setattr(split, "read_histories", read)
+    else:
+        change()
+    with pytest.raises(BadInput, match="histories have changed since"):
+        prepare(changing, Progress())
+    assert list(changing.folder.iterdir()) == []
+    assert replace(changing).key != key
 
 
 def test_two_scorings_of_one_output_do_not_mix(scored: Scoring) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.errors import BadInput
+from components.manifest import sha256
 from components.progress import Progress
 from components.recommender.bulk import histories
 from components.recommender.bulk.histories import read_histories
@@ -79,6 +80,36 @@ def test_whole_numbers_are_ids(tmp_path: Path) -> None:
         read(tmp_path / "h.parquet")
 
 
+@pytest.mark.parametrize(("column", "ids"), [("user_id", [5.0]), ("item_id", [5.0]), ("item_id", [True])])
+def test_ids_of_interactions_are_names_too(tmp_path: Path, column: str, ids: list[object]) -> None:
+    """Prevents item 5 as "5.0", a stranger to every model, or as "true"."""
+    pq.write_table(pa.table({"user_id": ["u1"], "item_id": ["B1"], column: ids}), tmp_path / "h.parquet")
+    with pytest.raises(BadInput, match=f"{column} holds"):
+        read(tmp_path / "h.parquet")
+
+
+def test_other_columns_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a night lost to a column that nobody reads, whose ages are numbers up to the first "unknown"."""
+    monkeypatch.setattr(histories, "_BLOCK_BYTES", 64)
+    users = {f"u{number:02d}": ["B1"] for number in range(30)}
+    ages = [*range(29), "unknown"]
+    lines = [f"{age},{user},B1\n" for age, user in zip(ages, users, strict=True)]
+    (tmp_path / "h.csv").write_text("age,user_id,history\n" + "".join(lines))
+    assert read(tmp_path / "h.csv") == users
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Prevents the histories of whichever column is found, and a KeyError."""
+    pq.write_table(
+        pa.Table.from_arrays(
+            [pa.array(["u1"]), pa.array(["u2"]), pa.array([["B1"]])], ["user_id", "user_id", "history"]
+        ),
+        tmp_path / "h.parquet",
+    )
+    with pytest.raises(BadInput, match="2 columns user_id"):
+        read(tmp_path / "h.parquet")
+
+
 PACKED = gzip.compress(b'{"user_id": "u1", "history": ["B1"]}\n' * 500)
 
 
@@ -91,6 +122,8 @@ PACKED = gzip.compress(b'{"user_id": "u1", "history": ["B1"]}\n' * 500)
         ("h.csv", b"", "Empty CSV"),
         ("h.csv", b"user,history\nu1,B1\n", "no column user_id"),
         ("h.csv", b"user_id,items\nu1,B1\n", "no column history"),
+        ("h.csv", b"user,items\nu1,B1\n", "no column user_id and no column history"),
+        ("h.csv", b"user_id,history,history\nu1,B1,B2\n", "2 columns history"),
         ("h.csv", b"user_id,history\nu1,B1\nu2\n", "Expected 2 columns"),
         ("h.csv", b"user_id,history\n,B1\n", "a user without an id"),
         ("h.csv", b"user_id,history\nu1,\"['B1', 'B2']\"\n", "written as lists"),
@@ -121,13 +154,18 @@ def test_parquet_without_a_column_or_a_name_is_refused(tmp_path: Path, columns: 
         read(tmp_path / "h.parquet")
 
 
+def split_here(folder: Path, *, shard_users: int) -> None:
+    source = folder / "h.parquet"
+    split(source, folder / "parts", content=sha256(source), shard_users=shard_users, progress=Progress())
+
+
 @pytest.mark.parametrize("size", [1, 3, 4, 100])
 def test_shards_are_rows_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Prevents users lost between a batch of the reader and a shard."""
     monkeypatch.setattr(histories, "_ROWS", 5)
     users = [f"u{n:02d}" for n in range(12)]
     pl.DataFrame({"user_id": users, "history": [[user] for user in users]}).write_parquet(tmp_path / "h.parquet")
-    split(tmp_path / "h.parquet", tmp_path / "parts", shard_users=size, progress=Progress())
+    split_here(tmp_path, shard_users=size)
     parts = [pq.read_table(file)["user_id"].to_pylist() for file in sorted((tmp_path / "parts").glob("*.parquet"))]
     assert parts == [users[start : start + size] for start in range(0, 12, size)]
 
@@ -136,5 +174,5 @@ def test_no_users_are_refused(tmp_path: Path) -> None:
     """Prevents an empty output in place of yesterday's."""
     FRAME.clear().write_parquet(tmp_path / "h.parquet")
     with pytest.raises(BadInput, match="no users"):
-        split(tmp_path / "h.parquet", tmp_path / "parts", shard_users=3, progress=Progress())
+        split_here(tmp_path, shard_users=3)
     assert not (tmp_path / "parts").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_what_a_rank_refuses_reaches_the_caller(scoring: Scoring, monkeypatch: p
     assert ranks.main([str(folder), "--device", "abacus"]) == 2
     with pytest.raises(BadInput, match="unknown device 'abacus'"):
         raise ranks._failure(folder, 1)
+
+
+def test_a_rank_of_several_nodes_takes_the_device_of_the_scoring(
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a scoring that said `cpu`, and goes to the GPUs of the nodes that torchrun started by hand."""
+    folder = prepare(replace(scoring, device="abacus"), Progress())
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert ranks.main([str(folder)]) == 2
+    assert "unknown device 'abacus'" in str(ranks._failure(folder, 1))
 
 
 @pytest.mark.parametrize("kind", [BadInput, GateRefused, Interrupted, StageError])
