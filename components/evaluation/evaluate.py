@@ -21,11 +21,9 @@ from components.evaluation.arrays import Cases, cases
 from components.evaluation.baselines import BASELINES
 from components.evaluation.figures import MODEL, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
+from components.evaluation.metrics_file import VARIANTS, Variant
 from components.layout import Layout
 from components.params import Evaluate
-
-Variant = Literal["masked", "unmasked"]
-VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
 
 
 class Recommended(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.evaluation.arrays import Cases
 from components.evaluation.baselines import BASELINES
-from components.evaluation.metrics import bootstrap, breadth, per_user
+from components.evaluation.metrics import LEAST_USERS, bootstrap, breadth, per_user
 from components.evaluation.slices import slices
 
 MODEL = "model"
@@ -51,7 +51,7 @@ def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> d
             metric: {
                 "difference": float(gains[f"gain:{name}/{metric}"].mean()),
                 "interval": list(interval[f"gain:{name}/{metric}"]),
-                "verdict": _verdict(*interval[f"gain:{name}/{metric}"]),
+                "verdict": _verdict(len(gains[f"gain:{name}/{metric}"]), *interval[f"gain:{name}/{metric}"]),
             }
             for metric in (f"recall_at_{headline_k(ks)}", f"ndcg_at_{headline_k(ks)}")
         }
@@ -60,7 +60,9 @@ def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> d
     return {"intervals": intervals, "against": against}
 
 
-def _verdict(low: float, high: float) -> str:
+def _verdict(users: int, low: float, high: float) -> str:
+    if users < LEAST_USERS:
+        return "too few users"
     if low > 0:
         return "better"
     return "worse" if high < 0 else "no clear difference"

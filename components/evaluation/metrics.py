@@ -10,6 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+LEAST_USERS = 30
+"""Fewer give no verdict: a few users that happen to agree make an interval of no width. Of 2,000 intervals for two
+equal models up to 69 % left out zero with 1 user, 13 % with 5, 7 % with 15, and from 25 on the 5 % that they claim."""
+
 
 def ranks(recommended: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """[users] rank of each target (1 is the top; 0: not in the list), from lists [users, depth] padded with -1."""

@@ -9,14 +9,15 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from components.artifacts import read_json
 from components.errors import BadInput
 from components.evaluation.plots import NAMES
 
-VARIANTS = ("masked", "unmasked")
-VERDICTS = ("better", "no clear difference", "worse")
+Variant = Literal["masked", "unmasked"]
+VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
+VERDICTS = ("better", "no clear difference", "worse", "too few users")
 _METRIC = re.compile(r"(recall|ndcg|mrr)_at_[1-9]\d*")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.evaluation import summary
 from components.evaluation.examples import Example, Item
+from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.plots import NAMES
 
 _STYLE = """
@@ -31,14 +32,15 @@ th, td { text-align: left; padding: .22rem .8rem .22rem 0; border-bottom: 1px so
 img { max-width: 100%; height: auto; }
 """
 
-_READING = """
+_READING = f"""
 <p>Every user's list is ranked against the whole catalogue; there is one target per user, so recall@k is the hit rate.
 <b>Masked</b>: items that the user has already are left out of the lists; <b>unmasked</b>: they may come back.
 <b>Strict</b>: model and baselines learned from the training histories alone, and a validation item is only part of the
 test prompt; <b>refit</b>: both were built once more with the validation items. Figures of different protocols must not
 be compared. Intervals: 95 %, percentile bootstrap over users. A model is called better or worse than a baseline only
-where the interval of the paired difference leaves out zero. The item graph is a count of which items follow each other
-in histories; it takes seconds and no training, and published deep models often do not beat it.</p>
+where the interval of the paired difference leaves out zero, and never with fewer than {LEAST_USERS} test users: an
+interval of a few is too narrow. The item graph is a count of which items follow each other in histories; it takes
+seconds and no training, and published deep models often do not beat it.</p>
 """
 
 

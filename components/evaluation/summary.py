@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.plots import NAMES
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Does the model win? One sentence against each baseline, worst news first.
 
-    In brackets: 95 % interval of the paired difference. The worse of the two metrics decides the verdict.
+    In brackets: 95 % interval of the paired difference. The worse of the two metrics decides the verdict; of fewer than
+    `LEAST_USERS` test users there is none.
     """
     headline = metrics[metrics["protocol"]["headline"]]
-    order = {"worse": 0, "no clear difference": 1, "better": 2}
+    order = {"worse": 0, "too few users": 1, "no clear difference": 2, "better": 3}
     lines = []
     for name, against in metrics["against"].items():
         verdict = min((each["verdict"] for each in against.values()), key=order.__getitem__)
@@ -29,6 +31,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
 
 _OPENING = {
     "worse": "The model LOSES to",
+    "too few users": f"Too few test users (under {LEAST_USERS}) to tell whether the model beats",
     "no clear difference": "No clear difference between the model and",
     "better": "The model beats",
 }

@@ -9,13 +9,12 @@ pair = Pair.load(job.out)                 # verifies the manifest; refuses pickl
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components import parquet
-from components.artifacts import read_json
+from components.artifacts import publish_json, read_json
 from components.errors import BadInput, GateRefused
 from components.manifest import verify_manifest
 from components.recommender.models.families import family_of
@@ -53,9 +52,7 @@ class Pair:
         save_tokenizer(self.tokenizer, directory / TOKENIZER)
         self.prompts.save(directory / PROMPTS)
         self.table.save(directory / ID_TABLE)
-        facts = {**self.facts, "table_digest": self.table.digest()}
-        text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        (directory / FACTS).write_text(text + "\n", encoding="utf-8")
+        publish_json(directory / FACTS, {**self.facts, "table_digest": self.table.digest()})
 
     @classmethod
     def load(cls, directory: Path) -> Pair:

@@ -7,22 +7,20 @@ bytes.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from components import parquet
-from components.artifacts import publishing
+from components.artifacts import publish_json, publishing
 from components.errors import BadInput
 from components.layout import Layout
 from components.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.params import Params, to_dict
-from components.recommender.pair import ALIASES, read_aliases, refuse_other_ids
+from components.recommender.pair import ALIASES, ID_TABLE, read_aliases, refuse_other_ids
 from components.textid.table.id_table import IdTable
 
 ITEMS = "items.parquet"
-ID_TABLE = "id_table.parquet"
 PARAMS = "params.json"
 FINGERPRINTS = "fingerprints.json"
 
@@ -47,8 +45,8 @@ def assemble(layout: Layout, params: Params) -> Path:
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
         shutil.copyfile(layout.aliases, temporary / ALIASES)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
-        _write_json(temporary / PARAMS, to_dict(params))
-        _write_json(temporary / FINGERPRINTS, sources)
+        publish_json(temporary / PARAMS, to_dict(params))
+        publish_json(temporary / FINGERPRINTS, sources)
         _refuse_unsafe(temporary)
         write_manifest(temporary, kind="bundle", dataset=layout.dataset)
     return layout.bundle
@@ -100,10 +98,6 @@ def _write_items(items_clean: Path, id_table: Path, path: Path) -> None:
             mend="run the stage `index` again",
         )
     items.write_parquet(path, compression="zstd", statistics=False)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _refuse_unsafe(directory: Path) -> None:

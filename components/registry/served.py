@@ -1,13 +1,15 @@
 """The model behind `mlflow models serve`: models-from-code, so MLflow stores this file and the bundle, and no pickle.
 
 Input, one row a user: `history` (list of item ids, oldest first; read as `Engine.canonical` says, unknown ones are
-skipped) and `k` (how many items, 1 to 100; 10 where the column is left out). Output, one row a user: `item_ids`,
-`textual_ids`, `titles`, `scores`, best first, and `sentence`, which a person could be shown. A history without any
-known item is answered with empty lists.
+skipped) and `k` (how many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`,
+`titles`, `scores`, best first, and `sentence`, which a person could be shown. A history without any known item is
+answered with empty lists.
 """
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +60,13 @@ def _history(value: Any, row: int) -> list[str]:
 
 
 def _k(value: Any, row: int) -> int:
-    if value is None or value != value:
+    # pandas makes NaN, and whole numbers floats, of a column where one row has no k.
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return DEFAULT_K
-    if isinstance(value, bool) or not float(value).is_integer() or not 1 <= value <= MAX_K:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not number.is_integer() or not 1 <= number <= MAX_K:
         raise _refused(f"row {row}: `k` is {value!r}; give a whole number from 1 to {MAX_K}")
-    return int(value)
+    return int(number)
 
 
 def _refused(what: str) -> MlflowException:

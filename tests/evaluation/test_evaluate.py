@@ -19,6 +19,8 @@ from components.evaluation import summary
 from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
 from components.evaluation.figures import headline_k
+from components.evaluation.metrics import LEAST_USERS
+from components.evaluation.metrics_file import read_metrics
 from components.layout import Layout
 from components.manifest import sha256
 from components.params import Evaluate
@@ -27,7 +29,7 @@ LIST = pl.List(pl.String)
 ITEMS = [f"i{number:02}" for number in range(24)]
 WORDS = {item: f"word {item}" for item in ITEMS}
 # A ring: the item after i is i+1, so that an honest recommender knows the answer from the prompt alone.
-SEQUENCES = {f"u{start:02}": [ITEMS[(start + step) % 24] for step in range(4 + start % 9)] for start in range(24)}
+SEQUENCES = {f"u{start:02}": [ITEMS[(start + step) % 24] for step in range(4 + start % 9)] for start in range(36)}
 NEXT = {item: ITEMS[(place + 1) % 24] for place, item in enumerate(ITEMS)}
 
 
@@ -93,6 +95,21 @@ def test_a_model_that_loses_to_the_item_graph_has_to_say_so(tmp_path: Path) -> N
     assert line in Layout(tmp_path, "ring").report.read_text()
     won = run(tmp_path / "won", ks=[2])
     assert won["against"]["popularity"]["recall_at_2"]["verdict"] == "better"
+
+
+@pytest.mark.parametrize("recommend", [oracle, silent])
+@pytest.mark.parametrize(("users", "enough"), [(1, False), (LEAST_USERS - 1, False), (LEAST_USERS, True)])
+def test_a_few_users_give_no_verdict(tmp_path: Path, users: int, enough: bool, recommend: Any) -> None:
+    """Prevents "The model beats popularity" where the one test user was a hit: an interval of +1.0000 to +1.0000."""
+    run(tmp_path, recommend, ks=[2], max_users=users)
+    layout = Layout(tmp_path, "ring")
+    metrics = read_metrics(layout.metrics)
+    verdicts = {gain["verdict"] for gains in metrics["against"].values() for gain in gains.values()}
+    assert (verdicts == {"too few users"}) is not enough
+    page = layout.report.read_text(encoding="utf-8")
+    for line in summary.sentences(metrics):
+        assert line in page
+        assert line.startswith("Too few test users (under 30) to tell whether the model beats") is not enough
 
 
 def test_the_same_inputs_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) -> None:
@@ -187,8 +204,8 @@ def test_slices_cover_every_user_once(tmp_path: Path) -> None:
 def test_a_sample_of_users_says_so(tmp_path: Path) -> None:
     """Prevents figures of a sample that look like figures of everybody."""
     found = run(tmp_path, max_users=6)
-    assert (found["protocol"]["test_users"], found["protocol"]["all_test_users"]) == (6, 24)
-    assert "6 of 24 test users" in Layout(tmp_path, "ring").report.read_text()
+    assert (found["protocol"]["test_users"], found["protocol"]["all_test_users"]) == (6, 36)
+    assert "6 of 36 test users" in Layout(tmp_path, "ring").report.read_text()
 
 
 def test_the_headline_is_ten_or_the_nearest() -> None:

@@ -27,7 +27,9 @@ def test_a_process_takes_its_own_gpu(name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "name", "said"), [(0, "cuda:7", "cuda:7"), (0, "cuda", "cuda:1"), (1, "cuda", "cuda:1")], indirect=["gpus"]
+    ("gpus", "name", "said"),
+    [(0, "cuda:7", "cuda:7"), (0, "cuda", "cuda:1"), (1, "cuda", "cuda:1"), (1, "cuda:256", "cuda:256")],
+    indirect=["gpus"],
 )
 @pytest.mark.usefixtures("gpus")
 def test_a_gpu_that_is_not_there_is_bad_input(name: str, said: str) -> None:
@@ -36,7 +38,9 @@ def test_a_gpu_that_is_not_there_is_bad_input(name: str, said: str) -> None:
         pick_device(name, local_rank=1, where="--device")
 
 
-def test_a_name_that_is_no_device_is_bad_input() -> None:
-    """Prevents torch's list of thirty backends in place of the four names that Idiom knows."""
-    with pytest.raises(BadInput, match=r"unknown device 'gpu'(?s:.*)cuda:N"):
-        pick_device("gpu")
+@pytest.mark.parametrize("name", ["gpu", "mps", "meta", "xpu", "vulkan", "cpu:0", "cuda:", "cuda:-1", "cuda:01", ""])
+def test_a_name_that_is_no_device_is_bad_input(name: str) -> None:
+    """Prevents torch's list of thirty backends in place of the four names that Idiom knows, and one of the thirty that
+    is taken and fails in the middle of the work."""
+    with pytest.raises(BadInput, match=rf"unknown device '{name}'(?s:.*)auto, cpu, cuda or cuda:N"):
+        pick_device(name)

@@ -89,10 +89,19 @@ def test_unknown_items_are_skipped_and_nothing_known_is_answered_kindly(model: A
         assert "nothing to go by" in answer["sentence"]
 
 
-def test_k_may_be_left_out(model: Any) -> None:
-    """Prevents a required field that the documentation calls optional."""
-    (answer,) = ask(model, {"history": ["i0"]})
-    assert len(answer["item_ids"]) == len(ITEMS) - 1
+@pytest.mark.parametrize("none", [{}, {"k": None}, {"k": float("nan")}], ids=["no key", "null", "nan"])
+def test_k_may_be_left_out_of_any_row(model: Any, none: dict[str, Any]) -> None:
+    """Prevents a required field that the documentation calls optional, and one row without it that refuses them all."""
+    with_k, without = {"history": ["i0"], "k": 2}, {"history": ["i1"], **none}
+    for rows in ([without], [with_k, without], [without, with_k]):
+        found = [len(answer["item_ids"]) for answer in ask(model, *rows)]
+        assert found == [2 if row is with_k else len(ITEMS) - 1 for row in rows]
+
+
+def test_k_may_be_a_column_of_nullable_integers(model: Any) -> None:
+    """Prevents pandas' own missing value from being a crash instead of the default."""
+    frame = pd.DataFrame({"history": [["i0"], ["i1"]], "k": pd.array([3, None], dtype="Int64")})
+    assert [len(items) for items in model.predict(frame)["item_ids"]] == [3, len(ITEMS) - 1]
 
 
 @pytest.mark.parametrize(
@@ -101,16 +110,22 @@ def test_k_may_be_left_out(model: Any) -> None:
         ({"history": ["i0"], "k": 0}, "`k` is 0"),
         ({"history": ["i0"], "k": -3}, "`k` is -3"),
         ({"history": ["i0"], "k": MAX_K + 1}, "whole number from 1 to 100"),
-        ({"history": ["i0"], "k": 2.5}, "k"),
-        ({"history": ["i0"], "k": True}, "k"),
+        ({"history": ["i0"], "k": 2.5}, "`k` is 2.5"),
+        ({"history": ["i0"], "k": True}, "`k` is True"),
+        ({"history": ["i0"], "k": "ten"}, "`k` is 'ten'"),
+        ({"history": ["i0"], "k": float("inf")}, "`k` is inf"),
+        ({"history": ["i0"], "k": [5]}, r"`k` is \[5\]"),
         ({"history": "i0", "k": 1}, "list"),
         ({"history": None, "k": 1}, "list"),
-        ({"history": [7], "k": 1}, "convert"),
+        ({"history": [7], "k": 1}, "row 0: `history` holds 7; item ids are strings"),
+        ({"history": ["i0", None], "k": 1}, "row 0: `history` holds None; item ids are strings"),
+        ({"history": ["i0", float("nan")], "k": 1}, "row 0: `history` holds nan; item ids are strings"),
         ({"k": 1}, "history"),
     ],
 )
 def test_malformed_input_is_refused_with_a_reason(model: Any, row: dict[str, Any], what: str) -> None:
-    """Prevents a string read as a list of letters, a request for all memory, and answers to nonsense."""
+    """Prevents a string read as a list of letters, a null read as the item "n", a request for all memory, and answers
+    to nonsense."""
     with pytest.raises(MlflowException, match=what) as refused:
         ask(model, row)
     assert refused.value.get_http_status_code() == 400

@@ -156,16 +156,16 @@ def post(address: str, body: bytes) -> tuple[int, Any]:
 @pytest.mark.server
 def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Path, address: str) -> None:
     """Prevents a model that is registered and cannot be served: missing code, requirements, or a wrong signature."""
-    rows = [{"history": ["i0", "i1"], "k": 3}, {"history": ["nowhere"], "k": 2}]
+    rows = [{"history": ["i0", "i1"], "k": 3}, {"history": ["nowhere"], "k": None}, {"history": ["i0"]}]
     status, found = post(address, json.dumps({"dataframe_records": rows}).encode())
     assert status == 200
-    first, second = found["predictions"]
+    first, second, third = found["predictions"]
     assert [first["item_ids"]] == expected(registered, [["i0", "i1"]], 3)
     assert first["textual_ids"] == [WORDS[ITEMS.index(item)] for item in first["item_ids"]]
     assert len(first["titles"]) == len(first["scores"]) == 3
     assert first["scores"] == sorted(first["scores"], reverse=True)
     assert first["sentence"].startswith("Because you chose Title of i0 and Title of i1: ")
-    assert second["item_ids"] == []
+    assert (second["item_ids"], len(third["item_ids"])) == ([], 7)
     status, found = post(address, json.dumps({"inputs": [{"history": ["i0"]}]}).encode())
     assert (status, len(found["predictions"][0]["item_ids"])) == (200, 7)
 
@@ -177,6 +177,7 @@ def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Pa
         (b'{"dataframe_records": [{"history": ["i0"], "k": 0}]}', "`k` is 0"),
         (b'{"dataframe_records": [{"history": ["i0"], "k": 1000000}]}', "from 1 to 100"),
         (b'{"dataframe_records": [{"history": "i0", "k": 1}]}', "list"),
+        (b'{"dataframe_records": [{"history": ["i0", null], "k": 1}]}', "holds None"),
         (b'{"dataframe_records": [{"items": ["i0"]}]}', "history"),
         (b'{"dataframe_records": [{"history": ["i0"]', "JSON"),
         (b"[]", "dataframe_records"),

@@ -74,7 +74,10 @@ def test_exclusion_is_a_trie_without_the_items(
 
 @BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("beams", "length_penalty", "seen"), [(1, 0.0, 0), (3, 0.0, 4), (5, 1.0, 0), (40, 0.0, 9)])
+@pytest.mark.parametrize(
+    ("beams", "length_penalty", "seen"),
+    [(1, 0.0, 0), (3, 0.0, 4), (5, 1.0, 0), (40, 0.0, 9), (12, 1.0, 0), (12, -1.0, 0), (8, -2.5, 3)],
+)
 def test_both_modes_are_the_slow_search(
     make_model: MakeModel,
     search_of: SearchOf,
@@ -84,8 +87,13 @@ def test_both_modes_are_the_slow_search(
     length_penalty: float,
     seen: int,
 ) -> None:
-    """Trie scores have no reference outside: a search over a dict, one whole forward a step, defines them."""
-    model, ids = make_model(VOCABULARY, seed=3, kind=kind), make_ids(30, seed=1)
+    """Trie scores have no reference outside: a search over a dict, one whole forward a step, defines them.
+
+    With fewer results than beams, beams that cannot win any more are dropped. Prevents a bound for the wrong length
+    (the deepest ID's under a negative penalty, the beam's own under a positive one), which drops IDs that would win.
+    """
+    longest = 12 if length_penalty else 6
+    model, ids = make_model(VOCABULARY, seed=3, kind=kind), make_ids(30, seed=1, longest=longest)
     input_ids, mask = make_prompts(3, seed=1)
     excluded = [[(user * 7 + step) % 30 for step in range(seen)] for user in range(3)]
     settings = {"scores": mode, "beams": beams, "results": min(beams, 5), "length_penalty": length_penalty}
