@@ -141,7 +141,7 @@ def checked(workspace: str) -> Path:
 def _show(folder: Path, params: Params) -> None:
     from flows.results import links, table, words
 
-    show_result(table(folder, params), words(folder, params), links(folder, params))
+    show_result(table(folder, params), words(folder, params), links(folder, params), get_run_logger().warning)
 
 
 def exit_code(state: State[Any]) -> int:

@@ -94,7 +94,7 @@ def score_users(
     message = said(done, scoring.out)
     logger.info(message)
     shown.complete()
-    show_scores(message)
+    show_scores(message, logger.warning)
     return as_state(Outcome("score", "Completed" if done.users else "Cached", done.seconds, message))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -77,21 +77,39 @@ class ShownProgress:
             update_progress_artifact(self._artifact, progress=percent, description=self.standing.describe())
 
 
-def show_result(rows: list[dict[str, Any]], markdown: str, links: Mapping[str, str]) -> None:
-    """Publish the result table, the findings in words, and one link per entry of `links` (text -> address)."""
+def show_result(
+    rows: list[dict[str, Any]], markdown: str, links: Mapping[str, str], warn: Callable[[str], object]
+) -> None:
+    """Publish the result table, the findings in words, and one link per entry of `links` (text -> address).
+
+    A server that does not take them ends nothing, here and in `show_scores`: the work is done, and `warn` is told.
+    """
     from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-    if rows:
-        create_table_artifact(rows, key="result", description="The model beside its baselines, test users")
-    if markdown:
-        create_markdown_artifact(markdown, key="findings", description="What the evaluation says")
-    for text, address in links.items():
-        key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
-        create_link_artifact(address, link_text=text, key=key)
+    with _warning(warn):
+        if rows:
+            create_table_artifact(rows, key="result", description="The model beside its baselines, test users")
+        if markdown:
+            create_markdown_artifact(markdown, key="findings", description="What the evaluation says")
+        for text, address in links.items():
+            key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+            create_link_artifact(address, link_text=text, key=key)
 
 
-def show_scores(words: str) -> None:
+def show_scores(words: str, warn: Callable[[str], object]) -> None:
     """Publish what a bulk scoring came to."""
     from prefect.artifacts import create_markdown_artifact
 
-    create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")
+    with _warning(warn):
+        create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")
+
+
+@contextmanager
+def _warning(warn: Callable[[str], object]) -> Iterator[None]:
+    from httpx import HTTPError
+    from prefect.exceptions import PrefectException
+
+    try:
+        yield
+    except (HTTPError, PrefectException) as error:
+        warn(f"Prefect did not take the result: {first_line(error)}")

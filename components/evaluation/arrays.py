@@ -17,7 +17,7 @@ from components.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Ragged:
+class Sequences:
     """Lists of different lengths: row `n` is `values[offsets[n]:offsets[n + 1]]`."""
 
     values: np.ndarray
@@ -52,9 +52,9 @@ class Cases:
 
     item_ids: tuple[str, ...]
     user_ids: tuple[str, ...]
-    train: Ragged
+    train: Sequences
     """What the model was allowed to learn from: one sequence per user of the training data, sampled or not."""
-    prompts: Ragged
+    prompts: Sequences
     """What it is shown: training history + context, oldest first."""
     targets: np.ndarray
     """[users] the one item that counts as a hit."""
@@ -122,11 +122,11 @@ def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
     return test.filter(pl.col("user_id").is_in(sorted(test["user_id"], key=order)[:max_users]))
 
 
-def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Ragged:
+def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Sequences:
     lengths = lists.list.len().to_numpy()
     values = lists.filter(lists.list.len() > 0).explode()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Ragged(_positions(values, item_ids, where), offsets)
+    return Sequences(_positions(values, item_ids, where), offsets)
 
 
 def _positions(ids: pl.Series, item_ids: pl.Enum, where: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import sparse
 
-from components.evaluation.arrays import Cases, Ragged
+from components.evaluation.arrays import Cases, Sequences
 
 # The item graph's constants (docs/reading-a-run.md); no knobs, so that its figures stay comparable.
 REACH = 12
@@ -42,7 +42,7 @@ def item_graph(cases: Cases, *, depth: int, mask_seen: bool) -> Lists:
     return _top(_ranked(cases), cases.prompts, depth=depth, mask_seen=mask_seen)
 
 
-def graph(histories: Ragged, items: int) -> sparse.csr_array:
+def graph(histories: Sequences, items: int) -> sparse.csr_array:
     """[items, items] weights: i before j at distance d <= 12 in a history of n adds 0.9^(d-1) / log2(2+n) to
     weight(i -> j), and half of it to weight(j -> i)."""
     user, values = histories.owners, histories.values
@@ -71,7 +71,7 @@ def _ranked(cases: Cases, batch: int = 2048) -> Iterator[np.ndarray]:
             yield scores.indices[first:last][np.argsort(-scores.data[first:last], kind="stable")]
 
 
-def _top(ranked: Iterator[np.ndarray], prompts: Ragged, *, depth: int, mask_seen: bool) -> Lists:
+def _top(ranked: Iterator[np.ndarray], prompts: Sequences, *, depth: int, mask_seen: bool) -> Lists:
     lists = np.full((len(prompts), depth), -1, dtype=np.int64)
     for row, (order, prompt) in enumerate(zip(ranked, prompts, strict=True)):
         if mask_seen:

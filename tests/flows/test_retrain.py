@@ -141,6 +141,24 @@ def test_a_server_that_does_not_answer_costs_no_training(prefect_server: Any) ->
     assert (found["data"], len(said)) == (50.0, 1)
 
 
+def test_a_server_that_does_not_answer_costs_no_result(prefect_server: Any) -> None:
+    """Prevents: a model that is trained and registered by a flow that then fails over a table in its UI."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.shown import show_result, show_scores
+
+    said: list[str] = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{taken.getsockname()[1]}/api"}):
+            show_result([{"recall@10": 0.1}], "**better**", {"the run": "http://localhost/"}, said.append)
+            show_scores("3 users", said.append)
+    assert len(said) == 2 and all("ConnectError" in line for line in said)
+    show_scores("3 users", said.append)
+    (found,) = prefect_server.post("/artifacts/filter", artifacts={"key": {"any_": ["scores"]}})
+    assert "3 users" in found["data"] and len(said) == 2
+
+
 def test_an_error_of_our_own_is_not_taken_for_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a bug that is told as a server that does not answer."""
     from flows.shown import ShownProgress

@@ -19,7 +19,7 @@ _CELLS = 1 << 27
 """Logits at a time: 512 MiB."""
 
 
-class Fixed:
+class FixedSearch:
     """The search of one rule."""
 
     def __init__(self, rule: Rule) -> None:

@@ -30,7 +30,7 @@ _PRODUCT_COST = 8
 """A logit that is computed alone takes as long as so many of a product of all beams with all rows."""
 
 
-class Ragged:
+class RaggedSearch:
     """The search of one rule."""
 
     def __init__(self, rule: Rule) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor
 from components.errors import BadInput
 from components.recommender.decoding.beams import Hits
 from components.recommender.decoding.excluded import Excluded
-from components.recommender.decoding.fixed import Fixed
-from components.recommender.decoding.ragged import Ragged
+from components.recommender.decoding.fixed import FixedSearch
+from components.recommender.decoding.ragged import RaggedSearch
 from components.recommender.decoding.rule import Rule, Scores
 from components.recommender.models.interface import Recommender
 from components.recommender.models.reading import WIDTH
@@ -65,7 +65,7 @@ class BeamSearch:
         self._rule = Rule(recommender, trie, beams, results, scores, length_penalty)
         self._fixed = trie.children.is_cuda if fixed is None else fixed
         self._search: Callable[[Tensor, Tensor, Excluded | None], Hits]
-        self._search = Fixed(self._rule) if self._fixed else Ragged(self._rule)
+        self._search = FixedSearch(self._rule) if self._fixed else RaggedSearch(self._rule)
         self._group = max(8, _GROUP // recommender.output_rows(trie.vocabulary[:1]).shape[1])
 
     def __call__(
