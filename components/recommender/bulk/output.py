@@ -20,6 +20,8 @@ _MEND = "a scoring replaces the whole folder: give another --out"
 def refuse_others(out: Path, *kept: Path) -> None:
     """Raise `BadInput` unless `out` is absent, an empty folder or scores of ours, with none of `kept` inside.
 
+    Nor may it lie inside of what has a manifest, a bundle say: that would not be what its manifest says any more.
+
     Scores whose manifest is damaged are ours as long as nothing but their parts lies beside it.
     """
     out = out.resolve()
@@ -30,6 +32,9 @@ def refuse_others(out: Path, *kept: Path) -> None:
     for path in kept:
         if path.resolve().is_relative_to(out):
             raise BadInput(f"the output would replace {path}, which lies in it", where=str(out), mend=_MEND)
+    for parent in out.parents:
+        if (parent / MANIFEST).is_file():
+            raise BadInput(f"the output would lie inside of {parent}, which is published", where=str(out), mend=_MEND)
     names = {each.name for each in out.iterdir()} if out.exists() else set()
     others = {name for name in names if not _is_part(name)} - {MANIFEST}
     manifest = manifest_of(out)

@@ -72,6 +72,14 @@ def test_what_is_read_is_not_replaced(scoring: Scoring, tmp_path: Path, name: st
     assert inside.exists() and not work_folder(scoring.out).exists()
 
 
+def test_scores_are_not_written_into_a_published_model(scoring: Scoring) -> None:
+    """Prevents a bundle that is not what its manifest says any more, and that nobody can load again."""
+    before = found(scoring.model)
+    with pytest.raises(BadInput, match=r"inside of .*, which is published"):
+        score_all(replace(scoring, out=scoring.model / "below" / "scores"), workers=1, progress=Progress())
+    assert found(scoring.model) == before
+
+
 @pytest.mark.parametrize("manifest", [*DAMAGED, json.dumps({"kind": "scores"})])
 def test_nothing_and_scores_are_replaced(tmp_path: Path, manifest: str) -> None:
     """Prevents a nightly scoring that refuses yesterday's output, or one whose manifest is damaged."""
