@@ -78,7 +78,8 @@ class Clean(Section):
     """Canonical tables -> clean item texts, histories and targets."""
 
     text_fields: list[str] = field(default_factory=lambda: ["title", "brand", "categories", "description"])
-    """Item columns that make the item text, in this order; absent or empty ones are left out."""
+    """Item columns that make the item text, in this order; empty ones are left out. Of the default ones those
+    count that the items have; in any other list a column that they lack is refused."""
     text_template: str = "{field}: {value}"
     """How one field enters the item text; fields are joined by ", ". `{value}` alone drops the labels."""
     max_field_chars: int = bounded(300, low=1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import gzip
+import itertools
+import json
 import re
 import subprocess
 import sys
@@ -107,6 +110,16 @@ def test_every_shipped_config_loads(repository: Path) -> None:
     # Grids have a form of their own: tests/flows/test_ablate.py loads them.
     for file in (file for file in files if not file.name.startswith("ablations-")):
         load(file)
+
+
+def test_presets_name_columns_that_their_data_have(repository: Path, shared_data: Path) -> None:
+    """Prevents a catalogue's IDs from being written without its brands and categories, which are called attributes."""
+    presets = [load(file) for file in sorted((repository / "params").glob("*amazon-*.yaml"))]
+    assert {preset.dataset for preset in presets} >= {"amazon-beauty", "amazon-sports", "amazon-toys"}
+    for preset in presets:
+        with gzip.open(shared_data / preset.dataset / "items.jsonl.gz", "rt", encoding="utf-8") as lines:
+            present = {name for line in itertools.islice(lines, 1000) for name in json.loads(line)}
+        assert set(preset.clean.text_fields) <= present, preset.dataset
 
 
 def test_round_trip() -> None:

@@ -216,7 +216,7 @@ def _leakage() -> list[Check]:
             "few_cold_targets",
             "leakage",
             "warning",
-            "Few last items are cold, that is, in no one's earlier history: no model can have learned who wants them.",
+            "Few last items are cold (in no other user's earlier history): no model can have learned who wants them.",
             "Bring a longer period, raise clean.min_item_interactions, or raise validate.max_cold_target_share.",
         ),
         Check(

@@ -3,8 +3,8 @@
     python -m components clean
 
 The order of the steps matters and is this:
-1. Texts of items that anyone touched are scrubbed; items that then are the same in all their text become one.
-2. Interactions without id or with an item that the catalogue lacks go; a user's repeats of an item go.
+1. Texts of items that anyone touched are scrubbed. Interactions without id or with an item that the catalogue lacks go.
+2. Items that are the same in all their text become one; then a user's repeats of an item go.
 3. k-core to the fixed point, over what is left.
 4. Users are sampled *after* the k-core, with every item they touch. The other way round the core of a small sample is
    nearly empty (few items are met five times by few users), and the number of users would be anyone's guess.

@@ -88,7 +88,8 @@ def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame
 
     An item whose named fields are all empty takes its other text columns, and one without any text its id: it stays,
     because dropping it would change the histories and the catalogue that published figures are measured on, and a shop
-    wants to sell it. Raises `BadInput` where no item has text in a named field.
+    wants to sell it. Of the default fields those count that are there. Raises `BadInput` where no item has text in a
+    named field, or where the table lacks a field that somebody named.
     """
     template = settings.text_template
     if "{value}" not in template:
@@ -99,6 +100,8 @@ def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame
         )
     columns = text_columns(items)
     named = [name for name in settings.text_fields if name in items.columns]
+    if settings.text_fields != params.Clean().text_fields:
+        _need_fields(settings.text_fields, items.columns, columns)
     others = [name for name in columns if name not in named]
     items = items.with_columns(
         cut(pl.col(name), settings.max_field_chars) for name in columns if items.schema[name] == pl.String
@@ -132,6 +135,17 @@ def _filled(schema: pl.Schema, names: list[str], settings: params.Clean) -> pl.E
         return pl.lit(None, pl.String)
     joined = pl.concat_str(fields, separator=", ", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
+
+
+def _need_fields(named: list[str], present: list[str], texts: list[str]) -> None:
+    """A misspelt field would leave its words out of every text, and only the figures would show it."""
+    for name in named:
+        if name not in present:
+            raise BadInput(
+                f"the items have no column {name!r}",
+                where="params.yaml: clean.text_fields",
+                mend=f"take it out, or name columns of theirs: {', '.join(texts)}",
+            )
 
 
 def _need_text(frame: pl.DataFrame, named: list[str], others: list[str]) -> None:

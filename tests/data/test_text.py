@@ -165,6 +165,18 @@ def test_no_text_in_the_named_fields_says_where_there_is_some() -> None:
         with_text(items, params.Clean(text_template="{field}"))
 
 
+def test_a_field_that_the_items_lack_is_refused() -> None:
+    """Prevents what a preset for Amazon Sports once did: it named categories, which that catalogue calls attributes,
+    and trained on titles alone. The default fields are those of any shop, of which few have all."""
+    items = pl.DataFrame({"item_id": ["a"], "title": ["Soap"], "attributes": [["Acorn"]], "price": [2.5]})
+    for wrong in (["title", "categories"], ["categories", "attributes"]):
+        with pytest.raises(BadInput, match=r"(?s)no column 'categories'.*title, attributes"):
+            with_text(items, params.Clean(text_fields=wrong))
+    assert with_text(items, params.Clean())[0]["text"].to_list() == ["title: Soap"]
+    said, _ = with_text(items, params.Clean(text_fields=["attributes", "price"]))
+    assert said["text"].to_list() == ["attributes: Acorn, price: 2.5"]
+
+
 def test_items_with_equal_text_fall_to_the_smallest_id_but_textless_ones_stay_apart() -> None:
     """Merging all items without text into one would make it the most popular item of the shop."""
     items = pl.DataFrame({"item_id": ["a", "b", "c", "d"], "title": ["Soap", None, "Soap", None]})
