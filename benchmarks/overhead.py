@@ -24,7 +24,7 @@ from tests.workspaces import MICRO, command, make_workspace
 
 STAGES = ("ingest", "validate", "clean", "train", "index", "evaluate", "register")
 GOALS = {"overhead_seconds": 25.0, "second_run_seconds": 25.0, "dvc_repro_unchanged_seconds": 4.0}
-"""Upper limits, from the issue that asked for the flow."""
+"""Upper limits that we set ourselves."""
 
 
 def main() -> None:

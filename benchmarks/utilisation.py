@@ -1,7 +1,7 @@
 """How busy a device is with the model itself: floating-point operations of a T5 step, and where the time goes.
 
 utilisation = training_flops(model.config, prompt_tokens, label_tokens) / seconds / peak
-shares = where(step)            # {"products": 0.61, "attention": 0.08, ..., "idle": 0.1}
+shares = where(step, cuda=False)   # {"products": 0.61, "attention": 0.08, ..., "idle": 0.1}
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class BadInput(StageError):
 
 
 class GateRefused(StageError):
-    """The input could be read, but a gate (critical expectation, contract, promotion rule) says no."""
+    """The input could be read, but a gate (critical expectation, contract, sorted sequences) says no."""
 
     exit_code = 3
 

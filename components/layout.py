@@ -105,7 +105,7 @@ class Layout:
     # register
     @property
     def bundle(self) -> Path:
-        """The model bundle: one directory = one atom (DESIGN section 3)."""
+        """The model bundle: one directory = one atom (docs/data.md)."""
         return self.root / "register" / "bundle"
 
     @property

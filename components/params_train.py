@@ -104,7 +104,7 @@ class Train(Section):
     as many targets a second. docs/backbones.md lists them."""
     lora_rank: int = bounded(0, low=0)
     """Rank of LoRA adapters on every linear layer of the pretrained models, which alone are then trained and at the end
-    merged into the weights; 0 trains all weights. A model from scratch is trained whole. Needs peft (`idiom[lora]`)."""
+    merged into the weights; 0 trains all weights. A model from scratch is trained whole. Needs the extra `lora`."""
     lora_alpha: int = bounded(16, low=1)
     """What an adapter adds is multiplied by lora_alpha / lora_rank."""
     size: str = "tiny"

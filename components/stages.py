@@ -29,7 +29,7 @@ NO_BARS = "IDIOM_NO_BARS"
 
 
 def run(stage: str, workspace: Path, params: Params) -> None:
-    """Run one of `STAGES` in `workspace`. Raises `StageError` with the exit code of DESIGN section 3."""
+    """Run one of `STAGES` in `workspace`. Raises `StageError` with its exit code (components/errors.py)."""
     STAGES[stage](workspace, params)
 
 

@@ -1,6 +1,6 @@
 """A program in a process group of its own: its output as it comes, and signals handed on to all of the group.
 
-    with running(["dvc", "repro"], cwd=workspace) as child:
+    with running(["dvc", "repro"], cwd=workspace, environment=os.environ) as child:
         for chunk in child.chunks():
             ...
     child.code

@@ -123,7 +123,10 @@ def recommend(
 def score(
     histories: Annotated[
         Path | None,
-        typer.Argument(help="File of user_id and history: Parquet, JSON lines, CSV.", show_default=False),
+        typer.Argument(
+            help="File of user_id and history, or of user_id and item_id in order: Parquet, JSON lines, CSV, TSV.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write (default: artifacts/DATASET/score).")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items per user.")] = 10,

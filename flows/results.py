@@ -42,7 +42,7 @@ def words(workspace: Path, params: Params) -> str:
 
 
 def links(workspace: Path, params: Params) -> dict[str, str]:
-    """Text -> address: the report page and, once a version is registered, its run in MLflow."""
+    """Text -> address: the report page and, once a version is registered, its page in MLflow."""
     layout = Layout(workspace, params.dataset)
     found = {"Evaluation report": layout.report.as_uri()} if layout.report.is_file() else {}
     if layout.registration.is_file():

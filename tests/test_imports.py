@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN section 1), read from the syntax tree of every module: imports inside functions count."""
+"""Who may import whom (docs/architecture.md), read from every module's syntax tree: imports in functions count."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def allowed(name: str, room: str) -> bool:
 def test_imports(path: Path) -> None:
     """Prevents: a training that needs polars on the GPU machine, a stage that knows its orchestrator, a circle."""
     room = room_of(path)
-    assert room in MAY_IMPORT, f"{path} belongs to no room of DESIGN section 1"
+    assert room in MAY_IMPORT, f"{path} belongs to no room of docs/architecture.md"
     for name in imported(path):
         top = name.split(".")[0]
         if top == "components":

@@ -1,4 +1,4 @@
-"""Times as shops write them -> UTC microseconds: epoch seconds, milliseconds, microseconds, or ISO 8601."""
+"""Times as shops write them -> UTC microseconds: epoch seconds, milli-, micro-, nanoseconds, ISO 8601."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _OFFSET = r"(?:[zZ]|[+-]\d\d:?\d\d)$"
 
 
 def to_utc(values: pl.Series, file: RawFile) -> tuple[pl.Series, str]:
-    """Timestamps (UTC, microseconds; empty -> null) and the unit they came in: s, ms, us, ns, iso, date or none.
+    """Timestamps (UTC, microseconds; empty -> null) and the unit they came in.
 
-    A time without an offset is taken as UTC. Raises `BadInput` naming the rows that are none of these.
+    Units: s, ms, us, ns, iso, date, datetime, none. A time without an offset is taken as UTC. Raises `BadInput` naming
+    the rows that are none of these.
     """
     if values.dtype.is_temporal():
         return _from_temporal(values), "date" if values.dtype == pl.Date else "datetime"

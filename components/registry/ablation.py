@@ -1,9 +1,9 @@
 """A grid of ablations in MLflow: one parent run, and a child run for each variant and seed.
 
-    runs = GridRuns.open(workspace, "shop-ablations", "GRID")
-    run_id = runs.child("no generator, seed 17", train_key=key, params=params)   # the stage `train` goes on with it
-    runs.result(run_id, metrics, on="test")
-    runs.close(table, rows, failed=False)
+    runs = GridRuns.open(workspace, "shop-ablations", "GRID", variants)
+    run_id = runs.child("no generator, seed 17", key, params, trains=True)   # the stage `train` goes on with it
+    runs.result(run_id, metrics, "test", seconds)
+    runs.close(table, rows, "FINISHED", "test")
 
 As with a training, nothing that MLflow does ends a grid: a store that fails is said, and the table is in its files.
 """

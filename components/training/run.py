@@ -1,4 +1,4 @@
-"""The alternation from beginning to end: what happens when (IDGenRec, section 3.3; DESIGN section 4).
+"""The alternation from beginning to end: what happens when (IDGenRec, section 3.3).
 
     summary = launch(job, progress)          # as job.train.ranks says
     summary = train(job, progress)           # in this process, alone or as one rank of torchrun

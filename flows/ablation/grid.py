@@ -1,6 +1,6 @@
 """A grid: named variants, each a few parameters that differ from the base, times seeds.
 
-    base:                                  # parameters, as in params.yaml; without it: those of the workspace
+    base:                                  # parameters, defaults where one is missing; without it: the workspace's
       train: {size: micro}
     seeds: [17, 18, 19]
     variants:

@@ -1,4 +1,4 @@
-"""The rules of an ID table, each a function from the table to the rows that break it (DESIGN section 3)."""
+"""The rules of an ID table, each a function from the table to the rows that break it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ID table: one row an item, `item_id, words, token_ids`, and the contract it must keep (DESIGN section 3).
+"""The ID table: one row an item, `item_id, words, token_ids`, and the contract it must keep (contract.py).
 
 table = IdTable.load(path)
 problems = table.violations(tokenizer, max_tokens=10, item_ids=catalogue)   # [] when the contract holds
