@@ -37,7 +37,7 @@ def main() -> None:
     layout = Layout(Path().resolve(), load(Path("params.yaml")).dataset)
     registered = read_json(layout.registration)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    shoot("report", layout.report.as_uri(), size=(1100, 1240), crop=(0, 0, 1000, 1240))
+    shoot("report", layout.report.as_uri(), size=(1100, 1240), crop=(0, 0, 1100, 1240))
     version = f"{MLFLOW}/#/models/{registered['name']}/versions/{registered['version']}"
     shoot("mlflow", version, size=(1400, 900), crop=(195, 0, 1035, 900))
     shoot("prefect", f"{PREFECT}/runs/flow-run/{newest_flow_run()}", size=(1400, 1000), crop=(255, 0, 1400, 700))
