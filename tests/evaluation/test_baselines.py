@@ -99,6 +99,18 @@ def test_refit_adds_the_validation_items_and_nothing_of_the_test() -> None:
     assert [row.tolist() for row in strict.train] == [row[:-1].tolist() for row in strict.prompts]
 
 
+def test_refit_keeps_contexts_and_users_without_a_validation_item() -> None:
+    """Prevents refit counts that lack what lies between history and target, or whole users that were not validated."""
+    asked = cases(
+        pl.DataFrame({"item_id": ["a", "b", "c", "d"]}),
+        pl.DataFrame({"user_id": ["u", "v"], "history": [["a"], ["b", "a"]]}),
+        targets([["b"]], ["c"], ["u"]),
+        targets([["b", "c"]], ["d"], ["u"]),
+        refit=True,
+    )
+    assert [row.tolist() for row in asked.train] == [[0, 1, 2], [1, 0]]
+
+
 def test_a_target_outside_the_catalogue_is_named() -> None:
     """Prevents a stale items table from counting as a miss without a word."""
     with pytest.raises(BadInput, match="item 'z' is not in the catalogue"):

@@ -6,21 +6,25 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pytest
 
 from components.artifacts import read_json
 from components.errors import GateRefused
 from components.evaluation import summary
+from components.evaluation.arrays import Cases, Sequences
 from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
-from components.evaluation.figures import headline_k
+from components.evaluation.figures import compare, headline_k
 from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.metrics_file import read_metrics
+from components.evaluation.slices import head_items, slices
 from components.layout import Layout
 from components.manifest import sha256
 from components.params import Evaluate
@@ -86,6 +90,28 @@ def test_figures_of_a_known_recommender(tmp_path: Path) -> None:
     assert found["protocol"]["training"] == "strict"
 
 
+def test_an_unmasked_headline_is_unmasked_in_all_that_is_derived_from_it(tmp_path: Path) -> None:
+    """Prevents intervals, slices, ranks or sentences of the masked lists under a headline that says unmasked."""
+    found = run(tmp_path, mask_seen=False)
+    assert found["protocol"]["headline"] == "unmasked"
+    assert found["intervals"]["model"]["ndcg_at_10"] == [0.5, 0.5]  # the masked one is 0.63
+    for groups in found["slices"].values():
+        assert {group["model"]["ndcg_at_10"] for group in groups.values()} == {0.5}
+    assert all("NDCG@10 0.5000 against" in line for line in summary.sentences(found))
+    table = pl.read_parquet(Layout(tmp_path, "ring").per_user)
+    assert table["rank"].to_list() == [3] * len(table)
+    assert table["recommended"].list.get(2).to_list() == table["target"].to_list()
+
+
+def test_the_baselines_of_a_refit_model_know_the_validation_items_too(tmp_path: Path) -> None:
+    """Prevents a refit model beside baselines, counts and slices of the training data that it had before."""
+    layout = Layout(tmp_path, "ring")
+    evaluate(Evaluate(), seed=17, layout=layout, words=WORDS, recommend=oracle, protocol="refit", **tables())
+    learned = Counter(item for row in SEQUENCES.values() for item in row[:-1])
+    table = pl.read_parquet(layout.per_user)
+    assert table["target_count"].to_list() == [learned[target] for target in table["target"]]
+
+
 def test_a_model_that_loses_to_the_item_graph_has_to_say_so(tmp_path: Path) -> None:
     """Prevents a report that keeps quiet about the baseline that needs no training."""
     found = run(tmp_path, silent)
@@ -95,6 +121,28 @@ def test_a_model_that_loses_to_the_item_graph_has_to_say_so(tmp_path: Path) -> N
     assert line in Layout(tmp_path, "ring").report.read_text()
     won = run(tmp_path / "won", ks=[2])
     assert won["against"]["popularity"]["recall_at_2"]["verdict"] == "better"
+
+
+@pytest.mark.parametrize("verdicts", [("better", "worse"), ("worse", "better")])
+def test_the_worse_of_the_two_metrics_decides_what_is_said(verdicts: tuple[str, str]) -> None:
+    """Prevents "The model beats popularity" where it loses in one of the two figures."""
+    gains = zip(("recall_at_10", "ndcg_at_10"), verdicts, strict=True)
+    figures = {"recall_at_10": 0.5, "ndcg_at_10": 0.3}
+    metrics = {
+        "protocol": {"headline": "masked"},
+        "masked": {"model": figures, "popularity": figures},
+        "against": {"popularity": {name: {"verdict": said, "interval": [-0.1, 0.1]} for name, said in gains}},
+    }
+    (line,) = summary.sentences(metrics)
+    assert line.startswith("The model LOSES to popularity")
+
+
+def test_a_model_that_is_the_baseline_does_not_beat_it() -> None:
+    """Prevents a victory out of an interval that only touches zero."""
+    places = dict.fromkeys(("model", "popularity", "item_graph"), np.arange(LEAST_USERS) % 12)
+    for gains in compare(places, [10], seed=1)["against"].values():
+        for gain in gains.values():
+            assert (gain["interval"], gain["verdict"]) == ([0.0, 0.0], "no clear difference")
 
 
 @pytest.mark.parametrize("recommend", [oracle, silent])
@@ -199,6 +247,17 @@ def test_slices_cover_every_user_once(tmp_path: Path) -> None:
     found = run(tmp_path)["slices"]
     for groups in found.values():
         assert sum(group["users"] for group in groups.values()) == len(SEQUENCES)
+
+
+def test_the_head_is_a_fifth_of_the_items_in_training() -> None:
+    """Prevents cold items that widen the head, a head of nothing in a small catalogue, and a tail that is cold too."""
+    assert np.flatnonzero(head_items(np.array([5, 4, 3, *[0] * 8, 1]))).tolist() == [0]  # of four
+    assert np.flatnonzero(head_items(np.array([1, 2, 2, 2, 1, 1]))).tolist() == [1, 2]  # of six
+    train = Sequences(np.array([0] * 5 + [1] * 4 + [2]), np.array([0, 10]))
+    no_prompts = Sequences(np.zeros(0, np.int64), np.zeros(5, np.int64))
+    asked = Cases(tuple("abcd"), tuple("stuv"), train, no_prompts, targets=np.arange(4))
+    found = {name.split()[0]: np.flatnonzero(mask).tolist() for name, mask in slices(asked)["target"].items()}
+    assert found == {"head": [0], "tail": [1, 2], "cold": [3]}
 
 
 def test_a_sample_of_users_says_so(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def test_breadth_counts_what_is_shown_within_k_only() -> None:
     assert found["novelty_at_2"] == pytest.approx((1 + 2 + 1) / 3)
 
 
+def test_an_item_that_training_never_saw_is_as_new_as_one_seen_once() -> None:
+    """Prevents an infinite novelty, which JSON refuses, where a cold item is recommended."""
+    assert metrics.breadth(np.array([[0]]), np.array([0, 4]), 1)["novelty_at_1"] == 2.0
+
+
 def test_breadth_of_empty_lists_is_zero() -> None:
     """Prevents a NaN, which JSON refuses, where nothing is recommended."""
     assert set(metrics.breadth(np.full((3, 2), -1), np.array([1, 1]), 2).values()) == {0.0}

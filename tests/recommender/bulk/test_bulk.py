@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from components.recommender.bulk.run import alone, score_all
 from components.recommender.bulk.score import _engine, score_shard
 from components.recommender.bulk.settings import Scoring, work_folder
 from components.recommender.bulk.shards import pending, prepare, publish, shard
-from components.recommender.engine import Engine
+from components.recommender.engine import Engine, Recommendation
 from tests.recommender.bulk.scorings import (
     USERS,
     children,
@@ -55,6 +56,24 @@ def test_every_user_exactly_once_with_the_answers_of_the_engine(model: Path, und
     assert manifest["users"] == USERS
     assert manifest["users_without_known_items"] == sum(not set(history) & set(WORDS) for history in once)
     assert manifest["unknown_items"] == sum("gone" in history for history in once)
+
+
+def test_every_setting_of_the_manifest_is_obeyed(scoring: Scoring) -> None:
+    """Prevents a setting that the manifest names and the search never got."""
+    engine = Engine.load(scoring.model, device="cpu")
+
+    def answers(settings: dict[str, Any]) -> list[list[Recommendation]]:
+        return engine.recommend(list(histories().values()), **settings)
+
+    settings = {"k": 2, "beams": 3, "scores": "vocabulary"}
+    settings |= {"mask_seen": False, "length_penalty": 1.0, "drop_repeats": False}
+    expected = answers(settings)
+    for name in settings:  # each of them shows in the answers
+        assert answers({**settings, name: getattr(scoring, name)}) != expected
+    found = rows(score_here(replace(scoring, shard_users=USERS, **settings)))
+    for row, answer in zip(found, expected, strict=True):
+        assert row["item_ids"] == [one.item_id for one in answer]
+        assert row["scores"] == pytest.approx([one.score for one in answer], abs=1e-4)
 
 
 @pytest.mark.slow
@@ -194,12 +213,13 @@ def repeated(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     yield ["u1", "u2", "u2", "u3"] if request.param == "sorted" else ["u2", "u1", "u3", "u2"]
 
 
-def test_a_user_twice_is_refused(scoring: Scoring, tmp_path: Path, repeated: list[str]) -> None:
-    """Prevents two answers for one user: which one is sent?"""
+@pytest.mark.parametrize("shard_users", [2, 3])
+def test_a_user_twice_is_refused(scoring: Scoring, tmp_path: Path, repeated: list[str], shard_users: int) -> None:
+    """Prevents two answers for one user, in one shard or at the edge of two: which one is sent?"""
     path = tmp_path / "twice.parquet"
     pq.write_table(pa.table({"user_id": repeated, "history": [["B1"]] * 4}), path)
     with pytest.raises(BadInput, match=r"more than once: u2\b"):
-        prepare(replace(scoring, histories=path, shard_users=3), Progress())
+        prepare(replace(scoring, histories=path, shard_users=shard_users), Progress())
     assert not scoring.folder.exists()
 
 

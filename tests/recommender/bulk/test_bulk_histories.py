@@ -154,6 +154,15 @@ def test_parquet_without_a_column_or_a_name_is_refused(tmp_path: Path, columns: 
         read(tmp_path / "h.parquet")
 
 
+def test_what_is_refused_is_said_with_its_place_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents the number of a healthy user in an error from the third batch on."""
+    monkeypatch.setattr(histories, "_ROWS", 2)
+    users = [*(f"u{number}" for number in range(5)), None]
+    pq.write_table(pa.table({"user_id": users, "history": [["B1"]] * 6}), tmp_path / "h.parquet")
+    with pytest.raises(BadInput, match=r"user number 5 \(from 0\)"):
+        read(tmp_path / "h.parquet")
+
+
 def split_here(folder: Path, *, shard_users: int) -> None:
     source = folder / "h.parquet"
     split(source, folder / "parts", content=sha256(source), shard_users=shard_users, progress=Progress())

@@ -89,13 +89,16 @@ def test_nothing_and_scores_are_replaced(tmp_path: Path, manifest: str) -> None:
     refuse_others(tmp_path / "scores", tmp_path)
 
 
-@pytest.mark.parametrize("manifest", DAMAGED)
-def test_scores_with_a_damaged_manifest_are_scored_again(
-    scoring: Scoring, undisturbed: Path, manifest: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "damage"), [*((MANIFEST, damage) for damage in DAMAGED), ("part-000003.parquet", "half")]
+)
+def test_damaged_scores_are_scored_again(
+    scoring: Scoring, undisturbed: Path, name: str, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents half a manifest that blocks every later scoring, with advice to run a stage."""
+    """Prevents half a manifest that blocks every later scoring, with advice to run a stage, and half a part that counts
+    as scored already."""
     score_here(scoring)
-    (scoring.out / MANIFEST).write_text(manifest, encoding="latin-1")
+    (scoring.out / name).write_text(damage, encoding="latin-1")
     monkeypatch.setattr("components.recommender.bulk.run.prepare", lambda *_: prepared(scoring))
     assert score_all(scoring, workers=1, progress=Progress()).manifest["users"] == USERS
     assert content(scoring.out) == content(undisturbed)

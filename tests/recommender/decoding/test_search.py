@@ -190,6 +190,14 @@ def test_ties_go_by_item_number(search_of: SearchOf, mode: Any, beams: int) -> N
     assert [item for item, _ in as_answer(search(*ONE_USER))[0]] == list(range(beams))
 
 
+@pytest.mark.parametrize(("seen", "left"), [([0, 0], [1, 2]), ([1, 1], [0, 2])])
+def test_an_item_seen_twice_is_excluded_as_if_seen_once(search_of: SearchOf, seen: list[int], left: list[int]) -> None:
+    """Prevents purchases counted for items: one that was bought again would come out, its neighbour be lost for it."""
+    trie = Trie.build([(2, 3), (2, 4), (5, 3)], end_token=END)
+    search = search_of(Told(torch.zeros(6, 6)), trie, beams=3)
+    assert [item for item, _ in as_answer(search(*ONE_USER, excluded=[seen]))[0]] == left
+
+
 @BOTH_FAMILIES
 @pytest.mark.parametrize("mode", MODES)
 def test_fewer_legal_items_than_beams(make_model: MakeModel, search_of: SearchOf, kind: str, mode: Any) -> None:
@@ -297,5 +305,6 @@ def test_settings_out_of_bounds_are_refused(make_model: MakeModel, search_of: Se
     model = recommender_over(make_model(VOCABULARY, kind=kind))
     with pytest.raises(BadInput, match="4 results of 3 beams"):
         search_of(model, Trie.build([(3,)], end_token=END), beams=3, results=4)
-    with pytest.raises(BadInput, match="token 99"):
-        search_of(model, Trie.build([(99,)], end_token=END), beams=3)
+    with pytest.raises(BadInput, match=f"token {VOCABULARY}, the model has {VOCABULARY}"):
+        search_of(model, Trie.build([(VOCABULARY,)], end_token=END), beams=3)
+    search_of(model, Trie.build([(VOCABULARY - 1,)], end_token=END), beams=3)

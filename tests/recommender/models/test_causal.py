@@ -61,6 +61,21 @@ def test_steps_equal_the_forward_of_the_library(kind: str) -> None:
                 torch.testing.assert_close(found[user, beam], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_places_without_a_token_hold_numbers() -> None:
+    """Prevents NaN in every score: masked or not, what fresh memory holds is multiplied by a weight of zero."""
+    lengths = torch.tensor([*[3] * 8, 20])  # the first eight are read together, and no wider than they are
+    mask = (torch.arange(20) < lengths[:, None]).long()
+    recommender = Causal(make_causal("llama", VOCABULARY), end_token=END)
+    try:
+        torch.use_deterministic_algorithms(True)
+        assert bool(torch.empty(9).isnan().all())  # so is all fresh memory now
+        state = recommender.prefill(4 * mask, mask, capacity=5)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for cache in (*state.keys, *state.values):
+        assert bool(cache[:, :, :20].isfinite().all())
+
+
 @pytest.mark.parametrize("kind", CAUSAL_KINDS)
 def test_loss_after_prompts_is_that_of_each_text_alone(kind: str) -> None:
     """Labels stand behind the padding of the batch: a position that counts the padding would change every loss."""

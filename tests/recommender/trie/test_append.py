@@ -81,6 +81,7 @@ def test_known_shapes(old: list[tuple[int, ...]], new: list[tuple[int, ...]]) ->
         ([], None, "no IDs"),
         ([(5,), (6,)], [0, 0], "different places"),
         ([(5,)], [9], "different places"),
+        ([(5,)], [-1], "different places"),
     ],
 )
 def test_bad_ids_are_refused(new: Sequence[Sequence[int]], numbers: list[int] | None, message: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +68,15 @@ def test_known_shapes(ids: list[tuple[int, ...]]) -> None:
     assert decodable(Trie.build(ids, end_token=END)) == {sequence: item for item, sequence in enumerate(ids)}
 
 
+def test_ids_that_differ_at_their_very_end() -> None:
+    """Prevents a sort that stops after so many tokens as one key holds: equal IDs apart, and nodes twice."""
+    tails = list(itertools.product(range(60, 64), repeat=3))
+    ids = [(*range(2, 60), *tails[place]) for place in np.random.default_rng(3).permutation(len(tails))]
+    assert decodable(Trie.build(ids, end_token=END)) == {sequence: item for item, sequence in enumerate(ids)}
+    with pytest.raises(BadInput, match="same ID"):
+        Trie.build([*ids, ids[0]], end_token=END)
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(id_sets)
 def test_counts_parents_and_ends_agree_with_a_dict(ids: list[tuple[int, ...]]) -> None:
@@ -117,6 +128,22 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     again = Trie.load(tmp_path / "trie.safetensors")
     assert decodable(again) == decodable(trie)
     assert (again.levels, again.end_column) == (trie.levels, trie.end_column)
+
+
+def test_a_full_disk_leaves_the_trie_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents half a trie beside a whole table, from which no shop can be answered."""
+
+    def fill_the_disk(_arrays: Any, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    path = tmp_path / "trie.safetensors"
+    Trie.build([(7,)], end_token=END).save(path)
+    monkeypatch.setattr("safetensors.torch.save_file", fill_the_disk)
+    with pytest.raises(OSError, match="No space"):
+        Trie.build([(8,)], end_token=END).save(path)
+    assert decodable(Trie.load(path)) == {(7,): 0}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.real

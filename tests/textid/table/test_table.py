@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.errors import BadInput
 from components.textid.table.id_table import IdTable
+from components.textid.table.quality import quality
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import adopt, read_imported
 
@@ -63,6 +64,14 @@ def test_tokens_length_and_coverage_are_checked(table: IdTable, tokenizer: PreTr
     assert missing["rows"] == [{"item_id": "z", "words": ""}]
 
 
+def test_words_in_other_tokens_break_the_identity(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents an ID spelt letter by letter: it reads well, and the recommender would never write it so."""
+    letters = tuple(tokenizer.convert_tokens_to_ids(["▁", *"birch", "▁", *"soap"]))
+    spelt = replace(IdTable.from_words(tokenizer, {"a": "birch soap"}), token_ids=(letters,))
+    (broken,) = spelt.violations(tokenizer, max_tokens=len(letters), item_ids=["a"])
+    assert broken["rule"] == "encode, decode, encode is the identity"
+
+
 def test_saves_to_equal_bytes_and_loads_what_was_saved(table: IdTable, tmp_path: Path) -> None:
     """Prevents an artifact whose hash changes from run to run."""
     table.save(tmp_path / "one.parquet")
@@ -70,6 +79,24 @@ def test_saves_to_equal_bytes_and_loads_what_was_saved(table: IdTable, tmp_path:
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert IdTable.load(tmp_path / "one.parquet") == table
     assert IdTable.load(tmp_path / "one.parquet").digest() == table.digest()
+
+
+def test_a_full_disk_leaves_the_table_that_was_there(
+    table: IdTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents half a table in the place of the one that a recommender was trained on."""
+
+    def fill_the_disk(_table: pa.Table, path: Path, **_: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    path = tmp_path / "ids.parquet"
+    table.save(path)
+    monkeypatch.setattr(pq, "write_table", fill_the_disk)
+    with pytest.raises(OSError, match="No space"):
+        replace(table, words=("x", "y", "z")).save(path)
+    assert IdTable.load(path) == table
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_digest_knows_every_word_and_token(table: IdTable) -> None:
@@ -93,6 +120,12 @@ def test_churn_counts_changed_items_of_both_tables(table: IdTable, tokenizer: Pr
     assert IdTable.from_words(tokenizer, {"d": "red"}).churn(table) == 0.0
 
 
+def test_the_share_of_own_words_is_one_of_words(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents a share per item, which long IDs push above 1."""
+    table = IdTable.from_words(tokenizer, {"a": "birch soap", "b": "red"})
+    assert quality(table, {"a": {"birch"}, "b": {"red"}})["own_word_share"] == pytest.approx(2 / 3, abs=1e-6)
+
+
 def test_rows_must_be_sorted_and_columns_of_one_length() -> None:
     """Prevents lookups by bisection in an unsorted table."""
     with pytest.raises(ValueError, match="sorted"):
@@ -113,6 +146,16 @@ def test_an_imported_table_is_made_to_keep_the_contract(tokenizer: PreTrainedTok
     assert table.words[0] == "birch soap" and table.words[1].startswith("birch soap ")
     assert (report["missing"], report["shortened"], report["foreign_items"]) == (2, 1, 1)
     assert report["distinguished"] == 3
+
+
+def test_an_import_keeps_taken_ids_and_reserves_those_of_gone_items(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents a new item that inherits what the recommender learned about one that is gone."""
+    taken = IdTable.from_words(tokenizer, {"gone": "birch soap", "kept": "red candle"})
+    words = {"new": "birch soap", "kept": "acorn"}
+    texts = ["title: red", "title: birch soap"]
+    table, report = adopt(words, tokenizer, ["kept", "new"], texts, max_tokens=9, taken=taken)
+    assert table.words[0] == "red candle" and table.words[1].startswith("birch soap ")
+    assert (report["kept"], report["written"], report["distinguished"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

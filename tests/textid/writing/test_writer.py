@@ -16,7 +16,9 @@ from components.textid.table.id_table import IdTable
 from components.textid.table.taken import TakenIds
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens, readable
+from components.textid.writing.generator import Generator
 from components.textid.writing.writer import write_ids
+from tests.recommender.seq2seq_models import make_bart
 
 SETTINGS = Index(max_tokens=8, candidates=4, groups=2, diversity_penalty=1.0, retries=2, batch_items=5)
 TEXTS = [
@@ -121,6 +123,31 @@ def test_the_model_comes_back_in_the_mode_it_was_in(model, tokenizer) -> None:  
     assert first == written(model, tokenizer, IDS[:4], TEXTS[:4])[0]
 
 
+def test_ids_are_written_without_dropout(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    """Prevents IDs that change from run to run: whoever trains hands over a model that drops at random."""
+    model = make_bart("bart", len(tokenizer))
+    for module in model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
+    model.train()
+    first, _ = written(model, tokenizer, IDS[:6], TEXTS[:6])
+    model.eval()
+    assert first == written(model, tokenizer, IDS[:6], TEXTS[:6])[0]
+
+
+def test_ids_grow_only_where_a_stronger_penalty_did_not_help(model, tokenizer, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Prevents IDs longer than what the generator was taught, while shorter ones may still be free."""
+    asked = []
+
+    def find_nothing(_self, items, _taken, penalty, max_tokens, _task):  # type: ignore[no-untyped-def]
+        asked.append((penalty, max_tokens))
+        return [[] for _ in items]
+
+    monkeypatch.setattr(Generator, "ask", find_nothing)
+    written(model, tokenizer, retries=3)
+    assert asked == [(1.0, 7), (2.0, 7), (4.0, 8), (8.0, 8)]
+
+
 def test_readable_drops_repeats_and_non_words_and_prefers_the_items_own_words(tokenizer) -> None:  # type: ignore[no-untyped-def]
     """Prevents "soap soap", "soap birdle" and names that the item's text does not know, as first choices."""
     taken_ids = TakenIds(tokenizer, max_tokens=12)
@@ -130,6 +157,14 @@ def test_readable_drops_repeats_and_non_words_and_prefers_the_items_own_words(to
     scores = [-1.0, -1.0, -1.1, -0.5, -1.0, -0.5]
     options = readable([rows], [scores], [{"acorn", "soap", "candle"}], known, tokenizer, taken_ids)[0]
     assert [words for words, _ in options] == ["acorn soap", "birch soap", "acorn", "candle", "7", "birdle"]
+
+
+@pytest.mark.parametrize("said", [["soap", "soap soap"], ["soap soap", "soap"]])
+def test_of_equal_candidates_the_best_score_counts(tokenizer, said: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """Prevents an ID that loses its item because a worse spelling of it was written as well."""
+    rows = [list(tokens) for tokens in encode_words(tokenizer, said)]
+    options = readable([rows], [[-1.0, -1.0]], [{"soap"}], {"soap"}, tokenizer, TakenIds(tokenizer, max_tokens=12))
+    assert options == [[("soap", -1.0)]]
 
 
 def test_allowed_tokens_are_parts_of_words(tokenizer) -> None:  # type: ignore[no-untyped-def]
