@@ -72,7 +72,9 @@ def test_ids_that_differ_at_their_very_end() -> None:
     """Prevents a sort that stops after so many tokens as one key holds: equal IDs apart, and nodes twice."""
     tails = list(itertools.product(range(60, 64), repeat=3))
     ids = [(*range(2, 60), *tails[place]) for place in np.random.default_rng(3).permutation(len(tails))]
-    assert decodable(Trie.build(ids, end_token=END)) == {sequence: item for item, sequence in enumerate(ids)}
+    trie = Trie.build(ids, end_token=END)
+    assert decodable(trie) == {sequence: item for item, sequence in enumerate(ids)}
+    assert trie.nodes == 1 + 58 + 4 + 16 + 64 + 64  # the root, what all share, the tails, the ends
     with pytest.raises(BadInput, match="same ID"):
         Trie.build([*ids, ids[0]], end_token=END)
 
