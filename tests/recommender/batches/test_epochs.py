@@ -99,6 +99,26 @@ def test_portions_together_have_every_sample_once(
     assert numbers_of(lengths, **sizes).padding == again.padding, "a resumed epoch has not planned its first portions"
 
 
+def test_every_portion_of_every_epoch_of_every_run_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents phrasings that are the same in each portion, and portions of the same samples in each epoch or run."""
+    monkeypatch.setattr(epochs, "PORTION", 48)
+    lengths = np.full(96, 8)
+
+    def drawn(seed: int, number: int) -> list[tuple[list[int], list[int]]]:
+        portions = []
+
+        def draw(samples: Ints, random: np.random.Generator) -> tuple[Numbers, Ints]:
+            portions.append((samples.tolist(), random.integers(9, size=len(samples)).tolist()))
+            return Numbers(samples, 0, samples), lengths[samples]
+
+        list(Epoch(96, draw, padded_lengths(lengths), seed=seed, number=number, batch_size=8))
+        return portions
+
+    found = [drawn(seed, number) for seed, number in ((1, 2), (2, 2), (1, 3))]
+    assert len({tuple(samples) for portions in found for samples, _ in portions}) == 6
+    assert len({tuple(phrasings) for portions in found for _, phrasings in portions}) == 6
+
+
 def test_a_row_beyond_the_budget_comes_alone() -> None:
     """Prevents a history that is never taught, or a division by nothing, where the budget is smaller than it."""
     epoch = numbers_of(np.array([4, 90, 4, 4]), batch_tokens=16)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from components.errors import BadInput, Interrupted
 from components.params_train import RecommenderTraining
@@ -161,6 +162,16 @@ def test_the_mean_is_over_tokens() -> None:
     assert weight.grad is not None
     assert weight.grad.tolist() == [0.25, 0.5, 0.75]
     assert (float(step.loss), step.tokens, step.stop) == (6.0, 4, False)
+
+
+def test_what_a_peer_says_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents ranks that wait for each other for ever: one heard a signal, or had no row of a small batch."""
+    peer = iter([torch.tensor([6.0, 3.0, 1.0, 2.0], dtype=torch.float64), torch.tensor([3.0, 6.0, 9.0])])
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: tensor.add_(next(peer)))
+    weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))]
+    step = Ranks(1, 2).combine(weights, torch.zeros(()), tokens=0, stop=False)
+    assert (float(step.loss), step.tokens, step.stop, step.retries) == (6.0, 3, True, 2)
+    assert [weight.grad.tolist() for weight in weights if weight.grad is not None] == [[1.0, 2.0], [3.0]]
 
 
 def test_a_gpu_that_is_not_there_is_bad_input() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,12 @@ def tables_of(job: Job, shuffled: bool) -> tuple[dict[str, list[str]], dict[str,
 def test_packed_tables_are_the_tables(shuffled: bool, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against dictionaries. Prevents a target that meets the history of another user: both tables are streamed side by
     side, and the pieces here end everywhere."""
-    monkeypatch.setattr(parquet, "batches", partial(parquet.batches, rows=3))
+    whole = parquet.batches
+
+    def batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        return whole(path, columns, rows=3 if path.stem == "histories" else 2)
+
+    monkeypatch.setattr(parquet, "batches", batches)
     monkeypatch.setattr(dataset, "_USERS", 4)
     job = make_job(refit=True)
     histories, targets = tables_of(job, shuffled)
@@ -100,10 +105,14 @@ def test_packed_tables_are_the_tables(shuffled: bool, make_job: MakeJob, monkeyp
     assert not list((job.work / dataset.PACKED).glob("*.sorted")), "a copy of the tables stays in the work folder"
 
 
-def test_a_user_who_stands_twice_is_refused(make_job: MakeJob) -> None:
-    """Prevents two halves of a history, of which one would be validated with the other's target."""
-    job = make_job()
-    pq.write_table(pa.table({"user_id": ["u1", "u0", "u1"], "history": [["b0brush"]] * 3}), job.histories)
+@pytest.mark.parametrize("users", ["u1 u0 u1", "u0 u0 u1", "u0 u1 u1 u2", "u0 u2 u1 u2"])
+def test_a_user_who_stands_twice_is_refused(users: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents two halves of a history, of which one would be validated with the other's target; they may stand in
+    one piece of the table or in two, which are of two users here."""
+    monkeypatch.setattr(parquet, "batches", partial(parquet.batches, rows=2))
+    job, names = make_job(), users.split()
+    rows = {"user_id": names, "history": [["b0brush", "s0soap"]] * len(names)}
+    pq.write_table(pa.table(rows), job.histories)
     with pytest.raises(BadInput, match=r"twice.*histories\.parquet"):
         dataset.load(job)
 

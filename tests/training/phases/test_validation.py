@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import Tensor
 
 from components.params_train import RecommenderTraining
 from components.progress import Progress
-from components.recommender.engine import Engine
+from components.recommender.engine import Engine, Recommendation
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.reindex import reindex
-from components.training.phases.validation import Validation
+from components.training.phases.validation import Validation, improves
 from components.training.processes.stop import Stop
+from tests.training.phases.conftest import World
 
 MakeJob = Callable[..., Job]
 HISTORY = ["s0soap", "s1soap", "s0soap", "t0towel"]
@@ -53,3 +58,36 @@ def test_who_buys_again_can_be_found(make_job: MakeJob, monkeypatch: pytest.Monk
     measured(make_job("new", recommender=settings), "b0brush")
     assert [histories for histories, _ in asked] == [[HISTORY], [HISTORY]]
     assert [(how["mask_seen"], how["drop_repeats"]) for _, how in asked] == [(False, False), (True, False)]
+
+
+@pytest.mark.parametrize(("ranks", "hits", "gain"), [(1, 1, 1 / math.log2(3)), (2, 2, 1 / math.log2(3) + 1)])
+def test_the_figures_are_of_the_whole_sample(
+    ranks: int, hits: int, gain: float, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a state that is chosen by another figure, one that grows with the number of ranks, and decoding under
+    dropout. The first user finds the target in the second place, the second user, where a peer asks for it, in the
+    first; nobody else finds any."""
+    context = replace(world.context, ranks=Ranks(0, ranks))
+    sample = Validation.sample(context)
+    target = context.data.item_ids[int(context.data.valid_targets[sample.users[0]])]
+
+    def recommend(self: Engine, histories: Any, **how: Any) -> list[list[Recommendation]]:
+        assert not world.recommender.module.training
+        first = [Recommendation(item, "", 0.0) for item in ("another", target)]
+        return [first, *([] for _ in histories[1:])]
+
+    def total(self: Ranks, values: Tensor) -> Tensor:
+        return values + torch.tensor([0, ranks - 1, 0, 0, 0, 0, 0, 0])
+
+    monkeypatch.setattr(Engine, "recommend", recommend)
+    monkeypatch.setattr(Ranks, "total", total)
+    world.recommender.module.train()
+    found = sample.measure(world.recommender, world.table, Progress())
+    assert found == {"ndcg_at_10": pytest.approx(gain / 8), "recall_at_10": hits / 8}
+
+
+def test_the_first_of_equally_good_states_is_kept() -> None:
+    """Prevents patience that never ends while the figure stands still."""
+    assert improves({"ndcg_at_10": 0.6}, 0.5)
+    assert not improves({"ndcg_at_10": 0.5}, 0.5)
+    assert improves({}, 0.5), "without validation targets the last state is the best"

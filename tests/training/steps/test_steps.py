@@ -44,11 +44,13 @@ def test_seeds_differ_by_place_and_repeat() -> None:
 
 
 def test_the_sample_of_users_does_not_depend_on_the_order_of_rows() -> None:
-    """Prevents another validation sample after a re-sorted table, and one that follows the user ids."""
+    """Prevents another validation sample after a re-sorted table, one that follows the user ids, and one that is the
+    same whatever the seed."""
     names = [f"u{number}" for number in range(40)]
     chosen = [names[at] for at in hash_order(17, names, 10)]
     assert chosen == [names[::-1][at] for at in hash_order(17, names[::-1], 10)]
     assert chosen != names[:10]
+    assert chosen != [names[at] for at in hash_order(18, names, 10)]
 
 
 def test_the_rate_rises_then_falls_and_never_stops() -> None:

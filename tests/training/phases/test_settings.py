@@ -1,0 +1,43 @@
+"""Settings of the phases reach what they are about; a value that nobody obeys would stand in every log as if it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from components.params_train import GeneratorTraining, RecommenderTraining
+from components.training.job import Job
+from components.training.packed import dataset
+from tests.training.phases.conftest import world_of
+
+MakeJob = Callable[..., Job]
+
+
+def test_the_recommender_learns_as_it_is_set(make_job: MakeJob) -> None:
+    """Prevents `label_smoothing` and `prefixes` from being accepted and not used."""
+    settings = RecommenderTraining(batch_size=8, prefixes="one", label_smoothing=0.9)
+    world = world_of(make_job(dropout=0.0, recommender=settings))
+    phase = world.recommender_phase()
+    starts = dataset.starts(world.context.data.histories)
+    users = [int(starts[target]) for rows in phase.batches(0) for target in rows.targets]
+    assert len(users) == len(set(users)) == 14
+    rows = phase.batches(0)[0]
+    batch = phase._samples.collate(rows)
+    plain, smooth = (world.recommender.loss(batch, label_smoothing=share).total.item() for share in (0.0, 0.9))
+    assert phase.loss(rows)[0].item() == pytest.approx(smooth, rel=1e-6)
+    assert abs(smooth - plain) > 0.1, "or this would show nothing"
+
+
+def test_the_generator_learns_from_as_much_as_it_is_set_to(make_job: MakeJob) -> None:
+    """Prevents fewer users than `samples`, where they are no whole number of batches, and histories that are longer
+    than those which the recommender has learned to read."""
+    world = world_of(make_job(max_history=1, generator=GeneratorTraining(batch_size=7, samples=8)))
+    phase = world.generator_phase()
+    batches = phase.batches(0)
+    assert [len(rows) for rows in batches] == [7, 7]
+    values, starts = world.context.data.histories.values, dataset.starts(world.context.data.histories)
+    targets = [int(target) for rows in batches for target in rows.targets]
+    assert max(target - starts[target] for target in targets) == 2, "or there would be nothing to cut"
+    histories = [history.tolist() for rows in batches for history in phase.histories(rows)]
+    assert histories == [[values[target - 1]] for target in targets]
