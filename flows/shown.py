@@ -51,8 +51,6 @@ class ShownProgress:
             self._publish(percent=100.0)
 
     def _publish(self, percent: float | None = None) -> None:
-        from httpx import HTTPError
-        from prefect.exceptions import PrefectException
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
         # Prefect's client tries for a minute. Once is enough: nobody reads the stage's output meanwhile.
@@ -60,7 +58,7 @@ class ShownProgress:
             try:
                 self._send(self.standing.percent if percent is None else percent)
                 self._trouble = self._pending = False
-            except (HTTPError, PrefectException) as error:
+            except _refusals() as error:
                 if not self._trouble:
                     self._warn(f"Prefect does not take the progress, trying again: {first_line(error)}")
                 self._trouble = True
@@ -106,10 +104,15 @@ def show_scores(words: str, warn: Callable[[str], object]) -> None:
 
 @contextmanager
 def _warning(warn: Callable[[str], object]) -> Iterator[None]:
+    try:
+        yield
+    except _refusals() as error:
+        warn(f"Prefect did not take the result: {first_line(error)}")
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a server raises here that does not answer, or not well; a bug of ours is none of these."""
     from httpx import HTTPError
     from prefect.exceptions import PrefectException
 
-    try:
-        yield
-    except (HTTPError, PrefectException) as error:
-        warn(f"Prefect did not take the result: {first_line(error)}")
+    return HTTPError, PrefectException
