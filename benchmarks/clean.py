@@ -29,9 +29,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components import params
-from components.artifacts import publish_json
-from components.layout import Layout
+from components.settings import params
+from components.storage.artifacts import publish_json
+from components.storage.layout import Layout
 
 SETTINGS = params.Clean()
 SLOGAN = "Free shipping on all orders."
@@ -89,7 +89,7 @@ def _timed(work: Callable[[], object]) -> dict[str, float]:
 
 def with_polars(layout: Layout, _: int) -> dict[str, float]:
     """What the project does."""
-    from components.data.clean import clean
+    from components.data.clean.clean import clean
 
     return _timed(lambda: clean(SETTINGS, 17, layout))
 

@@ -210,8 +210,8 @@ def _memory() -> list[float]:
 
 
 def _job(folder: Path) -> Any:
-    from components.params import Index
-    from components.params_train import Train
+    from components.settings.params import Index
+    from components.settings.train import Train
     from components.training.job import Job
 
     items, histories, targets = (folder / f"{name}.parquet" for name in ("items", "histories", "targets"))

@@ -34,14 +34,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import facts
+from components.networks.backbone import build
+from components.networks.cpu.quick import plain, quicken
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
-from components.recommender.decoding.beams import Hits
-from components.recommender.decoding.search import BeamSearch
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
+from components.recommender.search.beams import Hits
+from components.recommender.search.search import BeamSearch
 from components.recommender.trie.trie import Trie
-from components.textid.networks.backbone import build
-from components.textid.networks.quick import plain, quicken
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from tests.recommender.references import Answer, by_hugging_face

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
-from components.params_train import Family
+from components.networks.backbone import build
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of, recommender_of
 from components.recommender.packed import Ints, pack
-from components.textid.networks.backbone import build
+from components.settings.train import Family
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.training.steps.loop import Optimisation

@@ -31,12 +31,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.machine import facts
-from components.params import Index
-from components.textid.decoding.diverse import propose
-from components.textid.networks.backbone import build
-from components.textid.networks.quick import plain
+from components.networks.backbone import build
+from components.networks.cpu.quick import plain
+from components.settings.params import Index
 from components.textid.words.tokenizer import encode_texts, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens
+from components.textid.writing.diverse import propose
 from components.textid.writing.writer import first_length, write_ids
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"

@@ -12,7 +12,7 @@ gradients are compared (`max_gradient_difference`). The ways beside ours, from w
   the longest text. Kinder than the original, which also mixes the distributions of all the padding.
 - `ratio_careful`: the same by somebody who takes each item of the batch once, and no padding places.
 - `ratio_uncached`: as `ratio`, a full decoder forward at every step.
-- `ratio_plain_layers`: as `ratio`, ours with the library's layers (`components/textid/networks/quick.py`).
+- `ratio_plain_layers`: as `ratio`, ours with the library's layers (`components/networks/cpu/quick.py`).
 
 The catalogue is drawn like Amazon Beauty: 12,101 items, its lengths of texts and histories, its popularity.
 """
@@ -34,13 +34,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import facts
-from components.params import Index
-from components.params_train import GeneratorTraining, Train
+from components.networks.backbone import build
+from components.networks.cpu.quick import plain
 from components.recommender.batches.samples import Rows
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
-from components.textid.networks.backbone import build
-from components.textid.networks.quick import plain
+from components.settings.params import Index
+from components.settings.train import GeneratorTraining, Train
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import adopt
 from components.training.context import Context

@@ -26,10 +26,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.machine import facts
-from components.artifacts import publish_json, read_json
 from components.evaluation.metrics import per_user, ranks
-from components.manifest import digest, sha256
-from components.params import Evaluate, Index
+from components.settings.params import Evaluate, Index
+from components.storage.artifacts import publish_json, read_json
+from components.storage.manifest import digest, sha256
 from components.training.job import Job, train_settings
 
 TABLES = ("items_clean.parquet", "histories.parquet", "valid_targets.parquet")

@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
-from components.params import Index
-from components.params_train import GeneratorTraining, RecommenderTraining, Train
 from components.progress import Progress
+from components.settings.params import Index
+from components.settings.train import GeneratorTraining, RecommenderTraining, Train
 from components.textid.writing.imported import adopt
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.keeper import Keeper

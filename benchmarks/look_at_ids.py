@@ -18,11 +18,11 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from components import parquet
-from components.environment import prepare
-from components.params_file import load as load_params
-from components.params_train import GeneratorTraining, Train
+from components.processes.environment import prepare
 from components.progress import ConsoleBar, Progress
+from components.settings.file import load as load_params
+from components.settings.train import GeneratorTraining, Train
+from components.storage import parquet
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.words.normal import normalise, split

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from components.environment import cores
+from components.processes.environment import cores
 
 
 def facts() -> dict[str, Any]:

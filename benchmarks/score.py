@@ -28,15 +28,15 @@ import torch
 
 from benchmarks.decode import BEAUTY, SIZES, TOKENIZER_SIZE, beauty, synthetic
 from benchmarks.machine import facts
-from components.artifacts import publishing, read_json
-from components.manifest import write_manifest
+from components.networks.backbone import build
 from components.progress import reporting
-from components.recommender.bulk.run import score_all
-from components.recommender.bulk.settings import Scoring
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
 from components.recommender.prompts.phrasings import Prompts
-from components.textid.networks.backbone import build
+from components.scoring.run import score_all
+from components.scoring.settings import Scoring
+from components.storage.artifacts import publishing, read_json
+from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 

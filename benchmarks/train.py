@@ -29,12 +29,12 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 
 from benchmarks.machine import facts
 from benchmarks.utilisation import training_flops, where
+from components.networks.backbone import build
+from components.networks.cpu.quick import plain
 from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
-from components.textid.networks.backbone import build
-from components.textid.networks.quick import plain
 from components.textid.words.tokenizer import train_tokenizer
 from components.training.steps.loop import Optimisation
 

@@ -11,8 +11,8 @@ import re
 import sys
 from pathlib import Path
 
-from components.environment import prepare
 from components.errors import BadInput, Interrupted, StageError
+from components.processes.environment import prepare
 
 _ROOM = "make room on that disk (df -h says which is full), or raise the quota; what was published before still stands"
 _RIGHTS = "make it readable and the workspace writable for this user (ls -l, chown)"
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     prepare()
 
     from components import stages
-    from components.params_file import load
+    from components.settings.file import load
 
     if len(arguments) != 1 or arguments[0] not in stages.STAGES:
         print(f"usage: python -m components {{{','.join(stages.STAGES)}}}", file=sys.stderr)

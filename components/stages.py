@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import publish_json, publishing_together, read_json
 from components.errors import BadInput, GateRefused
-from components.layout import Layout
-from components.manifest import digest, sha256, verify_manifest
-from components.params import Params, to_dict
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
+from components.settings.params import Params, to_dict
+from components.storage.artifacts import publish_json, publishing_together, read_json
+from components.storage.layout import Layout
+from components.storage.manifest import digest, sha256, verify_manifest
 
 if TYPE_CHECKING:
     from components.textid.table.id_table import IdTable
@@ -35,21 +35,21 @@ def run(stage: str, workspace: Path, params: Params) -> None:
 
 def ingest(workspace: Path, params: Params) -> None:
     """Raw files in any supported format -> canonical tables."""
-    from components.data.ingest import ingest as ingest_tables
+    from components.data.ingest.ingest import ingest as ingest_tables
 
     ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset))
 
 
 def validate(workspace: Path, params: Params) -> None:
     """Canonical tables -> verdict and Data Docs; raises `GateRefused` on a critical failure."""
-    from components.data.validate import validate as validate_tables
+    from components.data.validate.validate import validate as validate_tables
 
     validate_tables(params.validate, Layout(workspace, params.dataset))
 
 
 def clean(workspace: Path, params: Params) -> None:
     """Canonical tables -> clean item texts, histories and targets."""
-    from components.data.clean import clean as clean_tables
+    from components.data.clean.clean import clean as clean_tables
 
     clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))
 
@@ -88,10 +88,10 @@ def train(workspace: Path, params: Params) -> None:
 
 def index(workspace: Path, params: Params) -> None:
     """The pair's table, with IDs for items it has not seen -> the published ID table, its contract checked."""
-    from components import parquet
-    from components.data.id_suite import document
+    from components.data.validate.id_suite import document
+    from components.networks.tokenizer import load_tokenizer
     from components.recommender.pair import FACTS, TOKENIZER
-    from components.textid.words.tokenizer import load_tokenizer
+    from components.storage import parquet
     from components.training.ids.given import index_given
     from components.training.ids.indexing import IndexJob, index_ids
 
@@ -118,9 +118,9 @@ def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report."""
     import polars as pl
 
-    from components import parquet
     from components.evaluation.evaluate import evaluate as evaluate_lists
     from components.recommender.engine import Engine, Recommendation
+    from components.storage import parquet
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
     items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
@@ -177,10 +177,10 @@ def in_words(workspace: Path, params: Params) -> str:
     """What `evaluate` found, for a terminal: does the model win, and three users with histories and recommendations."""
     import polars as pl
 
-    from components import parquet
     from components.evaluation.examples import as_text, pick
     from components.evaluation.metrics_file import read_metrics
     from components.evaluation.summary import sentences
+    from components.storage import parquet
 
     layout = Layout(workspace, params.dataset)
     titles, words, users = (
@@ -198,14 +198,10 @@ def in_words(workspace: Path, params: Params) -> str:
 def train_key(layout: Layout, params: Params) -> str:
     """Hash of all that decides the trained weights: input files, settings and the code of the learning rooms.
 
-    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again. Bulk
-    scoring lies in a learning room and no training calls it.
+    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again.
     """
     rooms = Path(__file__).parent
-    code = {
-        name: [sha256(file) for file in sorted((rooms / name).rglob("*.py")) if file.parent.name != "bulk"]
-        for name in LEARNING_ROOMS
-    }
+    code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
@@ -229,9 +225,9 @@ def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
 
     Raises `BadInput` where it is not of this catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
     """
+    from components.networks.tokenizer import load_tokenizer
     from components.recommender.pair import TOKENIZER
     from components.textid.table.id_table import IdTable
-    from components.textid.words.tokenizer import load_tokenizer
 
     verify_manifest(layout.pair)
     table, mend = IdTable.load(layout.id_table), "run the stage `index` again"
@@ -253,7 +249,7 @@ def _reporting(*more: Sink) -> Any:
     return reporting(ConsoleBar(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
 
 
-LEARNING_ROOMS = ("textid", "recommender", "training")
+LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 STAGES: dict[str, Callable[[Path, Params], None]] = {
     "ingest": ingest,
     "validate": validate,

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from components.environment import when_the_parent_ends
+from components.processes.environment import when_the_parent_ends
 from flows.environment import prepare
 from flows.servers import adopt_running_prefect
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.signals import on_signal, wait
+from components.processes.signals import on_signal, wait
 
 TICK_SECONDS = 0.25
 

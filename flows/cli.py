@@ -103,7 +103,7 @@ def recommend(
 ) -> None:
     """Recommendations of the champion, in words."""
     from components.errors import BadInput
-    from components.params_file import load
+    from components.settings.file import load
     from flows.recommend import history_of
     from flows.recommend import recommend as ask
 
@@ -151,7 +151,7 @@ def score(
         places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
         told = {name: str(path.resolve()) for name, path in places.items() if path is not None}
         return _flow("score", json.dumps({**told, **settings, "workers": workers, "team": on, "dask": dask}))
-    from components.params_file import load
+    from components.settings.file import load
     from flows.score import score as run
     from flows.score import team_of
 
@@ -186,7 +186,7 @@ def serve(
     workspace: Workspace = HERE,
 ) -> int:
     """Serve the champion over HTTP (mlflow models serve)."""
-    from components.params_file import load
+    from components.settings.file import load
     from flows.serve import serve as run
 
     params = load(workspace / "params.yaml")
@@ -229,7 +229,7 @@ def _flow(*arguments: str) -> int:
 
 
 def _summary(workspace: Path) -> int:
-    from components.params_file import load
+    from components.settings.file import load
     from flows.results import summary
 
     typer.echo("\n" + summary(workspace.resolve(), load(workspace / "params.yaml")))

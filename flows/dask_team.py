@@ -35,7 +35,7 @@ from components.errors import BadInput, StageError
 if TYPE_CHECKING:
     from prefect_dask import DaskTaskRunner
 
-    from components.recommender.bulk.workers import Step
+    from components.scoring.workers import Step
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def storage_hiccuped(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
 )
 def score_one(folder: str, number: int, device: str) -> None:
     """Score a shard of a prepared folder and publish it."""
-    from components.recommender.bulk.score import score_shard
+    from components.scoring.score import score_shard
 
     score_shard(Path(folder), number, device=device)
 
@@ -83,12 +83,12 @@ def on_dask(
     stopped: Callable[[], Any],
     address: str | None = None,
 ) -> Iterator[Step]:
-    """The `Team` (components/recommender/bulk/workers.py) of Dask workers; `workers` counts without an address.
+    """The `Team` (components/scoring/workers.py) of Dask workers; `workers` counts without an address.
 
     Raises `BadInput` without Dask, a scheduler at `address` or a worker there; `StageError` for a shard whose worker
     dies again and again.
     """
-    from components.recommender.bulk.workers import Step, interrupted
+    from components.scoring.workers import Step, interrupted
 
     if not numbers:
         return

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components.environment import cores
 from components.errors import StageError
+from components.processes.environment import cores
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -115,7 +115,7 @@ def programs(workspace: Path) -> Iterator[Finding]:
 
 def graph(workspace: Path) -> Iterator[Finding]:
     """Parameters, graph and raw data of the workspace."""
-    from components.params_file import load
+    from components.settings.file import load
     from flows import graph as stages
 
     try:
@@ -138,8 +138,8 @@ def graph(workspace: Path) -> Iterator[Finding]:
 
 def registered(workspace: Path) -> Iterator[Finding]:
     """What registration.json says must be in the store; DVC would not notice a database that was deleted."""
-    from components.params_file import load
     from components.registry.published import MEND, missing_version
+    from components.settings.file import load
 
     try:
         gone = missing_version(workspace, load(workspace / "params.yaml"))

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from components.environment import DEFAULTS
+from components.processes.environment import DEFAULTS
 
 EPHEMERAL_STARTUP_SECONDS = 120
 """A Prefect server of its own takes 6 to 10 s to start here; Prefect gives up after 20 s by default."""

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import BadInput
-from components.params import Params, to_dict
-from components.params_file import load
+from components.settings.file import load
+from components.settings.params import Params, to_dict
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 
@@ -78,7 +78,7 @@ def _filled(text: str, params: Params) -> str:
                 raise BadInput(
                     f"unknown parameter {match[1]}",
                     where="dvc.yaml",
-                    mend="components/params.py and params_train.py list them",
+                    mend="components/settings/params.py and train.py list them",
                 )
             found = found[part]
         return str(found)

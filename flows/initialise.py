@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publishing
 from components.errors import BadInput
-from components.params_file import from_dict
+from components.settings.file import from_dict
+from components.storage.artifacts import publishing
 
 SECTIONS = ("validate", "clean", "train", "index", "evaluate", "register")
 """dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""
@@ -43,7 +43,7 @@ def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: boo
     Raises `BadInput` for files that no reader understands, and for a link of that name that points elsewhere
     (`force` replaces it). Everything is checked before anything is written.
     """
-    from components.data.sniff import suggest
+    from components.data.ingest.sniff import suggest
 
     if not path.is_dir():
         raise BadInput("there is no such folder", where=str(path), mend="name the folder with the raw files")
@@ -98,7 +98,7 @@ def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
         with publishing(backup) as temporary:
             shutil.copyfile(path, temporary)
     head = [
-        "Written by `idiom init`; components/params.py and params_train.py document every key and give the defaults.",
+        "Written by `idiom init`; components/settings/params.py and train.py document every key and give the defaults.",
         *lines,
     ]
     comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.signals import on_signal, wait
+from components.processes.signals import on_signal, wait
 
 _STOP_SECONDS = 15.0
 INTERRUPTED = 130

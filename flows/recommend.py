@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.layout import Layout
-from components.params import Params
+from components.settings.params import Params
+from components.storage.layout import Layout
 
 
 def recommend(

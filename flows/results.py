@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import read_json
-from components.layout import Layout
-from components.params import Params
+from components.settings.params import Params
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
 from flows.servers import mlflow_address
 
 

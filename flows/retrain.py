@@ -18,9 +18,9 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed, State
 
 from components.errors import BadInput, StageError
-from components.params import Params
-from components.params_file import load
 from components.progress import ConsoleBar, Follower
+from components.settings.file import load
+from components.settings.params import Params
 from flows import graph
 from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.shown import ShownProgress, show_result

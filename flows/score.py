@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import read_json
-from components.environment import cores
 from components.errors import BadInput
-from components.layout import Layout
-from components.params import DECODING, Params
+from components.processes.environment import cores
+from components.processes.signals import on_signal
 from components.progress import ConsoleBar, Sink, reporting
-from components.signals import on_signal
+from components.settings.params import DECODING, Params
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
 
 if TYPE_CHECKING:
-    from components.recommender.bulk.run import Summary
-    from components.recommender.bulk.settings import Scoring
-    from components.recommender.bulk.workers import Team
+    from components.scoring.run import Summary
+    from components.scoring.settings import Scoring
+    from components.scoring.workers import Team
 
 TEAMS = ("processes", "torchrun", "dask")
 
@@ -58,13 +58,13 @@ def scoring_of(
     """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
     bundle: a bundle directory; without it the champion's is taken. settings: further fields of
-    components/recommender/bulk/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
+    components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
     something else than scores would be replaced.
     """
-    from components.recommender.bulk.output import refuse_others
-    from components.recommender.bulk.settings import Scoring
     from components.registry.bundle import PARAMS, verified
     from components.registry.champion import champion_bundle
+    from components.scoring.output import refuse_others
+    from components.scoring.settings import Scoring
 
     layout = Layout(workspace, params.dataset)
     out = (out or layout.root / "score").resolve()
@@ -95,7 +95,7 @@ def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Su
 
     Raises `BadInput` for what cannot be scored, `Interrupted` after SIGINT or SIGTERM: the same call goes on.
     """
-    from components.recommender.bulk.run import score_all
+    from components.scoring.run import score_all
 
     workers = workers or default_workers(scoring.device, scoring.threads)
     with on_signal() as stopped, reporting(*sinks) as progress:
@@ -119,8 +119,8 @@ def team_of(on: str, address: str | None = None) -> Team:
 
     Raises `BadInput` for a name that is none, or an address that it does not need.
     """
-    from components.recommender.bulk.ranks import on_ranks
-    from components.recommender.bulk.workers import score_shards
+    from components.scoring.ranks import on_ranks
+    from components.scoring.workers import score_shards
 
     if on not in TEAMS:
         raise BadInput(f"--on is {on!r}", where="idiom score", mend=f"give one of {', '.join(TEAMS)}")

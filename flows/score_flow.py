@@ -20,8 +20,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
 from components.errors import StageError
-from components.params_file import load
 from components.progress import ConsoleBar
+from components.settings.file import load
 from flows.repro import EXIT_CODES, Ending, Outcome
 from flows.retrain import another_try, as_state, checked
 from flows.score import run, said, scoring_of, team_of

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from components.params import Params
+from components.settings.params import Params
 from flows.processes import run_to_end
 from flows.servers import free_address
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.artifacts import publish_json
 from components.errors import BadInput
-from components.signals import on_signal
+from components.processes.signals import on_signal
+from components.storage.artifacts import publish_json
 from flows.processes import Service, wait_until_one_ends
 
 MLFLOW_PORT = 5000

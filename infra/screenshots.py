@@ -14,9 +14,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from components.artifacts import read_json
-from components.layout import Layout
-from components.params_file import load
+from components.settings.file import load
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
 
 IMAGES = Path("docs/images")
 MLFLOW, PREFECT = "http://127.0.0.1:5000", "http://127.0.0.1:4200"

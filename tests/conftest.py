@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.environment import prepare
+from components.processes.environment import prepare
 
 # Offline, and one torch thread per process: two test processes share two cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

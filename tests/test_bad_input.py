@@ -22,9 +22,9 @@ import polars as pl
 import pytest
 import yaml
 
-from components import artifacts
 from components.__main__ import main
 from components.stages import STAGES
+from components.storage import artifacts
 from tests.workspaces import make_workspace, set_params, stage
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from components.layout import Layout
-from components.manifest import sha256
+from components.storage.layout import Layout
+from components.storage.manifest import sha256
 from tests.workspaces import ask, command, free_port, lock_outs, make_workspace, set_params, stage
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

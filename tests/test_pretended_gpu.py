@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from components.recommender.device import pick_device
+from components.networks.device import pick_device
 from tests.pretended_gpu import Gpu, pretended_gpu
 
 

@@ -77,7 +77,7 @@ def test_own_data(shared_data: Path, tmp_path: Path) -> None:
     """The real-data example as far as `clean`: params.yaml from `idiom init`, data linked, users sampled."""
     import polars as pl
 
-    from components.layout import Layout
+    from components.storage.layout import Layout
     from tests.workspaces import command, make_workspace
 
     root = make_workspace(tmp_path / "own", {})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components import stages
-from components.layout import Layout
-from components.params import Params
+from components.settings.params import Params
+from components.storage.layout import Layout
 
 
 def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,8 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     assert stages.train_key(layout, seldom) == key
     anew = replace(params, index=replace(params.index, stable=False))  # the stage `index` alone asks for it
     assert stages.train_key(layout, anew) == key
-    (code / "recommender" / "bulk" / "run.py").write_text("")
+    (code / "scoring").mkdir()
+    (code / "scoring" / "run.py").write_text("")
     assert stages.train_key(layout, params) == key
     assert stages.train_key(layout, replace(params, train=replace(params.train, max_history=3))) != key
     (code / "recommender" / "batches.py").write_text("")

@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from components.artifacts import publish_json, publishing_together
 from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases, cases
@@ -22,8 +21,9 @@ from components.evaluation.baselines import BASELINES
 from components.evaluation.figures import MODEL, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
 from components.evaluation.metrics_file import VARIANTS, Variant
-from components.layout import Layout
-from components.params import Evaluate
+from components.settings.params import Evaluate
+from components.storage.artifacts import publish_json, publishing_together
+from components.storage.layout import Layout
 
 
 class Recommended(Protocol):

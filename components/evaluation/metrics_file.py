@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from components.artifacts import read_json
 from components.errors import BadInput
 from components.evaluation.plots import NAMES
+from components.storage.artifacts import read_json
 
 Variant = Literal["masked", "unmasked"]
 VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")

@@ -13,20 +13,20 @@ from typing import Any
 
 import torch
 
-from components.bounds import MOST_BEAMS
 from components.errors import BadInput
-from components.manifest import verify_manifest
+from components.networks.device import pick_device
 from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
-from components.recommender.decoding.rule import Scores
-from components.recommender.decoding.search import BeamSearch, check_vocabulary
-from components.recommender.device import pick_device
 from components.recommender.models.families import family_of, recommender_of
 from components.recommender.models.interface import Recommender
 from components.recommender.pair import ALIASES, parts, read_aliases, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
+from components.recommender.search.rule import Scores
+from components.recommender.search.search import BeamSearch, check_vocabulary
 from components.recommender.trie.trie import Trie
+from components.settings.bounds import MOST_BEAMS
+from components.storage.manifest import verify_manifest
 from components.textid.table.id_table import IdTable
 
 _SEARCHES = 4

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import parquet
-from components.artifacts import publish_json, read_json
 from components.errors import BadInput, GateRefused
-from components.manifest import verify_manifest
+from components.networks.backbone import load_model, save_model
+from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.recommender.models.families import family_of
 from components.recommender.prompts.phrasings import Prompts
-from components.textid.networks.backbone import load_model, save_model
+from components.storage import parquet
+from components.storage.artifacts import publish_json, read_json
+from components.storage.manifest import verify_manifest
 from components.textid.table.id_table import IdTable
-from components.textid.words.tokenizer import load_tokenizer, save_tokenizer
 
 GENERATOR = "generator"
 RECOMMENDER = "recommender"

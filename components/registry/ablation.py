@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import first_line
-from components.manifest import digest
-from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.log import metric_values
 from components.registry.store import connect, experiment_id, tracking_uri
 from components.registry.tracking import MAX_PARAM, NOTE, TRAIN_KEY
+from components.settings.params import Params, to_dict
+from components.storage.manifest import digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

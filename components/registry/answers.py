@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.artifacts import read_json
-from components.params import DECODING
 from components.registry.bundle import ID_TABLE, ITEMS, PARAMS
+from components.settings.params import DECODING
+from components.storage.artifacts import read_json
 
 _TITLE_CHARS = 80
 

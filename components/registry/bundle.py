@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components import parquet
-from components.artifacts import publish_json, publishing
 from components.errors import BadInput
-from components.layout import Layout
-from components.manifest import MANIFEST, sha256, verify_manifest, write_manifest
-from components.params import Params, to_dict
 from components.recommender.pair import ALIASES, ID_TABLE, read_aliases, refuse_other_ids
+from components.settings.params import Params, to_dict
+from components.storage import parquet
+from components.storage.artifacts import publish_json, publishing
+from components.storage.layout import Layout
+from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
 
 ITEMS = "items.parquet"

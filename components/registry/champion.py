@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from components.artifacts import publishing
 from components.errors import BadInput
-from components.layout import Layout
-from components.params import Params
 from components.registry.bundle import bundle_sha256, verified
 from components.registry.register import BUNDLE, CHAMPION
 from components.registry.store import connect, tracking_uri
+from components.settings.params import Params
+from components.storage.artifacts import publishing
+from components.storage.layout import Layout
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import read_json
 from components.errors import BadInput
-from components.layout import Layout
-from components.manifest import sha256
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
+from components.storage.manifest import sha256
 
 
 def tags(layout: Layout) -> dict[str, str]:

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.layout import Layout
-from components.params import Params
 from components.registry.sink import MlflowSink
 from components.registry.tracking import NOTE
+from components.settings.params import Params
+from components.storage.layout import Layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

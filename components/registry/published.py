@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.artifacts import read_json
 from components.errors import BadInput
-from components.layout import Layout
-from components.params import Params
+from components.settings.params import Params
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
 
 MEND = "dvc repro --single-item --force register (idiom retrain does it by itself)"
 

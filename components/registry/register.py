@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts import publish_json, read_json
-from components.layout import Layout
-from components.params import Params
 from components.progress import Progress
 from components.registry import lineage
 from components.registry.bundle import assemble, bundle_sha256
 from components.registry.log import log_model, log_results, metric_values
 from components.registry.store import answering, connect, tracking_uri
 from components.registry.tracking import describe, run_for
+from components.settings.params import Params
+from components.storage.artifacts import publish_json, read_json
+from components.storage.layout import Layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

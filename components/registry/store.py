@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.environment import DEFAULTS
 from components.errors import BadInput
+from components.processes.environment import DEFAULTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,14 +13,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import parquet
 from components.errors import Interrupted, first_line
-from components.layout import Layout
-from components.manifest import sha256
-from components.params import Params, to_dict
 from components.registry import lineage
 from components.registry.sink import Background, MlflowSink, Nowhere
 from components.registry.store import connect, experiment_id
+from components.settings.params import Params, to_dict
+from components.storage import parquet
+from components.storage.layout import Layout
+from components.storage.manifest import sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from components.environment import prepare
+from components.processes.environment import prepare
 
 
 def main(arguments: list[str]) -> int:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import torch
 
-from components.params_train import Train
+from components.networks.backbone import SCRATCH
 from components.progress import Progress
 from components.recommender.models.interface import Recommender
-from components.textid.networks.backbone import SCRATCH
+from components.settings.train import Train
 from components.training.checkpoints.keeper import Keeper
 from components.training.checkpoints.state import Best, Place, State, weights_of
 from components.training.context import Context

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.networks.rounding import round_up
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
@@ -21,7 +22,6 @@ from components.recommender.prompts.phrasings import Pieces, Prompts
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
-from components.textid.rounding import round_up
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import encode_texts, pad_id
 from components.textid.writing.candidates import allowed_tokens

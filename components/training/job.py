@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publish_json
 from components.errors import BadInput
-from components.params import Index
-from components.params_train import GeneratorTraining, RecommenderTraining, Train
+from components.settings.params import Index
+from components.settings.train import GeneratorTraining, RecommenderTraining, Train
+from components.storage.artifacts import publish_json
 
 _PATHS = ("items_clean", "histories", "valid_targets", "out", "work", "imported_ids")
 

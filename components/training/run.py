@@ -14,9 +14,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from components.artifacts import read_json
 from components.errors import BadInput, Interrupted
 from components.progress import Progress
+from components.storage.artifacts import read_json
 from components.training.alternation import Alternation
 from components.training.checkpoints.abandoned import remove_abandoned
 from components.training.checkpoints.checkpoint import Checkpoints, no_space

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.params import Params, to_dict
-from components.params_file import from_dict, load
+from components.settings.file import from_dict, load
+from components.settings.params import Params, to_dict
 
 SECTIONS = ("train", "index", "evaluate")
 """What a variant may change."""

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from components.artifacts import publishing
 from components.errors import BadInput
-from components.layout import Layout
-from components.manifest import digest, sha256
-from components.params import Params, to_dict
+from components.settings.params import Params, to_dict
+from components.storage.artifacts import publishing
+from components.storage.layout import Layout
+from components.storage.manifest import digest, sha256
 from flows.ablation.grid import Cell, Grid
 
 On = Literal["valid", "test"]

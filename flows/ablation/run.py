@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.artifacts import publish_json, publishing, read_json
-from components.environment import cores
 from components.errors import BadInput, GateRefused, Interrupted, StageError
-from components.layout import Layout
-from components.params import Params
+from components.processes.environment import cores
+from components.settings.params import Params
+from components.storage.artifacts import publish_json, publishing, read_json
+from components.storage.layout import Layout
 from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, holding

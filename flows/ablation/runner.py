@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publish_json, read_json
-from components.environment import python_path
 from components.errors import BadInput, Interrupted
-from components.signals import on_signal
+from components.processes.environment import python_path
+from components.processes.signals import on_signal
 from components.stages import PROGRESS_FILE
+from components.storage.artifacts import publish_json, read_json
 from flows.repro import said
 
 _SAVE_SECONDS = 5.0

@@ -10,7 +10,7 @@ import os
 import runpy
 import signal
 
-from components.environment import when_the_parent_ends
+from components.processes.environment import when_the_parent_ends
 
 if __name__ == "__main__":
     when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))

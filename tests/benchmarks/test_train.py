@@ -6,10 +6,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.utilisation import training_flops, where
+from components.networks.backbone import build
+from components.networks.cpu.quick import plain
 from components.recommender.batches.batch import Batch
 from components.recommender.models.t5 import EncoderDecoder
-from components.textid.networks.backbone import build
-from components.textid.networks.quick import plain
 
 
 def test_flops_are_those_that_pytorch_counts() -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.artifacts import read_json
 from components.errors import GateRefused
 from components.evaluation import summary
 from components.evaluation.arrays import Cases, Sequences
@@ -25,9 +24,10 @@ from components.evaluation.figures import compare, headline_k
 from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.metrics_file import read_metrics
 from components.evaluation.slices import head_items, slices
-from components.layout import Layout
-from components.manifest import sha256
-from components.params import Evaluate
+from components.settings.params import Evaluate
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
+from components.storage.manifest import sha256
 
 LIST = pl.List(pl.String)
 ITEMS = [f"i{number:02}" for number in range(24)]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.errors import BadInput
-from components.manifest import sha256
+from components.storage.manifest import sha256
 from flows.ablation.grid import SWITCHES, read_grid
 from flows.ablation.places import given, link_input
 from flows.ablation.table import Result, markdown, rows

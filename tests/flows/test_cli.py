@@ -56,7 +56,7 @@ def shop(tmp_path: Path) -> Path:
 
 def test_init_links_and_writes_what_the_stages_accept(tmp_path: Path, shop: Path) -> None:
     """Prevents: a params.yaml that `load` or DVC refuses, and an old one that is lost."""
-    from components.params_file import load
+    from components.settings.file import load
 
     workspace = tmp_path / "workspace"
     workspace.mkdir()

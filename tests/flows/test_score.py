@@ -21,18 +21,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.errors import BadInput
-from components.params_file import load
 from components.progress import Progress
-from components.recommender.bulk.run import score_all
-from components.recommender.bulk.settings import Scoring
-from components.recommender.bulk.shards import prepare, shard
 from components.registry.bundle import assemble
+from components.scoring.run import score_all
+from components.scoring.settings import Scoring
+from components.scoring.shards import prepare, shard
+from components.settings.file import load
 from components.textid.words.tokenizer import train_tokenizer
 from flows.score import scoring_of, team_of
-from tests.recommender.bulk.scorings import USERS, children, content, finished, histories, score_here, wait_until
 from tests.recommender.pairs import WORDS, save_pair
 from tests.recommender.seq2seq_models import make_seq2seq
 from tests.registry.workspace import build_of
+from tests.scoring.scorings import USERS, children, content, finished, histories, score_here, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -275,7 +275,7 @@ def test_a_shard_is_tried_again_when_the_storage_hiccups(
     night: Night, against_the_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prevents a night lost to one stale handle of a network file system; a bug must fail at once."""
-    from components.recommender.bulk import score as module
+    from components.scoring import score as module
     from flows.dask_team import score_one
 
     errors: list[Exception] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.params import Params
+from components.settings.params import Params
 from flows import score
 from flows.ablation import run
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publishing
-from components.manifest import write_manifest
 from components.recommender.pair import Pair
 from components.recommender.prompts.phrasings import Prompts
+from components.storage.artifacts import publishing
+from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 
 WORDS = {

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from components.manifest import write_manifest
-from components.recommender.bulk.settings import Scoring
 from components.recommender.engine import Engine
-from tests.recommender.bulk.scorings import rows, score_here
+from components.scoring.settings import Scoring
+from components.storage.manifest import write_manifest
 from tests.recommender.pairs import WORDS, save_pair
+from tests.scoring.scorings import rows, score_here
 
 TWINS = {"A9": "B1", "C1": "B1", "C5": "B5", "C7": "B7, which is in no table"}
 SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "trie", "mask_seen": True}

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from components.artifacts import publishing
 from components.errors import BadInput, GateRefused
-from components.manifest import write_manifest
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from components.storage.artifacts import publishing
+from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 from tests.recommender.pairs import WORDS, save_pair
 from tests.recommender.references import by_hugging_face

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from components.params import Params
 from components.registry.ablation import GridRuns
 from components.registry.store import connect
+from components.settings.params import Params
 
 
 def test_figures_stand_beside_the_parameters_that_made_them(tmp_path: Path) -> None:

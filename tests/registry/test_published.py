@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import publish_json
 from components.errors import BadInput
 from components.registry.published import missing_version
 from components.registry.register import register
+from components.storage.artifacts import publish_json
 from flows.doctor import registered
 from tests.registry.workspace import build
 

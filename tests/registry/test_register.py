@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import read_json
 from components.errors import BadInput, GateRefused
-from components.manifest import sha256
 from components.registry.bundle import assemble, verified
 from components.registry.champion import champion_bundle
 from components.registry.register import BUNDLE, register
 from components.registry.store import connect
 from components.registry.tracking import TrainingRun
+from components.storage.artifacts import read_json
+from components.storage.manifest import sha256
 from components.textid.table.id_table import IdTable
 from tests.registry.workspace import build
 
@@ -119,7 +119,7 @@ def test_a_second_evaluation_of_a_pair_appends_nothing_to_the_table_of_ids(works
     """Prevents log_table, which appends, from doubling the sample of IDs."""
     import mlflow
 
-    from components.params_file import from_dict
+    from components.settings.file import from_dict
 
     layout, params = build(workspace)
     register(params, layout)
@@ -134,7 +134,8 @@ def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
     """Prevents a double version when the schedule and a person start the same run."""
     build(workspace)
     code = (
-        "from pathlib import Path; from components.layout import Layout; from components.params_file import from_dict;"
+        "from pathlib import Path; from components.storage.layout import Layout;"
+        "from components.settings.file import from_dict;"
         "from components.registry.register import register;"
         "p = from_dict({'dataset': 'tiny', 'evaluate': {'ks': [2, 5]}});"
         f"register(p, Layout(Path({str(workspace)!r}), 'tiny'))"
@@ -170,7 +171,7 @@ def test_a_table_of_another_catalogue_is_refused(workspace: Path) -> None:
 @pytest.mark.parametrize("name", ["weights.pkl", "pytorch_model.bin", "modeling_custom.py"])
 def test_a_bundle_with_a_pickle_or_code_in_it_is_refused(workspace: Path, name: str) -> None:
     """Prevents code that runs when somebody loads a model."""
-    from components.manifest import write_manifest
+    from components.storage.manifest import write_manifest
 
     layout, params = build(workspace)
     (layout.pair / name).write_bytes(b"")

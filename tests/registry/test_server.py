@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import publishing
-from components.manifest import write_manifest
-from components.params_file import from_dict
 from components.registry.champion import champion_bundle
 from components.registry.register import register
 from components.registry.store import connect, tracking_uri
+from components.settings.file import from_dict
+from components.storage.artifacts import publishing
+from components.storage.manifest import write_manifest
 from tests.registry.workspace import ITEMS, build
 
 WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from components.errors import BadInput, Interrupted
-from components.manifest import sha256
 from components.progress import reporting
 from components.registry import lineage
 from components.registry.sink import MlflowSink
 from components.registry.store import connect, experiment_id, tracking_uri
 from components.registry.tracking import TrainingRun
+from components.storage.manifest import sha256
 from tests.registry.workspace import build
 
 KEY = "f00d" * 16
@@ -127,7 +127,7 @@ def test_settings_data_and_lineage_are_in_the_run(workspace: Path) -> None:
 
 def test_changed_settings_of_a_later_stage_do_not_stop_the_run(workspace: Path) -> None:
     """Prevents 'Changing param values is not allowed' when the same model is evaluated with other settings."""
-    from components.params_file import from_dict
+    from components.settings.file import from_dict
 
     _, params = build(workspace)
     with TrainingRun(workspace, params, KEY):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from components.artifacts import publish_json, publishing
 from components.evaluation.evaluate import evaluate
-from components.layout import Layout
-from components.manifest import write_manifest
-from components.params import Params
-from components.params_file import from_dict
+from components.settings.file import from_dict
+from components.settings.params import Params
+from components.storage.artifacts import publish_json, publishing
+from components.storage.layout import Layout
+from components.storage.manifest import write_manifest
 
 ITEMS = [f"i{number}" for number in range(8)]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from components.textid.networks.backbone import build
+from components.networks.backbone import build
 from tests.recommender.seq2seq_models import make_bart
 
 

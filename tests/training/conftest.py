@@ -15,8 +15,8 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from components.params import Index
-from components.params_train import GeneratorTraining, RecommenderTraining, Train
+from components.settings.params import Index
+from components.settings.train import GeneratorTraining, RecommenderTraining, Train
 from components.training.job import Job
 from tests.training.zygote import Zygote
 

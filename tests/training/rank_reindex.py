@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publish_json
 from components.errors import Interrupted
 from components.progress import Progress
+from components.storage.artifacts import publish_json
 from components.training.context import Context
 from components.training.devices.ranks import joined
 from components.training.job import Job

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from components.errors import BadInput
-from components.params_train import RecommenderTraining
+from components.networks.backbone import build_tokenizer
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.textid.networks.backbone import build_tokenizer
+from components.settings.train import RecommenderTraining
 from components.textid.words.tokenizer import decode_words, encode_words
 from components.training.context import Context
 from components.training.devices.ranks import Ranks

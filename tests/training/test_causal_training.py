@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from components.errors import BadInput
-from components.manifest import sha256
+from components.networks.backbone import build, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.models.causal import Causal
-from components.textid.networks.backbone import build, save_model
+from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks

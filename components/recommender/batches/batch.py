@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.networks.rounding import round_up
 from components.recommender.batches.epochs import MULTIPLE
 from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Prompt
 from components.recommender.trie.choices import Choices
-from components.textid.rounding import round_up
 
 IGNORED = -100
 """Padding of labels: no loss there."""

@@ -17,8 +17,8 @@ from typing import Generic, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from components.networks.rounding import round_up
 from components.recommender.batches.shuffle import Shuffle
-from components.textid.rounding import round_up
 
 Ints = NDArray[np.int64]
 

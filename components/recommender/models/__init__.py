@@ -1,1 +1,1 @@
-"""Networks behind one interface (`interface.Recommender`): T5, BART, decoder-only, and what their steps share."""
+"""Networks as recommenders: T5, BART, decoder-only."""

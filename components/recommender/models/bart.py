@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.errors import BadInput
+from components.networks.normaliser import log_sum_exp
+from components.networks.slots import Slots
 from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, loss_of
-from components.recommender.models.normaliser import log_sum_exp
-from components.recommender.models.slots import Slots
 
 BARTS = ("bart", "mbart")
 """Model types; they differ in where the norms stand."""

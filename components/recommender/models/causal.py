@@ -18,12 +18,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from components.errors import BadInput
+from components.networks.causal import check_causal
+from components.networks.normaliser import log_sum_exp
+from components.networks.reading import in_parts
+from components.networks.slots import Slots
 from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, taught
-from components.recommender.models.normaliser import log_sum_exp
-from components.recommender.models.reading import in_parts
-from components.recommender.models.slots import Slots
-from components.textid.networks.causal import check_causal
 
 
 @dataclass

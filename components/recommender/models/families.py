@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from components.errors import BadInput
-from components.params_train import Family
 from components.recommender.models.bart import BARTS, Bart
 from components.recommender.models.causal import Causal
 from components.recommender.models.interface import Recommender
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import OPENINGS, Prompts
+from components.settings.train import Family
 
 
 def recommender_of(family: Family, model: Any, *, end_token: int) -> Recommender:

@@ -20,11 +20,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from components.networks.cpu.linear import linear
+from components.networks.t5 import output_scale
 from components.recommender.batches.batch import Batch
-from components.recommender.models.output_loss import output_loss
-from components.recommender.models.trie_loss import trie_loss
-from components.textid.decoding.t5 import output_scale
-from components.textid.networks.linear import linear
+from components.recommender.loss.output_loss import output_loss
+from components.recommender.loss.trie_loss import trie_loss
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.errors import BadInput
+from components.networks.normaliser import log_sum_exp
+from components.networks.reading import in_parts
+from components.networks.t5 import MODEL_TYPES, T5, State
 from components.recommender.batches.batch import Batch
 from components.recommender.models.interface import Loss, OverLibrary, loss_of
-from components.recommender.models.normaliser import log_sum_exp
-from components.recommender.models.reading import in_parts
-from components.textid.decoding.t5 import MODEL_TYPES, T5, State
 
 
 class EncoderDecoder(OverLibrary, T5):

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publish_json, read_json
 from components.errors import BadInput
+from components.storage.artifacts import publish_json, read_json
 
 TEMPLATES = (
     "a customer bought {history} what comes next",

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.artifacts import publishing
 from components.errors import BadInput
 from components.recommender.packed import pack
 from components.recommender.trie.arrays import trie_arrays
+from components.storage.artifacts import publishing
 
 ROOT = 0
 _TABLE = "table_digest"

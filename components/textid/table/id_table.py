@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from components.artifacts import publishing
 from components.errors import BadInput
+from components.storage.artifacts import publishing
 from components.textid.table.contract import Violation, check
 from components.textid.words.tokenizer import encode_words
 

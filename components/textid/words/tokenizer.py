@@ -13,10 +13,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from components.errors import BadInput
 from components.textid.words.normal import normalise
@@ -36,12 +35,6 @@ _MARK = "\ue000"
 # Key in tokenizer_config.json of a tokenizer that reads item texts as words; see `encode_texts`.
 WORDS_ONLY = "item_texts_as_words"
 _WORD = re.compile(r"[^\W_]+")
-
-# What save_pretrained adds about the last call or the place it was loaded from: no property of a tokenizer.
-_PASSING = (
-    *("name_or_path", "is_local", "local_files_only"),
-    *("max_length", "stride", "truncation_side", "truncation_strategy"),
-)
 
 
 def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
@@ -125,27 +118,6 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def end_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the end token."""
     return _special(tokenizer.eos_token_id, "end")
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
-    """Write `tokenizer` to the folder `path`; the same tokenizer gives the same bytes wherever it came from."""
-    path.mkdir(parents=True, exist_ok=True)
-    if isinstance(tokenizer, PreTrainedTokenizerFast):  # the last call's truncation and padding would be saved as well
-        tokenizer.backend_tokenizer.no_truncation()
-        tokenizer.backend_tokenizer.no_padding()
-    tokenizer.save_pretrained(path)
-    config = path / "tokenizer_config.json"
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    for passing in _PASSING:
-        settings.pop(passing, None)
-    config.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
-    """Read a tokenizer from the folder `path`; nothing is downloaded, no code of the folder is run."""
-    if not (path / "tokenizer_config.json").is_file():
-        raise BadInput("there is no tokenizer", where=str(path), mend="run the stage that writes it: dvc repro train")
-    return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
 
 
 def _special(token_id: int | None, name: str) -> int:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from components.params import Index
+from components.networks.cpu.threads import on_threads
+from components.networks.rounding import round_up
 from components.progress import Progress
-from components.textid.decoding.diverse import propose
-from components.textid.rounding import round_up
+from components.settings.params import Index
 from components.textid.table.taken import TakenIds
-from components.textid.threads import on_threads
 from components.textid.words.tokenizer import encode_texts, end_id, pad_id
 from components.textid.writing.candidates import Candidate, allowed_tokens, readable
+from components.textid.writing.diverse import propose
 from components.textid.writing.share import ALONE, Share
 
 _WIDTH = 8

@@ -17,8 +17,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.errors import BadInput, GateRefused
-from components.params import Index
 from components.progress import Progress
+from components.settings.params import Index
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.table.taken import TakenIds

@@ -23,9 +23,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from components.artifacts import publishing, read_json
 from components.errors import BadInput
-from components.manifest import verify_manifest, write_manifest
+from components.storage.artifacts import publishing, read_json
+from components.storage.manifest import verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
 from components.training.checkpoints.state import (
     Best,

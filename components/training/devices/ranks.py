@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from components.recommender.device import pick_device
+from components.networks.device import pick_device
 
 
 @dataclass(frozen=True)

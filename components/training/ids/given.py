@@ -14,15 +14,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from components import parquet
-from components.artifacts import read_json
 from components.errors import BadInput
-from components.manifest import verify_manifest
-from components.params import Index
-from components.params_train import IdSource
+from components.networks.tokenizer import load_tokenizer
 from components.recommender.pair import FACTS, ID_TABLE, TOKENIZER
+from components.settings.params import Index
+from components.settings.train import IdSource
+from components.storage import parquet
+from components.storage.artifacts import read_json
+from components.storage.manifest import verify_manifest
 from components.textid.table.id_table import IdTable
-from components.textid.words.tokenizer import load_tokenizer
 from components.textid.writing.imported import adopt, read_imported
 from components.textid.writing.random_ids import random_words
 from components.training.job import Job

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import parquet
-from components.artifacts import publish_json, read_json
-from components.environment import prepare
 from components.errors import BadInput
-from components.params import Index
+from components.processes.environment import prepare
 from components.progress import Progress
 from components.recommender.pair import Pair
+from components.settings.params import Index
+from components.storage import parquet
+from components.storage.artifacts import publish_json, read_json
 from components.textid.table.id_table import IdTable
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids

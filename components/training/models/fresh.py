@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import publish_json, read_json
 from components.errors import BadInput
+from components.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
+from components.networks.copying import ready_to_copy
+from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.recommender.models.families import prompts_of, recommender_of
 from components.recommender.models.interface import Recommender
-from components.textid.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
-from components.textid.networks.copying import ready_to_copy
-from components.textid.words.tokenizer import end_id, load_tokenizer, pad_id, save_tokenizer, train_tokenizer
+from components.storage.artifacts import publish_json, read_json
+from components.textid.words.tokenizer import end_id, pad_id, train_tokenizer
 from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
 from components.training.checkpoints.state import State
 from components.training.context import Context

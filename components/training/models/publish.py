@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.artifacts import publishing
-from components.manifest import write_manifest
-from components.params import to_dict
+from components.networks.backbone import SCRATCH
 from components.recommender.pair import Pair
-from components.textid.networks.backbone import SCRATCH
+from components.settings.params import to_dict
+from components.storage.artifacts import publishing
+from components.storage.manifest import write_manifest
 from components.training.checkpoints.state import State, restore_weights
 from components.training.context import Context
 from components.training.models.lora import merge

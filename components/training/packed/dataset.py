@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components import parquet
 from components.errors import BadInput
 from components.recommender.packed import slices
+from components.storage import parquet
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed.once import once

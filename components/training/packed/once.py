@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from components.artifacts import publishing
 from components.errors import BadInput
-from components.manifest import verify_manifest, write_manifest
+from components.storage.artifacts import publishing
+from components.storage.manifest import verify_manifest, write_manifest
 from components.training.devices.ranks import Ranks
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.textid.decoding.stepping import stepper
+from components.networks.stepping import stepper
 
 
 def choose(logits: Tensor, never: Sequence[int]) -> Tensor:

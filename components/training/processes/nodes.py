@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import BadInput
-from components.params_train import Train
+from components.settings.train import Train
 from components.training.devices.ranks import Ranks
 
 _RANK_VARIABLES = ("IDIOM_NODE_RANK", "NODE_RANK", "SLURM_NODEID")

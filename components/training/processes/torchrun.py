@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from components.artifacts import publish_json, read_json
-from components.environment import cores, python_path
 from components.errors import Interrupted, StageError
+from components.processes.environment import cores, python_path
 from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
+from components.storage.artifacts import publish_json, read_json
 from components.training.processes.nodes import Nodes
 from components.training.processes.stop import Stop
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from components.params_train import Family
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.epochs import SHAPES
 from components.recommender.batches.samples import Samples
 from components.recommender.models.families import prompts_of
 from components.recommender.prompts.phrasings import Prompts
+from components.settings.train import Family
 
 END = 1
 TOKEN_IDS = [tuple(range(3, 4 + number % 5)) for number in range(12)]

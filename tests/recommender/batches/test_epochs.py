@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.params_train import Family
 from components.recommender.batches import epochs
 from components.recommender.batches.epochs import MULTIPLE, SHAPES, Epoch, Ints, grouped, padded_lengths
 from components.recommender.batches.samples import Samples
@@ -20,6 +19,7 @@ from components.recommender.batches.shuffle import Shuffle
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of
 from components.recommender.packed import pack
+from components.settings.train import Family
 from components.textid.words.normal import normalise
 from components.textid.writing.imported import read_imported
 

@@ -11,10 +11,10 @@ from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, Qwen2Config
 
 from components.errors import BadInput
+from components.networks.causal import check_causal
 from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.models.causal import Causal
 from components.recommender.models.interface import Soft
-from components.textid.networks.causal import check_causal
 from tests.recommender.causal_models import CAUSAL_KINDS, END, make_causal
 
 VOCABULARY, LENGTHS = 30, (9, 4, 6)

@@ -12,17 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import BadInput
+from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.textid.words.normal import normalise
-from components.textid.words.tokenizer import (
-    decode_words,
-    encode_texts,
-    encode_words,
-    end_id,
-    load_tokenizer,
-    pad_id,
-    save_tokenizer,
-    train_tokenizer,
-)
+from components.textid.words.tokenizer import decode_words, encode_texts, encode_words, end_id, pad_id, train_tokenizer
 from tests.training.pretrained import tokenizer_for
 
 TEXTS = ["title: black soap 32 oz, brand: Acorn", "title: オーガニック 化粧水", "title: हिन्दी साबुन & more"] * 20
@@ -77,7 +69,8 @@ def test_equal_texts_give_equal_files_in_every_process_and_order(tmp_path: Path)
     """Prevents a tokenizer whose hash changes with the hash seed of the process or the order of the rows."""
     code = (
         "import sys; from pathlib import Path; from tests.textid.words.test_tokenizer import TEXTS;"
-        "from components.textid.words.tokenizer import save_tokenizer, train_tokenizer;"
+        "from components.networks.tokenizer import save_tokenizer;"
+        "from components.textid.words.tokenizer import train_tokenizer;"
         "save_tokenizer(train_tokenizer(TEXTS[::-1], vocabulary_size=400), Path(sys.argv[1]))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}

@@ -12,15 +12,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 from components.errors import BadInput
-from components.textid.networks.backbone import load_model, save_model
-from components.textid.words.tokenizer import (
-    decode_words,
-    encode_texts,
-    encode_words,
-    load_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-)
+from components.networks.backbone import load_model, save_model
+from components.networks.tokenizer import load_tokenizer, save_tokenizer
+from components.textid.words.tokenizer import decode_words, encode_texts, encode_words, train_tokenizer
 from components.textid.words.trim import trim_model, trim_tokenizer
 from tests.recommender.causal_models import make_causal
 from tests.textid.conftest import tiny_bart

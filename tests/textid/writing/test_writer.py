@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.errors import BadInput, GateRefused
-from components.params import Index
-from components.textid.networks.backbone import build
+from components.networks.backbone import build
+from components.settings.params import Index
 from components.textid.table.id_table import IdTable
 from components.textid.table.taken import TakenIds
 from components.textid.words.tokenizer import encode_words, train_tokenizer

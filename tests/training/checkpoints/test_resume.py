@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.manifest import sha256
+from components.storage.manifest import sha256
 from components.training.job import Job
 from components.training.processes.crash import KINDS, POINTS
 from tests.training.zygote import Zygote

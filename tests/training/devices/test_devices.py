@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from components.errors import BadInput
-from components.manifest import sha256
-from components.params_train import RecommenderTraining
+from components.networks.backbone import build
 from components.progress import Progress
-from components.textid.networks.backbone import build
+from components.settings.train import RecommenderTraining
+from components.storage.manifest import sha256
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.keeper import Keeper
 from components.training.checkpoints.state import State

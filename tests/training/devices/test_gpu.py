@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.params_train import GeneratorTraining, RecommenderTraining
 from components.progress import Progress
+from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.training.job import Job
 from components.training.phases.cold_start import ColdStart
 from components.training.phases.generator import GeneratorPhase

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from components.errors import BadInput
-from components.manifest import sha256
-from components.params_train import GeneratorTraining, RecommenderTraining
 from components.progress import Progress
 from components.recommender.models.interface import Loss
 from components.recommender.models.t5 import EncoderDecoder
+from components.settings.train import GeneratorTraining, RecommenderTraining
+from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.micro_batch import MicroBatch, ran_out

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from components.artifacts import read_json
 from components.errors import BadInput
-from components.params_file import from_dict
-from components.params_train import IdSource
 from components.progress import Progress
 from components.recommender.pair import Pair
+from components.settings.file import from_dict
+from components.settings.train import IdSource
+from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.random_ids import drawn_from, random_words

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.artifacts import publishing
 from components.errors import BadInput, Interrupted
-from components.manifest import write_manifest
-from components.params import Index
+from components.networks.backbone import build
 from components.progress import Progress
 from components.recommender.pair import Pair
 from components.recommender.prompts.phrasings import Prompts
-from components.textid.networks.backbone import build
+from components.settings.params import Index
+from components.storage.artifacts import publishing
+from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.share import Share

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from components.textid.networks.backbone import SCRATCH
+from components.networks.backbone import SCRATCH
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job

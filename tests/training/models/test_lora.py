@@ -18,12 +18,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from components.errors import BadInput
-from components.manifest import sha256
-from components.params_train import RecommenderTraining
+from components.networks.backbone import load_model, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
-from components.textid.decoding.diverse import propose
-from components.textid.networks.backbone import load_model, save_model
+from components.settings.train import RecommenderTraining
+from components.storage.manifest import sha256
+from components.textid.writing.diverse import propose
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks

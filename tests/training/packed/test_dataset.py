@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from components import parquet
 from components.errors import BadInput
-from components.params_train import RecommenderTraining
+from components.networks.backbone import build, save_model
+from components.networks.tokenizer import save_tokenizer
 from components.recommender.batches.batch import IGNORED
-from components.textid.networks.backbone import build, save_model
-from components.textid.words.tokenizer import encode_texts, save_tokenizer, train_tokenizer
+from components.settings.train import RecommenderTraining
+from components.storage import parquet
+from components.textid.words.tokenizer import encode_texts, train_tokenizer
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks

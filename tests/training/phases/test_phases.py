@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.params_train import GeneratorTraining
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.train import GeneratorTraining
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from components.params_train import GeneratorTraining, RecommenderTraining
+from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.training.job import Job
 from components.training.packed import dataset
 from tests.training.phases.conftest import world_of

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.params_train import RecommenderTraining
 from components.progress import Progress
 from components.recommender.engine import Engine, Recommendation
+from components.settings.train import RecommenderTraining
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job

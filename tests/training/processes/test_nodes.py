@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.errors import BadInput, StageError
-from components.manifest import sha256
-from components.params_train import Train
 from components.progress import Progress
+from components.settings.train import Train
+from components.storage.manifest import sha256
 from components.training.job import Job
 from components.training.processes.nodes import Nodes
 from components.training.run import launch
@@ -138,9 +138,9 @@ def test_accelerate_launch_starts_the_ranks(make_job: MakeJob, repository: Path)
 def test_the_other_nodes_open_no_mlflow_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a second run, or a second pair, of one training; and a work folder that differs by node."""
     from components import stages
-    from components.layout import Layout
-    from components.params import Params
     from components.registry import tracking
+    from components.settings.params import Params
+    from components.storage.layout import Layout
 
     layout, works = Layout(tmp_path, "demo"), []
     for path in (layout.items_clean, layout.histories, layout.valid_targets):

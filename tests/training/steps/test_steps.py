@@ -17,8 +17,8 @@ import pytest
 from torch import nn
 
 from components.errors import BadInput, Interrupted
-from components.params_train import GeneratorTraining, Train
 from components.progress import Progress
+from components.settings.train import GeneratorTraining, Train
 from components.training.alternation import epochs_until, plan
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.keeper import Keeper

@@ -1,0 +1,1 @@
+"""The canonical tables that all stages read: their columns, and interactions as small numbers."""

@@ -1,0 +1,1 @@
+"""The stage `clean`: item texts, duplicates, k-core, and the splits."""

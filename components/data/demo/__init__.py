@@ -1,0 +1,1 @@
+"""The built-in demo shop, made by rule, whose right answers are known."""

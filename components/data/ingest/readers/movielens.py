@@ -1,0 +1,117 @@
+"""MovieLens as GroupLens publishes it: 100K (`u.data`, `u.item`), 1M and 10M (`.dat` with `::`), 20M to 32M (CSV).
+
+Titles and genres are the text; ratings and epoch seconds come along. 100K and 1M are Latin-1, the rest UTF-8.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from components.data.canonical.tables import RawFile, Tables
+from components.data.ingest import rawfiles, scanning
+from components.errors import BadInput
+from components.settings.params import Ingest
+
+GENRES = (
+    *(
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+    ),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+"""Order of the flags in u.item (ml-100k README)."""
+_RATINGS = ["user_id", "item_id", "rating", "timestamp"]
+
+
+def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
+    """Scan ratings and movies of whichever release lies there. Raises `BadInput` where none does."""
+    ratings = rawfiles.locate(raw, settings.interactions, ("u.data", "ratings.dat", "ratings.csv"), key="interactions")
+    movies = rawfiles.locate(raw, settings.items, ("u.item", "movies.dat", "movies.csv"), key="items")
+    plain = rawfiles.plain_name(ratings.name)
+    if plain.endswith(".data"):
+        return _hundred_thousand(ratings, movies, scratch)
+    if plain.endswith(".dat"):
+        return _double_colons(ratings, movies, scratch)
+    return _csv(ratings, movies, scratch)
+
+
+def _hundred_thousand(ratings: Path, movies: Path, scratch: Path) -> Tables:
+    ratings_file = rawfiles.prepare(ratings, scratch, kind="tsv")
+    movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding="latin-1")
+    header = ["item_id", "title", "release", "video", "imdb", *GENRES]
+    wide = scanning.scan(movies_file, header=header, separator="|")
+    flagged = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES[1:]]
+    items = wide.select("item_id", "title", categories=pl.concat_list(flagged).list.drop_nulls())
+    interactions = scanning.scan(ratings_file, header=_RATINGS)
+    return Tables(items, interactions, movies_file, ratings_file, {"layout": "u.data"})
+
+
+def _double_colons(ratings: Path, movies: Path, scratch: Path) -> Tables:
+    ratings_file = rawfiles.prepare(ratings, scratch, kind="lines")
+    # 10M is UTF-8, and reads as such; 1M holds bytes that are no UTF-8.
+    movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding=_encoding(movies))
+    items = _fields(movies_file, ["item_id", "title", "categories"])
+    interactions = _fields(ratings_file, _RATINGS)
+    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "dat"})
+
+
+def _csv(ratings: Path, movies: Path, scratch: Path) -> Tables:
+    ratings_file, movies_file = rawfiles.prepare(ratings, scratch), rawfiles.prepare(movies, scratch)
+    interactions, items = scanning.scan(ratings_file), scanning.scan(movies_file)
+    _expect_columns(interactions, {"userId", "movieId", "rating", "timestamp"}, ratings_file)
+    _expect_columns(items, {"movieId", "title", "genres"}, movies_file)
+    interactions = interactions.select(user_id="userId", item_id="movieId", rating="rating", timestamp="timestamp")
+    items = items.select(item_id="movieId", title="title", categories="genres")
+    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "csv"})
+
+
+def _fields(file: RawFile, names: list[str]) -> pl.LazyFrame:
+    """Columns of `a::b::c` lines; a title may hold `::` only if it is the last field, so the count is checked."""
+    parts = scanning.lines(file).select(pl.col("line").str.split("::").alias("parts"))
+    wrong = scanning.collect(
+        parts.with_row_index("row", offset=1).filter(pl.col("parts").list.len() != len(names)).head(10), file
+    )
+    if not wrong.is_empty():
+        rows = ", ".join(str(row) for row in wrong["row"])
+        raise BadInput(
+            f"lines without {len(names)} fields between '::': {rows}",
+            where=file.shown,
+            mend="get a whole copy of the file",
+        )
+    return parts.select(pl.col("parts").list.get(place).alias(name) for place, name in enumerate(names))
+
+
+def _with_genres(items: pl.LazyFrame) -> pl.LazyFrame:
+    genres = pl.col("categories")
+    return items.with_columns(categories=pl.when(genres != "(no genres listed)").then(genres.str.split("|")))
+
+
+def _encoding(path: Path) -> str:
+    with rawfiles.opened(path) as stream:
+        try:
+            for line in stream:
+                line.decode()
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
+
+
+def _expect_columns(frame: pl.LazyFrame, wanted: set[str], file: RawFile) -> None:
+    names = frame.collect_schema().names()
+    missing = sorted(wanted - set(names))
+    if missing:
+        raise BadInput(
+            f"columns missing: {', '.join(missing)}; found: {', '.join(names)}",
+            where=file.shown,
+            mend="use format table and map the columns in ingest.columns, if this is not MovieLens",
+        )

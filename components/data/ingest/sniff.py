@@ -1,0 +1,143 @@
+"""Look at a folder of raw files and say how to read it: what `idiom init PATH` writes into params.yaml.
+
+from components.data.ingest.sniff import suggest
+found = suggest(Path("~/exports/shop").expanduser())
+found["params"]  # {"dataset": "shop", "ingest": {...}, "clean": {...}}
+found["lines"]   # why, for people
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from components.data.canonical.coded import Coded
+from components.data.clean.kcore import k_core
+from components.data.ingest import catalogue, interactions, rawfiles
+from components.data.ingest.ingest import notes, reader
+from components.data.ingest.sniff_table import suggest_table
+from components.errors import BadInput
+from components.settings.params import Clean, Ingest
+
+LOOKED_THROUGH = 64 * 2**20
+"""Raw files of up to this many bytes in all are read whole, so that what `ingest` would refuse shows now."""
+TEXT_FIELDS = ("title", "brand", "categories", "attributes", "description")
+_FILLED = 0.05
+_CORE = 5
+
+
+def suggest(path: Path) -> dict[str, Any]:
+    """`{"params": ..., "lines": ...}`: the keys of params.yaml that differ from the defaults, and why.
+
+    `ingest.path` is `data/raw/NAME`: the caller links `path` there. Raises `BadInput` with what was found when no
+    format fits, or with what is wrong with the data.
+    """
+    if path.is_file():
+        raise BadInput("is a file, not a folder", where=str(path), mend=f"give its folder: {path.parent}")
+    _look_deeper(path)
+    name = dataset_name(path)
+    with tempfile.TemporaryDirectory(prefix="idiom-init-") as scratch:
+        found, lines = _format(path, Path(scratch))
+        section = {**found, "path": f"data/raw/{name}"}
+        params: dict[str, Any] = {"dataset": name, "ingest": section}
+        lines = [f"Format: {found['format']}.", *lines]
+        if sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file()) <= LOOKED_THROUGH:
+            more = Path(scratch) / "read"
+            more.mkdir()
+            clean, about = _clean(Ingest(**section), path, more)
+            params["clean"] = clean
+            lines += about
+        else:
+            lines.append(f"More than {LOOKED_THROUGH >> 20} MB: not read through; the defaults of `clean` stand.")
+    return {"params": params, "lines": lines}
+
+
+def dataset_name(path: Path) -> str:
+    """A name that params.yaml accepts, from the name of the folder: `My Shop (2024)` -> `my-shop-2024`."""
+    return re.sub(r"[^a-z0-9._]+", "-", path.resolve().name.lower()).strip("-._") or "data"
+
+
+def _look_deeper(path: Path) -> None:
+    """An archive often unpacks into one folder within the folder: say so."""
+    if path.is_dir() and not any(entry.is_file() for entry in path.iterdir()):
+        folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        if folders:
+            raise BadInput(
+                f"the folder holds only folders: {', '.join(folders[:12])}",
+                where=str(path),
+                mend=f"give the one with the files: idiom init {path / folders[0]}",
+            )
+
+
+def _format(path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    """The format by the names of the files; plain tables if none of the known layouts is there."""
+    names = [rawfiles.plain_name(name) for name in rawfiles.names_in(path)]
+    if "shop.yaml" in names:
+        return {"format": "demo"}, ["shop.yaml describes a demo shop."]
+    if any(name.endswith("user_sequence.txt") for name in names):
+        return {"format": "p5"}, ["user_sequence.txt is the layout of P5 and IDGenRec: no times, file order only."]
+    if any(name.endswith(".inter") for name in names):
+        return {"format": "recbole"}, ["A .inter file is a RecBole atomic file."]
+    if {"u.data", "u.item"} <= set(names) or {"ratings.dat", "movies.dat"} <= set(names):
+        return {"format": "movielens"}, ["The file names are those of MovieLens."]
+    if {"ratings.csv", "movies.csv"} <= set(names):
+        return {"format": "movielens"}, ["ratings.csv and movies.csv are MovieLens."]
+    if any(name.startswith("meta_") for name in names):
+        return {"format": "amazon"}, ["A meta_ file beside reviews is an Amazon data set."]
+    return suggest_table(path, scratch)
+
+
+def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    """The `clean` section from the data as `ingest` would read them."""
+    tables = reader(settings.format)(settings, path, scratch)
+    history, about_history = interactions.canonical(tables.interactions, tables.interactions_file, min_rating=None)
+    items, about_items = catalogue.canonical(
+        tables.items,
+        tables.items_file,
+        interacted=history.items.alias("item_id"),
+        list_separator=settings.list_separator,
+    )
+    lines = [
+        f"{about_history['interactions']:,} interactions of {about_history['users']:,} users, {items.height:,} items."
+    ]
+    lines += notes({"items": about_items, "interactions": about_history})
+    fields = [name for name in TEXT_FIELDS if name in items.columns and _filled(items[name]) >= _FILLED]
+    if not fields:
+        raise BadInput(
+            f"no item has any text in {', '.join(TEXT_FIELDS)}",
+            where=tables.items_file.shown,
+            mend="textual IDs are written from text: map a text column to title in ingest.columns",
+        )
+    lines.append(f"Item text from: {', '.join(fields)}.")
+    per_user, per_item, why = _core(history)
+    lines.append(why)
+    return {"text_fields": fields, "min_user_interactions": per_user, "min_item_interactions": per_item}, lines
+
+
+def _filled(values: pl.Series) -> float:
+    """Share of items that have something there."""
+    if isinstance(values.dtype, pl.List):
+        return int((values.list.len().fill_null(0) > 0).sum()) / len(values)
+    return 1 - values.null_count() / len(values)
+
+
+def _core(history: Coded) -> tuple[int, int, str]:
+    """The 5-core of the papers where it leaves at least half of the users; else the mildest that can be split."""
+    rows = history.rows.select("user", "item").unique(maintain_order=True)
+    users = len(history.users)
+    core, _ = k_core(rows, per_user=_CORE, per_item=_CORE)
+    kept = core["user"].n_unique()
+    if kept * 2 >= users:
+        return _CORE, _CORE, f"{_CORE}-core, as in the papers: keeps {kept:,} of {users:,} users."
+    least = Clean.__dataclass_fields__["min_user_interactions"].metadata["low"]
+    mild, _ = k_core(rows, per_user=least, per_item=1)
+    return (
+        least,
+        1,
+        f"A {_CORE}-core would keep {kept:,} of {users:,} users; users with {least} interactions and all items "
+        f"keep {mild['user'].n_unique():,}.",
+    )

@@ -1,0 +1,245 @@
+"""What `validate` asks of the data: every check with its severity, its meaning, and how to mend what it finds.
+
+This table is the one place that names them; docs/checks.md shows it to people. What a check measures is computed in
+`checks_catalogue`, `checks_interactions` and `leakage`; what passes is asserted by Great Expectations (`expectations`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from components.errors import BadInput
+from components.settings.params import Severity
+
+ROWS_SHOWN = 10
+"""A verdict names at most this many offending rows per check."""
+
+Suite = Literal["catalogue", "interactions", "leakage", "ID table"]
+SUITES: tuple[Suite, ...] = ("catalogue", "interactions", "leakage")
+"""Those of `validate`; the ID table's is run by `index`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the data."""
+
+    name: str
+    suite: Suite
+    severity: Severity
+    meaning: str
+    """What is asked and why it matters, one sentence or two."""
+    mend: str
+    """What to do where it fails."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The answer of the data: a number, and the bound that it has to keep."""
+
+    observed: float | None
+    """A count or a share; None where the check is skipped."""
+    threshold: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Offending rows, at most `ROWS_SHOWN`."""
+    at_least: bool = False
+    """`threshold` is the smallest good value; otherwise the largest."""
+    skipped: str | None = None
+    """Why the check could not be made."""
+
+
+def skipped(threshold: float, why: str) -> Measured:
+    """A check that this data cannot answer; it neither passes nor fails."""
+    return Measured(observed=None, threshold=threshold, skipped=why)
+
+
+def _catalogue() -> list[Check]:
+    return [
+        Check(
+            "item_ids_present",
+            "catalogue",
+            "critical",
+            "Every catalogue row has an item id; without one no interaction can mean it.",
+            "Fill or remove the rows named; check which raw column ingest.columns maps to item_id.",
+        ),
+        Check(
+            "item_ids_unique",
+            "catalogue",
+            "critical",
+            "No item id stands in two catalogue rows: an item has one text and gets one textual ID.",
+            "Keep one row per item id in the raw item table.",
+        ),
+        Check(
+            "enough_items",
+            "catalogue",
+            "critical",
+            "At least validate.min_items items of the catalogue are interacted with; fewer cannot be told apart.",
+            "Bring more data, or lower validate.min_items.",
+        ),
+        Check(
+            "items_have_text",
+            "catalogue",
+            "critical",
+            "Items that someone interacted with have some text: textual IDs are written from it.",
+            "Map the text columns in ingest.columns, or raise validate.max_missing_text_share: "
+            "items without text get an ID from their item id, which carries no meaning.",
+        ),
+        Check(
+            "titles_present",
+            "catalogue",
+            "warning",
+            "Items that someone interacted with have a title: the best part of the text, and what people are shown.",
+            "Fill the titles, or map the right raw column in ingest.columns.",
+        ),
+        Check(
+            "titles_short",
+            "catalogue",
+            "info",
+            "Titles longer than 300 characters are rare; long ones are keyword lists, and `clean` cuts them.",
+            "Nothing to do, or lower clean.max_field_chars.",
+        ),
+        Check(
+            "text_without_markup",
+            "catalogue",
+            "info",
+            "Few texts hold HTML entities or tags; `clean` resolves them, but many say that the export is raw.",
+            "Nothing to do: `clean` unescapes and strips them.",
+        ),
+    ]
+
+
+def _interactions() -> list[Check]:
+    return [
+        Check(
+            "interaction_ids_present",
+            "interactions",
+            "critical",
+            "Every interaction has a user id and an item id.",
+            "Remove the rows named from the raw table, or repair the join that made them.",
+        ),
+        Check(
+            "enough_users",
+            "interactions",
+            "critical",
+            "At least validate.min_users users: with fewer nothing can be learned or compared.",
+            "Bring more data, or lower validate.min_users.",
+        ),
+        Check(
+            "positions_contiguous",
+            "interactions",
+            "critical",
+            "Positions of a user run 0, 1, 2, ... without gap or repeat: they are the order of the history.",
+            "Run ingest again; if the raw table brings its own positions, number them from 0 within each user.",
+        ),
+        Check(
+            "items_in_catalogue",
+            "interactions",
+            "critical",
+            "Nearly all interactions are with items of the catalogue; many that are not mean that the two tables "
+            "write ids differently or belong to different days.",
+            "Compare the ids of both raw tables (case, prefixes, leading zeros); bring the missing items.",
+        ),
+        Check(
+            "no_orphans",
+            "interactions",
+            "warning",
+            "Each interaction is with an item of the catalogue; `clean` drops those that are not.",
+            "Bring the missing items, or accept the loss; the report of `clean` counts it as unknown_item.",
+        ),
+        Check(
+            "times_complete",
+            "interactions",
+            "warning",
+            "Every interaction has a time; what depends on time is skipped where it is missing, never guessed.",
+            "Map the time column in ingest.columns; if there is none, use clean.split: leave-one-out.",
+        ),
+        Check(
+            "times_plausible",
+            "interactions",
+            "warning",
+            "Times lie between 1990 and 2100; others are a wrong unit (seconds read as milliseconds) or placeholders.",
+            "Check the unit and the column of the time in ingest.columns.",
+        ),
+        Check(
+            "histories_long_enough",
+            "interactions",
+            "warning",
+            "Most users have the three interactions that training, validation and test need; `clean` drops the others.",
+            "Bring a longer period, or accept the loss; the report of `clean` counts it as k_core.",
+        ),
+    ]
+
+
+def _leakage() -> list[Check]:
+    return [
+        Check(
+            "time_goes_forward",
+            "leakage",
+            "critical",
+            "Within a user no interaction is earlier than the one before it; otherwise the model is trained on what "
+            "happened after its target.",
+            "Drop the position column of the raw table, so that ingest orders by time; or correct the times.",
+        ),
+        Check(
+            "not_sorted_by_item_code",
+            "leakage",
+            "critical",
+            "Histories are not sorted by item id. If they are, the next item is the next code: figures look splendid "
+            "and mean nothing (the Sports and Toys sequences released with P5 and IDGenRec are made so).",
+            "Take the sequences in the order in which they happened, from the source with times. If the ids really "
+            "follow time, say so with validate.severities: {not_sorted_by_item_code: warning}.",
+        ),
+        Check(
+            "no_interaction_in_two_splits",
+            "leakage",
+            "critical",
+            "The same event (user, item and time) does not stand in two of training, validation and test. Up to 1 % "
+            "of users is passed, as `clean` drops repeats; more means that the table was exported or joined twice.",
+            "Remove the doubled rows from the raw interactions.",
+        ),
+        Check(
+            "target_not_in_history",
+            "leakage",
+            "warning",
+            "The last item of a user does not occur earlier in the history; where it does, copying is enough.",
+            "Nothing to do with clean.drop_repeats (the default); if repeats are real purchases, report recall on "
+            "repeated and on new items apart.",
+        ),
+        Check(
+            "no_duplicate_items",
+            "leakage",
+            "warning",
+            "No two items have the same text; a target that stands in the history under another id is a hidden repeat.",
+            "Nothing to do with clean.merge_duplicates (the default); give real variants text that tells them apart.",
+        ),
+        Check(
+            "few_cold_targets",
+            "leakage",
+            "warning",
+            "Few last items are cold (in no other user's earlier history): no model can have learned who wants them.",
+            "Bring a longer period, raise clean.min_item_interactions, or raise validate.max_cold_target_share.",
+        ),
+        Check(
+            "few_ties_in_time",
+            "leakage",
+            "warning",
+            "Few users have their last two items at the same time; where they do, the target is an arbitrary choice.",
+            "Bring finer times than days; otherwise compare models on the same file only, or raise "
+            "validate.max_tie_share.",
+        ),
+    ]
+
+
+CHECKS: dict[str, Check] = {check.name: check for check in [*_catalogue(), *_interactions(), *_leakage()]}
+
+
+def severities(overrides: dict[str, Severity]) -> dict[str, Severity]:
+    """Severity of every check. Raises `BadInput` for an override that names no check."""
+    unknown = sorted(set(overrides) - set(CHECKS))
+    if unknown:
+        raise BadInput(
+            f"unknown check {', '.join(unknown)}",
+            where="params.yaml: validate.severities",
+            mend=f"the checks are {', '.join(CHECKS)}",
+        )
+    return {name: overrides.get(name, check.severity) for name, check in CHECKS.items()}

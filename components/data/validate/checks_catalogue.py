@@ -1,0 +1,71 @@
+"""Measures of the catalogue: ids, and whether there is text to write textual IDs from."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from components.data.canonical import coded
+from components.data.clean.itemtext import same_text, text_columns
+from components.data.clean.text import is_empty
+from components.data.validate.checks import ROWS_SHOWN, Measured
+from components.settings import params
+
+_LONG_TITLE = 300
+_MARKUP = r"&(?:[A-Za-z]{2,8}|#\d{1,6});|</?[A-Za-z][^<>]*>"
+
+
+def measure(
+    items: pl.DataFrame, interactions: coded.Coded, settings: params.Validate
+) -> tuple[dict[str, Measured], pl.DataFrame]:
+    """Measured checks of the suite `catalogue`, and the catalogue rows that an interaction names.
+
+    `items` is the canonical catalogue.
+    """
+    touched = items.filter(pl.col("item_id").is_in(interactions.items.implode()))
+    blank = items.with_row_index("row").filter(pl.col("item_id").fill_null("").str.strip_chars() == "")
+    repeated = items["item_id"].drop_nulls().value_counts().filter(pl.col("count") > 1).sort("item_id")
+    measured = {
+        "item_ids_present": Measured(blank.height, 0, _shown(blank, "row", *_title(items))),
+        "item_ids_unique": Measured(repeated.height, 0, _shown(repeated, "item_id", "count")),
+        "enough_items": Measured(touched["item_id"].n_unique(), settings.min_items, at_least=True),
+        **_texts(touched, settings),
+    }
+    return measured, touched
+
+
+def without_text(items: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `items` in which every text column is empty or says "N/A" and the like."""
+    columns = text_columns(items)
+    text = items.with_columns(
+        pl.col(name).list.join(" ").alias(name) for name in columns if items.schema[name] == pl.List(pl.String)
+    )
+    says_nothing = [is_empty(name) for name in columns]
+    return items.filter(text.select(pl.all_horizontal(says_nothing)).to_series()) if columns else items
+
+
+def _texts(touched: pl.DataFrame, settings: params.Validate) -> dict[str, Measured]:
+    share = max(touched.height, 1)
+    bare = without_text(touched)
+    untitled = touched.filter(is_empty("title")) if "title" in touched.columns else touched
+    columns = text_columns(touched)
+    whole = touched.select("item_id", text=same_text(columns, touched.schema))
+    markup = whole.filter(pl.col("text").str.contains(_MARKUP))
+    long = touched.filter(pl.col("title").str.len_chars() > _LONG_TITLE) if "title" in touched.columns else bare.head(0)
+    return {
+        "items_have_text": Measured(bare.height / share, settings.max_missing_text_share, _shown(bare, "item_id")),
+        "titles_present": Measured(untitled.height / share, 0.0, _shown(untitled, "item_id")),
+        "titles_short": Measured(long.height / share, 0.01, _shown(long, *_title(touched, "item_id"))),
+        "text_without_markup": Measured(
+            markup.height / share, 0.01, _shown(markup.with_columns(pl.col("text").str.head(120)), "item_id", "text")
+        ),
+    }
+
+
+def _title(items: pl.DataFrame, *others: str) -> list[str]:
+    return [*others, "title"] if "title" in items.columns else [*others]
+
+
+def _shown(rows: pl.DataFrame, *columns: str) -> list[dict[str, object]]:
+    """The first rows as plain values; long titles are shortened, they are there to be recognised."""
+    head = rows.select(columns).head(ROWS_SHOWN)
+    return head.with_columns(pl.col(pl.String).str.head(120)).to_dicts()

@@ -1,0 +1,137 @@
+"""Judge the canonical tables before anything is learned from them: verdict.json and Data Docs.
+
+    python -m components validate
+
+Polars measures, Great Expectations asserts and documents. The verdict is read by `clean`, which refuses data that did
+not pass, and a failed critical check stops the graph here with exit code 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from components.data.canonical import coded
+from components.data.clean.itemtext import same_text, text_columns
+from components.data.validate import checks_catalogue, checks_interactions, leakage
+from components.data.validate.checks import CHECKS, Measured, severities
+from components.data.validate.expectations import assert_and_document, describe
+from components.errors import BadInput, GateRefused
+from components.settings import params
+from components.storage.artifacts import publish_json, publishing_together
+from components.storage.layout import Layout
+
+
+def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
+    """Publish Data Docs and the verdict, and return the verdict (docs/checks.md lists the checks).
+
+    Raises `BadInput` where there is nothing to judge (one user, one item, no text) or a setting names no check; nothing
+    is written then. Raises `GateRefused`, after publishing, where a critical check fails.
+    """
+    severity = severities(settings.severities)
+    items = coded.collect(coded.scan(layout.items, {"item_id": pl.String}), layout.items)
+    interactions = coded.read(layout.interactions)
+    measured, touched = checks_catalogue.measure(items, interactions, settings)
+    _need_something_to_judge(interactions, touched, layout)
+    measured |= checks_interactions.measure(interactions, items["item_id"], settings)
+    measured |= leakage.measure(interactions, touched, settings)
+
+    with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
+        passed = assert_and_document(measured, CHECKS, severity, site)
+        verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
+        publish_json(verdict_to, verdict)
+    if not verdict["passed"]:
+        raise _refusal(verdict, layout)
+    return verdict
+
+
+def _need_something_to_judge(interactions: coded.Coded, touched: pl.DataFrame, layout: Layout) -> None:
+    """Data that no severity can excuse: there is no second user, item or text to compare with."""
+    users, item_count = len(interactions.users), touched["item_id"].n_unique()
+    if users < 2 or item_count < 2:
+        raise BadInput(
+            f"the data has {users} user(s) and {item_count} catalogue item(s) with interactions; "
+            "learning and comparing need two of each",
+            where=str(layout.interactions),
+            mend="bring more data; if it is there, compare the ids of both raw tables and check ingest.columns",
+        )
+    if checks_catalogue.without_text(touched).height == touched.height:
+        raise BadInput(
+            f"no item has any text (columns: {', '.join(touched.columns)})",
+            where=str(layout.items),
+            mend="map the text columns of the raw item table in ingest.columns; textual IDs are written from them",
+        )
+    texts = touched.select(text=same_text(text_columns(touched), touched.schema))["text"]
+    if texts.n_unique() == 1:
+        raise BadInput(
+            f"all {item_count} items have the same text, so they are all the same item",
+            where=str(layout.items),
+            mend="bring text that tells items apart, or check which raw columns ingest.columns maps",
+        )
+
+
+def _verdict(
+    measured: dict[str, Measured], severity: dict[str, params.Severity], passed: dict[str, bool]
+) -> dict[str, Any]:
+    checks = [
+        {
+            "name": name,
+            "suite": check.suite,
+            "severity": severity[name],
+            "passed": passed[name],
+            "skipped": measured[name].skipped,
+            "observed": measured[name].observed,
+            "threshold": measured[name].threshold,
+            "bound": "at least" if measured[name].at_least else "at most",
+            "rows": measured[name].rows,
+            "meaning": check.meaning,
+            "mend": check.mend,
+        }
+        for name, check in CHECKS.items()
+    ]
+    failures = {
+        level: [check["name"] for check in checks if check["severity"] == level and not check["passed"]]
+        for level in ("critical", "warning")
+    }
+    return {
+        "passed": not failures["critical"],
+        "critical_failures": failures["critical"],
+        "warnings": failures["warning"],
+        "checks": checks,
+    }
+
+
+def _facts(interactions: coded.Coded, items: pl.DataFrame) -> dict[str, Any]:
+    """What a person wants to know of the data first; shares are of users."""
+    rows = interactions.rows.drop_nulls(["user", "item"])
+    per_user = rows.group_by("user").agg(pl.len(), moments=pl.col("timestamp").drop_nulls().n_unique())
+    first, last = rows["timestamp"].min(), rows["timestamp"].max()
+    at_once = per_user.filter((pl.col("len") > 1) & (pl.col("moments") == 1)).height
+    return {
+        "users": len(interactions.users),
+        "items": items.height,
+        "items_touched": len(interactions.items),
+        "interactions": interactions.rows.height,
+        "interactions_per_user_mean": rows.height / max(per_user.height, 1),
+        "interactions_per_user_max": per_user["len"].max() or 0,
+        "first_time": str(first) if first is not None else None,
+        "last_time": str(last) if last is not None else None,
+        "share_whole_history_at_one_time": at_once / max(per_user.height, 1),
+        "text_columns": text_columns(items),
+    }
+
+
+def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
+    failed = [check for check in verdict["checks"] if check["name"] in verdict["critical_failures"]]
+    found, mends = [], []
+    for check in failed:
+        measure = Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least")
+        rows = "".join(f"\n    {row}" for row in check["rows"])
+        found.append(f"{check['name']}: {check['meaning']} {describe(measure)}{rows}")
+        mends.append(f"{check['name']}: {check['mend']}")
+    return GateRefused(
+        "critical checks failed: " + "; ".join(verdict["critical_failures"]) + "\n  " + "\n  ".join(found),
+        where=f"{layout.items} and {layout.interactions}; the whole verdict: {layout.verdict}",
+        mend="\n         ".join(mends),
+    )

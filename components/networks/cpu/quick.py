@@ -1,0 +1,40 @@
+"""What our models compute otherwise than the library, in place: weights, names and state dict stay as they are.
+
+model = quicken(model)        # every model that `backbone.py` builds or reads
+model = plain(model)          # the way back: what people write today, which a benchmark compares with
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from components.networks.cpu import attention
+from components.networks.cpu.dropout import Dropout
+from components.networks.cpu.linear import Linear
+
+_OURS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: Linear, nn.Dropout: Dropout}
+_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def quicken(module: M) -> M:
+    """Let every linear layer, dropout and attention of a model be ours; returns the model."""
+    return _changed(module, _OURS, attention.NAME)
+
+
+def plain(module: M) -> M:
+    """Let them be PyTorch's; returns the model."""
+    return _changed(module, _THEIRS, "sdpa")
+
+
+def _changed(module: M, kinds: dict[type[nn.Module], type[nn.Module]], attention_name: str) -> M:
+    for part in module.modules():
+        if type(part) in kinds:
+            part.__class__ = kinds[type(part)]  # type: ignore[assignment]  # they differ in their forward alone
+    if isinstance(module, PreTrainedModel):
+        module.set_attn_implementation(attention_name)
+    return module

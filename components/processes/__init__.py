@@ -1,0 +1,1 @@
+"""Child processes, signals, and what a process finds around it."""

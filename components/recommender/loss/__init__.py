@@ -1,0 +1,1 @@
+"""Cross-entropy of a label: over the whole vocabulary, or over the children of each trie node."""

@@ -1,0 +1,1 @@
+"""Beam search over the trie of IDs, on a CPU and on a GPU."""

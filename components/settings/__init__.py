@@ -1,0 +1,1 @@
+"""The settings of `params.yaml` as frozen dataclasses: read, checked, with a docstring each."""

@@ -1,0 +1,218 @@
+"""Every knob of Idiom as frozen, typed settings: one class per stage, one docstring per knob.
+
+    params = Params(index=Index(max_tokens=8))
+    to_dict(params.index)                      # {"max_tokens": 8, ...}
+
+The largest section, `train`, is `train.py`; `file.load` reads them all from `params.yaml`. They are plain
+dataclasses that need the standard library alone, as the learning rooms use them on machines without pydantic and yaml;
+what is out of bounds is a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
+from components.settings.train import Train
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NO_MODEL_NAME = set("/:.%\"'")
+"""What MLflow refuses in the name of a model, after all the training; so it is refused here."""
+
+Format = Literal["demo", "table", "amazon", "movielens", "recbole", "p5"]
+
+
+@dataclass(frozen=True)
+class Ingest(Section):
+    """Raw files in any supported format -> canonical tables."""
+
+    format: Format = "demo"
+    """Layout of the raw files; `idiom init PATH` finds it out."""
+    path: str = "data/demo"
+    """Folder of the raw files, relative to the workspace."""
+    items: str | None = None
+    """File name of the item table within `path` (null: the usual names of the format)."""
+    interactions: str | None = None
+    """File name of the interaction table within `path` (null: the usual names of the format)."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Canonical column -> column in the raw file, where they differ: `{user_id: uid, timestamp: ts}`."""
+    list_separator: str | None = None
+    """Splits a list column that comes as one string (`categories` as "A,B,C"); null leaves such a string whole."""
+    min_rating: float | None = None
+    """Keep interactions with at least this rating (null: all)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        inside(self.path, key="ingest.path")
+        for key in ("items", "interactions"):
+            if (name := getattr(self, key)) is not None:
+                inside(name, key=f"ingest.{key}")
+
+
+Severity = Literal["critical", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Validate(Section):
+    """Great Expectations over the canonical tables; a critical failure stops the graph."""
+
+    severities: dict[str, Severity] = field(default_factory=dict)
+    """Check name -> severity, where it should differ from the built-in one (listed in docs/checks.md)."""
+    min_users: int = bounded(2, low=1)
+    """Fewer users than this is a critical failure: nothing can be learned or compared."""
+    min_items: int = bounded(2, low=1)
+    """Fewer items than this is a critical failure."""
+    max_cold_target_share: float = bounded(0.2, low=0.0, high=1.0)
+    """Largest accepted share of last items that occur in no other user's earlier history."""
+    max_tie_share: float = bounded(0.5, low=0.0, high=1.0)
+    """Largest accepted share of users whose last two items have the same time, so that their order is arbitrary."""
+    max_missing_text_share: float = bounded(0.05, low=0.0, high=1.0)
+    """Largest accepted share of interacted items that have no text at all."""
+
+
+@dataclass(frozen=True)
+class Clean(Section):
+    """Canonical tables -> clean item texts, histories and targets."""
+
+    text_fields: list[str] = field(default_factory=lambda: ["title", "brand", "categories", "description"])
+    """Item columns that make the item text, in this order; empty ones are left out. Of the default ones those
+    count that the items have; in any other list a column that they lack is refused."""
+    text_template: str = "{field}: {value}"
+    """How one field enters the item text; fields are joined by ", ". `{value}` alone drops the labels."""
+    max_field_chars: int = bounded(300, low=1)
+    """A longer field is cut at the last word that fits (characters)."""
+    max_text_chars: int = bounded(600, low=1)
+    """The whole item text is cut likewise (characters)."""
+    boilerplate_share: float = bounded(0.3, low=0.0, high=1.0)
+    """A sentence of the descriptions that stands in at least this share of them is dropped; 1 keeps all."""
+    merge_duplicates: bool = True
+    """Merge items that are the same in all their text into the smallest id; their interactions follow."""
+    drop_repeats: bool = True
+    """Of a user's interactions with one item keep the first only."""
+    min_user_interactions: int = bounded(5, low=3)
+    """k-core, users: at least 3, one each for training, validation and test."""
+    min_item_interactions: int = bounded(5, low=1)
+    """k-core, items; repeated with the users until nothing changes."""
+    sample_users: int = bounded(0, low=0)
+    """Keep this many users, chosen by a hash of seed and user id, with every item they touch (0: all)."""
+    split: Literal["leave-one-out", "global-time"] = "leave-one-out"
+    """leave-one-out: last item = test, the one before = validation. global-time: by the two dates below."""
+    valid_from: str | None = None
+    """global-time: first day of validation, ISO date UTC (null: the day at 80 % of the interactions)."""
+    test_from: str | None = None
+    """global-time: first day of test, ISO date UTC (null: the day at 90 % of the interactions)."""
+
+
+@dataclass(frozen=True)
+class Index(Section):
+    """How the generator's words become a table of unique IDs, in every round of `train` and in `index`."""
+
+    max_tokens: int = bounded(10, low=1)
+    """Longest ID (tokens, the end token not counted)."""
+    candidates: int = bounded(8, low=1)
+    """Candidates proposed per item."""
+    groups: int = bounded(4, low=1)
+    """Groups of the diverse beam search; must divide `candidates`."""
+    diversity_penalty: float = bounded(1.0, low=0.0)
+    """What a token costs in a group for each beam of an earlier group that took it in the same step (nats)."""
+    retries: int = bounded(3, low=0)
+    """Times the left-over items are asked again: higher penalty first, then longer IDs."""
+    batch_items: int = bounded(64, low=1)
+    """Items generated for at a time."""
+    stable: bool = True
+    """Items with an ID in the pair's table keep it: the recommender was trained on that one. false asks for new
+    IDs; `evaluate` and `register` refuse them where they are others than those, unless the pair is trained again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.candidates % self.groups:
+            raise ValueError(f"groups is {self.groups}, which does not divide candidates = {self.candidates}")
+
+
+DECODING = ("beams", "scores", "length_penalty", "batch_users")
+"""Settings of `evaluate` that say how a model is decoded: a bundle keeps them, and is served and scored with them."""
+
+
+@dataclass(frozen=True)
+class Evaluate(Section):
+    """The one look at the test set."""
+
+    ks: list[int] = field(default_factory=lambda: [5, 10, 20])
+    """Cut-offs of recall@k and NDCG@k."""
+    beams: int = bounded(20, low=1, high=MOST_BEAMS)
+    """Beams of the decoding; at least the largest k is used."""
+    scores: Literal["vocabulary", "trie"] = "trie"
+    """log-softmax over the whole vocabulary, or normalised over the legal children."""
+    length_penalty: float = bounded(0.0, low=-5.0, high=5.0)
+    """Score = sum of log-probabilities / length^penalty."""
+    mask_seen: bool = True
+    """Headline figures without items the user has already; the other variant is reported beside it."""
+    batch_users: int = bounded(64, low=1)
+    """Users decoded at a time."""
+    max_users: int = bounded(0, low=0)
+    """Evaluate this many users, chosen by a hash (0: all)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ks or min(self.ks) < 1 or max(self.ks) > MOST_BEAMS:
+            raise ValueError(f"ks is {self.ks}; give at least one cut-off, of 1 to {MOST_BEAMS}")
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """Keyword arguments of `Engine.recommend` in all that is judged or served; k and mask_seen are the caller's."""
+        return {name: getattr(self, name) for name in DECODING}
+
+
+@dataclass(frozen=True)
+class Register(Section):
+    """MLflow."""
+
+    model_name: str = "idiom"
+    """Name of the registered model."""
+    experiment: str | None = None
+    """MLflow experiment (null: the name of the dataset)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_name.strip() or _NO_MODEL_NAME & set(self.model_name):
+            raise ValueError(
+                f"model_name is {self.model_name!r}; a name without any of {' '.join(sorted(_NO_MODEL_NAME))}"
+            )
+
+
+@dataclass(frozen=True)
+class Params(Section):
+    """All of `params.yaml`."""
+
+    dataset: str = "demo"
+    """Name of the dataset: its artifacts lie under artifacts/NAME."""
+    seed: int = bounded(17, low=0)
+    """The one seed of everything that draws."""
+    ingest: Ingest = field(default_factory=Ingest)
+    validate: Validate = field(default_factory=Validate)
+    clean: Clean = field(default_factory=Clean)
+    train: Train = field(default_factory=Train)
+    index: Index = field(default_factory=Index)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    register: Register = field(default_factory=Register)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train.recommender.loss == "trie" and self.evaluate.scores == "vocabulary":
+            raise ValueError(
+                "train.recommender.loss is trie and evaluate.scores is vocabulary: such a model has not learnt which "
+                "tokens are legal; set evaluate.scores to trie, or the loss to vocabulary"
+            )
+        if not _NAME.fullmatch(self.dataset):
+            raise ValueError(
+                f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
+                "letters, digits, '.', '_' and '-' only, at most 100"
+            )
+
+
+def to_dict(section: Any) -> dict[str, Any]:
+    """Plain nested dict of a section, for JSON files, hashes and MLflow."""
+    return dataclasses.asdict(section)

@@ -1,1 +1,0 @@
-"""Diverse beam search: several candidates an item, one decoder step at a time, ten of all logits a beam."""

@@ -1,0 +1,180 @@
+"""What every check measures, without Great Expectations: one defect at a time in a shop that is otherwise sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from components.data.canonical import coded
+from components.data.validate import checks_catalogue, checks_interactions, leakage
+from components.data.validate.checks import CHECKS, ROWS_SHOWN, Measured, severities
+from components.errors import BadInput
+from components.settings import params
+from tests.data.tables_of import START, catalogue, events, interactions, shop
+
+Tables = tuple[pl.DataFrame, pl.DataFrame]
+
+
+def measure(folder: Path, tables: Tables, **settings: float) -> dict[str, Measured]:
+    items, rows = tables
+    rows.write_parquet(folder / "interactions.parquet")
+    table, chosen = coded.read(folder / "interactions.parquet"), params.Validate(**settings)  # type: ignore[arg-type]
+    measured, touched = checks_catalogue.measure(items, table, chosen)
+    return (
+        measured
+        | checks_interactions.measure(table, items["item_id"], chosen)
+        | leakage.measure(table, touched, chosen)
+    )
+
+
+def failed(measured: dict[str, Measured]) -> set[str]:
+    """Names whose observed value breaks the bound; what Great Expectations must say as well."""
+    return {
+        name
+        for name, one in measured.items()
+        if one.observed is not None and (one.observed < one.threshold if one.at_least else one.observed > one.threshold)
+    }
+
+
+def test_a_sound_shop_fails_nothing_and_every_check_is_measured(tmp_path: Path) -> None:
+    """A check that is listed but never measured would look passed for ever."""
+    measured = measure(tmp_path, shop())
+    assert set(measured) == set(CHECKS)
+    assert failed(measured) == set()
+    assert all(one.rows == [] for one in measured.values())
+
+
+def _with_item(tables: Tables, **values: object) -> Tables:
+    items, rows = tables
+    return pl.concat([items, pl.DataFrame([values], schema=items.schema)]), rows
+
+
+def _events(tables: Tables, change: Callable[[list[tuple]], list[tuple]]) -> Tables:
+    items, rows = tables
+    return items, interactions(change(list(rows.select("user_id", "item_id", "timestamp").iter_rows())))
+
+
+DEFECTS: dict[str, tuple[Callable[[Tables], Tables], set[str]]] = {
+    "null item id": (lambda t: _with_item(t, item_id=None, title="Lost"), {"item_ids_present"}),
+    "blank item id": (lambda t: _with_item(t, item_id=" ", title="Lost"), {"item_ids_present"}),
+    "id in two rows": (lambda t: _with_item(t, item_id="i00", title="Other"), {"item_ids_unique"}),
+    "no titles": (
+        lambda t: (t[0].with_columns(title=pl.lit("N/A"), brand=pl.col("title")), t[1]),
+        {"titles_present"},
+    ),
+    "two of fifteen items without text": (
+        lambda t: (t[0].with_columns(title=pl.when(pl.col("item_id") > "i01").then("title")), t[1]),
+        {"items_have_text", "titles_present"},
+    ),
+    "long titles": (lambda t: (t[0].with_columns(pl.col("title") + "x" * 300), t[1]), {"titles_short"}),
+    "markup": (lambda t: (t[0].with_columns("<b>" + pl.col("title")), t[1]), {"text_without_markup"}),
+    "two items of one text": (
+        lambda t: (t[0].with_columns(title=pl.col("title").replace("Soap number 3", "Soap number 4")), t[1]),
+        {"no_duplicate_items"},
+    ),
+    "null user id": (
+        lambda t: (t[0], t[1].with_columns(user_id=pl.when(pl.col("user_id") != "u03").then("user_id"))),
+        {"interaction_ids_present"},
+    ),
+    "gap in positions": (
+        lambda t: (t[0], t[1].filter((pl.col("user_id") != "u03") | (pl.col("position") != 2))),
+        {"positions_contiguous"},
+    ),
+    "one orphan item": (lambda t: (t[0].filter(pl.col("item_id") != "i03"), t[1]), {"no_orphans"}),
+    "tables do not join": (
+        lambda t: (
+            t[0].with_columns(
+                item_id=pl.when(pl.int_range(pl.len()) > 4).then("0" + pl.col("item_id")).otherwise("item_id")
+            ),
+            t[1],
+        ),
+        {"no_orphans", "items_in_catalogue"},
+    ),
+    "one time missing": (
+        lambda t: _events(t, lambda rows: [(*rows[0][:2], None), *rows[1:]]),
+        {"times_complete"},
+    ),
+    "seconds read as microseconds": (
+        lambda t: (
+            t[0],
+            t[1].with_columns(
+                timestamp=pl.from_epoch(pl.col("timestamp").dt.epoch("s"), "us").dt.replace_time_zone("UTC")
+            ),
+        ),
+        {"times_plausible"},
+    ),
+    "time goes backward": (
+        lambda t: _events(t, lambda rows: [rows[0], (*rows[1][:2], START - timedelta(days=9)), *rows[2:]]),
+        {"time_goes_forward"},
+    ),
+    "last event doubled": (
+        lambda t: _events(t, lambda rows: [*rows, rows[-1]]),
+        {"no_interaction_in_two_splits", "target_not_in_history"},
+    ),
+    "target bought before": (
+        lambda t: _events(t, lambda rows: [*rows, (rows[-1][0], rows[-5][1], rows[-1][2] + timedelta(days=1))]),
+        {"target_not_in_history"},
+    ),
+    "all on one day": (
+        lambda t: _events(t, lambda rows: [(*row[:2], START) for row in rows]),
+        {"few_ties_in_time"},
+    ),
+    "short histories": (
+        lambda t: (t[0], t[1].filter((pl.col("position") < 2) | (pl.col("user_id") < "u04"))),
+        {"histories_long_enough"},
+    ),
+    "sorted by item code": (
+        lambda t: _events(t, lambda rows: [(u, i, None) for u, i, _ in sorted(rows, key=lambda row: row[:2])]),
+        {"not_sorted_by_item_code", "times_complete"},
+    ),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_fails_its_check_and_no_other(tmp_path: Path, defect: str) -> None:
+    """A check that fires on its neighbour's defect sends people to mend the wrong thing."""
+    change, expected = DEFECTS[defect]
+    # Cold targets depend on which rows a defect removes, in a shop of twelve users; they have their own test.
+    measured = measure(tmp_path, change(shop()), max_cold_target_share=1.0)
+    assert failed(measured) == expected
+    for name in expected:
+        assert 1 <= len(measured[name].rows) <= ROWS_SHOWN
+
+
+def test_cold_targets_are_those_in_no_one_elses_earlier_history(tmp_path: Path) -> None:
+    """One's own earlier purchase does not make a target warm, and neither does another user's target."""
+    items = catalogue({code: f"Thing {code}" for code in "abcdef"})
+    rows = interactions(events({"u1": "a b c", "u2": "c a d", "u3": "b e d", "u4": "f a f"}))
+    measured = measure(tmp_path, (items, rows))["few_cold_targets"]
+    assert measured.observed == 3 / 4
+    assert [row["user_id"] for row in measured.rows] == ["u2", "u3", "u4"]
+
+
+def test_settings_move_the_bounds(tmp_path: Path) -> None:
+    """A threshold in params.yaml that nothing reads is worse than none."""
+    bounds = {"min_users": 13, "min_items": 16}
+    assert failed(measure(tmp_path, shop(), **bounds)) == {"enough_users", "enough_items"}
+    assert failed(measure(tmp_path, shop(), max_cold_target_share=0.0)) <= {"few_cold_targets"}
+
+
+def test_without_times_what_depends_on_them_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    """Never guessed: order without times proves nothing about time."""
+    items, rows = shop()
+    measured = measure(tmp_path, (items, rows.with_columns(timestamp=pl.lit(None, rows.schema["timestamp"]))))
+    silent = {name for name, one in measured.items() if one.skipped}
+    assert silent == {"times_plausible", "time_goes_forward", "no_interaction_in_two_splits", "few_ties_in_time"}
+    assert all(measured[name].skipped == "no interaction has a time" for name in silent)
+    assert all(measured[name].observed is None for name in silent)
+    assert failed(measured) == {"times_complete"}
+
+
+def test_unknown_check_in_severities_names_the_known_ones() -> None:
+    """A typo there would leave the old severity in force without a word."""
+    assert severities({"no_orphans": "critical"})["no_orphans"] == "critical"
+    with pytest.raises(BadInput, match="unknown check no_orphanz") as caught:
+        severities({"no_orphanz": "critical"})
+    assert "no_orphans" in caught.value.mend
