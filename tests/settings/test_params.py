@@ -145,5 +145,6 @@ def test_every_key_is_documented(repository: Path, name: str) -> None:
 
 def test_settings_need_no_pydantic() -> None:
     """A GPU machine has torch and no pydantic or yaml: the settings must still construct there."""
-    code = "import sys; sys.modules.update(pydantic=None, yaml=None); from components.settings import params; params.Params()"
+    without = "import sys; sys.modules.update(pydantic=None, yaml=None);"
+    code = f"{without} from components.settings.params import Params; Params()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
