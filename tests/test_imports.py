@@ -40,7 +40,7 @@ MAY_IMPORT = {
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
     "settings": ["bounds sizes", "train", "params", "file"],
-    "data": ["canonical", "clean", "ingest validate", "demo"],
+    "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
         "cpu",

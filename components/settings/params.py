@@ -22,7 +22,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
-Format = Literal["demo", "table", "amazon", "movielens", "recbole", "p5"]
+Format = Literal["demo", "p5", "recbole", "movielens", "amazon", "table"]
+"""Names of the modules in components/data/ingest/readers, in the order in which `idiom init` tries them."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,18 @@ def next_products(shop: Shop, bought: Sequence[Product]) -> list[tuple[Product, 
     return [(shop.by_id[item_id], weight / total) for item_id, weight in weights.items()]
 
 
+def right_answers(shop: Shop, history: Sequence[str]) -> list[str]:
+    """Item ids that follow `history` (item ids, oldest first) for a reason, the most probable first; ties by id.
+
+    A product that stands in the catalogue twice appears under its smaller id, the one that `clean` merges it into.
+    """
+    ranked = sorted(
+        next_products(shop, [shop.by_id[item_id] for item_id in history]),
+        key=lambda pair: (-pair[1], min(pair[0].ids)),
+    )
+    return [min(product.ids) for product, _ in ranked]
+
+
 def _appeal(product: Product, big_pack: float) -> float:
     return product.weight * big_pack if product.big_pack else product.weight
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
 from components.data.canonical.coded import Coded
+from components.data.canonical.tables import Tables
 from components.data.clean.kcore import k_core
 from components.data.ingest import catalogue, interactions, rawfiles
 from components.data.ingest.ingest import notes, reader
 from components.data.ingest.sniff_table import suggest_table
 from components.errors import BadInput
-from components.settings.params import Clean, Ingest
+from components.settings.params import Clean, Format, Ingest
 
 LOOKED_THROUGH = 64 * 2**20
 """Raw files of up to this many bytes in all are read whole, so that what `ingest` would refuse shows now."""
@@ -75,25 +76,16 @@ def _look_deeper(path: Path) -> None:
 
 def _format(path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The format by the names of the files; plain tables if none of the known layouts is there."""
-    names = [rawfiles.plain_name(name) for name in rawfiles.names_in(path)]
-    if "shop.yaml" in names:
-        return {"format": "demo"}, ["shop.yaml describes a demo shop."]
-    if any(name.endswith("user_sequence.txt") for name in names):
-        return {"format": "p5"}, ["user_sequence.txt is the layout of P5 and IDGenRec: no times, file order only."]
-    if any(name.endswith(".inter") for name in names):
-        return {"format": "recbole"}, ["A .inter file is a RecBole atomic file."]
-    if {"u.data", "u.item"} <= set(names) or {"ratings.dat", "movies.dat"} <= set(names):
-        return {"format": "movielens"}, ["The file names are those of MovieLens."]
-    if {"ratings.csv", "movies.csv"} <= set(names):
-        return {"format": "movielens"}, ["ratings.csv and movies.csv are MovieLens."]
-    if any(name.startswith("meta_") for name in names):
-        return {"format": "amazon"}, ["A meta_ file beside reviews is an Amazon data set."]
+    names = {rawfiles.plain_name(name) for name in rawfiles.names_in(path)}
+    for name in get_args(Format):
+        if name != "table" and (why := reader(name).recognised(names)) is not None:
+            return {"format": name}, [why]
     return suggest_table(path, scratch)
 
 
 def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The `clean` section from the data as `ingest` would read them."""
-    tables = reader(settings.format)(settings, path, scratch)
+    tables: Tables = reader(settings.format).read(settings, path, scratch)
     history, about_history = interactions.canonical(tables.interactions, tables.interactions_file, min_rating=None)
     items, about_items = catalogue.canonical(
         tables.items,
