@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
-from tests.workspaces import ask, command, free_port, lock_outs, make_workspace, set_params, stage
+from tests.workspaces import REPOSITORY, ask, command, free_port, lock_outs, make_workspace, set_params, stage
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -64,6 +66,15 @@ def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
     done = command(root, "idiom", "doctor")
     assert done.returncode == 0, done.stdout
     assert "torch" in done.stdout and "fail" not in done.stdout
+
+
+def test_the_python_example_of_the_readme(by_flow: tuple[Path, str]) -> None:
+    """Prevents an example that a newcomer cannot run: it is taken from README.md as it stands."""
+    root, _ = by_flow
+    example = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    done = command(root, "python", "-c", example)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(ast.literal_eval(done.stdout)) == 5, done.stdout
 
 
 def test_score_gives_every_user_recommendations(by_flow: tuple[Path, str]) -> None:

@@ -65,6 +65,14 @@ def test_every_link_leads_somewhere() -> None:
         assert (REPOSITORY / target).exists(), target
 
 
+def test_the_python_example_is_short_and_run() -> None:
+    """Prevents an example that has grown, and a second one that nothing runs: the pipeline's test runs the first."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 1
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) == 3
+    assert "def test_the_python_example_of_the_readme(" in (REPOSITORY / "tests/test_pipeline.py").read_text()
+
+
 def test_make_help() -> None:
     done = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     for target in ("env", "retrain", "test", "repro", "ui"):

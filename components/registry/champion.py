@@ -1,4 +1,8 @@
-"""Which bundle is served: `models:/NAME@champion` as a directory on this machine."""
+"""The registered model behind an alias: as a model that answers, or as the directory of its bundle on this machine.
+
+ask = champion()                                     # models:/NAME@champion of this workspace
+ask([["P24242", "P36651"]], [5])[0]["titles"]
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,26 @@ import shutil
 from pathlib import Path
 
 from components.errors import BadInput
+from components.registry.answers import Answers
 from components.registry.bundle import bundle_sha256, verified
 from components.registry.register import BUNDLE, CHAMPION
 from components.registry.store import connect, tracking_uri
+from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
+
+
+def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
+    """The model behind an alias, ready to be asked: called with histories of item ids (oldest first) and the number of
+    items wanted for each, it gives one answer a history, with the keys `answers.FIELDS`, decoded as it was evaluated.
+
+    Raises `BadInput` where no version has the alias, or a file of its bundle is not the one that was registered.
+    """
+    from components.recommender.engine import Engine
+
+    bundle = champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias)
+    return Answers(bundle, Engine.load(bundle))
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:

@@ -29,7 +29,7 @@ _CELLS_GPU = 1 << 23
 """A guess, 32 MB: what lies between two kernels fits into the cache of an H100 or H200."""
 _ROWS = 64
 """Rows are filled up to a multiple of this. oneDNN makes kernels for each number of them and keeps them, and every
-batch has another one: the memory of a training grew step by step (docs/decisions.md)."""
+batch has another one: the memory of a training grew step by step (docs/log.md)."""
 
 
 def output_loss(

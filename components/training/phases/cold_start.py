@@ -86,7 +86,7 @@ class ColdStart:
 def peak_lr(generator: Any) -> float:
     """Learning rate for a generator of this width: the wider, the gentler, or it never finds out how to copy.
 
-    What was tried at which width: docs/decisions.md, "the rate of the cold start".
+    What was tried at which width: docs/log.md, "the rate of the cold start".
     """
     return _MOST * min(1.0, _WIDTH / float(generator.config.d_model)) ** _FALL
 

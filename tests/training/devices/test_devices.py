@@ -183,7 +183,7 @@ def test_one_graph_holds_every_shape(family: str, make_job: MakeJob, monkeypatch
     """Prevents a forward that cannot be traced whole, one that is traced anew for each length, and another result.
 
     Real tracing without code generation, which takes a minute of CPU for a layer; `compile: on` with a compiler was
-    tried by hand (docs/decisions.md).
+    tried by hand (docs/log.md).
     """
     from torch._dynamo.utils import counters
 
