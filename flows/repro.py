@@ -1,4 +1,4 @@
-"""One stage through DVC, in a process group of its own: its lines, its progress, its end, and how to stop it.
+"""Runs one stage through DVC in a process group of its own; reads its output, progress and end, and stops it.
 
 A fresh process per stage frees all memory between stages, the GPU's too; `dvc repro --single-item` shares cache and
 lock file with a plain `dvc repro`. Standard library only.
@@ -127,7 +127,7 @@ def _environment() -> dict[str, str]:
 
 
 def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[Ending, str]:
-    """What DVC's exit code and the last lines of output say: the ending, and the message for a person."""
+    """The ending and the message for a person, from DVC's exit code and the last lines of its output."""
     text = "\n".join(lines)
     if code == 0:
         return ("Cached", "nothing changed") if any(map(_SKIPPED.match, lines)) else ("Completed", "")

@@ -1,4 +1,4 @@
-"""What came of a run, read from its artifacts: the result table, the findings in words, where to look next."""
+"""Results of a run, read from its artifacts: the table of metrics, the findings in words, links."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
 
 
 def summary(workspace: Path, params: Params) -> str:
-    """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
+    """The text after a run: metrics, three users in words, what was registered, where to look."""
     from components.stages import in_words
 
     layout = Layout(workspace, params.dataset)

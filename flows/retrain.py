@@ -1,4 +1,4 @@
-"""The chain on Prefect: the stages of dvc.yaml, each as one task that runs them through DVC.
+"""The training flow on Prefect: one task for each stage of dvc.yaml, run through DVC.
 
     idiom retrain                # what a person types
     python -m flows WORKSPACE    # the same without the summary; ends with the stage's exit code
@@ -30,7 +30,7 @@ _RETRY_SECONDS = [10.0, 60.0]
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
-    """Retry what the machine did; a bad input, a refusal, an interrupt or a bug comes again with the same input."""
+    """Whether Prefect should retry a stage: after a fault of the machine alone, as all else would come again."""
     return state.name in WORTH_ANOTHER_TRY
 
 
@@ -115,7 +115,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:
-    """What DVC takes for registered and MLflow has not; a store that does not answer is left to the next run."""
+    """A version that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
     from components.registry.published import missing_version
 
     try:

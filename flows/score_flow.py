@@ -1,4 +1,4 @@
-"""Recommendations for all users as a flow run in Prefect: scheduled, tried again, its progress to be seen.
+"""The scoring flow on Prefect: recommendations for all users, with schedule, retries and progress.
 
     idiom score --prefect                 # what a person types; --on dask is always one
     prefect deployment run score/nightly  # what a schedule does

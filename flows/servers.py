@@ -1,4 +1,4 @@
-"""MLflow and Prefect beside a workspace: where they answer, and `idiom ui`, which runs both on its stores."""
+"""Servers of MLflow and Prefect: their addresses, and `idiom ui`, which runs both on the stores of a workspace."""
 
 from __future__ import annotations
 
@@ -155,5 +155,5 @@ def _ended(service: Service, say: Callable[[str], None]) -> int:
 
 
 def _note(workspace: Path) -> Path:
-    """Where `idiom ui` leaves the address of its Prefect server."""
+    """The file in which `idiom ui` leaves the address of its Prefect server."""
     return workspace / ".prefect" / "ui.json"

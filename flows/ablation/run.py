@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Training:
-    """A training and the cells that are made from it: more than one where they differ in `evaluate` alone."""
+    """A training and the cells that it serves: more than one if they differ in `evaluate` alone."""
 
     work: Work
     key: str
@@ -60,7 +60,7 @@ def ablate(
 
 
 class _Ablation:
-    """A grid on its way."""
+    """A running grid: its cells, their workspaces, and what is known of them so far."""
 
     def __init__(self, workspace: Path, root: Path, grid: Grid, cells: list[Cell], on: On, jobs: int, say: Say) -> None:
         from components.registry.ablation import GridRuns, store_of
@@ -135,7 +135,7 @@ class _Ablation:
         runner.run([each.work for each in trainings], self._jobs, begin, end)
 
     def _learn(self, training: Training) -> Result:
-        """What became of a training, for the cells that it serves; returns the first of them."""
+        """Record how a training ended, for the cells that it serves; return the first of them."""
         work = training.work
         for result in training.results:
             result.seconds |= work.seconds
@@ -177,12 +177,12 @@ class _Ablation:
         self._runs.failed(self._run_of(training, result), work.message)
 
     def _run_of(self, training: Training, result: Result) -> str:
-        """The MLflow run of a cell: of its training, where it is the first that is made from it."""
+        """The MLflow run of a cell: that of its training for the first cell that it serves, else one of its own."""
         cell, first = self._cells[result.variant, result.seed], result is training.results[0]
         return self._runs.child(cell.title, training.key, cell.params, trains=first)
 
     def _publish(self, results: list[Result], status: str) -> None:
-        """The table on the terminal, in the grid's folder and in MLflow."""
+        """Write the table to the terminal, the grid's folder and MLflow."""
         first = next(iter(self._grid.variants))
         found = rows(results, first)
         k = next((each.k for each in results if each.metrics), 10)

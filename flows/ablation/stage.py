@@ -1,4 +1,4 @@
-"""One stage for a grid: `python -m flows.ablation.stage STAGE`, like `python -m components STAGE`, but not left alone.
+"""Run one stage of a grid, which ends when the grid's process does: `python -m flows.ablation.stage STAGE`.
 
 Standard input is a pipe that the grid's process holds. When it ends, even by `kill -9`, the pipe closes, and the stage
 stops as if it had been told to: a training saves its checkpoint, and does not go on beside the one that takes over.

@@ -1,4 +1,4 @@
-"""What a grid found: mean and deviation over seeds, as Markdown for people and as JSON for programs."""
+"""The table of a grid: mean and deviation over seeds, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIANTS = ("masked", "unmasked")
 
 @dataclass
 class Result:
-    """What is known of one cell so far."""
+    """Metrics of one cell, as far as they are known."""
 
     variant: str
     seed: int

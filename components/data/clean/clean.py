@@ -58,7 +58,7 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
 
 
 def _need_pass(path: Path) -> None:
-    """The verdict is read, not only written."""
+    """Raise `GateRefused` where the verdict of `validate` does not say that the data passed."""
     verdict = read_json(path)
     if not isinstance(verdict, dict) or verdict.get("passed") is not True:
         failed = verdict.get("critical_failures") if isinstance(verdict, dict) else None
@@ -111,7 +111,7 @@ def _merge(rows: pl.DataFrame, item_ids: pl.Series, aliases: pl.DataFrame) -> pl
 
 
 def _pair() -> pl.Expr:
-    """User and item in one number: comparing those is several times faster than comparing structs."""
+    """One number for a user and an item: comparing numbers is several times faster than comparing structs."""
     return pl.col("user").cast(pl.UInt64) * 2**32 + pl.col("item")
 
 
@@ -139,7 +139,7 @@ def _sample(users: pl.Series, user_ids: pl.Series, size: int, seed: int) -> pl.S
 
 
 def _split(rows: pl.DataFrame, settings: params.Clean, ledger: Ledger) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Rows with their part, without those that no output holds; and the facts of the split."""
+    """Add the part of the split to each row, drop rows that no output holds; also the facts of the split."""
     cuts = split.find_cuts(rows, settings.valid_from, settings.test_from) if settings.split == "global-time" else None
     rows = split.with_parts(rows, cuts)
     for part in split.PARTS:
@@ -164,7 +164,7 @@ def _publish(
     report: dict[str, Any],
     layout: Layout,
 ) -> None:
-    """Codes become ids again; every table is sorted by its id, as the codes are."""
+    """Write the tables with ids in place of codes, sorted by id."""
     kept = interactions.items.gather(rows["item"].unique().sort())
     items = texts.lazy().filter(pl.col("item_id").is_in(kept.implode()))
     named = rows.with_columns(item=interactions.items.gather(rows["item"]))
