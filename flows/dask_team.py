@@ -54,7 +54,7 @@ _STOPPED: State[Any] = Cancelled(message="the run ended before it")
 
 
 def storage_hiccuped(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether Prefect should retry a shard: after an OSError alone; anything else comes again with the same input."""
+    """What a network file system does at times; a bad input or a bug comes again with the same input."""
     return isinstance(state.result(raise_on_failure=False), OSError)
 
 
@@ -154,7 +154,7 @@ def _runner(address: str | None, workers: int) -> Iterator[DaskTaskRunner]:
 
 
 def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
-    """Tell Prefect's server the number and final state of task runs whose end it does not know.
+    """Tell the server the number and the end of task runs of which it heard no end.
 
     A worker tells it in the background, so that one that is killed takes its last words along: a shard that is done
     would be shown as running for ever, or not at all. Those of the living are waited for a moment. A server that does
@@ -184,7 +184,7 @@ def _tell(told: dict[UUID, tuple[int, State[Any]]]) -> None:
 
 
 def _heard(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
-    """Task runs that Prefect's server knows, and whether it knows their end."""
+    """Those of the task runs that the server knows of, and whether it knows their end."""
     for start in range(0, len(identities), _PAGE):
         only = TaskRunFilter(id=TaskRunFilterId(any_=list(identities[start : start + _PAGE])))
         for found in client.read_task_runs(task_run_filter=only, limit=_PAGE):
@@ -192,7 +192,7 @@ def _heard(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tu
 
 
 def _end(future: Any) -> State[Any]:
-    """Final state of a task: its own, or failed if its worker died."""
+    """How a task ended: as it says, or by what became of its worker."""
     if future.status == "finished":
         ended: State[Any] = future.result()
         return ended

@@ -54,7 +54,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
 
 
 def summary(workspace: Path, params: Params) -> str:
-    """The text after a run: metrics, three users in words, what was registered, where to look."""
+    """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
     from components.stages import in_words
 
     layout = Layout(workspace, params.dataset)

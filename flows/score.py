@@ -55,7 +55,7 @@ def scoring_of(
     bundle: Path | None,
     settings: dict[str, Any],
 ) -> Scoring:
-    """Settings of a scoring: by default all users of the data with the champion, into artifacts/DATASET/score.
+    """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
     bundle: a bundle directory; without it the champion's is taken. settings: further fields of
     components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
@@ -103,7 +103,7 @@ def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Su
 
 
 def default_workers(device: str, threads: int) -> int:
-    """Number of processes on this machine: one a GPU, which it fills; else cores divided by threads."""
+    """Processes of this machine: one on each GPU that they would take, which it fills; else one per core and thread."""
     if device.startswith("cuda"):
         return 1  # all of them would load their model on this one
     if device == "auto" and shutil.which("nvidia-smi"):
@@ -115,7 +115,7 @@ def default_workers(device: str, threads: int) -> int:
 
 
 def team_of(on: str, address: str | None = None) -> Team:
-    """The team that scores the shards: processes, torchrun or dask. address: of a Dask scheduler (none: a local one).
+    """Who scores the shards: processes, torchrun or dask. address: of a Dask scheduler; none: a cluster of its own.
 
     Raises `BadInput` for a name that is none, or an address that it does not need.
     """
@@ -134,7 +134,7 @@ def team_of(on: str, address: str | None = None) -> Team:
 
 
 def said(done: Summary, out: Path) -> str:
-    """The result of a scoring in a sentence."""
+    """What came of it, in words."""
     manifest, scored, seconds = done.manifest, done.users, done.seconds
     lines = [
         f"{scored:,} users in {seconds:.1f} s, {scored / seconds:.1f} users/s with the start of the processes"

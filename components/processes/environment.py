@@ -19,7 +19,7 @@ DEFAULTS = {
     "GX_ANALYTICS_ENABLED": "false",
     "TOKENIZERS_PARALLELISM": "false",
     # torch's threads spin while they wait for each other. Beside any other busy process that starves the one they wait
-    # for: a cold start on Amazon Beauty made 1.0 batches/s so, and 6.5 with threads that sleep (docs/log.md).
+    # for: a cold start on Amazon Beauty made 1.0 batches/s so, and 6.5 with threads that sleep (docs/decisions.md).
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
