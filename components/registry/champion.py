@@ -21,10 +21,11 @@ from components.storage.layout import Layout
 
 
 def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
-    """The model behind an alias, ready to be asked: called with histories of item ids (oldest first) and the number of
-    items wanted for each, it gives one answer a history, with the keys `answers.FIELDS`, decoded as it was evaluated.
+    """Load the model behind an alias, with the decoding settings that it was evaluated with.
 
-    Raises `BadInput` where no version has the alias, or a file of its bundle is not the one that was registered.
+    Call it with histories of item ids (oldest first) and the number of items wanted for each: one answer a history,
+    a dict of `answers.FIELDS`. Raises `BadInput` where no version has the alias, or where a file of its bundle is not
+    the one that was registered.
     """
     from components.recommender.engine import Engine
 
