@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,10 @@ from components.networks.backbone import load_model, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.settings.params import Index
 from components.settings.train import RecommenderTraining
 from components.training.job import Job
 from components.training.run import train
 from tests.recommender.references import by_hugging_face
-from tests.training.conftest import micro, write_tables
 from tests.training.pretrained import byte_level
 
 TWO_STEPS = RecommenderTraining(epochs=1, batch_size=8, valid_users=4, valid_beams=3)
@@ -48,25 +47,15 @@ def checkpoint(folder: Path) -> Path:
     return folder
 
 
-def test_a_decoder_only_type_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_only_type_is_a_word(
+    make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prevents: a type that is accepted and then trained, published or decoded by a way made for another one."""
     backbone = checkpoint(tmp_path / "mistral")
     with pytest.raises(BadInput, match="mistral cannot be a decoder-only recommender"):
         load_model(backbone, "decoder-only")
     monkeypatch.setattr(causal, "CAUSAL", (*causal.CAUSAL, "mistral"))
-    tables = tmp_path / "tables"
-    write_tables(tables)
-    job = Job(
-        items_clean=tables / "items.parquet",
-        histories=tables / "histories.parquet",
-        valid_targets=tables / "valid_targets.parquet",
-        out=tmp_path / "pair",
-        work=tmp_path / "work",
-        train=micro(family="decoder-only", backbone=str(backbone), max_item_tokens=24, recommender=TWO_STEPS),
-        index=Index(max_tokens=6, candidates=4, groups=2),
-        seed=3,
-        train_key="k" * 64,
-    )
+    job = make_job(family="decoder-only", backbone=str(backbone), max_item_tokens=24, recommender=TWO_STEPS)
     train(job, Progress())
     pair = Pair.load(job.out)
     assert pair.recommender.config.model_type == "mistral" and pair.facts["steps"] > 0
