@@ -7,19 +7,15 @@ Imports stand inside the functions, because a stage should not pay for another's
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.errors import BadInput, GateRefused
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
 from components.settings.params import Params, to_dict
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
-from components.storage.manifest import digest, sha256, verify_manifest
-
-if TYPE_CHECKING:
-    from components.textid.table.id_table import IdTable
+from components.storage.manifest import digest, sha256
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -76,6 +72,7 @@ def train(workspace: Path, params: Params) -> None:
         index=params.index,
         seed=params.seed,
         train_key=key,
+        drop_repeats=params.clean.drop_repeats,
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
     )
     if not Nodes.of(params.train).first:
@@ -118,39 +115,40 @@ def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report."""
     import polars as pl
 
-    from components.evaluation.evaluate import evaluate as evaluate_lists
-    from components.recommender.engine import Engine, Recommendation
+    from components.evaluation.arrays import cases
+    from components.evaluation.contenders import MODEL, baselines
+    from components.evaluation.evaluate import evaluate as evaluate_recommenders
+    from components.recommender.catalogue import Catalogue
+    from components.recommender.engine import Engine
+    from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
+    from components.voices.load import build
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
-    items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
-    table = _table_to_evaluate(layout, items["item_id"].to_list())
-    engine = Engine.load(layout.pair, id_table=layout.id_table)
-    facts = read_json(layout.pair / "pair.json")
+    items, histories, valid, test = (
+        pl.DataFrame(parquet.read(path, columns))
+        for path, columns in (
+            (layout.items_clean, ["item_id", "title"]),
+            (layout.histories, ["user_id", "history"]),
+            (layout.valid_targets, ["user_id", "context", "target"]),
+            (layout.test_targets, ["user_id", "context", "target"]),
+        )
+    )
+    table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
+    catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
+    engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
+    asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
+    train = asked.train
     with _reporting() as progress:
-
-        def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Recommendation]]:
-            return engine.recommend(
-                histories,
-                k=k,
-                mask_seen=mask_seen,
-                drop_repeats=params.clean.drop_repeats,
-                progress=progress,
-                **settings.decoding,
-            )
-
-        evaluate_lists(
+        evaluate_recommenders(
             settings,
+            asked,
+            {MODEL: engine, **{name: build(name, catalogue, train.offsets, train.values) for name in baselines()}},
+            catalogue,
             seed=params.seed,
             layout=layout,
-            items=items,
-            histories=pl.DataFrame(parquet.read(layout.histories, ["user_id", "history"])),
-            valid=pl.DataFrame(parquet.read(layout.valid_targets, ["user_id", "context", "target"])),
-            test=pl.DataFrame(parquet.read(layout.test_targets, ["user_id", "context", "target"])),
-            words=dict(zip(table.item_ids, table.words, strict=True)),
-            recommend=recommend,
-            protocol="refit" if facts["refit"] else "strict",
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
+            progress=progress,
         )
 
 
@@ -218,29 +216,6 @@ def train_key(layout: Layout, params: Params) -> str:
             "code": code,
         }
     )
-
-
-def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
-    """The published ID table, which has no manifest: its contract is looked at again before anyone believes its words.
-
-    Raises `BadInput` where it is not of this catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
-    """
-    from components.networks.tokenizer import load_tokenizer
-    from components.recommender.pair import TOKENIZER
-    from components.textid.table.id_table import IdTable
-
-    verify_manifest(layout.pair)
-    table, mend = IdTable.load(layout.id_table), "run the stage `index` again"
-    if list(table.item_ids) != sorted(item_ids):
-        where = f"{layout.id_table} and {layout.items_clean}"
-        raise BadInput("the ID table and the catalogue hold different items", where=where, mend=mend)
-    # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
-    longest = max(map(len, table.token_ids), default=0)
-    broken = table.violations(load_tokenizer(layout.pair / TOKENIZER), max_tokens=longest, item_ids=item_ids)
-    if broken:
-        rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
-        raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(layout.id_table), mend=mend)
-    return table
 
 
 def _reporting(*more: Sink) -> Any:

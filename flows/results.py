@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from components.evaluation.contenders import MODEL, RANKING, baselines, metric_order
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
@@ -18,18 +19,11 @@ def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
         return []
     metrics = read_json(layout.metrics)
     headline = metrics[metrics["protocol"]["headline"]]
-    names = ["model", "popularity", *sorted(set(headline) - {"model", "popularity"})]
+    names = [name for name in (MODEL, *baselines()) if name in headline]
     return [
         {"metric": metric, **{name: round(headline[name][metric], 4) for name in names}}
-        for metric in sorted(headline["model"], key=_metric_order)
+        for metric in sorted(headline[MODEL], key=metric_order)
     ]
-
-
-def _metric_order(metric: str) -> tuple[int, int, str]:
-    """recall, NDCG and MRR first, each by its cut-off as a number; the file's order is the alphabet's."""
-    name, _, k = metric.partition("_at_")
-    kinds = ("recall", "ndcg", "mrr")
-    return kinds.index(name) if name in kinds else len(kinds), int(k) if k.isdigit() else 0, metric
 
 
 def words(workspace: Path, params: Params) -> str:
@@ -76,7 +70,7 @@ def summary(workspace: Path, params: Params) -> str:
 
 def _aligned(rows: list[dict[str, Any]]) -> list[str]:
     """The ranking metrics as columns for a terminal."""
-    shown = [row for row in rows if row["metric"].startswith(("recall", "ndcg", "mrr"))]
+    shown = [row for row in rows if row["metric"].startswith(tuple(RANKING))]
     names = [name for name in rows[0] if name != "metric"]
     lines = [" " * 12 + "".join(f"{name.replace('_', ' '):>12}" for name in names)]
     for row in shown:

@@ -5,6 +5,7 @@ Here it runs in this process; flows/score_flow.py is the same as a flow run in P
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from components.errors import BadInput
 from components.processes.environment import cores
 from components.processes.signals import on_signal
 from components.progress import ConsoleBar, Sink, reporting
-from components.settings.params import DECODING, Params
-from components.storage.artifacts import read_json
+from components.settings.params import Params
 from components.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def scoring_of(
 ) -> Scoring:
     """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
-    bundle: a bundle directory; without it the champion's is taken. settings: further fields of
+    bundle: a directory with a bundle or a voice; without it the champion's is taken. settings: further fields of
     components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
     something else than scores would be replaced.
     """
-    from components.registry.bundle import PARAMS, verified
+    from components.registry.bundle import decoding_of, verified
     from components.registry.champion import champion_bundle
     from components.scoring.output import refuse_others
     from components.scoring.settings import Scoring
@@ -79,13 +79,11 @@ def scoring_of(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    trained = read_json(bundle / PARAMS)
     return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
         out=out,
-        drop_repeats=trained["clean"]["drop_repeats"],
-        **{name: trained["evaluate"][name] for name in (*DECODING, "mask_seen")},
+        **dataclasses.asdict(decoding_of(bundle)),
         **settings,
     )
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
 FOUNDATIONS = {"errors", "progress", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
-LEARNING = ("networks", "textid", "recommender", "scoring", "training")
+LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
@@ -27,20 +27,23 @@ MAY_IMPORT = {
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
-    "scoring": FOUNDATIONS | {"networks", "textid", "recommender"},
+    "voices": FOUNDATIONS | {"recommender"},
+    "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
-    "evaluation": FOUNDATIONS,
-    # The served model decodes with the recommender's engine.
-    "registry": FOUNDATIONS | {"recommender", "textid"},
+    # Whatever recommends is judged through its interface.
+    "evaluation": FOUNDATIONS | {"recommender.interface", "recommender.catalogue"},
+    # The served model is any recommender; figures are named in MLflow as they are elsewhere.
+    "registry": FOUNDATIONS | {"recommender", "textid", "voices", "evaluation.contenders"},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
-    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
-    "flows": FOUNDATIONS | {"stages", "registry", "data.ingest.sniff", "recommender.engine", "scoring"},
+    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask, and names.
+    "flows": FOUNDATIONS
+    | {"stages", "registry", "data.ingest.sniff", "voices.load", "scoring", "evaluation.contenders"},
 }
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
-    "settings": ["bounds sizes", "train", "params", "file"],
+    "settings": ["bounds sizes", "train decoding", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
@@ -50,7 +53,16 @@ FLOORS = {
         "stepping",
     ],
     "textid": ["words", "table", "writing"],
-    "recommender": ["prompts packed", "trie", "batches", "loss", "models", "search pair", "engine"],
+    "recommender": [
+        "prompts packed",
+        "trie",
+        "batches catalogue",
+        "loss interface",
+        "models",
+        "search pair",
+        "engine",
+    ],
+    "voices": ["voice", "item_graph popularity load"],
     "training": [
         "job devices",
         "processes",

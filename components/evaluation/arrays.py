@@ -1,4 +1,4 @@
-"""Tables of item ids -> arrays of item positions, which is what metrics and baselines count with.
+"""Tables of item ids -> arrays of item positions, which is what metrics and voices count with.
 
 An item's position is its place among the sorted ids of the catalogue, so a tie broken by position is broken by item id.
 """
@@ -58,6 +58,10 @@ class Cases:
     """What it is shown: training history + context, oldest first."""
     targets: np.ndarray
     """[users] the one item that counts as a hit."""
+    refit: bool = False
+    """Whether `train` holds the validation items too, as the model was built once more with them."""
+    all_users: int = 0
+    """Test users, those included that were not sampled."""
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -109,6 +113,8 @@ def cases(
             asked.select(pl.concat_list("history", "context")).to_series(), item_ids, "test_targets.parquet"
         ),
         targets=_positions(asked["target"], item_ids, "test_targets.parquet"),
+        refit=refit,
+        all_users=len(test),
     )
 
 

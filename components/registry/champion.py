@@ -1,4 +1,5 @@
-"""The registered model behind an alias: as a model that answers, or as the directory of its bundle on this machine.
+"""The aliases `champion` and `challenger`: which version gets one, and the model behind one, as a model that answers or
+as the directory of its bundle on this machine.
 
 ask = champion()                                     # models:/NAME@champion of this workspace
 ask([["P24242", "P36651"]], [5])[0]["titles"]
@@ -8,16 +9,27 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.registry.answers import Answers
-from components.registry.bundle import bundle_sha256, verified
-from components.registry.register import BUNDLE, CHAMPION
+from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
 from components.registry.store import connect, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def set_alias(client: MlflowClient, name: str, version: str) -> None:
+    """Make a new version of model `name` its champion, or the challenger where it has a champion: none is promoted."""
+    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
+    client.set_registered_model_alias(name, alias, version)
 
 
 def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
@@ -27,10 +39,10 @@ def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
     a dict of `answers.FIELDS`. Raises `BadInput` where no version has the alias, or where a file of its bundle is not
     the one that was registered.
     """
-    from components.recommender.engine import Engine
+    from components.voices.load import load as load_recommender
 
     bundle = champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias)
-    return Answers(bundle, Engine.load(bundle))
+    return Answers(load_recommender(bundle), decoding_of(bundle))
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:

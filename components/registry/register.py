@@ -1,7 +1,7 @@
 """The bundle of all artifacts -> one version of the registered model, with everything a reviewer asks for beside it.
 
 The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
-The first version gets the alias `champion`, every later one `challenger`: nothing is promoted here.
+The first version gets the alias `champion`, every later one `challenger` (champion.py): nothing is promoted here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation.contenders import HEADLINE
 from components.progress import Progress
 from components.registry import lineage
-from components.registry.bundle import assemble, bundle_sha256
+from components.registry.bundle import BUNDLE, assemble, bundle_sha256
+from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
 from components.registry.store import answering, connect, tracking_uri
 from components.registry.tracking import describe, run_for
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-BUNDLE = "idiom.bundle_sha256"
-CHAMPION, CHALLENGER = "champion", "challenger"
 _MAX_DESCRIPTION = 5000
 """Width of the column in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
 
@@ -88,7 +88,7 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         **{
             f"{who}/{metric}_at_{k}": values[f"{metric}_at_{k}"]
             for who, values in metrics[variant].items()
-            for metric in ("recall", "ndcg")
+            for metric in HEADLINE
         },
     }
 
@@ -127,8 +127,7 @@ def _new_version(
     client.set_logged_model_tags(
         model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": made.version}])}
     )
-    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
-    client.set_registered_model_alias(name, alias, made.version)
+    set_alias(client, name, made.version)
     return client.get_model_version(name, made.version)
 
 

@@ -6,41 +6,30 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from components.errors import BadInput
+from components.settings.decoding import Decoding
 from components.storage.artifacts import publish_json, read_json
 from components.storage.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
-ROOMS = ("networks", "textid", "recommender", "scoring")
+ROOMS = ("networks", "textid", "recommender", "voices", "scoring")
 """The rooms whose code decides a score."""
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """One bulk scoring: model, histories, settings, output."""
+class Scoring(Decoding):
+    """One bulk scoring: model, histories, settings (those of the decoding are inherited), output."""
 
     model: Path
-    """A bundle or a trained pair."""
+    """A bundle, a trained pair or a saved voice."""
     histories: Path
     """A file that `components/scoring/histories.py` reads."""
     out: Path
     """Directory of the result: part-*.parquet and a manifest. Replaced as a whole at the end (see output.py)."""
     k: int = 10
     """Items per user."""
-    beams: int = 20
-    """Beams of the search; at least `k` are used."""
-    scores: Literal["vocabulary", "trie"] = "trie"
-    """As in `evaluate.scores`."""
-    mask_seen: bool = True
-    """Leave out items of the history."""
-    length_penalty: float = 0.0
-    """As in `evaluate.length_penalty`."""
-    batch_users: int = 64
-    """Users decoded at a time."""
-    drop_repeats: bool = True
-    """Of an item that a history repeats keep the first only: as the model was trained (`clean.drop_repeats`)."""
     shard_users: int = 2048
     """Users in a shard: what a kill costs at most, per worker."""
     threads: int = 1
@@ -50,7 +39,11 @@ class Scoring:
     """auto, cpu, cuda or cuda:N. `auto` spreads the processes of a machine over its GPUs (devices.py)."""
 
     def __post_init__(self) -> None:
-        for name in ("k", "beams", "batch_users", "shard_users", "threads"):
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise BadInput(str(error), where="scoring", mend="see components/settings/decoding.py") from error
+        for name in ("k", "shard_users", "threads"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}", where="scoring", mend="give 1 or more")
 
@@ -93,8 +86,9 @@ class Scoring:
         """Read what `save` wrote. Raises `BadInput` for anything else."""
         value: Any = read_json(path)
         try:
+            value.pop("drop_repeats", None)  # of earlier versions; the model knows it
             return cls(**{**value, **{name: Path(value[name]) for name in _PATHS}})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise BadInput(f"not a scoring: {error}", where=str(path), mend="write it with Scoring.save") from error
 
 

@@ -35,6 +35,8 @@ class Job:
     seed: int
     train_key: str
     """Hash of all inputs; a checkpoint of another key is not used."""
+    drop_repeats: bool = True
+    """Whether `clean` left each item once in a history; the pair says so to whoever asks it with raw histories."""
     imported_ids: Path | None = None
     """The file that `train.imported_ids` names, as a path that can be opened from here."""
 

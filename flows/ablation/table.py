@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-VARIANTS = ("masked", "unmasked")
+from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, VARIANTS
 
 
 @dataclass
@@ -31,14 +31,14 @@ class Result:
     def k(self) -> int:
         return int(self.metrics["protocol"]["headline_k"])
 
-    def figures(self, who: str = "model") -> dict[str, float]:
+    def figures(self, who: str = MODEL) -> dict[str, float]:
         """`recall masked`, ... of the model or a baseline; {} before the evaluation."""
         if not self.metrics:
             return {}
         return {
             f"{name} {variant}": self.metrics[variant][who][f"{name}_at_{self.k}"]
             for variant in VARIANTS
-            for name in ("recall", "ndcg")
+            for name in HEADLINE
         }
 
 
@@ -51,7 +51,7 @@ def rows(results: Sequence[Result], first: str) -> list[dict[str, Any]]:
     table = [_row(name, results, first) for name in dict.fromkeys(each.variant for each in results)]
     judged = [each for each in results if each.metrics]
     if judged:
-        baselines = [name for name in judged[0].metrics["masked"] if name != "model"]
+        baselines = [name for name in CONTENDERS if name != MODEL and name in judged[0].metrics[VARIANTS[0]]]
         # They do not depend on the training: one of them is all of them.
         table += [{"variant": name, "baseline": True, **_spread([judged[0].figures(name)])} for name in baselines]
     return table

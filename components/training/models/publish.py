@@ -35,6 +35,7 @@ def publish(context: Context, state: State) -> dict[str, Any]:
         "index": to_dict(job.index),
         "max_history": job.train.max_history,
         "user_id": job.train.user_id,
+        "drop_repeats": job.drop_repeats,
         "round": best.round,
         "epoch": best.epoch,
         "valid": best.metrics,

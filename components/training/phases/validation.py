@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from components.progress import Progress
+from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.models.interface import Recommender
+from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.steps.seeds import hash_order
@@ -47,7 +49,7 @@ class Validation:
         engine = Engine(
             recommender,
             context.pieces,
-            table,
+            Catalogue(table, drop_repeats=False),
             max_history=context.job.train.max_history,
             device=context.ranks.device,
             users=context.user_ids(table),
@@ -55,15 +57,7 @@ class Validation:
         again = any(data.valid_targets[user] in prompt for user, prompt in zip(self.users, prompts, strict=True))
         beams = context.job.train.recommender.valid_beams
         with context.autocast():
-            answers = engine.recommend(
-                histories,
-                k=min(K, beams),
-                beams=beams,
-                scores="trie",
-                mask_seen=not again,
-                drop_repeats=False,
-                progress=progress,
-            )
+            answers = engine.recommend(histories, min(K, beams), Decoding(beams=beams, mask_seen=not again), progress)
         # Each rank fills in its own users; 0 means "not among the first ten", so that the sum over ranks is the union.
         places = torch.zeros(len(self.users), dtype=torch.int64)
         for at, answer in zip(own, answers, strict=True):
