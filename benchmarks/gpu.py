@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.machine import facts
+from components.evaluation.contenders import VARIANTS
 from components.evaluation.metrics import per_user, ranks
 from components.settings.params import Evaluate, Index
 from components.storage.artifacts import publish_json, read_json
@@ -36,7 +37,6 @@ TABLES = ("items_clean.parquet", "histories.parquet", "valid_targets.parquet")
 """What a training may look at."""
 _STOPPED = (130, -signal.SIGTERM)
 """Exit codes of a training that was stopped: its checkpoint saved, or before it had begun."""
-_VARIANTS = {"masked": True, "unmasked": False}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,9 +95,9 @@ def _figures(job: Job, settings: Evaluate, tables: Path) -> dict[str, Any]:
         "users": len(prompts),
         "validation": {name: pair[name] for name in ("round", "epoch", "steps")},
     }
-    for variant, mask_seen in _VARIANTS.items():
+    for variant in VARIANTS:
         started = time.monotonic()
-        answers = engine.recommend(prompts, k=depth, mask_seen=mask_seen, **settings.decoding)
+        answers = engine.recommend(prompts, depth, replace(settings, mask_seen=variant == "masked"))
         lists = np.full((len(prompts), depth), -1)
         for row, answer in enumerate(answers):
             lists[row, : len(answer)] = [number[each.item_id] for each in answer]

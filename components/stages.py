@@ -138,12 +138,12 @@ def evaluate(workspace: Path, params: Params) -> None:
     catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
     asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
-    train = asked.train
+    known = asked.train
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
             asked,
-            {MODEL: engine, **{name: build(name, catalogue, train.offsets, train.values) for name in baselines()}},
+            {MODEL: engine, **{name: build(name, catalogue, known.offsets, known.values) for name in baselines()}},
             catalogue,
             seed=params.seed,
             layout=layout,

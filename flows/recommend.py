@@ -15,8 +15,8 @@ def recommend(
 ) -> dict[str, Any]:
     """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence.
 
-    bundle: a directory with a bundle or a voice; without it the champion's is taken. Raises `BadInput` where no item is known, or
-    there is no champion yet.
+    bundle: a directory with a bundle or a saved voice; without it the champion's is taken. Raises `BadInput` where no
+    item is known, or there is no champion yet.
     """
     from components.registry.answers import Answers
     from components.registry.bundle import decoding_of, verified

@@ -57,7 +57,7 @@ HEADLINE = ("recall", "ndcg")
 
 
 def metric_order(metric: str) -> tuple[int, int, str]:
-    """Sorts `recall_at_5`: by `RANKING`, then by k as a number (a file is sorted by letters: 10, 20, 5), then others."""
+    """Key that sorts `recall_at_5`, ...: those of `RANKING` first, each by k as a number (a file has 10, 20, 5)."""
     name, _, k = metric.partition("_at_")
     kinds = list(RANKING)
     return kinds.index(name) if name in kinds else len(kinds), int(k) if k.isdigit() else 0, metric

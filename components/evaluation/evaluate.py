@@ -46,8 +46,8 @@ def evaluate(
     """Rank, count, compare; publish metrics.json, per_user.parquet, plots/ and report.html; return the metrics.
 
     recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
-    per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples. facts:
-    whatever the report should say of data and model.
+    per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
+    facts: whatever the report should say of data and model.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)

@@ -66,6 +66,5 @@ def check_k(k: int) -> None:
 def named(catalogue: Catalogue, items: Iterable[int], scores: Iterable[float]) -> list[Recommendation]:
     """Item numbers and their scores as recommendations; a negative number is padding."""
     ids, words = catalogue.table.item_ids, catalogue.table.words
-    return [
-        Recommendation(ids[item], words[item], score) for item, score in zip(items, scores, strict=True) if item >= 0
-    ]
+    pairs = zip(items, scores, strict=True)
+    return [Recommendation(ids[item], words[item], score) for item, score in pairs if item >= 0]

@@ -3,9 +3,9 @@
     params = Params(index=Index(max_tokens=8))
     to_dict(params.index)                      # {"max_tokens": 8, ...}
 
-The largest section, `train`, is `train.py`; what `evaluate` shares with serving is `decoding.py`. `file.load` reads them
-all from `params.yaml`. They are plain dataclasses that need the standard library alone, as the learning rooms use them
-on machines without pydantic and yaml; what is out of bounds is a `ValueError`.
+The largest section, `train`, is `train.py`; what `evaluate` shares with serving is `decoding.py`. `file.load` reads
+them all from `params.yaml`. They are plain dataclasses that need the standard library alone, as the learning rooms use
+them on machines without pydantic and yaml; what is out of bounds is a `ValueError`.
 """
 
 from __future__ import annotations

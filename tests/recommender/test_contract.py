@@ -19,6 +19,7 @@ import torch
 from components.recommender.batches.batch import pad_prompts
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from components.settings.decoding import Decoding
 from tests.pretended_gpu import pretended_gpu
 from tests.recommender.conftest import WORDS as CATALOGUE_WORDS
 from tests.recommender.pairs import save_pair
@@ -58,7 +59,7 @@ def engine(mode: Any, *, fixed: bool | None = None, device: str = "cpu") -> Deco
 
     def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
         ours = Engine.load(saved, device=device, fixed=fixed)
-        found = ours.recommend(histories, k=k, beams=beams, scores=mode, mask_seen=True, drop_repeats=False)
+        found = ours.recommend(histories, k, Decoding(beams=beams, scores=mode))
         return [[(one.item_id, one.score) for one in row] for row in found]
 
     return decode
@@ -101,7 +102,7 @@ def served(saved: Path, mode: str, beams: int) -> Any:
 
     workspace = saved.parent / f"registered-{mode}-{beams}"
     settings = {"beams": beams, "scores": mode, "mask_seen": True}
-    layout, params = build_of(workspace, saved, evaluate=settings, clean={"drop_repeats": False})
+    layout, params = build_of(workspace, saved, evaluate=settings)
     register(params, layout)
     connect(workspace)
     return mlflow.pyfunc.load_model("models:/idiom@champion")
@@ -131,7 +132,10 @@ def pairs(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pyte
     def making(name: str) -> Callable[..., Any]:
         return make_model if name == "random" else lambda size, **_: told(weights[name])
 
-    return {name: save_pair(tmp_path_factory.mktemp(name) / "pair", making(name), tokenizer) for name in MODELS}
+    return {
+        name: save_pair(tmp_path_factory.mktemp(name) / "pair", making(name), tokenizer, drop_repeats=False)
+        for name in MODELS
+    }
 
 
 def catalogue() -> dict[str, str]:

@@ -1,10 +1,7 @@
-"""What is answered to a request: in process with a tiny engine whose answers are known."""
+"""What is answered to a request: in process with a recommender whose answers are known."""
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +9,24 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from components.recommender.catalogue import Catalogue
 from components.registry.answers import sentence
 from components.registry.register import register
 from components.registry.served import MAX_K
 from components.registry.store import connect
-from tests.registry.workspace import ITEMS, Answer, build, recommend
-
-
-class TinyEngine:
-    """Recommends the first items that a history has not; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-
-    @classmethod
-    def load(cls, directory: Path) -> TinyEngine:
-        assert (directory / "manifest.json").is_file()
-        return cls()
-
-    def canonical(self, history: Sequence[str], *, drop_repeats: bool) -> list[str]:
-        return list(dict.fromkeys(history)) if drop_repeats else list(history)
-
-    def recommend(self, histories: Sequence[Sequence[str]], *, k: int, **settings: Any) -> list[list[Answer]]:
-        self.asked.append({"rows": len(histories), "k": k, **settings})
-        return recommend(histories, k, True)
+from components.voices import load
+from tests.registry.workspace import ITEMS, FirstItems, build
 
 
 @pytest.fixture
 def registered(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The workspace of a registered model; whoever loads it meets the tiny engine."""
-    module = types.ModuleType("components.recommender.engine")
-    module.Engine = TinyEngine  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    """The workspace of a registered model; whoever loads it meets a recommender that needs no weights."""
+
+    def tiny(directory: Path) -> FirstItems:
+        assert (directory / "manifest.json").is_file()
+        return FirstItems(Catalogue.load(directory, drop_repeats=True))
+
+    monkeypatch.setattr(load, "load", tiny)
     layout, params = build(workspace)
     register(params, layout)
     return workspace

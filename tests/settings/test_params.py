@@ -132,7 +132,7 @@ def test_settings_are_frozen() -> None:
         Params().seed = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["params.py", "train.py"])
+@pytest.mark.parametrize("name", ["params.py", "train.py", "decoding.py"])
 def test_every_key_is_documented(repository: Path, name: str) -> None:
     """A string stands under each field of each section: these files are the reference that errors point to."""
     tree = ast.parse((repository / "components/settings" / name).read_text())

@@ -14,6 +14,7 @@ from components.networks.backbone import build, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.models.causal import Causal
+from components.settings.decoding import Decoding
 from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
 from components.training.context import Context
@@ -45,7 +46,7 @@ def test_from_scratch_to_a_pair_that_recommends(make_job: MakeJob) -> None:
     lines = [json.loads(line) for line in (jobs[0].out / "training_log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line.get("phase") == "recommender"]
     assert losses[-1] < losses[0]
-    hits = Engine.load(jobs[0].out, device="cpu").recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)
+    hits = Engine.load(jobs[0].out, device="cpu").recommend([["s0soap"]], 3, Decoding(beams=5))
     assert len(hits[0]) == 3
 
 

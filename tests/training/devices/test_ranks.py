@@ -19,6 +19,7 @@ from torch import distributed as dist
 from components.errors import BadInput, Interrupted
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
@@ -119,7 +120,7 @@ def test_two_ranks_train_a_pair_that_recommends(make_job: MakeJob, monkeypatch: 
     facts = launch(job, Progress([heard]))
     assert facts["train_key"] == job.train_key
     assert any(event == "metrics" and "recommender/loss" in fields["values"] for event, fields in heard.events)
-    hits = Engine.load(job.out, device="cpu").recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)
+    hits = Engine.load(job.out, device="cpu").recommend([["s0soap"]], 3, Decoding(beams=5))
     assert len(hits[0]) == 3
     lines = (job.out / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines].count("index") == 2

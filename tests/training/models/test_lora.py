@@ -21,6 +21,7 @@ from components.errors import BadInput
 from components.networks.backbone import load_model, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.storage.manifest import sha256
 from components.textid.writing.diverse import propose
@@ -165,7 +166,7 @@ def test_a_pair_trained_with_adapters_needs_no_peft_and_is_the_same_every_time(
 
     monkeypatch.setitem(sys.modules, "peft", None)  # from here on importing it is an error
     engine = Engine.load(calm.out, device="cpu")
-    assert len(engine.recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)[0]) == 3
+    assert len(engine.recommend([["s0soap"]], 3, Decoding(beams=5))[0]) == 3
 
 
 def test_the_generator_learns_through_its_own_adapters(make_job: MakeJob, tmp_path: Path) -> None:
