@@ -1,4 +1,4 @@
-"""Tables of item ids -> arrays of item positions, which is what metrics and voices count with.
+"""The test cases of an evaluation as arrays: prompts, targets and training sequences, items as positions.
 
 An item's position is its place among the sorted ids of the catalogue, so a tie broken by position is broken by item id.
 """

@@ -1,4 +1,4 @@
-"""What is compared: who, in which variants, by which metrics; how each is called, drawn and ordered, everywhere.
+"""The contenders, variants and metrics of an evaluation: names, labels, colours and order, for whoever shows figures.
 
 A baseline is one entry of `CONTENDERS` and one file in components/voices, of the same name. Standard library only.
 """

@@ -1,4 +1,4 @@
-"""The one look at the test set: the model beside its baselines, masked and unmasked.
+"""Evaluates the model and its baselines on the test set, masked and unmasked.
 
     asked = cases(items, histories, valid, test, refit=False, max_users=0, seed=17)
     metrics = evaluate(params.evaluate, asked, {"model": engine, "popularity": ..., "item_graph": ...}, catalogue,

@@ -1,4 +1,4 @@
-"""Three users in words: what they had, what the model says, what they took. For the report, MLflow and the terminal."""
+"""Example users for the report and the terminal: history, recommendations and target, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists and ranks -> the figures of metrics.json: means, intervals, comparisons, slices."""
+"""The figures of metrics.json, from lists and ranks: means, confidence intervals, comparisons, slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.json as `evaluate` writes it, checked before anyone reads figures out of it.
+"""Reads metrics.json and checks that it is what `evaluate` writes.
 
 The file is meant to be read, and so it is edited, merged by git, or written by another version.
 """

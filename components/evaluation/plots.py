@@ -1,4 +1,4 @@
-"""Pictures of the metrics as PNG files with the same bytes every time."""
+"""Plots of the metrics as PNG files; the same metrics give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, no script and nothing from the network, light and dark."""
+"""Writes report.html: one self-contained page without scripts, light and dark."""
 
 from __future__ import annotations
 

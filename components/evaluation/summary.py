@@ -1,4 +1,4 @@
-"""The metrics in plain words and as one table: for the report, MLflow's run description and the terminal."""
+"""Summarises the metrics in sentences and one table, for the report, MLflow's run description and the terminal."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Histories -> answers for people: items with their textual IDs and titles, and a sentence. What serving and the
-command line both give; nothing of mlflow is imported here.
+"""Answers for people, as serving and the command line give them: items with textual IDs and titles, and a sentence.
 
-    answers = Answers(load(bundle), decoding_of(bundle))
-    answers([["B001", "B007"]], [10])
+answers = Answers(load(bundle), decoding_of(bundle))
+answers([["B001", "B007"]], [10])
 """
 
 from __future__ import annotations

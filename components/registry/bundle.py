@@ -1,4 +1,4 @@
-"""The model bundle: one directory = one atom. What is served, registered and compared is a bundle, never its parts.
+"""Builds and verifies the model bundle: the one directory that is registered, served and compared.
 
 Holds the pair (weights, configs, tokenizer), the published ID table, titles, the ids that `clean` merged away, settings
 and the fingerprints of the data, and a manifest with a SHA-256 per file, written last. The same inputs give the same

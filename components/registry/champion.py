@@ -1,5 +1,4 @@
-"""The aliases `champion` and `challenger`: which version gets one, and the model behind one, as a model that answers or
-as the directory of its bundle on this machine.
+"""Sets and reads the aliases `champion` and `challenger` of the registered model; loads the model behind one.
 
 ask = champion()                                     # models:/NAME@champion of this workspace
 ask([["P24242", "P36651"]], [5])[0]["titles"]

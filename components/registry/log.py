@@ -1,4 +1,4 @@
-"""What `register` writes into the run: results, pictures, a sample of the IDs, and the model itself."""
+"""Logs results, plots, a sample of the IDs and the model itself to the MLflow run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundle of all artifacts -> one version of the registered model, with everything a reviewer asks for beside it.
+"""Registers the bundle as a version of the model in MLflow, with everything that a reviewer asks for beside it.
 
 The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
 The first version gets the alias `champion`, every later one `challenger` (champion.py): nothing is promoted here.

@@ -1,4 +1,4 @@
-"""The model behind `mlflow models serve`: models-from-code, so MLflow stores this file and the bundle, and no pickle.
+"""The pyfunc model behind `mlflow models serve`; models-from-code: MLflow stores this file and the bundle, no pickle.
 
 Input, one row a user: `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are
 skipped) and `k` (how many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`,

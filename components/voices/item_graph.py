@@ -1,4 +1,4 @@
-"""The item graph: which items stand near each other in training histories, counted by direction and distance.
+"""The item graph: co-occurrence of items in training histories, weighted by direction and distance.
 
 An item i before an item j at distance d <= 12 in a history of n items adds 0.9^(d-1) / log2(2+n) to weight(i -> j), and
 half of it to weight(j -> i). A candidate c after a history, whose newest item has the age 0, scores

@@ -1,4 +1,4 @@
-"""A voice: a recommender made of counts of the training histories, alone or saved in a directory.
+"""The base of all voices: recommenders made of counts of the training histories, saved in a directory.
 
 voice = ItemGraph.build(catalogue, offsets, items)
 voice.recommend([["B001", "B007"]], 10, Decoding())

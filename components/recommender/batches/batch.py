@@ -1,4 +1,4 @@
-"""What a model is fed: the tensors of a batch, and how prompts that were built one by one become them."""
+"""The tensors of a training batch, and padding of prompts into them."""
 
 from __future__ import annotations
 

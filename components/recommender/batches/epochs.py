@@ -1,5 +1,5 @@
-"""An epoch: all samples once, in random order, in batches of like length; planned in portions, so that it needs no
-memory for samples that are not at hand.
+"""The batches of an epoch: all samples once, in random order, bucketed by length; planned a portion at a time, so that
+memory does not grow with the number of samples.
 
     epoch = Epoch(count, draw, padded, seed=17, number=0, batch_size=64)           # or batch_tokens=8192
     len(epoch), epoch[5], epoch.padding

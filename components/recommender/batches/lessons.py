@@ -1,4 +1,4 @@
-"""What the recommender phase learns from, whatever one row of it is: the batches of an epoch, and their few shapes.
+"""The training set of the recommender phase: its batches in each epoch, padded to few shapes.
 
     for rows in lessons.epoch(seed=17, number=0, batch_size=64):
         batch = lessons.collate(rows)

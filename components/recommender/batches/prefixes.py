@@ -1,4 +1,4 @@
-"""Which targets of the histories are taught, and which of them are looked at where all would be too many."""
+"""Which items of a history are training targets: all of them, or one a user and epoch."""
 
 from __future__ import annotations
 

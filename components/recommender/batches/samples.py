@@ -1,4 +1,4 @@
-"""Samples and batches for training: packed arrays in, tensors of a few fixed shapes out.
+"""The training set of an encoder-decoder: one sample for each prefix of a history, gathered from packed arrays.
 
     samples = Samples(offsets, items, token_ids, pieces, end_token=1, max_history=20)
     for rows in samples.epoch(seed=17, number=0, batch_size=64):

@@ -1,4 +1,4 @@
-"""Whole histories as samples: one causal forward over a row teaches every item in it from the items before it.
+"""The training set of a decoder-only model: a row is a window of a history, of which one forward supervises every item.
 
     windows = Windows(offsets, items, token_ids, pieces, max_history=20)
     for rows in windows.epoch(seed=17, number=0, batch_size=64):

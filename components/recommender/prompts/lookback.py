@@ -1,4 +1,4 @@
-"""How far back a prompt reaches: the newest items before a target, as many as may stand in it."""
+"""How many items of a history a prompt holds: the newest before a target, within limits of items and tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts: a few phrasings around a history of item IDs, put together on token ids.
+"""Prompt templates around a history of item IDs, filled in on token ids.
 
     prompts = Prompts()                                  # or Prompts.load(bundle / "prompts.json")
     pieces = prompts.tokenise(tokenizer)

@@ -1,4 +1,4 @@
-"""A third baseline, added as components/voices says: one file there, one entry in contenders.py."""
+"""A baseline is a file and an entry: docs/architecture.md, "How do I add a baseline"."""
 
 from __future__ import annotations
 
@@ -23,62 +23,52 @@ from components.storage.layout import Layout
 from flows import results
 from flows.ablation.table import Result
 from flows.ablation.table import rows as ablation_rows
+from tests.extending.recipes import code
 from tests.registry.workspace import build
 
-FILE = '''
-"""Items in the order of their ids."""
-import numpy as np
-from components.voices.voice import Voice
-
-class ToyOrder(Voice):
-    @classmethod
-    def build(cls, catalogue, offsets, items):
-        return cls(catalogue, {"order": np.arange(len(catalogue.table))})
-
-    def ranked(self, histories):
-        order = self.arrays["order"]
-        return ((order, -order.astype(np.float64)) for _ in histories)
-'''
-ENTRY = Contender("a toy", "the toy, which knows the alphabet", "#009E73")
+NAME, FILE, ENTRY = "newest", "components/voices/newest.py", "components/evaluation/contenders.py"
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The documented way to add a baseline: components/voices/NAME.py and CONTENDERS["NAME"]."""
-    (tmp_path / "toy_order.py").write_text(FILE)
+def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The recipe, followed in this process: its file beside the other voices, its entry in their table."""
+    added = code("A baseline")
+    assert set(added) == {FILE, ENTRY}
+    (tmp_path / Path(FILE).name).write_text(added[FILE])
     monkeypatch.setattr(voices, "__path__", [*voices.__path__, str(tmp_path)])
-    monkeypatch.setitem(CONTENDERS, "toy_order", ENTRY)
+    for name, contender in eval(f"{{{added[ENTRY]}}}", {"Contender": Contender}).items():
+        monkeypatch.setitem(CONTENDERS, name, contender)
     yield
-    sys.modules.pop("components.voices.toy_order", None)
+    sys.modules.pop(f"{voices.__name__}.{NAME}", None)
 
 
 @pytest.fixture
-def judged(toy: None, tmp_path: Path) -> tuple[Layout, Params]:
+def judged(third: None, tmp_path: Path) -> tuple[Layout, Params]:
     return build(tmp_path / "workspace")
 
 
 def test_a_third_baseline_is_everywhere(judged: tuple[Layout, Params]) -> None:
     """Prevents a baseline whose figures are counted and not shown, or one that needs five more edits."""
     layout, params = judged
-    assert baselines() == ["toy_order", "popularity", "item_graph"]
+    assert baselines() == ["newest", "popularity", "item_graph"]
     metrics = read_metrics(layout.metrics)
     for section in (*VARIANTS, "intervals"):
         assert set(metrics[section]) == {MODEL, *baselines()}
     assert set(metrics["against"]) == set(baselines())
-    assert all("toy_order" in group for groups in metrics["slices"].values() for group in groups.values())
-    assert {f"toy_order_{variant}" for variant in VARIANTS} <= set(pl.read_parquet(layout.per_user).columns)
+    assert all("newest" in group for groups in metrics["slices"].values() for group in groups.values())
+    assert {f"newest_{variant}" for variant in VARIANTS} <= set(pl.read_parquet(layout.per_user).columns)
 
-    assert any("the toy, which knows the alphabet" in line for line in summary.sentences(metrics))
-    assert "| Idiom | item graph | popularity | a toy |" in summary.markdown(metrics)
+    assert any("the newest items of all histories" in line for line in summary.sentences(metrics))
+    assert "| Idiom | item graph | popularity | newest items |" in summary.markdown(metrics)
     page = layout.report.read_text(encoding="utf-8")
-    assert "<th>a toy</th>" in page and "the toy, which knows the alphabet" in page
+    assert "<th>newest items</th>" in page and "the newest items of all histories" in page
 
     logged = metric_values(metrics)
-    assert {"toy_order/recall_at_5", "toy_order_unmasked/ndcg_at_2", "toy_order/ndcg_at_5_low"} <= set(logged)
-    assert "toy_order/recall_at_5" in headline(metrics)
+    assert {"newest/recall_at_5", "newest_unmasked/ndcg_at_2", "newest/ndcg_at_5_low"} <= set(logged)
+    assert "newest/recall_at_5" in headline(metrics)
     assert list(results.table(layout.workspace, params)[0]) == ["metric", MODEL, *baselines()]
     table = ablation_rows([Result("all", 17, metrics=metrics)], "all")
-    assert [row["variant"] for row in table] == ["all", "item_graph", "popularity", "toy_order"]
+    assert [row["variant"] for row in table] == ["all", "item_graph", "popularity", "newest"]
 
 
 @pytest.mark.parametrize("painter", ["line", "bars"])
