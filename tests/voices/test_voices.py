@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from components.evaluation.arrays import Cases, cases
-from components.evaluation.contenders import baselines
 from components.evaluation.metrics import ndcg, ranks, recall
 from components.recommender.catalogue import Catalogue
 from components.settings.decoding import Decoding
@@ -62,15 +61,6 @@ def test_item_graph_is_its_definition(mask_seen: bool) -> None:
     asked = random_cases()
     fast = lists("item_graph", asked, 6, mask_seen=mask_seen)
     assert fast == slow_item_graph(asked, 6, mask_seen=mask_seen)
-
-
-def test_masking_leaves_nothing_of_the_prompt_and_keeps_the_rest_in_order() -> None:
-    """Prevents a masked list that is the unmasked one cut short, or one that still shows what a user has."""
-    asked = random_cases()
-    for name in baselines():
-        masked, unmasked = (lists(name, asked, 15, mask_seen=mask) for mask in (True, False))
-        for some, every, prompt in zip(masked, unmasked, asked.prompts, strict=True):
-            assert some == [item for item in every if item not in prompt]
 
 
 def test_popularity_counts_training_items_only_and_breaks_ties_by_id() -> None:
