@@ -33,8 +33,11 @@ MAY_IMPORT = {
     "registry": FOUNDATIONS | {"recommender", "textid"},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
-    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend` and `score` ask.
-    "flows": FOUNDATIONS | {"stages", "registry", "data.ingest.sniff", "recommender.engine", "scoring"},
+    # The wiring: stages and registry; of the rooms only what `idiom init`, `recommend`, `score`, `ablate` ask, and what
+    # a run found.
+    "flows": FOUNDATIONS
+    | {"stages", "registry", "scoring"}
+    | {"data.ingest.sniff", "recommender.engine", "training.key", "evaluation.in_words"},
 }
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
@@ -49,9 +52,9 @@ FLOORS = {
         "stepping",
     ],
     "textid": ["words", "table", "writing"],
-    "recommender": ["prompts packed", "trie", "batches", "loss", "models", "search pair", "engine"],
+    "recommender": ["prompts", "trie", "batches", "loss", "models", "search pair", "engine"],
     "training": [
-        "job devices",
+        "job key devices",
         "processes",
         "packed checkpoints",
         "steps ids",
@@ -72,7 +75,8 @@ THIRD_PARTY = {
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
-    "storage": {"pyarrow"},
+    # numpy in storage/ragged.py alone.
+    "storage": {"pyarrow", "numpy"},
     "processes": set(),
     "errors": set(),
     "progress": {"rich"},

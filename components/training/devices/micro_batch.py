@@ -25,7 +25,7 @@ _NO_MEMORY = (
 """How torch's CPU allocator, C++ and oneDNN (twice) say it, all as a plain RuntimeError."""
 
 
-class Rows(Protocol):
+class BatchRows(Protocol):
     """Rows of a batch, not yet tensors."""
 
     def __len__(self) -> int: ...
@@ -57,7 +57,7 @@ class MicroBatch:
 
     def gradients(
         self,
-        share: Rows,
+        share: BatchRows,
         loss: Callable[[Any], tuple[Tensor, int]],
         parameters: Iterable[torch.nn.Parameter],
         device: torch.device,
@@ -92,7 +92,7 @@ class MicroBatch:
             self.retries += 1
 
     def _attempt(
-        self, share: Rows, loss: Callable[[Any], tuple[Tensor, int]], device: torch.device
+        self, share: BatchRows, loss: Callable[[Any], tuple[Tensor, int]], device: torch.device
     ) -> tuple[Tensor, int]:
         total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
         pieces = -(-len(share) // (self.rows or max(len(share), 1)))
