@@ -20,7 +20,6 @@ from components.networks.tokenizer import save_tokenizer
 from components.recommender.batches.batch import IGNORED
 from components.settings.train import RecommenderTraining
 from components.storage import parquet
-from components.storage.ragged import Ragged, RaggedWriter, Strings
 from components.textid.words.tokenizer import encode_texts, train_tokenizer
 from components.textid.writing.imported import adopt
 from components.training.context import Context
@@ -32,23 +31,6 @@ from components.training.phases.recommender import RecommenderPhase, training_se
 
 MakeJob = Callable[..., Job]
 LISTS = pa.list_(pa.string())
-
-
-def test_rows_survive_their_files(tmp_path: Path) -> None:
-    """Prevents rows that shift where a piece ends or is empty, and a crash on a file without a number in it."""
-    with RaggedWriter(tmp_path, "rows", np.int32) as writer:
-        for piece in ([[1, 2], []], [], [[3]], [[], [4, 5, 6]]):
-            flat = np.array([value for row in piece for value in row])
-            writer.add(np.array([len(row) for row in piece], dtype=np.int64), flat)
-    rows = Ragged.load(tmp_path, "rows", np.int32)
-    assert [rows.row(at).tolist() for at in range(len(rows))] == [[1, 2], [], [3], [], [4, 5, 6]]
-    assert rows.values.dtype == np.int32 and not rows.values.flags.writeable
-    with RaggedWriter(tmp_path, "none", np.uint8) as writer:
-        writer.add(np.zeros(2, np.int64), np.zeros(0, np.uint8))
-    texts = Strings(Ragged.load(tmp_path, "none", np.uint8))
-    assert list(texts) == ["", ""] and texts[-1] == "" and texts[:1] == [""]
-    with pytest.raises(IndexError):
-        texts[2]
 
 
 def tables_of(job: Job, shuffled: bool) -> tuple[dict[str, list[str]], dict[str, tuple[list[str], str]]]:

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -99,9 +98,6 @@ def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob
     assert prompt == [*history, "h0honey"]
     longer = loaded.with_validation()
     assert longer.row(at).tolist() == [*loaded.valid_prompt(at), loaded.valid_targets[at]]
-    assert dataset.starts(loaded.histories)[np.arange(len(loaded.histories.values))].tolist() == [
-        int(loaded.histories.offsets[user]) for user in range(14) for _ in loaded.histories.row(user)
-    ]
 
 
 def test_a_user_without_training_history_is_validated_from_the_context(make_job: MakeJob) -> None:
