@@ -1,10 +1,10 @@
-"""The alternation from beginning to end: what happens when (IDGenRec, section 3.3).
+"""A training from beginning to end: build or resume it, run the alternation, publish the pair.
 
     summary = launch(job, progress)          # as job.train.ranks says
     summary = train(job, progress)           # in this process, alone or as one rank of torchrun
 
-A training is a list of phases. Between two of them, and every `checkpoint_seconds` inside one, its state is saved; a
-run that is started again goes on from there and ends with the same bytes.
+A training is a list of phases. Between two phases, and every `checkpoint_seconds` inside one, its state is saved; a
+resumed run goes on from there and ends with the same bytes.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Place:
 
 @dataclass
 class Sums:
-    """What the epoch came to so far."""
+    """Sums over the steps of the epoch so far."""
 
     loss: float = 0.0
     tokens: int = 0

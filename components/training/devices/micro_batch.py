@@ -1,4 +1,4 @@
-"""A rank's share of a step, some rows at a time, and half as many where the memory does not suffice.
+"""Micro-batches: the gradients of a rank's share of a step, some rows at a time, halved where memory runs out.
 
 The loss of a step is a sum over target tokens, so the gradients of the pieces add up to the gradient of the whole: how
 a share is cut changes no step beyond rounding (and which dropout masks are drawn). Ranks need not cut alike.
@@ -37,7 +37,7 @@ class BatchRows(Protocol):
 
 @dataclass(frozen=True)
 class Summed:
-    """What the pieces of a share came to; the gradients of their sum lie in the parameters."""
+    """Loss and tokens of a share, summed over its pieces; the gradients of the sum lie in the parameters."""
 
     loss: Tensor
     """Sum of the token losses (nats), float64 scalar on the device."""

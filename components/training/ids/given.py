@@ -1,9 +1,9 @@
-"""IDs that no generator writes: an imported table, titles, random words (`train.ids`); what generated IDs have to beat.
+"""IDs by a rule instead of a generator: an imported table, titles, random words (`train.ids`); for comparison.
 
     table, report = write_given(IdRule("titles", seed=17), tokenizer, items_clean, max_tokens=10)
 
-Such a rule stands still: one table serves all rounds, nothing trains the generator, and the stage `index` names new
-items by the same rule (`taken`: the pair's table), since a generator that has learned nothing could only babble.
+A rule does not learn: one table serves all rounds, the generator is not trained, and the stage `index` names new items
+by the same rule (`taken`: the pair's table).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def given_table(job: Job, tokenizer: PreTrainedTokenizerBase) -> IdTable | None:
 
 
 def words_given(job: Job) -> list[str]:
-    """What the rule of a training makes IDs of beside the item texts, so that its vocabulary can write them.
+    """The words beside the item texts that a training's rule makes IDs of: its vocabulary must hold them.
 
     Raises `BadInput` as `given_table` does.
     """
