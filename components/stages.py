@@ -15,7 +15,6 @@ from components.progress import ConsoleBar, JsonLines, Sink, reporting
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
-from components.storage.manifest import verify_manifest
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -116,16 +115,13 @@ def evaluate(workspace: Path, params: Params) -> None:
     import polars as pl
 
     from components.evaluation.evaluate import evaluate as evaluate_lists
-    from components.networks.tokenizer import load_tokenizer
     from components.recommender.engine import Engine, Recommendation
-    from components.recommender.pair import FACTS, TOKENIZER
+    from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
-    from components.textid.table.id_table import IdTable
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
     items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
-    verify_manifest(layout.pair)
-    table = IdTable.load_checked(layout.id_table, load_tokenizer(layout.pair / TOKENIZER), layout.items_clean)
+    table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
     engine = Engine.load(layout.pair, id_table=layout.id_table)
     facts = read_json(layout.pair / FACTS)
     with _reporting() as progress:

@@ -9,6 +9,7 @@ pair = Pair.load(job.out)                 # verifies the manifest; refuses pickl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,22 @@ def parts(directory: Path) -> dict[str, Any]:
         "table": IdTable.load(directory / ID_TABLE),
         "facts": facts,
     }
+
+
+def published_table(pair: Path, path: Path, item_ids: Sequence[str]) -> IdTable:
+    """The ID table that `index` published for a pair. It has no manifest: its contract is checked before it is used.
+
+    Raises `BadInput` where it is not of the catalogue `item_ids`, `GateRefused` where it breaks a rule (edited by hand,
+    say).
+    """
+    verify_manifest(pair)
+    table, mend = IdTable.load(path), "run the stage `index` again"
+    if list(table.item_ids) != sorted(item_ids):
+        raise BadInput("the ID table and the catalogue hold different items", where=str(path), mend=mend)
+    # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
+    longest = max(map(len, table.token_ids), default=0)
+    broken = table.violations(load_tokenizer(pair / TOKENIZER), max_tokens=longest, item_ids=item_ids)
+    if broken:
+        rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
+        raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(path), mend=mend)
+    return table

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
-from components.errors import BadInput, GateRefused
-from components.storage import parquet
+from components.errors import BadInput
 from components.storage.artifacts import publishing
 from components.textid.table.contract import Violation, check
 from components.textid.words.tokenizer import encode_words
@@ -90,25 +89,6 @@ class IdTable:
             return cls(tuple(item_ids), tuple(words), tuple(map(tuple, token_ids)))
         except (TypeError, ValueError, pa.ArrowException) as error:
             raise BadInput(f"not an ID table: {error}", where=str(path), mend=mend) from error
-
-    @classmethod
-    def load_checked(cls, path: Path, tokenizer: PreTrainedTokenizerBase, items_clean: Path) -> IdTable:
-        """Read a published table, which has no manifest, and check its contract for the catalogue `items_clean`.
-
-        Raises `BadInput` where it is of another catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
-        """
-        table, mend = cls.load(path), "run the stage `index` again"
-        item_ids = sorted(parquet.read(items_clean, ["item_id"])["item_id"].to_pylist())
-        if list(table.item_ids) != item_ids:
-            where = f"{path} and {items_clean}"
-            raise BadInput("the ID table and the catalogue hold different items", where=where, mend=mend)
-        # The greatest length is a setting of `index` and no property of the table.
-        longest = max(map(len, table.token_ids), default=0)
-        broken = table.violations(tokenizer, max_tokens=longest, item_ids=item_ids)
-        if broken:
-            rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
-            raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(path), mend=mend)
-        return table
 
     def digest(self) -> str:
         """SHA-256 over all rows, hex: the recommender of a pair belongs to this table and to no other."""
