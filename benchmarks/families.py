@@ -26,8 +26,8 @@ from components.networks.backbone import build
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of, recommender_of
-from components.recommender.packed import Ints, pack
 from components.settings.train import Family
+from components.storage.ragged import Ints, Ragged
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.training.steps.loop import Optimisation
@@ -118,9 +118,9 @@ def _tables(folder: Path) -> tuple[list[str], tuple[Ints, Ints]]:
     items = pq.read_table(folder / "items_clean.parquet", columns=["item_id", "text"]).to_pydict()
     number = {item: place for place, item in enumerate(items["item_id"])}
     histories = pq.read_table(folder / "histories.parquet", columns=["history"])["history"].to_pylist()
-    packed = pack([[number[item] for item in history] for history in histories if history])
+    packed = Ragged.of([[number[item] for item in history] for history in histories if history])
     words = [" ".join(normalise(text).split()[1:7]) or "item" for text in items["text"]]
-    return words, (packed[0], packed[1].astype(np.int64))
+    return words, (packed.offsets, packed.values.astype(np.int64))
 
 
 def _made_up() -> tuple[list[str], tuple[Ints, Ints]]:

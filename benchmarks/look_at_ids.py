@@ -28,8 +28,7 @@ from components.textid.table.quality import quality
 from components.textid.words.normal import normalise, split
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import read_imported
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
@@ -38,7 +37,7 @@ from components.training.packed import dataset
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.reindex import reindex
 from components.training.processes.stop import Stop
-from components.training.steps.loop import Optimisation, train
+from components.training.steps.loop import Optimisation, train_phase
 from components.training.steps.seeds import hash_order
 
 CLEAN = Path("artifacts/amazon-beauty/clean")
@@ -82,10 +81,10 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
         tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         state, _ = fresh_models(context)
-        keeper = Keeper(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
+        checkpointer = Checkpointer(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
         recommender = job.train.recommender
         how = Optimisation(SEED, recommender.weight_decay, recommender.grad_clip, recommender.warmup_share)
-        train(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, keeper, progress)
+        train_phase(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, checkpointer, progress)
         return reindex(context, state, 1, stop, progress)[0]
 
 

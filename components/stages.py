@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
-from components.settings.params import Params, to_dict
+from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
-from components.storage.manifest import digest, sha256
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -57,6 +56,7 @@ def train(workspace: Path, params: Params) -> None:
     """
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
+    from components.training.key import train_key, work_folder
     from components.training.processes.nodes import Nodes
     from components.training.run import launch
 
@@ -67,7 +67,7 @@ def train(workspace: Path, params: Params) -> None:
         histories=layout.histories,
         valid_targets=layout.valid_targets,
         out=layout.pair,
-        work=layout.work(key[:16]),
+        work=work_folder(layout, key),
         train=params.train,
         index=params.index,
         seed=params.seed,
@@ -154,68 +154,12 @@ def evaluate(workspace: Path, params: Params) -> None:
 
 def register(workspace: Path, params: Params) -> None:
     """The bundle of all that -> a model version in MLflow."""
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import markdown
+    from components.evaluation.in_words import findings_as_markdown
     from components.registry.register import register as register_bundle
 
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
-        register_bundle(params, layout, description=markdown(read_metrics(layout.metrics)), progress=progress)
-
-
-def findings(workspace: Path, params: Params) -> str:
-    """What `evaluate` found, as Markdown: sentences and table, for Prefect's UI."""
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import markdown
-
-    return markdown(read_metrics(Layout(workspace, params.dataset).metrics))
-
-
-def in_words(workspace: Path, params: Params) -> str:
-    """What `evaluate` found, for a terminal: does the model win, and three users with histories and recommendations."""
-    import polars as pl
-
-    from components.evaluation.examples import as_text, pick
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import sentences
-    from components.storage import parquet
-
-    layout = Layout(workspace, params.dataset)
-    titles, words, users = (
-        pl.DataFrame(parquet.read(path, columns))
-        for path, columns in (
-            (layout.items_clean, ["item_id", "title"]),
-            (layout.id_table, ["item_id", "words"]),
-            (layout.per_user, None),
-        )
-    )
-    shown = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=params.seed)
-    return "\n".join([*sentences(read_metrics(layout.metrics)), "", as_text(shown)]).rstrip()
-
-
-def train_key(layout: Layout, params: Params) -> str:
-    """Hash of all that decides the trained weights: input files, settings and the code of the learning rooms.
-
-    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again.
-    """
-    rooms = Path(__file__).parent
-    code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
-    given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
-    # A model of the hub is known by its name, one in a folder by what lies there.
-    given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
-    inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
-    return digest(
-        {
-            "inputs": inputs,
-            # All but where it runs and how often it saves: another address must not lose the checkpoints, and all
-            # nodes share one work folder.
-            "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None, "checkpoint_seconds": None},
-            # Only the stage `index` asks for `stable`.
-            "index": {**to_dict(params.index), "stable": None},
-            "seed": params.seed,
-            "code": code,
-        }
-    )
+        register_bundle(params, layout, description=findings_as_markdown(layout), progress=progress)
 
 
 def _reporting(*more: Sink) -> Any:
@@ -224,7 +168,6 @@ def _reporting(*more: Sink) -> Any:
     return reporting(ConsoleBar(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
 
 
-LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 STAGES: dict[str, Callable[[Path, Params], None]] = {
     "ingest": ingest,
     "validate": validate,

@@ -28,11 +28,12 @@ def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
 
 def words(workspace: Path, params: Params) -> str:
     """The findings as Markdown; empty where nothing was evaluated."""
-    if not Layout(workspace, params.dataset).metrics.is_file():
+    layout = Layout(workspace, params.dataset)
+    if not layout.metrics.is_file():
         return ""
-    from components.stages import findings
+    from components.evaluation.in_words import findings_as_markdown
 
-    return findings(workspace, params)
+    return findings_as_markdown(layout)
 
 
 def links(workspace: Path, params: Params) -> dict[str, str]:
@@ -49,7 +50,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
 
 def summary(workspace: Path, params: Params) -> str:
     """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
-    from components.stages import in_words
+    from components.evaluation.in_words import findings_as_text
 
     layout = Layout(workspace, params.dataset)
     if not layout.registration.is_file():
@@ -59,7 +60,7 @@ def summary(workspace: Path, params: Params) -> str:
         [
             *_aligned(table(workspace, params)),
             "",
-            in_words(workspace, params),
+            findings_as_text(layout, seed=params.seed),
             "",
             f"registered  {registered['name']} version {registered['version']}, {_called(registered['aliases'])}",
             f"report      {layout.report}",

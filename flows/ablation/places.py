@@ -40,7 +40,7 @@ def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
 
 def training_key(cell: Cell, workspace: Path, data: Path) -> str:
     """What decides a cell's training; cells that differ in `evaluate` alone have the same."""
-    from components.stages import train_key
+    from components.training.key import train_key
 
     for name in given(cell, workspace):
         link_input(data, workspace, name)

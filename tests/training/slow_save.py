@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.state import State
+from components.training.checkpoints.state import TrainingState
 from components.training.job import Job
 from components.training.processes.torchrun import FAILURE, run_job
 from components.training.run import train
@@ -22,7 +22,7 @@ whether the other rank has ended meanwhile."""
 if __name__ == "__main__":
     save, job = Checkpoints.save, Path(sys.argv[1])
 
-    def slow_save(self: Checkpoints, state: State) -> Path:
+    def slow_save(self: Checkpoints, state: TrainingState) -> Path:
         if not state.place.batch:
             return save(self, state)
         time.sleep(3.0)

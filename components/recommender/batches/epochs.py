@@ -15,12 +15,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.networks.rounding import round_up
 from components.recommender.batches.shuffle import Shuffle
-
-Ints = NDArray[np.int64]
+from components.storage.ragged import Ints
 
 PORTION = 65_536
 """Samples that are planned at a time: a few megabytes, and a thousand batches to choose a random one from."""

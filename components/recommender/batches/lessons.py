@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from components.recommender.batches.batch import MAX_TOKENS, Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.packed import Ints, pack
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
+from components.storage.ragged import Ints, Ragged, slices
 
 
 class Lessons(ABC, Generic[R]):
@@ -43,9 +43,9 @@ class Lessons(ABC, Generic[R]):
         paths: Paths | None = None,
     ) -> None:
         self._offsets, self._items, self._max_tokens = np.asarray(offsets), np.asarray(items), max_tokens
-        self._pieces, self._heads, self.paths = pieces, pack(pieces.heads), paths
-        self._separated = pack([(*item, *pieces.separator) for item in token_ids])
-        self._before = Lookback(self._items, np.diff(self._separated[0]), max_history)
+        self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
+        self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, self._separated.lengths, max_history)
         self._lengths: dict[Prefixes, Ints] = {}
 
     def epoch(
@@ -92,3 +92,16 @@ class Lessons(ABC, Generic[R]):
         """Place of a random target, which is not the first item, of each of some learners."""
         users = self._learners[samples]
         return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
+
+
+def tokens_between(
+    tokens: Ragged, items: NDArray[np.integer], first: Ints, end: Ints
+) -> tuple[Ints, Ints, NDArray[np.int32], Ints]:
+    """The tokens of the items items[first[i]:end[i]], end to end; `tokens` holds them by item number.
+
+    Returns of each token: its row i, its place in the row, itself, and the place in `items` of the item it is of.
+    """
+    row, column, item = slices(items, first, end - first)
+    number, _, token = tokens.gather(item)
+    place, row = (first[row] + column)[number], row[number]
+    return row, np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row], token, place

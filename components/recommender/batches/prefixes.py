@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from components.recommender.packed import Ints
+from components.storage.ragged import Ints
 
 Prefixes = Literal["all", "one"]
 """Every prefix of a history, or one per user and epoch."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from components.storage.ragged import Ints
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from components.recommender.batches.samples import Samples
 from components.recommender.batches.shuffle import Shuffle
 from components.recommender.batches.windows import Windows
 from components.recommender.models.families import prompts_of
-from components.recommender.packed import pack
 from components.settings.train import Family
+from components.storage.ragged import Ragged
 from components.textid.words.normal import normalise
 from components.textid.writing.imported import read_imported
 
@@ -208,8 +208,8 @@ def test_padding_is_under_a_tenth_on_real_histories(family: Family, shared_data:
     users: dict[str, list[tuple[int, int]]] = {}
     for user, item, position, *_ in rows:
         users.setdefault(user, []).append((int(position), number[item]))
-    offsets, items = pack([[item for _, item in sorted(history)][:-2] for history in users.values()])
-    lessons = lessons_of(family, offsets, items, ids, tokenizer)
+    packed = Ragged.of([[item for _, item in sorted(history)][:-2] for history in users.values()])
+    lessons = lessons_of(family, packed.offsets, packed.values, ids, tokenizer)
     for prefixes in ("all", "one"):
         for sizes in ({"batch_size": 64}, {"batch_size": 64, "batch_tokens": 4096}):
             epoch = lessons.epoch(seed=17, number=0, prefixes=prefixes, **sizes)

@@ -16,11 +16,10 @@ from components.networks.backbone import build
 from components.progress import Progress
 from components.settings.train import RecommenderTraining
 from components.storage.manifest import sha256
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import State
-from components.training.devices.compiling import Compiled
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
+from components.training.checkpoints.state import TrainingState
 from components.training.devices.cost import Meter, Spent
+from components.training.devices.forward import Compiled
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.processes.stop import Stop
@@ -73,11 +72,11 @@ def test_the_cost_of_each_phase_is_reported_and_not_logged(make_job: MakeJob) ->
 def test_a_resumed_phase_has_cost_what_all_its_parts_did(tmp_path: Path) -> None:
     """Prevents a phase that was killed near its end from being reported as cheap."""
     tiny = build("scratch", size="micro", vocabulary_size=32)
-    state, checkpoints = State(tiny, tiny), Checkpoints(tmp_path, "k" * 64)
-    keeper = Keeper(state, checkpoints, Ranks(), Stop(), seconds=0.0)
-    keeper.meter = Meter(Ranks(), Spent(seconds=100.0, device_seconds=50.0))
-    keeper.save()
-    resumed = State(tiny, tiny)
+    state, checkpoints = TrainingState(tiny, tiny), Checkpoints(tmp_path, "k" * 64)
+    checkpointer = Checkpointer(state, checkpoints, Ranks(), Stop(), seconds=0.0)
+    checkpointer.meter = Meter(Ranks(), Spent(seconds=100.0, device_seconds=50.0))
+    checkpointer.save()
+    resumed = TrainingState(tiny, tiny)
     checkpoints.load(checkpoints.newest(pytest.fail), resumed, lambda place: None)
     assert resumed.spent.seconds > 100.0
     figures = Meter(Ranks(), resumed.spent).figures("at")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from components.training.checkpoints.abandoned import DAYS, remove_abandoned
 from components.training.job import Job
+from components.training.key import DAYS, remove_abandoned
 from tests.training.zygote import Zygote
 
 OLD = time.time() - (DAYS + 1) * 86_400

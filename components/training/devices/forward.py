@@ -1,16 +1,17 @@
-"""torch.compile for the forward that a phase trains, and for nothing else that calls the same model.
+"""How the forward of a trained model runs: in bf16 or float32, compiled by torch.compile or eagerly.
 
     compiled = Compiled(model, "auto", device)
-    with compiled:
+    with compiled, autocast("auto", device):
         ...                                 # calls of the model run compiled, forward and backward
     ...                                     # decoding and validation: eagerly, as before
 
-One graph for all shapes (`dynamic`), and the whole forward in it (`fullgraph`): what cannot be compiled raises, so that
-running eagerly in its stead is a decision that `give_up` takes and says, never a warning that scrolls by.
+One graph for all shapes (`dynamic`) holds the whole forward (`fullgraph`). What cannot be compiled raises; `give_up`
+then decides whether to go on eagerly and says so, where torch would only warn.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal
 
@@ -61,6 +62,13 @@ class Compiled:
             ) from error
         self.wanted = False
         return f"torch.compile failed, training goes on without it: {first_line(error)}"
+
+
+def autocast(precision: Literal["auto", "float32", "bf16"], device: torch.device) -> AbstractContextManager[None]:
+    """bf16 where `precision` says so; auto: on a GPU that has it. Weights and gradients stay float32."""
+    # Without the argument, older GPUs that only emulate bf16, slower than float32, would count as having it.
+    on = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(False))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=on)
 
 
 def _parts(module: Any) -> list[Any]:
