@@ -59,9 +59,9 @@ def train(workspace: Path, params: Params) -> None:
 
     On several nodes (train.nodes) it runs on each; the first one publishes the pair and has the MLflow run.
     """
+    from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
-    from components.training.processes.nodes import Nodes
     from components.training.run import launch
 
     layout = Layout(workspace, params.dataset)

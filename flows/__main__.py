@@ -10,12 +10,10 @@ last, and tied to it (`--tied`, first of all): they end when it does, even by `k
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 
-from components.processes.environment import when_the_parent_ends
+from components.processes.environment import stop_with_the_parent
 from flows.environment import prepare
 from flows.servers import adopt_running_prefect
 
@@ -24,7 +22,7 @@ def main(arguments: list[str]) -> int:
     """Run the flow and return the exit code."""
     if arguments[:1] == ["--tied"]:
         arguments = arguments[1:]
-        when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        stop_with_the_parent()
     if arguments[:1] == ["score"]:
         return _score(**json.loads(arguments[1]))
     force = "--force" in arguments

@@ -99,7 +99,7 @@ def on_dask(
             runner.submit(score_one, {"folder": str(folder), "number": number, "device": device}): number
             for number in numbers
         }
-        told = {future.task_run_id: (number, _STOPPED) for future, number in shard_of.items()}
+        ends = {future.task_run_id: (number, _STOPPED) for future, number in shard_of.items()}
         for future in shard_of:
             future.add_done_callback(ended.put)
         try:
@@ -112,12 +112,12 @@ def on_dask(
                 except queue.Empty:
                     continue
                 number, state = shard_of.pop(future), _end(future.wrapped_future)
-                told[future.task_run_id] = (number, state)
+                ends[future.task_run_id] = (number, state)
                 if not state.is_completed():
                     raise _failure(state.result(raise_on_failure=False), folder)
                 yield Step(number, 1.0, True)
         finally:
-            _settle(told)
+            _settle(ends)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _runner(address: str | None, workers: int) -> Iterator[DaskTaskRunner]:
         yield runner
 
 
-def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
+def _settle(ends: dict[UUID, tuple[int, State[Any]]]) -> None:
     """Tell the server the number and the end of task runs of which it heard no end.
 
     A worker tells it in the background, so that one that is killed takes its last words along: a shard that is done
@@ -161,29 +161,29 @@ def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
     not answer stops nothing: what is done is what lies in the folder.
     """
     try:
-        _tell(told)
+        _send_ends(ends)
     except (httpx.HTTPError, PrefectException) as error:
         _log.warning("Prefect was not told how all shards ended: %s", error)
 
 
-def _tell(told: dict[UUID, tuple[int, State[Any]]]) -> None:
-    left, end = told, time.monotonic() + _LAST_WORDS_SECONDS
+def _send_ends(ends: dict[UUID, tuple[int, State[Any]]]) -> None:
+    left, end = ends, time.monotonic() + _LAST_WORDS_SECONDS
     with get_client(sync_client=True) as client:
         while True:
-            heard = dict(_heard(client, list(left)))
-            left = {identity: left[identity] for identity in left if not heard.get(identity)}
+            known = dict(_known(client, list(left)))
+            left = {identity: left[identity] for identity in left if not known.get(identity)}
             if all(state is _STOPPED for _, state in left.values()) or time.monotonic() > end:
                 break
             time.sleep(_TICK_SECONDS)
         for identity, (number, state) in left.items():
-            if identity in heard:
+            if identity in known:
                 client.set_task_run_state(identity, state, force=True)
             elif state is not _STOPPED:
                 run = UUID(flow_run.get_id())
                 client.create_task_run(score_one, run, str(identity), identity, f"shard {number}", state=state)
 
 
-def _heard(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
+def _known(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
     """Those of the task runs that the server knows of, and whether it knows their end."""
     for start in range(0, len(identities), _PAGE):
         only = TaskRunFilter(id=TaskRunFilterId(any_=list(identities[start : start + _PAGE])))

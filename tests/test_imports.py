@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
-FOUNDATIONS = {"errors", "progress", "settings", "storage", "processes"}
+FOUNDATIONS = {"errors", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
 LEARNING = ("networks", "textid", "recommender", "scoring", "training")
 
@@ -19,9 +19,11 @@ LEARNING = ("networks", "textid", "recommender", "scoring", "training")
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
+    "sampling": set(),
     "settings": {"errors"},
     "storage": {"errors"},
-    "processes": {"errors", "progress", "storage"},
+    # The settings of `train` say which machines torchrun has to bring together.
+    "processes": {"errors", "progress", "settings", "storage"},
     "data": FOUNDATIONS,
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
@@ -39,6 +41,17 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
+    "storage": ["artifacts layout lock", "manifest job parquet"],
+    "processes": ["environment signals nodes", "child", "torchrun"],
+    "scoring": [
+        "settings output histories devices",
+        "split",
+        "shards",
+        "score",
+        "workers",
+        "ranks run",
+        "__main__",
+    ],
     "settings": ["bounds sizes", "train", "params", "file"],
     "data": ["canonical", "clean", "ingest validate", "demo"],
     "networks": [
@@ -51,8 +64,7 @@ FLOORS = {
     "textid": ["words", "table", "writing"],
     "recommender": ["prompts packed", "trie", "batches", "loss", "models", "search pair", "engine"],
     "training": [
-        "job devices",
-        "processes",
+        "job devices crash",
         "packed checkpoints",
         "steps ids",
         "context",
@@ -74,6 +86,7 @@ THIRD_PARTY = {
     "settings": {"pydantic", "yaml"},
     "storage": {"pyarrow"},
     "processes": set(),
+    "sampling": set(),
     "errors": set(),
     "progress": {"rich"},
 }

@@ -1,4 +1,4 @@
-"""What a bulk scoring is told, and what decides its result."""
+"""Settings of a bulk scoring, and the fingerprints of all that decides its result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import BadInput
-from components.storage.artifacts import publish_json, read_json
+from components.storage.job import SavedAsJson
 from components.storage.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
@@ -18,7 +18,7 @@ ROOMS = ("networks", "textid", "recommender", "scoring")
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(SavedAsJson):
     """One bulk scoring: model, histories, settings, output."""
 
     model: Path
@@ -82,20 +82,6 @@ class Scoring:
     def folder(self) -> Path:
         """Where the unfinished result lies: beside `out`, so that it can be renamed to it, and named by the key."""
         return work_folder(self.out) / self.key[:16]
-
-    def save(self, path: Path) -> None:
-        """Write as JSON, atomically; a process on another machine needs the same paths."""
-        value = {name: str(value) if name in _PATHS else value for name, value in dataclasses.asdict(self).items()}
-        publish_json(path, value)
-
-    @classmethod
-    def load(cls, path: Path) -> Scoring:
-        """Read what `save` wrote. Raises `BadInput` for anything else."""
-        value: Any = read_json(path)
-        try:
-            return cls(**{**value, **{name: Path(value[name]) for name in _PATHS}})
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"not a scoring: {error}", where=str(path), mend="write it with Scoring.save") from error
 
 
 @cache

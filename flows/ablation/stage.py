@@ -6,12 +6,10 @@ stops as if it had been told to: a training saves its checkpoint, and does not g
 
 from __future__ import annotations
 
-import os
 import runpy
-import signal
 
-from components.processes.environment import when_the_parent_ends
+from components.processes.environment import stop_with_the_parent
 
 if __name__ == "__main__":
-    when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop_with_the_parent()
     runpy.run_module("components", run_name="__main__", alter_sys=True)

@@ -38,8 +38,8 @@ from components.training.checkpoints.state import (
     restore_weights,
     weights_of,
 )
+from components.training.crash import crash_point
 from components.training.devices.cost import Spent
-from components.training.processes.crash import crash_point
 
 FORMAT = 2
 KEEP = 2

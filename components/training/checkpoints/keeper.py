@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
+from components.processes.signals import Stop
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.state import State
 from components.training.devices.cost import Meter
 from components.training.devices.ranks import Ranks
-from components.training.processes.stop import Stop
 
 
 class Keeper:

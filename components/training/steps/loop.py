@@ -19,10 +19,10 @@ from components.errors import BadInput
 from components.progress import Progress
 from components.training.checkpoints.keeper import Keeper
 from components.training.checkpoints.state import Place, State, Sums
+from components.training.crash import crash_point
 from components.training.devices.compiling import Compiled
 from components.training.devices.micro_batch import MicroBatch, Rows, Summed
 from components.training.devices.ranks import Ranks
-from components.training.processes.crash import crash_point
 from components.training.steps.schedule import learning_rate
 from components.training.steps.seeds import seed_torch
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.training.checkpoints.checkpoint import Checkpoints
 from components.training.checkpoints.keeper import Keeper
@@ -18,7 +19,6 @@ from components.training.devices.compiling import Compiled
 from components.training.devices.micro_batch import MicroBatch
 from components.training.devices.ranks import Ranks
 from components.training.phases.cold_start import Items
-from components.training.processes.stop import Stop
 from components.training.steps.loop import Optimisation, train
 
 
