@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.scoring.settings import Scoring
+from tests.recommender.conftest import make_model, one_thread, tokenizer  # noqa: F401  (fixtures of these tests)
 from tests.recommender.pairs import save_pair
 from tests.scoring.scorings import histories, score_here
 
 
 @pytest.fixture(scope="module")
-def model(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     return save_pair(tmp_path_factory.mktemp("bulk") / "pair", make_model, tokenizer)
 
 
