@@ -1,10 +1,10 @@
-"""The flows as processes of their own, which end with the exit code of what they ran.
+"""Run a flow in a process of its own, which ends with the exit code of what it ran.
 
     python -m flows [WORKSPACE] [--force]      # the chain
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
 
-The command line starts them in a session of their own, so that Ctrl-C reaches the work first and the Prefect server
-last, and tied to it (`--tied`, first of all): they end when it does, even by `kill -9`, as if they had been told to.
+The command line starts it in a session of its own, so that Ctrl-C reaches the work first and the Prefect server last.
+With `--tied` (the first argument) it gets SIGTERM when the process of the command line ends, even by `kill -9`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line `idiom`. It imports typer alone; everything else inside the command that needs it.
+"""The command line `idiom`. Typer alone is imported at the top; a command imports the rest inside.
 
 Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted with the checkpoint saved; 1 others.
 """

@@ -1,4 +1,4 @@
-"""`idiom doctor`: what a run needs of this machine, each finding with its mend."""
+"""`idiom doctor`: check this machine for all that a run needs; each finding says how to mend it."""
 
 from __future__ import annotations
 

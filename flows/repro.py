@@ -1,4 +1,4 @@
-"""One stage through DVC, in a process group of its own: its lines, its progress, its end, and how to stop it.
+"""Run one stage through DVC in a process group of its own; report its lines, progress and ending; stop it.
 
 A fresh process per stage frees all memory between stages, the GPU's too; `dvc repro --single-item` shares cache and
 lock file with a plain `dvc repro`. Standard library only.

@@ -1,4 +1,4 @@
-"""What came of a run, read from its artifacts: the result table, the findings in words, where to look next."""
+"""Read the results of a run from its artifacts: result table, findings in words, links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chain on Prefect: the stages of dvc.yaml, each as one task that runs them through DVC.
+"""Run the stages of dvc.yaml as a Prefect flow, each in a task that calls DVC.
 
     idiom retrain                # what a person types
     python -m flows WORKSPACE    # the same without the summary; ends with the stage's exit code

@@ -1,4 +1,4 @@
-"""`idiom score`: recommendations for all users to Parquet, by the champion, with the settings it was evaluated with.
+"""`idiom score`: recommendations of the champion for all users as Parquet, with the settings of its evaluation.
 
 Here it runs in this process; flows/score_flow.py is the same as a flow run in Prefect.
 """

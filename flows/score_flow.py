@@ -1,4 +1,4 @@
-"""Recommendations for all users as a flow run in Prefect: scheduled, tried again, its progress to be seen.
+"""Score all users in a Prefect flow: scheduled, retried, with progress in the UI.
 
     idiom score --prefect                 # what a person types; --on dask is always one
     prefect deployment run score/nightly  # what a schedule does

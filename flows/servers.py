@@ -1,4 +1,4 @@
-"""MLflow and Prefect beside a workspace: where they answer, and `idiom ui`, which runs both on its stores."""
+"""Addresses of MLflow and Prefect; `idiom ui`, which serves both on the stores of the workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM noted in a flag, which loops look at where they can stop."""
+"""Note SIGINT and SIGTERM in a flag, which a loop reads where it can stop."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ from typing import Any
 from components.processes.environment import prepare
 from components.processes.torchrun import run_job, torchrun
 from components.scoring.shards import shard, shards
-from components.scoring.workers import Step, interrupted
+from components.scoring.workers import ShardProgress, interrupted
 
 
 def on_ranks(
     folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
-) -> Iterator[Step]:
+) -> Iterator[ShardProgress]:
     """The `Team` (workers.py) of `workers` ranks of this machine, under torchrun.
 
     A shard is done when it is in the folder, so those of other nodes' ranks count as well.
@@ -35,14 +35,14 @@ def on_ranks(
     left = list(numbers)
     if not left:
         return
-    yield Step(left[0], 0.0, False)
+    yield ShardProgress(left[0], 0.0, False)
     # One thread: the scoring says how many torch takes in each.
     ranks = torchrun(__spec__.name, [str(folder), "--device", device], folder=folder, ranks=workers, threads=1)
     with closing(ranks):  # leaving the loop kills them: a shard is published whole or not at all
         for _ in ranks:
             for number in [number for number in left if shard(folder, number).exists()]:
                 left.remove(number)
-                yield Step(number, 1.0, True)
+                yield ShardProgress(number, 1.0, True)
             if not left:
                 return
             if stopped():

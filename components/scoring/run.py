@@ -22,7 +22,7 @@ from components.progress import Progress
 from components.scoring.output import refuse_others
 from components.scoring.settings import Scoring, work_folder
 from components.scoring.shards import counts, pending, prepare, publish, published, users
-from components.scoring.workers import Step, Team, score_shards
+from components.scoring.workers import ShardProgress, Team, score_shards
 from components.storage.lock import locked
 
 _REPORT_SECONDS = 10.0
@@ -75,7 +75,7 @@ def score_all(
     return Summary(manifest, scored, time.monotonic() - started)
 
 
-def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[Step], progress: Progress) -> int:
+def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[ShardProgress], progress: Progress) -> int:
     """Follow a team that scores the shards `left`; returns how many users that were."""
     total, size = users(folder), scoring.shard_users
     open_users = sum(min(size, total - number * size) for number in left)

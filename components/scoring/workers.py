@@ -26,11 +26,11 @@ _TICK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Step:
-    """Progress of a worker."""
+class ShardProgress:
+    """How far a shard is."""
 
     number: int
-    """The shard it is about."""
+    """Of the shard."""
     share: float
     """How much of it is decoded, 0 to 1."""
     done: bool
@@ -45,7 +45,7 @@ class Team(Protocol):
 
     def __call__(
         self, folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
-    ) -> Iterator[Step]: ...
+    ) -> Iterator[ShardProgress]: ...
 
 
 def interrupted(folder: Path) -> Interrupted:
@@ -55,7 +55,7 @@ def interrupted(folder: Path) -> Interrupted:
 
 def score_shards(
     folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
-) -> Iterator[Step]:
+) -> Iterator[ShardProgress]:
     """The `Team` of `workers` processes of this machine."""
     left, team = deque(numbers), dict[Connection, BaseProcess]()
     try:
@@ -112,17 +112,17 @@ def _died(process: BaseProcess, folder: Path) -> StageError:
     )
 
 
-def _receive(connection: Connection) -> Step:
+def _receive(connection: Connection) -> ShardProgress:
     """The next message of a worker; raises the error that it sends."""
     message = connection.recv()
     if isinstance(message, StageError):
         raise message
-    return Step(*message)
+    return ShardProgress(*message)
 
 
 def _work(connection: Connection, folder: Path, device: str) -> None:
     """Score the shards whose numbers come through the pipe, until it ends."""
-    gc.disable()  # the imports make 670,000 objects that stay; looking through them takes a fifth of the time
+    gc.disable()  # the imports make many objects that stay: looking through them again and again is slow
     from components.scoring.score import score_shard
 
     gc.freeze()

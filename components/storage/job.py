@@ -1,4 +1,4 @@
-"""A frozen dataclass with paths and nested settings as a JSON file, for a process that does what it says.
+"""Save a frozen dataclass with paths and nested settings as JSON, and load it in another process.
 
 @dataclass(frozen=True)
 class IndexJob(SavedAsJson):

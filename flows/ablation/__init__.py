@@ -1,1 +1,1 @@
-"""`idiom ablate`: what each ingredient is worth, as a grid of trainings on the same data."""
+"""`idiom ablate`: measure the effect of each ingredient by a grid of trainings on the same data."""

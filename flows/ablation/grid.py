@@ -1,4 +1,4 @@
-"""A grid: named variants, each a few parameters that differ from the base, times seeds.
+"""Read a grid: named variants, each a few parameters that differ from the base, times seeds.
 
     base:                                  # parameters, defaults where one is missing; without it: the workspace's
       train: {size: micro}

@@ -1,4 +1,4 @@
-"""Stages in workspaces of their own, N at a time; what is done is remembered, and what was begun goes on.
+"""Run stages in workspaces of their own, N at a time; skip finished ones, resume interrupted ones.
 
 Each stage is a process with one thread: the number of threads decides the last bits, so figures do not depend on N. Its
 output is in log.txt of its workspace, its progress in progress.jsonl, what became of it in state.json.

@@ -1,7 +1,7 @@
-"""One stage for a grid: `python -m flows.ablation.stage STAGE`, like `python -m components STAGE`, but not left alone.
+"""Run one stage for a grid: `python -m components STAGE` that stops when the grid's process ends.
 
-Standard input is a pipe that the grid's process holds. When it ends, even by `kill -9`, the pipe closes, and the stage
-stops as if it had been told to: a training saves its checkpoint, and does not go on beside the one that takes over.
+Standard input is a pipe that the grid's process holds. When that process ends, even by `kill -9`, the pipe closes and
+the stage gets SIGTERM: a training saves its checkpoint, and does not go on beside the one that takes over.
 """
 
 from __future__ import annotations

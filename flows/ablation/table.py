@@ -1,4 +1,4 @@
-"""What a grid found: mean and deviation over seeds, as Markdown for people and as JSON for programs."""
+"""Table of a grid's results: mean and deviation over seeds, as Markdown and as JSON."""
 
 from __future__ import annotations
 
