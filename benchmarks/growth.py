@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.params import Index
 from components.settings.train import GeneratorTraining, RecommenderTraining, Train
@@ -37,7 +38,6 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
-from components.training.processes.stop import Stop
 from components.training.steps.loop import Optimisation, Phase, train_phase
 
 ITEMS = 400

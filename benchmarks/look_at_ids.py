@@ -19,7 +19,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from components.processes.environment import prepare
+from components.processes.signals import Stop
 from components.progress import ConsoleBar, Progress
+from components.sampling import hash_sample
 from components.settings.file import load as load_params
 from components.settings.train import GeneratorTraining, Train
 from components.storage import parquet
@@ -36,9 +38,7 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.reindex import reindex
-from components.training.processes.stop import Stop
 from components.training.steps.loop import Optimisation, train_phase
-from components.training.steps.seeds import hash_order
 
 CLEAN = Path("artifacts/amazon-beauty/clean")
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty" / "reference_ids.tsv.gz"
@@ -57,7 +57,7 @@ def main() -> None:
     ours = dict(zip(table.item_ids, table.words, strict=True))
     print(_markdown([_figures(words, texts, tokenizer) for words in (ours, theirs)]))
     order = sorted(texts)
-    for place in hash_order(SEED, order, arguments.count):
+    for place in hash_sample(order, arguments.count, f"{SEED}/"):
         item = order[place]
         print(f"| {texts[item][:70].replace('|', ' ')} | {ours[item]} | {theirs.get(item, '')} |")
 

@@ -54,10 +54,10 @@ def train(workspace: Path, params: Params) -> None:
 
     On several nodes (train.nodes) it runs on each; the first one publishes the pair and has the MLflow run.
     """
+    from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
     from components.training.key import train_key, work_folder
-    from components.training.processes.nodes import Nodes
     from components.training.run import launch
 
     layout = Layout(workspace, params.dataset)

@@ -1,4 +1,4 @@
-"""`idiom recommend`: ask a bundle from the command line, with the settings that it was evaluated with."""
+"""`idiom recommend`: ask a bundle from the command line, with the settings of its evaluation."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from components.progress import ConsoleBar, Follower
 from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
+from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
-from flows.shown import ShownProgress, show_result
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
@@ -48,15 +48,15 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar, shown, follower = ConsoleBar(), ShownProgress(stage, logger.warning), Follower(path)
+    bar, artifact, follower = ConsoleBar(), ProgressArtifact(stage, logger.warning), Follower(path)
     live = sys.stderr.isatty()
 
     def on_tick() -> None:
         for event in follower.new():
-            shown.emit(event["event"], event)
+            artifact.emit(event["event"], event)
             if live and event["event"] == "progress":  # the others come as lines of the stage's output already
                 bar.emit("progress", event)
-        shown.update()
+        artifact.update()
 
     def on_line(line: str) -> None:
         if live:
@@ -65,9 +65,9 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
 
     outcome = reproduce(stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=on_tick)
     state = as_state(outcome)
-    shown.close()
+    artifact.close()
     if state.is_completed():
-        shown.complete()
+        artifact.complete()
     else:
         logger.error(outcome.message)
     return state
@@ -109,7 +109,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
             return kind(name=state.name, message=state.message)
-    _show(folder, params)
+    _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
     return Completed(message=f"{len(states)} stages, {cached} of them cached")
 
@@ -138,10 +138,10 @@ def checked(workspace: str) -> Path:
     return folder
 
 
-def _show(folder: Path, params: Params) -> None:
+def _publish(folder: Path, params: Params) -> None:
     from flows.results import links, table, words
 
-    show_result(table(folder, params), words(folder, params), links(folder, params), get_run_logger().warning)
+    publish_result(table(folder, params), words(folder, params), links(folder, params), get_run_logger().warning)
 
 
 def exit_code(state: State[Any]) -> int:

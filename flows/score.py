@@ -1,4 +1,4 @@
-"""`idiom score`: recommendations for all users to Parquet, by the champion, with the settings it was evaluated with.
+"""`idiom score`: recommendations of the champion for all users as Parquet, with the settings of its evaluation.
 
 Here it runs in this process; flows/score_flow.py is the same as a flow run in Prefect.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
 from components.processes.environment import cores
-from components.processes.signals import on_signal
+from components.processes.signals import Stop
 from components.progress import ConsoleBar, Sink, reporting
 from components.settings.params import Params
 from components.storage.layout import Layout
@@ -43,7 +43,7 @@ def score(
     For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
     scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return said(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
+    return in_words(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
 
 
 def scoring_of(
@@ -89,15 +89,15 @@ def scoring_of(
 
 
 def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Summary:
-    """Score, told to `sinks`. workers: 0 takes as many as `default_workers` says.
+    """Score, with progress reported to `sinks`. workers: 0 takes as many as `default_workers` says.
 
     Raises `BadInput` for what cannot be scored, `Interrupted` after SIGINT or SIGTERM: the same call goes on.
     """
     from components.scoring.run import score_all
 
     workers = workers or default_workers(scoring.device, scoring.threads)
-    with on_signal() as stopped, reporting(*sinks) as progress:
-        return score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
+    with Stop().listening() as stop, reporting(*sinks) as progress:
+        return score_all(scoring, workers=workers, progress=progress, stopped=lambda: stop.requested, team=team)
 
 
 def default_workers(device: str, threads: int) -> int:
@@ -131,7 +131,7 @@ def team_of(on: str, address: str | None = None) -> Team:
     return on_ranks if on == "torchrun" else score_shards
 
 
-def said(done: Summary, out: Path) -> str:
+def in_words(done: Summary, out: Path) -> str:
     """What came of it, in words."""
     manifest, scored, seconds = done.manifest, done.users, done.seconds
     lines = [

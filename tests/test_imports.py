@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
-FOUNDATIONS = {"errors", "progress", "settings", "storage", "processes"}
+FOUNDATIONS = {"errors", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
 LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
 
@@ -20,9 +20,11 @@ LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training"
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
+    "sampling": set(),
     "settings": {"errors"},
     "storage": {"errors"},
-    "processes": {"errors", "progress", "storage"},
+    # The settings of `train` say which machines torchrun has to bring together.
+    "processes": {"errors", "progress", "settings", "storage"},
     "data": FOUNDATIONS,
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
@@ -45,6 +47,17 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
+    "storage": ["artifacts layout lock ragged", "manifest job parquet"],
+    "processes": ["environment signals nodes", "child", "torchrun"],
+    "scoring": [
+        "settings output histories devices",
+        "split",
+        "shards",
+        "score",
+        "workers",
+        "ranks run",
+        "__main__",
+    ],
     "settings": ["bounds sizes", "train decoding", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
@@ -66,8 +79,7 @@ FLOORS = {
     ],
     "voices": ["voice", "item_graph popularity load"],
     "training": [
-        "job key devices",
-        "processes",
+        "job key devices crash",
         "packed checkpoints",
         "steps ids",
         "context",
@@ -90,6 +102,7 @@ THIRD_PARTY = {
     # numpy in storage/ragged.py alone.
     "storage": {"pyarrow", "numpy"},
     "processes": set(),
+    "sampling": set(),
     "errors": set(),
     "progress": {"rich"},
 }

@@ -5,7 +5,6 @@ An item's position is its place among the sorted ids of the catalogue, so a tie 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from components.errors import BadInput
+from components.sampling import hash_sample
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,9 @@ def cases(
 def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
     if not max_users or max_users >= len(test):
         return test
-
-    def order(user: str) -> str:
-        return hashlib.sha256(f"{seed}:{user}".encode()).hexdigest()
-
-    return test.filter(pl.col("user_id").is_in(sorted(test["user_id"], key=order)[:max_users]))
+    users = test["user_id"].to_list()
+    chosen = [users[at] for at in hash_sample(users, max_users, f"{seed}:")]
+    return test.filter(pl.col("user_id").is_in(chosen))
 
 
 def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Sequences:

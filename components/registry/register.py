@@ -6,13 +6,11 @@ The first version gets the alias `champion`, every later one `challenger` (champ
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from components.registry.tracking import describe, run_for
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
+from components.storage.lock import locked, users_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +51,7 @@ def register(
     name = params.register.model_name
     bundle = assemble(layout, params)
     digest = bundle_sha256(bundle)
-    with _one_at_a_time(tracking_uri(layout.workspace)), answering(layout.workspace):
+    with _store_lock(tracking_uri(layout.workspace)), answering(layout.workspace):
         version = find(client, name, digest)
         if version is not None:
             progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
@@ -138,15 +137,11 @@ def _cut(text: str) -> str:
     return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
 
 
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Let one process of this machine register in the store at a time: it looks first and then writes.
+def _store_lock(uri: str) -> AbstractContextManager[int]:
+    """Lets one process of this machine register in the store at a time: it looks first and then writes.
 
     Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is
     a second version of the same bundle, which is found by its tag.
     """
-    # The user is part of the name: another one's file in the shared folder could not be opened.
-    name = f"idiom-register-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
-    with (Path(tempfile.gettempdir()) / name).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    name = f"register-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    return locked(users_lock(Path(tempfile.gettempdir()), name))

@@ -1,4 +1,4 @@
-"""Score one shard: the work of a process, a torchrun rank or a Dask worker alike. It needs the folder and a number."""
+"""Score one shard, given its folder and number: in a worker process, a torchrun rank or a Dask worker alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bulk scoring is told, and what decides its result."""
+"""Settings of a bulk scoring, and the fingerprints of all that decides its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from components.errors import BadInput
 from components.settings.decoding import Decoding
-from components.storage.artifacts import publish_json, read_json
+from components.storage.job import SavedAsJson
 from components.storage.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
@@ -19,7 +19,7 @@ ROOMS = ("networks", "textid", "recommender", "voices", "scoring")
 
 
 @dataclass(frozen=True)
-class Scoring(Decoding):
+class Scoring(Decoding, SavedAsJson):
     """One bulk scoring: model, histories, settings (those of the decoding are inherited), output."""
 
     model: Path
@@ -75,21 +75,6 @@ class Scoring(Decoding):
     def folder(self) -> Path:
         """Where the unfinished result lies: beside `out`, so that it can be renamed to it, and named by the key."""
         return work_folder(self.out) / self.key[:16]
-
-    def save(self, path: Path) -> None:
-        """Write as JSON, atomically; a process on another machine needs the same paths."""
-        value = {name: str(value) if name in _PATHS else value for name, value in dataclasses.asdict(self).items()}
-        publish_json(path, value)
-
-    @classmethod
-    def load(cls, path: Path) -> Scoring:
-        """Read what `save` wrote. Raises `BadInput` for anything else."""
-        value: Any = read_json(path)
-        try:
-            value.pop("drop_repeats", None)  # of earlier versions; the model knows it
-            return cls(**{**value, **{name: Path(value[name]) for name in _PATHS}})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise BadInput(f"not a scoring: {error}", where=str(path), mend="write it with Scoring.save") from error
 
 
 @cache

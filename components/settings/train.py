@@ -125,7 +125,7 @@ class Train(Section):
     in `index`; more than one are started with torchrun."""
     nodes: int = bounded(1, low=1)
     """Machines that train together, each with `ranks` processes. Run the stage `train` on each of them; node 0 runs the
-    rest of the graph. The workspace must be one folder that all of them see (training/processes/nodes.py)."""
+    rest of the graph. The workspace must be one folder that all of them see (processes/nodes.py)."""
     node_rank: int | None = bounded(None, low=0)
     """Which of them this one is, from 0. null: as the environment says, IDIOM_NODE_RANK, NODE_RANK or SLURM_NODEID."""
     rendezvous: str | None = None

@@ -15,6 +15,7 @@ from components.settings.train import Train
 from components.training.checkpoints.checkpoint import Checkpointer
 from components.training.checkpoints.state import Best, Place, TrainingState, weights_of
 from components.training.context import Context
+from components.training.crash import crash_point
 from components.training.devices.cost import NOTHING, Meter
 from components.training.models.fresh import fresh_recommender
 from components.training.phases.cold_start import ColdStart, first_ids
@@ -22,7 +23,6 @@ from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
 from components.training.phases.reindex import reindex
 from components.training.phases.validation import Validation, improves
-from components.training.processes.crash import crash_point
 from components.training.steps.loop import Optimisation, Phase, train_phase
 
 ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")

@@ -17,6 +17,9 @@ from safetensors import SafetensorError
 
 from components.errors import BadInput, Interrupted
 from components.networks.backbone import SCRATCH
+from components.processes.nodes import Nodes
+from components.processes.signals import Stop
+from components.processes.torchrun import run_ranks
 from components.progress import Progress
 from components.recommender.pair import Pair
 from components.settings.params import to_dict
@@ -26,16 +29,14 @@ from components.training.alternation import Alternation
 from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints, no_space
 from components.training.checkpoints.state import TrainingState, restore_weights
 from components.training.context import Context
+from components.training.crash import arm_from_environment, crash_point
 from components.training.devices.ranks import Ranks, deterministic, joined
+from components.training.devices.shared_folder import check_shared
 from components.training.job import Job
 from components.training.key import remove_abandoned
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.models.lora import merge
 from components.training.packed import dataset as tables
-from components.training.processes.crash import arm_from_environment, crash_point
-from components.training.processes.nodes import Nodes, meet
-from components.training.processes.stop import Stop
-from components.training.processes.torchrun import run_ranks
 
 LOG = "training_log.jsonl"
 """Beside the pair: a JSON line per epoch, re-index and event."""
@@ -61,7 +62,8 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
     """
     arm_from_environment()
     try:
-        with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
+        stopping = Stop(give_back_sigint=True).listening()
+        with joined(job.train.device) as ranks, stopping as stop, deterministic(ranks.device):
             listener = progress if ranks.first else Progress()
             return _run(job, ranks, stop, listener)
     except (OSError, SafetensorError) as error:
@@ -77,7 +79,7 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
     if ranks.first:
         job.save(job.work / "job.json")  # for whoever wants to start it by hand
-    meet(job.work, ranks, time.time_ns())
+    check_shared(job.work, ranks, time.time_ns())
     data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)

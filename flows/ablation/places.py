@@ -1,4 +1,4 @@
-"""Workspaces of a grid: one for the data, one per training, one per evaluation; files that they share are hard links.
+"""Make the workspaces of a grid: one for the data, one per training, one per evaluation, joined by hard links.
 
     work/ablate/GRID/data/KEY        ingest, validate and clean, once
     work/ablate/GRID/trained/KEY     train and index; the test targets are not there, so nothing can open them

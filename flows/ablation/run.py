@@ -26,7 +26,7 @@ from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
-from flows.ablation.runner import Runner, Work, holding
+from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
 
 Say = Callable[[str], None]
@@ -55,7 +55,7 @@ def ablate(
     grid = read_grid(path, workspace)
     cells = _chosen(grid, only, on)
     root = workspace / "work" / "ablate" / grid.name
-    with holding(root) as lock:
+    with grid_lock(root) as lock:
         return _Ablation(workspace, root, grid, cells, on, jobs or _jobs(grid.base), say).run(lock)
 
 
@@ -125,8 +125,8 @@ class _Ablation:
 
         def end(work: Work) -> None:
             result = self._learn(by_place[work.place])
-            said = result.failure or f"validation NDCG@10 {result.valid.get('ndcg_at_10', 0):.4f}"
-            self._say(f"{work.title}: {said}, {work.seconds.get('train', 0):.0f} s")
+            outcome = result.failure or f"validation NDCG@10 {result.valid.get('ndcg_at_10', 0):.4f}"
+            self._say(f"{work.title}: {outcome}, {work.seconds.get('train', 0):.0f} s")
 
         done = [each for each in trainings if each.work.finished]
         for training in done:

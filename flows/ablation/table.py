@@ -120,8 +120,8 @@ def markdown(table: Sequence[Mapping[str, Any]], *, k: int, on: str) -> str:
     widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
     lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
     lines += [_line(line, widths) for line in body]
-    told = {"test": "test targets, opened once per trained model", "valid": "validation targets; the test set is shut"}
-    lines += ["", f"Mean ± deviation over seeds, on the {told[on]}. seen too: items of the history are not left out."]
+    by = {"test": "test targets, opened once per trained model", "valid": "validation targets; the test set is shut"}
+    lines += ["", f"Mean ± deviation over seeds, on the {by[on]}. seen too: items of the history are not left out."]
     return "\n".join(lines) + "\n"
 
 

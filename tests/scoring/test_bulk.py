@@ -22,7 +22,7 @@ from components.recommender.engine import Engine
 from components.recommender.interface import Recommendation
 from components.scoring import split
 from components.scoring.histories import Batches, read_histories
-from components.scoring.run import alone, score_all
+from components.scoring.run import output_lock, score_all
 from components.scoring.score import _recommender, score_shard
 from components.scoring.settings import Scoring, work_folder
 from components.scoring.shards import pending, prepare, publish, shard
@@ -205,7 +205,7 @@ def test_histories_that_change_meanwhile_are_refused(
 
 def test_two_scorings_of_one_output_do_not_mix(scored: Scoring) -> None:
     """Prevents two nightly runs that publish over each other."""
-    with alone(scored.out), pytest.raises(BadInput, match="another scoring"):
+    with output_lock(scored.out), pytest.raises(BadInput, match="another scoring"):
         score_all(scored, workers=1, progress=Progress())
 
 

@@ -13,6 +13,7 @@ The order of the steps matters and is this:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from components.data.clean import itemtext, split
 from components.data.clean.kcore import k_core
 from components.data.clean.ledger import Ledger
 from components.errors import BadInput, GateRefused
+from components.sampling import hash_sample
 from components.settings import params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
@@ -131,11 +133,8 @@ def _sample(users: pl.Series, user_ids: pl.Series, size: int, seed: int) -> pl.S
 
     A user stays in the sample when others join the shop, unless one of them hashes lower.
     """
-
-    def draw(code: int) -> tuple[bytes, int]:
-        return hashlib.blake2b(f"{seed}:{user_ids[code]}".encode(), digest_size=8).digest(), code
-
-    return pl.Series(sorted(users.to_list(), key=draw)[:size], dtype=users.dtype)
+    blake2b = functools.partial(hashlib.blake2b, digest_size=8)
+    return users.gather(hash_sample(user_ids.gather(users).to_list(), size, f"{seed}:", algorithm=blake2b))
 
 
 def _split(rows: pl.DataFrame, settings: params.Clean, ledger: Ledger) -> tuple[pl.DataFrame, dict[str, Any]]:

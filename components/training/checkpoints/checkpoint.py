@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from components.errors import BadInput
+from components.processes.signals import Stop
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
@@ -39,10 +40,9 @@ from components.training.checkpoints.state import (
     restore_weights,
     weights_of,
 )
+from components.training.crash import crash_point
 from components.training.devices.cost import Meter, Spent
 from components.training.devices.ranks import Ranks
-from components.training.processes.crash import crash_point
-from components.training.processes.stop import Stop
 
 FORMAT = 2
 KEEP = 2

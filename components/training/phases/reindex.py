@@ -8,14 +8,14 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.textid.table.id_table import IdTable
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
 from components.training.checkpoints.state import TrainingState
 from components.training.context import Context
-from components.training.processes.crash import crash_point
-from components.training.processes.stop import Stop
+from components.training.crash import crash_point
 
 EXAMPLES = 12
 """IDs that a log line shows, spread over the catalogue."""

@@ -11,12 +11,12 @@ from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.models.interface import Recommender
+from components.sampling import hash_sample
 from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.devices.forward import autocast
 from components.training.phases.recommender import user_ids
-from components.training.steps.seeds import hash_order
 
 K = 10
 
@@ -32,7 +32,7 @@ class Validation:
     @classmethod
     def sample(cls, context: Context) -> Validation:
         count = context.job.train.recommender.valid_users
-        return cls(context, hash_order(context.job.seed, context.data.valid_users, count))
+        return cls(context, hash_sample(context.data.valid_users, count, f"{context.job.seed}/"))
 
     def measure(self, recommender: Recommender, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.

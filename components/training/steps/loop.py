@@ -19,10 +19,10 @@ from components.errors import BadInput
 from components.progress import Progress
 from components.training.checkpoints.checkpoint import Checkpointer
 from components.training.checkpoints.state import Place, Sums, TrainingState
+from components.training.crash import crash_point
 from components.training.devices.forward import Compiled
 from components.training.devices.micro_batch import BatchRows, MicroBatch, Summed
 from components.training.devices.ranks import Ranks
-from components.training.processes.crash import crash_point
 from components.training.steps.seeds import seed_torch
 
 _READ_EVERY = 32

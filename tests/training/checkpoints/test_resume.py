@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from components.storage.manifest import sha256
+from components.training.crash import KINDS, POINTS
 from components.training.job import Job
-from components.training.processes.crash import KINDS, POINTS
 from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]

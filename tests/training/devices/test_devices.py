@@ -13,6 +13,7 @@ from torch import nn
 
 from components.errors import BadInput
 from components.networks.backbone import build
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.train import RecommenderTraining
 from components.storage.manifest import sha256
@@ -22,7 +23,6 @@ from components.training.devices.cost import Meter, Spent
 from components.training.devices.forward import Compiled
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
-from components.training.processes.stop import Stop
 from components.training.run import train
 from tests.training.heard import Heard
 

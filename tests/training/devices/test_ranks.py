@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from components.errors import BadInput, Interrupted
+from components.processes.torchrun import run_ranks
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
-from components.training.processes.torchrun import run_ranks
 from components.training.run import launch
 from tests.training.conftest import micro
 from tests.training.heard import Heard

@@ -155,5 +155,5 @@ def test_a_broken_job_is_refused(job: IndexJob, tmp_path: Path) -> None:
     job.save(tmp_path / "job.json")
     assert IndexJob.load(tmp_path / "job.json") == job
     (tmp_path / "job.json").write_text("{}")
-    with pytest.raises(BadInput, match="not an index job"):
+    with pytest.raises(BadInput, match="not a valid IndexJob"):
         IndexJob.load(tmp_path / "job.json")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.recommender.engine import Engine, Recommendation
 from components.settings.decoding import Decoding
@@ -24,7 +25,6 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.reindex import reindex
 from components.training.phases.validation import Validation, improves
-from components.training.processes.stop import Stop
 from tests.training.phases.conftest import World
 
 MakeJob = Callable[..., Job]

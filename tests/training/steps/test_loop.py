@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.checkpoints.state import TrainingState
@@ -17,7 +18,6 @@ from components.training.devices.forward import Compiled
 from components.training.devices.micro_batch import MicroBatch
 from components.training.devices.ranks import Ranks
 from components.training.phases.cold_start import Items
-from components.training.processes.stop import Stop
 from components.training.steps.loop import Optimisation, train_phase
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,18 +14,18 @@ import pytest
 from torch import nn
 
 from components.errors import BadInput, Interrupted
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.train import GeneratorTraining, Train
+from components.training import crash
 from components.training.alternation import epochs_until, plan
 from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.checkpoints.state import Best, Place, TrainingState
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed import dataset
-from components.training.processes import crash
-from components.training.processes.stop import Stop
 from components.training.steps.loop import Optimisation, learning_rate, train_phase
-from components.training.steps.seeds import derive, hash_order, rng
+from components.training.steps.seeds import derive, rng
 
 MakeJob = Callable[..., Job]
 
@@ -38,16 +36,6 @@ def test_seeds_differ_by_place_and_repeat() -> None:
     assert len({derive(17, *place) for place in places}) == len(places)
     assert derive(17, "recommender", 1) == derive(17, "recommender", 1) < 2**63
     assert rng(17, "a").permutation(9).tolist() == rng(17, "a").permutation(9).tolist()
-
-
-def test_the_sample_of_users_does_not_depend_on_the_order_of_rows() -> None:
-    """Prevents another validation sample after a re-sorted table, one that follows the user ids, and one that is the
-    same whatever the seed."""
-    names = [f"u{number}" for number in range(40)]
-    chosen = [names[at] for at in hash_order(17, names, 10)]
-    assert chosen == [names[::-1][at] for at in hash_order(17, names[::-1], 10)]
-    assert chosen != names[:10]
-    assert chosen != [names[at] for at in hash_order(18, names, 10)]
 
 
 def test_the_rate_rises_then_falls_and_never_stops() -> None:
@@ -165,20 +153,6 @@ def test_a_planned_crash_comes_at_its_time(monkeypatch: pytest.MonkeyPatch) -> N
                 crash.arm(wrong)
     finally:
         crash.arm(None)
-
-
-def test_a_signal_waits_for_a_safe_place() -> None:
-    """Prevents a checkpoint of half a step, and a stage that ignores the scheduler while it writes IDs."""
-    before = signal.getsignal(signal.SIGTERM)
-    with Stop().listening() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.requested
-        with pytest.raises(Interrupted), stop.at_once():
-            raise AssertionError("a section must not begin after a signal")
-    with Stop().listening() as stop, pytest.raises(Interrupted), stop.at_once():
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("the section must be left at once")
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 class Reached(Exception):

@@ -1,4 +1,4 @@
-"""Places where a test can make the training die: `crash_point("recommender.batch")`.
+"""Crash points, at which a test makes the training die: `crash_point("recommender.batch")`.
 
     IDIOM_CRASH=recommender.batch:kill:3 python -m components.training JOB.json
 

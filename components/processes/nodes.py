@@ -1,4 +1,4 @@
-"""Several machines that train together.
+"""The machines of one training: how many there are, which of them this is, and where they meet.
 
     IDIOM_NODE_RANK=0 python -m components train      # on trainer-0
     IDIOM_NODE_RANK=1 python -m components train      # on trainer-1, within ten minutes
@@ -7,8 +7,9 @@ with `train: {nodes: 2, rendezvous: "trainer-0:29500"}`: the same stage, paramet
 first rank, which alone writes: the checkpoints, the pair, the log, and (by the stage) the MLflow run; the other nodes
 publish nothing. All ranks read the tokenizer, ID tables and checkpoints that it wrote, so the work folder must be one
 shared folder, on which a file that was renamed into place is seen at once everywhere (Lustre, or NFS mounted with
-`actimeo=0`); `meet` refuses any other. The pair's folder is touched by node 0 alone. A failure on one node breaks the
-connections of the others, which end too and report the error that its rank left in the work folder.
+`actimeo=0`); training/devices/shared_folder.py refuses any other. The pair's folder is touched by node 0 alone. A
+failure on one node breaks the connections of the others, which end too and report the error that its rank left in the
+work folder.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from components.errors import BadInput
 from components.settings.train import Train
-from components.training.devices.ranks import Ranks
 
 _RANK_VARIABLES = ("IDIOM_NODE_RANK", "NODE_RANK", "SLURM_NODEID")
 
@@ -82,27 +81,3 @@ class Nodes:
             f"--master-addr={host.strip('[]')}",
             f"--master-port={port}",
         ]
-
-
-def meet(work: Path, ranks: Ranks, token: int) -> None:
-    """Prove that all ranks see one work folder: each reads what the first has written there.
-
-    `token`: any number, taken from the first rank. Raises `BadInput` on the ranks that see another folder.
-    """
-    if ranks.size == 1:
-        return
-    token, path = ranks.agree(token), work / "meeting"
-    if ranks.first:
-        work.mkdir(parents=True, exist_ok=True)
-        path.write_text(str(token), encoding="utf-8")
-    ranks.wait()
-    seen = path.read_text(encoding="utf-8") if path.exists() else "nothing"
-    if seen != str(token):
-        raise BadInput(
-            f"rank {ranks.rank} does not see what rank 0 wrote (found {seen}, expected {token})",
-            where=str(path),
-            mend="put the workspace on a file system that all nodes share, at the same path or linked there",
-        )
-    ranks.wait()
-    if ranks.first:
-        path.unlink()
