@@ -27,8 +27,9 @@ from components.recommender.search.beams import Hits
 from components.recommender.search.cpu import CpuSearch
 from components.recommender.search.excluded import Excluded
 from components.recommender.search.gpu import GpuSearch
-from components.recommender.search.trie_search import Scores, TrieSearch
+from components.recommender.search.trie_search import TrieSearch
 from components.recommender.trie.trie import Trie
+from components.settings.decoding import Scores
 
 Way = Literal["cpu", "gpu"]
 

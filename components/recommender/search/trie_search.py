@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,7 @@ from components.networks.interface import LanguageModel
 from components.recommender.search.beams import NEVER, Finished, Hits, Live
 from components.recommender.search.excluded import Excluded
 from components.recommender.trie.trie import Trie
-
-Scores = Literal["vocabulary", "trie"]
+from components.settings.decoding import Scores
 
 _ROWS_AT_ONCE = 8
 """Prompts that a CPU reads together: of 64 of Beauty's users, decoded by 32, 13 % of the tokens are then padding, not
