@@ -23,9 +23,11 @@ import torch
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
+from components.networks.families import language_model
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.batches.windows import Windows
-from components.recommender.models.families import prompts_of, recommender_of
+from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.phrasings import prompts_of
 from components.settings.train import Family
 from components.storage.ragged import Ints, Ragged
 from components.textid.words.normal import normalise
@@ -76,7 +78,7 @@ def _steps(
 ) -> Iterator[tuple[float, int]]:
     """Endless optimizer steps, as `loop.train` takes them: (seconds, targets) of each."""
     pieces, end = prompts_of(family).tokenise(tokenizer), tokenizer.eos_token_id
-    recommender = recommender_of(family, _model(family, len(tokenizer), arguments), end_token=end)
+    recommender = language_model(_model(family, len(tokenizer), arguments), end_token=end)
     optimizer = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05).adamw(recommender.module)
     recommender.module.train()
     begins = set(offsets.tolist())
@@ -90,7 +92,7 @@ def _steps(
         for rows in lessons.epoch(seed=17, number=epoch, batch_size=max(1, round(arguments.targets / per_row))):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
-            loss = recommender.loss(lessons.collate(rows).to(arguments.device))
+            loss = batch_loss(recommender, lessons.collate(rows).to(arguments.device))
             (loss.total / loss.count).backward()
             torch.nn.utils.clip_grad_norm_(recommender.module.parameters(), 1.0)
             optimizer.step()

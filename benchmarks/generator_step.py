@@ -36,8 +36,10 @@ from torch import Tensor
 from benchmarks.machine import facts
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain
+from components.networks.families import seq2seq_model
+from components.networks.t5 import T5
 from components.recommender.batches.samples import Rows
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.params import Index
 from components.settings.train import GeneratorTraining, Train
@@ -134,7 +136,8 @@ def _words(phase: GeneratorPhase, rows: Rows) -> float:
     items = np.unique(np.concatenate([history[-NEWEST:] for history in phase.histories(rows)]))
     context = phase.context
     texts = [context.texts.tensors(items, context.ranks.device)]
-    soft = write_soft(phase.module, texts, max_tokens=context.job.index.max_tokens, never=phase.never)
+    generator = seq2seq_model(phase.module, end_token=context.end_token)
+    soft = write_soft(generator, texts, max_tokens=context.job.index.max_tokens, never=phase.never)
     return float(soft.lengths.double().mean())
 
 
@@ -170,7 +173,7 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
     soft = SoftIds(tokens.cpu(), read.sum(1).cpu(), torch.stack(output.logits, 1)[read].softmax(-1))
     number = {int(item): place for place, item in enumerate(places)}
     batch, embeddings = phase.spliced(rows, histories, soft, number)
-    return phase.recommender.loss(batch, inputs_embeds=embeddings).total
+    return batch_loss(phase.recommender, batch, embeddings=embeddings).total
 
 
 def _gradient(phase: GeneratorPhase, loss: Callable[[], Tensor], device: str) -> float:
@@ -192,7 +195,7 @@ def _move(optimizer: torch.optim.Optimizer) -> None:
 
 def _phase(context: Context, generator: Any, frozen: Any) -> GeneratorPhase:
     table = adopt({}, context.tokenizer, context.data.item_ids, context.data.texts, max_tokens=10)[0]
-    return GeneratorPhase(context, generator, EncoderDecoder(frozen), table, round=2)
+    return GeneratorPhase(context, generator, T5(frozen, end_token=context.end_token), table, round=2)
 
 
 def _cold_start(context: Context, generator: Any, steps: int) -> None:

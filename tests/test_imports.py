@@ -63,9 +63,12 @@ FLOORS = {
     "networks": [
         "rounding device tokenizer",
         "cpu",
-        "paths slots reading normaliser hub causal copying",
-        "t5 backbone",
-        "stepping",
+        "lengths normaliser hub copying scratch beam_cache slots",
+        "interface",
+        "encoder_decoder causal",
+        "t5 bart",
+        "families",
+        "backbone",
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [
@@ -73,7 +76,6 @@ FLOORS = {
         "trie",
         "batches catalogue",
         "loss interface",
-        "models",
         "search pair",
         "engine",
     ],

@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 
 from components.networks.device import pick_device
+from components.networks.families import language_model
+from components.networks.interface import LanguageModel
+from components.networks.lengths import batches_of_like_length
 from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, check_k, named
-from components.recommender.models.families import family_of, recommender_of
-from components.recommender.models.interface import Recommender
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
-from components.recommender.search.search import BeamSearch, check_vocabulary
+from components.recommender.search.search import BeamSearch, Way, check_vocabulary
 from components.settings.decoding import Decoding, Scores
 from components.storage.manifest import verify_manifest
 
@@ -42,29 +43,29 @@ class Engine:
 
     def __init__(
         self,
-        recommender: Recommender,
+        model: LanguageModel,
         pieces: Pieces,
         catalogue: Catalogue,
         *,
         max_history: int,
         device: torch.device,
         users: UserIds | None = None,
-        fixed: bool | None = None,
+        way: Way | None = None,
     ) -> None:
-        """`max_history`: most items of a prompt. `users`: writes the user ID in front of it, if there is one. `fixed`:
+        """`max_history`: most items of a prompt. `users`: writes the user ID in front of it, if there is one. `way`:
         see `BeamSearch`."""
         self.catalogue = catalogue
-        self._recommender, self._pieces, self._table = recommender, pieces, catalogue.table
-        self._max_history, self._device, self._users, self._fixed = max_history, device, users, fixed
-        self._trie = catalogue.trie(recommender.end_token).to(device)
-        check_vocabulary(recommender, self._trie)
+        self._model, self._pieces, self._table = model, pieces, catalogue.table
+        self._max_history, self._device, self._users, self._way = max_history, device, users, way
+        self._trie = catalogue.trie(model.end_token).to(device)
+        check_vocabulary(model, self._trie)
         self._searches: dict[tuple[int, int, Scores, float], BeamSearch] = {}
 
     @classmethod
     def load(
-        cls, directory: Path, *, device: str = "auto", catalogue: Catalogue | None = None, fixed: bool | None = None
+        cls, directory: Path, *, device: str = "auto", catalogue: Catalogue | None = None, way: Way | None = None
     ) -> Engine:
-        """From a pair or a bundle, whose manifest is verified; `catalogue` replaces its own; `fixed`: see BeamSearch.
+        """From a pair or a bundle, whose manifest is verified; `catalogue` replaces its own; `way`: see BeamSearch.
 
         Raises `BadInput` for what does not match its manifest, a device that is not there, or an ID table that the
         model cannot write, `GateRefused` for one with other IDs than those that the recommender was trained on.
@@ -78,13 +79,13 @@ class Engine:
             refuse_other_ids(own.table, catalogue.table, where=f"the catalogue beside {directory}")
         catalogue = catalogue or own
         return cls(
-            recommender_of(family_of(facts, where=str(directory)), model, end_token=tokenizer.eos_token_id),
+            language_model(model, end_token=tokenizer.eos_token_id),
             loaded["prompts"].tokenise(tokenizer),
             catalogue,
             max_history=facts["max_history"],
             device=place,
             users=UserIds(catalogue.table, tokenizer) if facts.get("user_id") else None,
-            fixed=fixed,
+            way=way,
         )
 
     def recommend(
@@ -101,13 +102,10 @@ class Engine:
         search = self._search(beams, k, decoding.scores, decoding.length_penalty)
         known = [self.catalogue.rows(history) for history in histories]
         prompts = [self._prompt(rows) for rows in known]
-        # Prompts of like length together: padding is work.
-        order = sorted(range(len(prompts)), key=lambda user: len(prompts[user].token_ids))
         at_once = max(1, min(decoding.batch_users, _ATTENTION_CELLS // beams**2))
+        batches = batches_of_like_length([len(prompt.token_ids) for prompt in prompts], at_once)
         answers: list[list[Recommendation]] = [[] for _ in prompts]
-        starts = range(0, len(order), at_once)
-        for start in (progress or Progress()).track(starts, "recommend"):
-            users = order[start : start + at_once]
+        for users in (progress or Progress()).track(batches, "recommend"):
             input_ids, mask = pad_prompts([prompts[user] for user in users])
             excluded = [known[user] for user in users] if decoding.mask_seen else None
             hits = search(*(part.to(self._device, non_blocking=True) for part in (input_ids, mask)), excluded=excluded)
@@ -119,13 +117,13 @@ class Engine:
         """The search of these settings, which rarely change between calls; threads may ask at the same time."""
         settings = (beams, k, scores, length_penalty)
         search = self._searches.pop(settings, None) or BeamSearch(
-            self._recommender,
+            self._model,
             self._trie,
             beams=beams,
             results=k,
             scores=scores,
             length_penalty=length_penalty,
-            fixed=self._fixed,
+            way=self._way,
         )
         # A dict of the engine's own, not an lru_cache of a method: that is a cycle, and engines that are done with
         # would stay until the next full garbage collection, with their tries and output rows.

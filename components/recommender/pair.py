@@ -18,8 +18,8 @@ from components.errors import BadInput, GateRefused
 from components.networks.backbone import load_model, save_model
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.recommender.catalogue import ID_TABLE
-from components.recommender.models.families import family_of
 from components.recommender.prompts.phrasings import Prompts
+from components.settings.train import Family
 from components.storage.artifacts import publish_json, read_json
 from components.storage.manifest import verify_manifest
 from components.textid.table.id_table import IdTable
@@ -98,13 +98,20 @@ def parts(directory: Path) -> dict[str, Any]:
         raise BadInput(
             "does not say max_history", where=str(directory / FACTS), mend="restore it (dvc checkout) or train again"
         )
-    family = family_of(facts, where=str(directory / FACTS))
     return {
-        "recommender": load_model(directory / RECOMMENDER, family),
+        "recommender": load_model(directory / RECOMMENDER, _family(facts, where=str(directory / FACTS))),
         "tokenizer": load_tokenizer(directory / TOKENIZER),
         "prompts": Prompts.load(directory / PROMPTS),
         "facts": facts,
     }
+
+
+def _family(facts: Mapping[str, Any], *, where: str) -> Family:
+    """The family that pair.json names; pairs from before there were two are encoder-decoders."""
+    family = facts.get("family", "encoder-decoder")
+    if family not in ("encoder-decoder", "decoder-only"):
+        raise BadInput(f"unknown family {family!r}", where=where, mend="restore it (dvc checkout) or train again")
+    return family
 
 
 def published_table(pair: Path, path: Path, item_ids: Sequence[str]) -> IdTable:

@@ -72,7 +72,7 @@ class RecommenderTraining(Section):
     """AdamW weight decay."""
     loss: Literal["vocabulary", "trie"] = "vocabulary"
     """Over what the probability of a token is taken: all tokens, or those with which an ID can go on, which is what
-    `trie` scores are (recommender/models/trie_loss.py). trie is further after the first epochs and costs less, the more
+    `trie` scores are (recommender/loss/trie_loss.py). trie is further after the first epochs and costs less, the more
     so the larger the vocabulary is; trained to the end it was a little behind (docs/log.md)."""
     label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
     """Mass of the target distribution that is spread over all tokens of the loss."""

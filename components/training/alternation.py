@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 
 from components.networks.backbone import SCRATCH
+from components.networks.interface import LanguageModel
 from components.progress import Progress
-from components.recommender.models.interface import Recommender
 from components.settings.train import Train
 from components.training.checkpoints.checkpoint import Checkpointer
 from components.training.checkpoints.state import Best, Place, TrainingState, weights_of
@@ -76,7 +76,7 @@ class Alternation:
         self,
         context: Context,
         state: TrainingState,
-        recommender: Recommender,
+        recommender: LanguageModel,
         checkpointer: Checkpointer,
         progress: Progress,
     ) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Pieces, Prompts
+from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
 from components.textid.table.id_table import IdTable
 from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table

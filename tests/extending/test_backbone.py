@@ -1,4 +1,4 @@
-"""A decoder-only backbone is a word in `CAUSAL`: docs/architecture.md, "How do I add a backbone"."""
+"""A decoder-only backbone is a word in `MODEL_TYPES`: docs/architecture.md, "How do I add a backbone"."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_decoder_only_type_is_a_word(
     backbone = checkpoint(tmp_path / "mistral")
     with pytest.raises(BadInput, match="mistral cannot be a decoder-only recommender"):
         load_model(backbone, "decoder-only")
-    monkeypatch.setattr(causal, "CAUSAL", (*causal.CAUSAL, "mistral"))
+    monkeypatch.setattr(causal, "MODEL_TYPES", (*causal.MODEL_TYPES, "mistral"))
     job = make_job(family="decoder-only", backbone=str(backbone), max_item_tokens=24, recommender=TWO_STEPS)
     train(job, Progress())
     pair = Pair.load(job.out)

@@ -29,8 +29,8 @@ from components.scoring.shards import prepare, shard
 from components.settings.file import load
 from components.textid.words.tokenizer import train_tokenizer
 from flows.score import scoring_of, team_of
+from tests.networks.seq2seq_models import make_seq2seq
 from tests.recommender.pairs import WORDS, save_pair
-from tests.recommender.seq2seq_models import make_seq2seq
 from tests.registry.workspace import build_of
 from tests.scoring.scorings import USERS, children, content, finished, histories, score_here, wait_until
 

@@ -54,11 +54,11 @@ def reference(search: Callable[..., Any], **settings: Any) -> Decoder:
     return decode
 
 
-def engine(mode: Any, *, fixed: bool | None = None, device: str = "cpu") -> Decoder:
+def engine(mode: Any, *, way: Any = None, device: str = "cpu") -> Decoder:
     """Ours, as evaluation and bulk scoring call it."""
 
     def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
-        ours = Engine.load(saved, device=device, fixed=fixed)
+        ours = Engine.load(saved, device=device, way=way)
         found = ours.recommend(histories, k, Decoding(beams=beams, scores=mode))
         return [[(one.item_id, one.score) for one in row] for row in found]
 
@@ -112,10 +112,10 @@ DECODERS: dict[str, tuple[str, Decoder]] = {
     "hugging-face": ("vocabulary", reference(by_hugging_face)),
     "slow-vocabulary": ("vocabulary", reference(by_dict, scores="vocabulary")),
     "slow-trie": ("trie", reference(by_dict, scores="trie")),
-    "ragged-vocabulary": ("vocabulary", engine("vocabulary", fixed=False)),
-    "ragged-trie": ("trie", engine("trie", fixed=False)),
-    "fixed-vocabulary": ("vocabulary", engine("vocabulary", fixed=True)),
-    "fixed-trie": ("trie", engine("trie", fixed=True)),
+    "cpu-vocabulary": ("vocabulary", engine("vocabulary", way="cpu")),
+    "cpu-trie": ("trie", engine("trie", way="cpu")),
+    "as-on-gpu-vocabulary": ("vocabulary", engine("vocabulary", way="gpu")),
+    "as-on-gpu-trie": ("trie", engine("trie", way="gpu")),
     "gpu-vocabulary": ("vocabulary", on_gpu("vocabulary")),
     "gpu-trie": ("trie", on_gpu("trie")),
     "registered-vocabulary": ("vocabulary", registered("vocabulary")),

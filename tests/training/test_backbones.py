@@ -24,9 +24,9 @@ from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.run import train
-from tests.recommender.causal_models import CAUSAL_KINDS
+from tests.networks.causal_models import CAUSAL_KINDS
+from tests.networks.seq2seq_models import SEQ2SEQ_KINDS
 from tests.recommender.references import by_hugging_face
-from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS
 from tests.training.pretrained import checkpoint
 
 MakeJob = Callable[..., Job]

@@ -101,16 +101,15 @@ def _without_onednn() -> None:
 def _no_memory_beyond(rows: int) -> None:
     import torch
 
-    from components.recommender.models.t5 import EncoderDecoder
+    from components.recommender.loss.batch_loss import batch_loss
+    from components.training.phases import generator, recommender
 
-    real = EncoderDecoder.loss
-
-    def loss(self: Any, batch: Any, **settings: Any) -> Any:
+    def loss(model: Any, batch: Any, **settings: Any) -> Any:
         if len(batch.input_ids) > rows:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return real(self, batch, **settings)
+        return batch_loss(model, batch, **settings)
 
-    EncoderDecoder.loss = loss  # type: ignore[method-assign]
+    recommender.batch_loss = generator.batch_loss = loss
 
 
 def free_port() -> int:

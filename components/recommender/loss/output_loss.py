@@ -1,4 +1,4 @@
-"""The output layer and its loss, a block of rows at a time: logits of a whole batch are never held.
+"""Cross-entropy of the output layer, a block of rows at a time: logits of a whole batch are never held.
 
     total = output_loss(hidden, head.weight, labels, count=taught)
 
@@ -137,7 +137,7 @@ def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, T
 
 def _is_fused(device: torch.device) -> bool:
     """Whether a log-softmax is one pass over the logits. On a CPU powers of two and a sum are faster: torch's exp2
-    takes a quarter of the time of its exp on an AMD processor (`textid/decoding/shortlist.py`)."""
+    takes a quarter of the time of its exp on an AMD processor (`networks/cpu/shortlist.py`)."""
     return device.type != "cpu"
 
 

@@ -1,4 +1,4 @@
-"""Items that a user must not get, as nodes of the trie: exact, and free where no whole branch is affected."""
+"""Items excluded from a user's results, as the trie nodes below which nothing else is left: exact, and nearly free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New items into a trie that stands, without building it again.
+"""Add items to a trie without building it again; for a server that takes in new items, which no command does yet.
 
     longer = append(trie, token_ids)                            # numbered after all others
     longer = append(trie, token_ids, numbers=[0, 7, 7_000])     # the places of the new items in the longer table
@@ -7,7 +7,7 @@ Nodes are numbered breadth first, and those of one depth by (parent, token): so 
 to find before which old node each new node belongs, and then both are merged in a few passes. No old ID is sorted or
 walked again. What comes out is equal, array by array, to the trie that is built of all IDs.
 
-For a process that takes in new items while it runs. The engine, which is loaded anew with every table, builds its trie.
+The engine, which is loaded anew with every table, builds its trie.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where an ID has a choice: the labels of a batch as steps down a trie, for a loss over the legal tokens alone.
+"""The labels of a batch as choices among the children of trie nodes, for the loss over the trie.
 
     paths = Paths.of(trie)
-    choices = paths.choices(places, nodes)         # in a batch, for `models/trie_loss.py`
+    choices = paths.choices(places, nodes)         # in a batch, for `loss/trie_loss.py`
 
 A token without alternative needs no teaching: of Beauty's IDs, 5.9 tokens with their end, half have one. The first
 token of an ID is chosen among thousands, the same ones for all IDs, a later one among ten or so: so the first ones are

@@ -25,7 +25,7 @@ class Compiled:
     """A module whose calls run compiled inside the block, in place: names of its weights stay as they are.
 
     `mode` is `train.compile`. A Hugging Face model is compiled up to its output layer, whose loss computes in blocks
-    (`recommender/models/output_loss.py`): its base model, or its encoder and its decoder.
+    (`recommender/loss/output_loss.py`): its base model, or its encoder and its decoder.
     """
 
     def __init__(self, module: nn.Module, mode: Literal["auto", "on", "off"], device: torch.device) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from components.errors import BadInput
 from components.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
 from components.networks.copying import ready_to_copy
+from components.networks.families import language_model
+from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
-from components.recommender.models.families import prompts_of, recommender_of
-from components.recommender.models.interface import Recommender
+from components.recommender.prompts.phrasings import prompts_of
 from components.storage.artifacts import publish_json, read_json
 from components.textid.words.tokenizer import end_id, pad_id, train_tokenizer
 from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
@@ -79,11 +80,11 @@ def _check_shared(tokenizer: Any, job: Job) -> None:
         )
 
 
-def fresh_models(context: Context) -> tuple[TrainingState, Recommender]:
+def fresh_models(context: Context) -> tuple[TrainingState, LanguageModel]:
     """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
-    train, device = context.job.train, context.ranks.device
+    device = context.ranks.device
     state = TrainingState(_generator(context).to(device), _recommender(context).to(device))
-    return state, recommender_of(train.family, state.recommender, end_token=context.end_token)
+    return state, language_model(state.recommender, end_token=context.end_token)
 
 
 def fresh_recommender(context: Context, state: TrainingState) -> None:

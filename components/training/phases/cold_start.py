@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.networks.families import seq2seq_model
 from components.recommender.batches.batch import IGNORED, Batch, labels_of
-from components.recommender.models.interface import loss_of
+from components.recommender.loss.batch_loss import batch_loss
 from components.textid.words.distinctive import cold_start_targets
 from components.textid.writing.writer import first_length
 from components.training.context import Context
@@ -49,7 +50,7 @@ class ColdStart:
 
     def __init__(self, context: Context, generator: Any, ids: Sequence[Sequence[int]]) -> None:
         train, settings = context.job.train, context.job.train.generator
-        self._context, self._generator = context, generator
+        self._context, self._generator = context, seq2seq_model(generator, end_token=context.end_token)
         self.peak_lr = peak_lr(generator) if settings.cold_start_lr is None else settings.cold_start_lr
         self._batch = settings.batch_size * 2
         self.micro_batch = MicroBatch(settings.micro_batch * 2)
@@ -62,7 +63,7 @@ class ColdStart:
 
     @property
     def module(self) -> nn.Module:
-        return self._generator
+        return self._generator.module
 
     def batches(self, epoch: int) -> Sequence[Items]:
         """Items in a fresh order; those without words are left out."""
@@ -70,14 +71,13 @@ class ColdStart:
         return [Items(order[start : start + self._batch]) for start in range(0, len(order), self._batch)]
 
     def loss(self, rows: Items) -> tuple[Tensor, int]:
-        self._generator.train()
+        self.module.train()
         context, device, labels = self._context, self._context.ranks.device, self._labels[rows.numbers]
         input_ids, mask = context.texts.tensors(rows.numbers, device)
         targets = torch.from_numpy(labels).to(device, non_blocking=True)
         batch = Batch(input_ids, mask, targets, int((labels != IGNORED).sum()))
-        start = self._generator.config.decoder_start_token_id
         with autocast(context.job.train.precision, device):
-            loss = loss_of(self._generator, batch, None, start=start, label_smoothing=0.0)
+            loss = batch_loss(self._generator, batch)
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from components.networks.families import seq2seq_model
+from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import MAX_TOKENS, Batch, batch_of
 from components.recommender.batches.samples import Rows
-from components.recommender.models.interface import Recommender
+from components.recommender.loss.batch_loss import batch_loss
 from components.storage.ragged import Ints
 from components.textid.table.id_table import IdTable
 from components.textid.writing.candidates import allowed_tokens
@@ -32,14 +34,15 @@ class GeneratorPhase:
     name = "generator"
 
     def __init__(
-        self, context: Context, generator: Any, recommender: Recommender, table: IdTable, *, round: int
+        self, context: Context, generator: Any, recommender: LanguageModel, table: IdTable, *, round: int
     ) -> None:
         self._settings = context.job.train.generator
         self.round, self.epochs, self.peak_lr = round, self._settings.epochs, self._settings.lr
         self.micro_batch = MicroBatch(self._settings.micro_batch)
         # Not the generator: its decoding, step by step with a growing cache, would be compiled again and again.
         self.compiled = Compiled(recommender.module, context.job.train.compile, context.ranks.device)
-        self.context, self._generator, self.recommender, self._table = context, generator, recommender, table
+        self._generator = seq2seq_model(generator, end_token=context.end_token)
+        self.context, self.recommender, self._table = context, recommender, table
         self._samples, self._users = samples(context, table), user_ids(context, table)
         self.never = outside_ids(context.tokenizer)
         # Of a model with adapters some weights never learn.
@@ -49,7 +52,7 @@ class GeneratorPhase:
 
     @property
     def module(self) -> nn.Module:
-        return self._generator
+        return self._generator.module
 
     def close(self) -> None:
         """Let the recommender learn again."""
@@ -64,11 +67,11 @@ class GeneratorPhase:
         return batches[: -(-wanted // size)] if wanted else batches
 
     def loss(self, rows: Rows) -> tuple[Tensor, int]:
-        self._generator.eval()
+        self.module.eval()
         self.recommender.module.eval()
         with autocast(self.context.job.train.precision, self.context.ranks.device):
             hard, embeddings = self.read_softly(rows)
-            loss = self.recommender.loss(hard, inputs_embeds=embeddings)
+            loss = batch_loss(self.recommender, hard, embeddings=embeddings)
         return loss.total, loss.count
 
     def read_softly(self, rows: Rows) -> tuple[Batch, Tensor]:
@@ -120,7 +123,7 @@ class GeneratorPhase:
         if paths := self._samples.paths:
             batch = batch.over(paths.of_labels(targets, batch.labels.shape[1]))
         batch = batch.to(self.context.ranks.device)
-        return batch, self.recommender.embed(batch.input_ids, splice(prompts, chosen, soft))
+        return batch, splice(self.recommender, batch.input_ids, prompts, chosen, soft)
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False

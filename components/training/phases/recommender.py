@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from components.networks.interface import LanguageModel
 from components.recommender.batches.epochs import Epoch
 from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
-from components.recommender.models.interface import Recommender
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
@@ -29,7 +30,7 @@ class RecommenderPhase:
     def __init__(
         self,
         context: Context,
-        recommender: Recommender,
+        recommender: LanguageModel,
         table: IdTable,
         *,
         round: int,
@@ -64,7 +65,7 @@ class RecommenderPhase:
         device = self._context.ranks.device
         batch = self._samples.collate(rows).to(device)
         with autocast(self._context.job.train.precision, device):
-            loss = self._recommender.loss(batch, label_smoothing=self._settings.label_smoothing)
+            loss = batch_loss(self._recommender, batch, label_smoothing=self._settings.label_smoothing)
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:

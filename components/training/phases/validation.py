@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from components.networks.interface import LanguageModel
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
-from components.recommender.models.interface import Recommender
 from components.sampling import hash_sample
 from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
@@ -34,7 +34,7 @@ class Validation:
         count = context.job.train.recommender.valid_users
         return cls(context, hash_sample(context.data.valid_users, count, f"{context.job.seed}/"))
 
-    def measure(self, recommender: Recommender, table: IdTable, progress: Progress) -> dict[str, float]:
+    def measure(self, recommender: LanguageModel, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.
 
         Through the engine that serves, with `trie` scores. Histories are read as `clean` left them. Their items are

@@ -12,8 +12,7 @@ import torch
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.epochs import SHAPES
 from components.recommender.batches.samples import Samples
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Prompts
+from components.recommender.prompts.phrasings import Prompts, prompts_of
 from components.settings.train import Family
 
 END = 1

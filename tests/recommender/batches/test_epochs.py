@@ -17,7 +17,7 @@ from components.recommender.batches.epochs import MULTIPLE, SHAPES, Epoch, Ints,
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.shuffle import Shuffle
 from components.recommender.batches.windows import Windows
-from components.recommender.models.families import prompts_of
+from components.recommender.prompts.phrasings import prompts_of
 from components.settings.train import Family
 from components.storage.ragged import Ragged
 from components.textid.words.normal import normalise

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from components.networks.causal import Causal
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
-from components.recommender.models.causal import Causal
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Pieces
-from tests.recommender.causal_models import CAUSAL_KINDS, END, make_causal
+from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.phrasings import Pieces, prompts_of
+from tests.networks.causal_models import CAUSAL_KINDS, END, make_causal
 
 TOKEN_IDS = [tuple(range(3, 4 + number % 5)) for number in range(12)]
 SETTINGS: list[dict[str, int]] = [{"max_history": 6}, {"max_history": 20}, {"max_history": 20, "max_tokens": 25}]
@@ -46,13 +46,13 @@ def test_one_forward_has_the_loss_of_all_prefixes(tokenizer: Any, kind: str) -> 
     one_by_one, together, tokens = 0.0, 0.0, 0
     for rows in packed.epoch(seed=1, number=0, batch_size=4):
         with torch.no_grad():
-            loss = model.loss(packed.collate(rows))
+            loss = batch_loss(model, packed.collate(rows))
         together, tokens = together + float(loss.total), tokens + loss.count
         for first, end, template in zip(rows.spans.first, rows.spans.end, rows.templates, strict=True):
             ids = [TOKEN_IDS[item] for item in items[first:end]]
             prompts = [pieces.build(int(template), ids[:count], max_tokens=512) for count in range(len(ids))]
             with torch.no_grad():
-                one_by_one += float(model.loss(batch_of(prompts, ids, end_token=END)).total)
+                one_by_one += float(batch_loss(model, batch_of(prompts, ids, end_token=END)).total)
     assert tokens == sum(len(TOKEN_IDS[item]) + 1 for item in items)
     # Cross-entropies are summed in float32: some 7 digits of sums of hundreds of nats.
     assert together / tokens == pytest.approx(one_by_one / tokens, abs=1e-5)

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from components.errors import BadInput
+from components.networks.interface import LanguageModel
 from components.progress import Progress
-from components.recommender.models.interface import Loss
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.batches.batch import Batch
+from components.recommender.loss.batch_loss import Loss, batch_loss
 from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
@@ -25,6 +26,7 @@ from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
+from components.training.phases import generator, recommender
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
@@ -78,15 +80,16 @@ def test_pieces_add_up_to_the_step(make_job: MakeJob, family: str) -> None:
 
 def most_rows(monkeypatch: pytest.MonkeyPatch, rows: int, error: Exception) -> list[int]:
     """Let the recommender's loss raise `error` for more rows than that, as the allocator would; returns what it saw."""
-    real, seen = EncoderDecoder.loss, []
+    seen = list[int]()
 
-    def loss(self: EncoderDecoder, batch: Any, **settings: Any) -> Loss:
+    def loss(model: LanguageModel, batch: Batch, **settings: Any) -> Loss:
         seen.append(len(batch.input_ids))
         if len(batch.input_ids) > rows:
             raise error
-        return real(self, batch, **settings)
+        return batch_loss(model, batch, **settings)
 
-    monkeypatch.setattr(EncoderDecoder, "loss", loss)
+    for phase in (recommender, generator):
+        monkeypatch.setattr(phase, "batch_loss", loss)
     return seen
 
 

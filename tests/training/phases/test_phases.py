@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.networks.families import seq2seq_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.settings.train import GeneratorTraining
@@ -98,9 +99,11 @@ def test_the_prompts_of_the_generator_phase_hold_its_words_for_the_newest_items_
         if weight.dim() > 1:
             torch.nn.init.normal_(weight)  # a fresh one writes the same for every item
 
+    generator = seq2seq_model(world.generator, end_token=context.end_token)
+
     def written(item: int) -> tuple[int, ...]:
         texts = [context.texts.tensors(np.array([item]), context.ranks.device)]
-        return tuple(write_soft(world.generator, texts, max_tokens=6, never=outside_ids(context.tokenizer)).words()[0])
+        return tuple(write_soft(generator, texts, max_tokens=6, never=outside_ids(context.tokenizer)).words()[0])
 
     phase, found, lengths = world.generator_phase(), set(), set()
     for rows in phase.batches(0):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from components.recommender.loss.batch_loss import batch_loss
 from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.training.job import Job
 from tests.training.phases.conftest import world_of
@@ -23,7 +24,7 @@ def test_the_recommender_learns_as_it_is_set(make_job: MakeJob) -> None:
     assert len(users) == len(set(users)) == 14
     rows = phase.batches(0)[0]
     batch = phase._samples.collate(rows)
-    plain, smooth = (world.recommender.loss(batch, label_smoothing=share).total.item() for share in (0.0, 0.9))
+    plain, smooth = (batch_loss(world.recommender, batch, label_smoothing=share).total.item() for share in (0.0, 0.9))
     assert phase.loss(rows)[0].item() == pytest.approx(smooth, rel=1e-6)
     assert abs(smooth - plain) > 0.1, "or this would show nothing"
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from components.recommender.search import fixed
+from components.recommender.search import gpu
 from components.recommender.search.excluded import Excluded
-from components.recommender.search.fixed import branching
+from components.recommender.search.gpu import branching
 from components.recommender.search.search import BeamSearch
 from components.recommender.trie.trie import Trie
-from tests.recommender.causal_models import recommender_over
+from tests.networks.causal_models import model_over
 from tests.recommender.references import END
 from tests.recommender.search.decoders import MODES, VOCABULARY, as_answer, assert_same, make_ids, make_prompts
 from tests.recommender.search.waits import NoWaiting
@@ -24,7 +24,7 @@ from tests.recommender.search.waits import NoWaiting
 def test_the_loop_never_waits_for_the_device(make_model: Callable[..., Any], kind: str, mode: Any) -> None:
     """One `.item()` in a step costs a GPU more than the step; on a CPU nobody would notice it come in."""
     trie = Trie.build(make_ids(40), end_token=END)
-    search = BeamSearch(recommender_over(make_model(VOCABULARY, kind=kind)), trie, beams=5, scores=mode, fixed=True)
+    search = BeamSearch(model_over(make_model(VOCABULARY, kind=kind)), trie, beams=5, scores=mode, way="gpu")
     input_ids, mask = make_prompts(3)
     excluded = Excluded.of(trie, [[1, 2], [], list(range(38))])  # made on the host, before the loop
     expected = as_answer(search(input_ids, mask, excluded=[[1, 2], [], list(range(38))]))
@@ -41,19 +41,19 @@ def test_waiting_is_noticed(wait: Callable[[Any], Any]) -> None:
         wait(ready)
 
 
-def test_the_ragged_search_would_wait(make_model: Callable[..., Any]) -> None:
+def test_the_search_for_a_cpu_would_wait(make_model: Callable[..., Any]) -> None:
     """If this one passed the guard too, the guard would prove nothing about the other."""
-    model, trie = recommender_over(make_model(VOCABULARY)), Trie.build(make_ids(40), end_token=END)
+    model, trie = model_over(make_model(VOCABULARY)), Trie.build(make_ids(40), end_token=END)
     with pytest.raises(AssertionError, match="wait"), NoWaiting():
-        BeamSearch(model, trie, beams=5, fixed=False)._search(*make_prompts(3), None)
+        BeamSearch(model, trie, beams=5, way="cpu")._search(*make_prompts(3), None)
 
 
 def test_logits_are_made_in_pieces(make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """500 beams x a vocabulary of 250,000 would not fit; the pieces must come back in their order."""
-    model, ids = recommender_over(make_model(VOCABULARY, seed=4)), make_ids(40)
-    settings: dict[str, Any] = {"beams": 6, "fixed": True}
+    model, ids = model_over(make_model(VOCABULARY, seed=4)), make_ids(40)
+    settings: dict[str, Any] = {"beams": 6, "way": "gpu"}
     whole = as_answer(BeamSearch(model, Trie.build(ids, end_token=END), **settings)(*make_prompts(4)))
-    monkeypatch.setattr(fixed, "_CELLS", 5 * VOCABULARY)
+    monkeypatch.setattr(gpu, "_CELLS", 5 * VOCABULARY)
     pieces = as_answer(BeamSearch(model, Trie.build(ids, end_token=END), **settings)(*make_prompts(4)))
     assert_same(pieces, whole, tolerance=1e-5)
 

@@ -1,4 +1,4 @@
-"""Decoder-only recommenders: decoding and losses equal the library's plain forwards, one text at a time."""
+"""Decoder-only models: decoding and hidden caches equal the library's plain forwards, one text at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, Qwen2Config
 
 from components.errors import BadInput
-from components.networks.causal import check_causal
-from components.recommender.batches.batch import IGNORED, Batch
-from components.recommender.models.causal import Causal
-from components.recommender.models.interface import Soft
-from tests.recommender.causal_models import CAUSAL_KINDS, END, make_causal
+from components.networks.causal import Causal
+from components.networks.families import check_family
+from tests.networks.causal_models import CAUSAL_KINDS, END, make_causal
 
 VOCABULARY, LENGTHS = 30, (9, 4, 6)
 
@@ -38,26 +35,26 @@ def alone(model: Any, tokens: list[int]) -> Tensor:
 @pytest.mark.parametrize("kind", CAUSAL_KINDS)
 def test_steps_equal_the_forward_of_the_library(kind: str) -> None:
     """Beams change places, shrink, take several tokens at once: a wrong slot, position or padding shows here."""
-    model = make_causal(kind, VOCABULARY)
-    recommender = Causal(model, end_token=END)
+    library = make_causal(kind, VOCABULARY)
+    model = Causal(library, end_token=END)
     input_ids, mask = texts()
-    state = recommender.prefill(input_ids, mask, capacity=40)
+    cache = model.prefill(input_ids, mask, capacity=40)
     users = len(LENGTHS)
-    hidden = recommender.step(state, torch.full((users, 1, 1), END), torch.zeros(users, 1, dtype=torch.long))
+    hidden = model.step(cache, torch.full((users, 1, 1), END), torch.zeros(users, 1, dtype=torch.long))
     written: list[list[list[int]]] = [[[]] for _ in LENGTHS]
     for beams, length in [(None, None), (4, 1), (4, 1), (2, 1), (3, 3), (2, 2)]:
         if beams is not None and length is not None:
             tokens = torch.randint(0, VOCABULARY, (users, beams, length))
             parents = torch.randint(0, len(written[0]), (users, beams))
-            hidden = recommender.step(state, tokens, parents)
+            hidden = model.step(cache, tokens, parents)
             written = [
                 [written[user][int(parents[user, beam])] + tokens[user, beam].tolist() for beam in range(beams)]
                 for user in range(users)
             ]
-        found = (hidden @ recommender.output_rows(torch.arange(VOCABULARY)).T).log_softmax(-1)
+        found = (hidden @ model.output_rows(torch.arange(VOCABULARY)).T).log_softmax(-1)
         for user, size in enumerate(LENGTHS):
             for beam, sequence in enumerate(written[user]):
-                expected = alone(model, input_ids[user, :size].tolist() + sequence)[-hidden.shape[2] :]
+                expected = alone(library, input_ids[user, :size].tolist() + sequence)[-hidden.shape[2] :]
                 torch.testing.assert_close(found[user, beam], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -65,74 +62,50 @@ def test_places_without_a_token_hold_numbers() -> None:
     """Prevents NaN in every score: masked or not, what fresh memory holds is multiplied by a weight of zero."""
     lengths = torch.tensor([*[3] * 8, 20])  # the first eight are read together, and no wider than they are
     mask = (torch.arange(20) < lengths[:, None]).long()
-    recommender = Causal(make_causal("llama", VOCABULARY), end_token=END)
+    model = Causal(make_causal("llama", VOCABULARY), end_token=END)
     try:
         torch.use_deterministic_algorithms(True)
         assert bool(torch.empty(9).isnan().all())  # so is all fresh memory now
-        state = recommender.prefill(4 * mask, mask, capacity=5)
+        cache = model.prefill(4 * mask, mask, capacity=5, rows_at_once=8)
     finally:
         torch.use_deterministic_algorithms(False)
-    for cache in (*state.keys, *state.values):
-        assert bool(cache[:, :, :20].isfinite().all())
+    for part in (*cache.keys, *cache.values):
+        assert bool(part[:, :, :20].isfinite().all())
 
 
 @pytest.mark.parametrize("kind", CAUSAL_KINDS)
-def test_loss_after_prompts_is_that_of_each_text_alone(kind: str) -> None:
+def test_labels_are_read_after_each_prompt_alone(kind: str) -> None:
     """Labels stand behind the padding of the batch: a position that counts the padding would change every loss."""
-    model = make_causal(kind, VOCABULARY)
-    input_ids, mask = texts()
+    library = make_causal(kind, VOCABULARY)
+    model, (input_ids, mask) = Causal(library, end_token=END), texts()
     targets = [[5, 6, END], [7, END], [8, 9, 10, END]]
-    labels = torch.tensor([target + [IGNORED] * (4 - len(target)) for target in targets])
+    labels = torch.tensor([target + [-100] * (4 - len(target)) for target in targets])
     with torch.no_grad():
-        loss = Causal(model, end_token=END).loss(Batch(input_ids, mask, labels, 9))
-    expected = 0.0
+        found = model.logits(model.hidden_states(input_ids, mask, labels)).log_softmax(-1)
     for row, (size, target) in enumerate(zip(LENGTHS, targets, strict=True)):
-        log = alone(model, input_ids[row, :size].tolist() + target)
-        expected -= sum(float(log[size - 1 + place, token]) for place, token in enumerate(target))
-    assert loss.count == 9
-    assert float(loss.total) == pytest.approx(expected, abs=1e-4)
-
-
-def test_label_smoothing_is_that_of_torch() -> None:
-    """A share of the target's mass is spread; the unlabelled positions must not get any of it."""
-    model = make_causal("llama", VOCABULARY)
-    input_ids, _ = texts()
-    labels = torch.full_like(input_ids, IGNORED)
-    labels[0, 2:5] = torch.tensor([4, 5, END])
-    batch = Batch(input_ids, torch.ones_like(input_ids), labels, 3, inline=True)
-    loss = Causal(model, end_token=END).loss(batch, label_smoothing=0.2)
-    logits = model(input_ids=input_ids).logits[0, 2:5]
-    expected = functional.cross_entropy(logits, labels[0, 2:5], reduction="sum", label_smoothing=0.2)
-    torch.testing.assert_close(loss.total, expected)
-
-
-def test_a_wider_table_than_the_tokenizer_takes_soft_ids() -> None:
-    """Checkpoints round their vocabulary up; the generator knows the tokenizer's tokens alone."""
-    recommender = Causal(make_causal("qwen2", VOCABULARY), end_token=END)
-    tokens = torch.tensor([[4, 5, 6]])
-    certain = functional.one_hot(torch.tensor([7]), VOCABULARY - 5).float()
-    found = recommender.embed(tokens, Soft(torch.tensor([0]), torch.tensor([1]), certain, torch.tensor([0])))
-    torch.testing.assert_close(found, recommender.embed(torch.tensor([[4, 7, 6]])))
+        expected = alone(library, input_ids[row, :size].tolist() + target)[size - 1 : -1]
+        torch.testing.assert_close(found[row, : len(target)], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_too_few_positions_are_refused() -> None:
     """A learned position beyond the table is an index error deep inside; a rotary one is read as never trained."""
     config = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=1, n_head=2, n_positions=10, bos_token_id=None)
-    recommender = Causal(GPT2LMHeadModel(config).eval(), end_token=END)
+    model = Causal(GPT2LMHeadModel(config).eval(), end_token=END)
     input_ids, mask = texts()
-    state = recommender.prefill(input_ids, mask, capacity=9)
+    cache = model.prefill(input_ids, mask, capacity=9)
     first = torch.zeros(3, 1, dtype=torch.long)
-    recommender.step(state, torch.full((3, 1, 1), END), first)
-    recommender.step(state, torch.full((3, 1, 1), 4), first)
+    model.step(cache, torch.full((3, 1, 1), END), first)
+    model.step(cache, torch.full((3, 1, 1), 4), first)
     with pytest.raises(BadInput, match="11 tokens, the model has 10 positions"):
-        recommender.step(state, torch.full((3, 1, 1), 4), first)
+        model.step(cache, torch.full((3, 1, 1), 4), first)
     with pytest.raises(BadInput, match="positions"):
-        recommender.loss(Batch(input_ids, mask, torch.full((3, 3), END), 9))
+        model.hidden_states(input_ids, mask, torch.full((3, 3), END))
 
 
 def test_what_could_not_be_decoded_is_refused() -> None:
     """Another type may keep other conventions, and a sliding window would be read as if it were none."""
     with pytest.raises(BadInput, match="gpt_neox"):
-        check_causal(GPTNeoXConfig(), where="here")
+        check_family(GPTNeoXConfig(), "decoder-only", where="here")
     with pytest.raises(BadInput, match="sliding"):
-        check_causal(Qwen2Config(use_sliding_window=True, max_window_layers=0, sliding_window=4), where="here")
+        config = Qwen2Config(use_sliding_window=True, max_window_layers=0, sliding_window=4)
+        check_family(config, "decoder-only", where="here")

@@ -1,4 +1,4 @@
-"""A softmax among siblings: over the options of one choice, which lie end to end with those of all others."""
+"""Log-softmax over segments: over the options of each choice, where the options of all choices lie end to end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def log_softmax_of_siblings(logits: Tensor, owners: Tensor, count: int) -> Tensor:
+def segment_log_softmax(logits: Tensor, owners: Tensor, count: int) -> Tensor:
     """Log-probability [m] of each option among those with its owner: logits [m], owners [m] int64 below `count`."""
     top = logits.new_full((count,), float("-inf")).scatter_reduce(0, owners, logits, "amax")
     shifted = logits - top.index_select(0, owners)

@@ -1,4 +1,4 @@
-"""Tiny random decoder-only models, and a recommender over a model of either family."""
+"""Tiny random decoder-only models, and a language model over a model of either family."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from components.recommender.models.families import recommender_of
-from components.recommender.models.interface import Recommender
+from components.networks.families import language_model
+from components.networks.interface import LanguageModel
+from tests.networks.seq2seq_models import make_seq2seq
 
 END = 1
 CAUSAL_KINDS = ["llama", "qwen2", "qwen3", "gpt2"]
@@ -43,7 +44,12 @@ def make_causal(kind: str, vocabulary: int, *, seed: int = 0, end_token: int = E
     return model(config(**common, **heads, **sizes)).eval()
 
 
-def recommender_over(model: Any) -> Recommender:
-    """The recommender of the family that the model is of."""
-    family = "encoder-decoder" if model.config.is_encoder_decoder else "decoder-only"
-    return recommender_of(family, model, end_token=END)
+def model_over(model: Any) -> LanguageModel:
+    """The language model of the family that a Hugging Face model is of."""
+    return language_model(model, end_token=END)
+
+
+def make_model(vocabulary: int, *, seed: int = 0, kind: str = "t5", dtype: torch.dtype = torch.float32) -> Any:
+    """A random two-layer model of any kind, whose scores differ clearly."""
+    make = make_causal if kind in CAUSAL_KINDS else make_seq2seq
+    return make(kind, vocabulary, seed=seed).to(dtype)

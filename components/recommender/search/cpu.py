@@ -1,7 +1,7 @@
-"""Beam search as a CPU likes it: nothing is computed for beams, children or users that are not there.
+"""Beam search for a CPU: nothing is computed for beams, children or users that are not there.
 
-The shapes of a step depend on the data, which costs a CPU nothing, and a GPU a wait in each step (see `fixed.py`).
-All of it exact: candidates are the children of live beams only; scores never rise, so a beam that cannot pass the
+The shapes of a step depend on the data, which costs a CPU nothing, and a GPU a wait in each step (see `gpu.py`).
+All of it is exact: candidates are the children of live beams only; scores never rise, so a beam that cannot pass the
 `results`-th finished item is dropped, and a user without beams leaves; and when every live beam stands on a chain
 without branches, one forward pass scores the rest of all chains.
 """
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from components.networks.cpu.linear import linear
+from components.networks.interface import LanguageModel
 from components.recommender.search.beams import NEVER, Children, Finished, Hits, Live
 from components.recommender.search.excluded import Excluded
-from components.recommender.search.rule import Rule
-from components.recommender.trie.softmax import log_softmax_of_siblings
+from components.recommender.search.trie_search import TrieSearch
+from components.recommender.trie.segment_softmax import segment_log_softmax
+from components.recommender.trie.trie import Trie
 
 _CHAIN_SHARE = 0.7
 """Share of needed tokens from which on the rest of all chains is scored in one forward."""
@@ -30,53 +33,52 @@ _PRODUCT_COST = 8
 """A logit that is computed alone takes as long as so many of a product of all beams with all rows."""
 
 
-class RaggedSearch:
-    """The search of one rule."""
+class CpuSearch(TrieSearch):
+    """The search whose shapes follow the data."""
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule, self._trie, self._recommender = rule, rule.trie, rule.recommender
-        self._rows = rule.recommender.output_rows(rule.trie.vocabulary)
-        _mute_sparse()
+    def __init__(self, model: LanguageModel, trie: Trie, **settings: Any) -> None:
+        super().__init__(model, trie, **settings)
+        self._rows = model.output_rows(trie.vocabulary)
+        _silence_sparse_warning()
 
     @torch.no_grad()
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, masked: Excluded | None) -> Hits:
-        """Prompts [users, S] -> the best items of each user."""
-        rule, trie, users, device = self._rule, self._trie, len(input_ids), input_ids.device
-        live = Live.at_root(rule.prefill(input_ids, attention_mask), users, device)
-        finished, answer = Finished.none(users, rule.beams, device), Hits.none(users, rule.results, device)
-        while live.depth < trie.depth and live.nodes.numel():
-            if rule.scores == "vocabulary" and live.depth and (wanted := self._chains(live)) is not None:
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor, excluded: Excluded | None) -> Hits:
+        users, device = len(input_ids), input_ids.device
+        live = Live.at_root(self.prefill(input_ids, attention_mask), users, device)
+        finished, answer = Finished.none(users, self.beams, device), Hits.none(users, self.results, device)
+        while live.depth < self.trie.depth and live.nodes.numel():
+            if self.scores == "vocabulary" and live.depth and (wanted := self._chains(live)) is not None:
                 finished.add(*self._finish_chains(live, wanted))
                 break
-            self._advance(live, finished, masked)
+            self._advance(live, finished, excluded)
             self._compact(live, finished, answer)
         finished.write(answer)
         return answer
 
-    def _advance(self, live: Live, finished: Finished, masked: Excluded | None) -> None:
+    def _advance(self, live: Live, finished: Finished, excluded: Excluded | None) -> None:
         """Write one more token to all live beams."""
-        trie, nodes = self._trie, live.nodes
-        hidden = self._rule.write(live)
+        trie, nodes = self.trie, live.nodes
+        hidden = self.write(live)
         children = Children.of(trie, nodes, live.scores)
         # Rounding can lift the logarithm of a probability near 1 above zero; the bounds rely on scores that never rise.
         gained = self._log_probabilities(hidden, children).clamp(max=0.0)
         total = live.scores.flatten().index_select(0, children.owner) + gained
-        if masked is not None:
-            total = masked.apply(total, finished.users[children.user], children.node, live.depth + 1)
-        self._rule.take(live, finished, *children.best(trie, total, users=len(nodes), count=2 * self._rule.beams))
+        if excluded is not None:
+            total = excluded.apply(total, finished.users[children.user], children.node, live.depth + 1)
+        self.take(live, finished, *children.best(trie, total, users=len(nodes), count=2 * self.beams))
 
     def _log_probabilities(self, hidden: Tensor, children: Children) -> Tensor:
         """Log-probability [n] of each child; `hidden` [users * beams, d] float32."""
         owner = children.owner
         logits = self._child_logits(hidden, children)
-        if self._rule.scores == "vocabulary":
+        if self.scores == "vocabulary":
             asked, which = owner.unique_consecutive(return_inverse=True)
-            return logits - self._recommender.normaliser(hidden.index_select(0, asked)).index_select(0, which)
-        return log_softmax_of_siblings(logits, owner, len(hidden))
+            return logits - self.model.normaliser(hidden.index_select(0, asked)).index_select(0, which)
+        return segment_log_softmax(logits, owner, len(hidden))
 
     def _child_logits(self, hidden: Tensor, children: Children) -> Tensor:
         """Logit [n] of each child: the hidden state of its beam . the output row of its token, in float32."""
-        column = self._trie.columns.index_select(0, children.node).long()
+        column = self.trie.columns.index_select(0, children.node).long()
         size = len(hidden), len(self._rows)
         with torch.autocast(hidden.device.type, enabled=False):  # whatever the model computes in
             if len(column) * _PRODUCT_COST < size[0] * size[1]:
@@ -92,9 +94,9 @@ class RaggedSearch:
         compute more padding than it saves steps.
         """
         alive = live.scores > NEVER
-        if not bool(((self._trie.below[live.nodes] == 1) | ~alive).all()):
+        if not bool(((self.trie.below[live.nodes] == 1) | ~alive).all()):
             return None
-        left = torch.where(alive, self._trie.lengths[self._trie.lowest[live.nodes]] - live.depth, 0)
+        left = torch.where(alive, self.trie.lengths[self.trie.lowest[live.nodes]] - live.depth, 0)
         wanted = torch.arange(int(left.max()), device=left.device) < left[:, :, None]
         return wanted if int(wanted.sum()) >= _CHAIN_SHARE * wanted.numel() else None
 
@@ -103,20 +105,20 @@ class RaggedSearch:
 
         No beam branches any more, so all of them finish, and the step by step search would end with the same scores.
         """
-        items = self._trie.lowest[live.nodes].long()
-        column = self._trie.ids[items][:, :, live.depth - 1 : live.depth + wanted.shape[2]].long()
-        tokens = self._trie.vocabulary[column[:, :, :-1]]
-        hidden = self._recommender.step(live.state, tokens, live.parents)[wanted].float()
+        items = self.trie.lowest[live.nodes].long()
+        column = self.trie.ids[items][:, :, live.depth - 1 : live.depth + wanted.shape[2]].long()
+        tokens = self.trie.vocabulary[column[:, :, :-1]]
+        hidden = self.model.step(live.cache, tokens, live.parents)[wanted].float()
         gained = torch.zeros(wanted.shape, device=wanted.device)
         targets = self._rows[column[:, :, 1:][wanted]]
-        gained[wanted] = ((hidden * targets).sum(1) - self._recommender.normaliser(hidden)).clamp(max=0.0)
-        return self._rule.normalised(live.scores + gained.sum(2), items), items
+        gained[wanted] = ((hidden * targets).sum(1) - self.model.normaliser(hidden)).clamp(max=0.0)
+        return self.normalised(live.scores + gained.sum(2), items), items
 
     def _compact(self, live: Live, finished: Finished, answer: Hits) -> None:
         """Drop beams that cannot reach the results any more, and users without beams, whose answer is written."""
-        results = self._rule.results
+        results = self.results
         needed = finished.scores[:, results - 1 : results]
-        live.scores = torch.where(self._rule.bound(live) < needed, NEVER, live.scores)
+        live.scores = torch.where(self.bound(live) < needed, NEVER, live.scores)
         alive = live.scores > NEVER
         # Beams are in falling order and the bound is monotone, so that the live ones come first.
         width, going = int(alive.sum(1).max()), alive.any(1)
@@ -127,12 +129,12 @@ class RaggedSearch:
             stay = going.nonzero()[:, 0]
             finished.keep(stay)
             parts = [part[stay] for part in parts]
-            live.state = self._recommender.select(live.state, stay)
+            live.cache = self.model.select(live.cache, stay)
         live.nodes, live.scores, live.parents = parts
 
 
 @cache
-def _mute_sparse() -> None:
+def _silence_sparse_warning() -> None:
     """torch warns once a process that its sparse tensors are in beta: let it, where nobody has to read it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
