@@ -35,6 +35,7 @@ from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
+from components.storage.ragged import Ragged
 from components.textid.words.tokenizer import train_tokenizer
 from components.training.steps.loop import Optimisation
 
@@ -51,7 +52,7 @@ def main() -> None:
     offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, 30))]).astype(np.int64)
     items = random.integers(arguments.items, size=int(offsets[-1]))
     samples = Samples(
-        offsets, items, tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
+        Ragged(offsets, items), tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
     )
     ours, gflops, shares = _ours(samples, len(tokenizer), arguments)
     theirs = _theirs(samples, tokenizer, arguments)

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from components.recommender.batches.epochs import Epoch
-from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
+from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.windows import Windows
 from components.recommender.models.interface import Recommender
 from components.recommender.prompts.user_ids import UserIds
@@ -76,7 +76,7 @@ class RecommenderPhase:
         return self._after(epoch, row)
 
 
-def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> Lessons[Any]:
+def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> TrainingSet[Any]:
     """Samples of the training histories, or of others, under one ID table.
 
     Prefixes of histories for an encoder-decoder; whole histories for a decoder-only model, of which one forward
@@ -86,8 +86,7 @@ def training_set(context: Context, table: IdTable, histories: Ragged | None = No
         return samples(context, table, histories)
     histories = histories or context.data.histories
     return Windows(
-        histories.offsets,
-        histories.values,
+        histories,
         table.token_ids,
         context.pieces,
         max_history=context.job.train.max_history,
@@ -99,13 +98,12 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None) -
     """Prefixes of the training histories, or of others; IDs in prompts and labels are those of `table`."""
     histories, users = histories or context.data.histories, user_ids(context, table)
     return Samples(
-        histories.offsets,
-        histories.values,
+        histories,
         table.token_ids,
         context.pieces,
         end_token=context.end_token,
         max_history=context.job.train.max_history,
-        users=None if users is None else users.before(histories.offsets.tolist(), histories.values.tolist()),
+        users=None if users is None else users.before(histories),
         paths=_trie_paths(context, table),
     )
 
