@@ -83,16 +83,16 @@ def _steps(
     recommender.module.train()
     begins = set(offsets.tolist())
     per_row = 1.0 if family == "encoder-decoder" else (len(items) - len(offsets) + 1) / (len(offsets) - 1)
-    lessons: Any = (
-        Samples(offsets, items, ids, pieces, end_token=end, max_history=20)
+    training_set: Any = (
+        Samples(Ragged(offsets, items), ids, pieces, end_token=end, max_history=20)
         if family == "encoder-decoder"
-        else Windows(offsets, items, ids, pieces, max_history=20)
+        else Windows(Ragged(offsets, items), ids, pieces, max_history=20)
     )
     for epoch in itertools.count():
-        for rows in lessons.epoch(seed=17, number=epoch, batch_size=max(1, round(arguments.targets / per_row))):
+        for rows in training_set.epoch(seed=17, number=epoch, batch_size=max(1, round(arguments.targets / per_row))):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
-            loss = batch_loss(recommender, lessons.collate(rows).to(arguments.device))
+            loss = batch_loss(recommender, training_set.collate(rows).to(arguments.device))
             (loss.total / loss.count).backward()
             torch.nn.utils.clip_grad_norm_(recommender.module.parameters(), 1.0)
             optimizer.step()

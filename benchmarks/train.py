@@ -36,6 +36,7 @@ from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Prompts
+from components.storage.ragged import Ragged
 from components.textid.words.tokenizer import train_tokenizer
 from components.training.steps.loop import Optimisation
 
@@ -52,7 +53,7 @@ def main() -> None:
     offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, 30))]).astype(np.int64)
     items = random.integers(arguments.items, size=int(offsets[-1]))
     samples = Samples(
-        offsets, items, tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
+        Ragged(offsets, items), tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
     )
     ours, gflops, shares = _ours(samples, len(tokenizer), arguments)
     theirs = _theirs(samples, tokenizer, arguments)

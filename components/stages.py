@@ -143,7 +143,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         evaluate_recommenders(
             settings,
             asked,
-            {MODEL: engine, **{name: build(name, catalogue, known.offsets, known.values) for name in baselines()}},
+            {MODEL: engine, **{name: build(name, catalogue, known) for name in baselines()}},
             catalogue,
             seed=params.seed,
             layout=layout,

@@ -5,7 +5,6 @@ An item's position is its place among the sorted ids of the catalogue, so a tie 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,36 +13,7 @@ import polars as pl
 
 from components.errors import BadInput
 from components.sampling import hash_sample
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Lists of different lengths: row `n` is `values[offsets[n]:offsets[n + 1]]`."""
-
-    values: np.ndarray
-    offsets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            yield self.values[start:stop]
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """[rows] length of each row."""
-        return np.diff(self.offsets)
-
-    @cached_property
-    def owners(self) -> np.ndarray:
-        """[values] the row that each value stands in."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    @cached_property
-    def age(self) -> np.ndarray:
-        """[values] steps from the end of its row: 0 is the newest."""
-        return np.repeat(self.offsets[1:], self.lengths) - 1 - np.arange(len(self.values))
+from components.storage.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -52,9 +22,9 @@ class Cases:
 
     item_ids: tuple[str, ...]
     user_ids: tuple[str, ...]
-    train: Sequences
+    train: Ragged
     """What the model was allowed to learn from: one sequence per user of the training data, sampled or not."""
-    prompts: Sequences
+    prompts: Ragged
     """What it is shown: training history + context, oldest first."""
     targets: np.ndarray
     """[users] the one item that counts as a hit."""
@@ -126,11 +96,11 @@ def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
     return test.filter(pl.col("user_id").is_in(chosen))
 
 
-def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Sequences:
+def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Ragged:
     lengths = lists.list.len().to_numpy()
     values = lists.filter(lists.list.len() > 0).explode()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Sequences(_positions(values, item_ids, where), offsets)
+    return Ragged(offsets, _positions(values, item_ids, where))
 
 
 def _positions(ids: pl.Series, item_ids: pl.Enum, where: str) -> np.ndarray:

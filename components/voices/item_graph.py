@@ -15,7 +15,8 @@ import numpy as np
 from scipy import sparse
 
 from components.recommender.catalogue import Catalogue
-from components.voices.voice import Ints, Ranked, Voice
+from components.storage.ragged import Ragged
+from components.voices.voice import Ranked, Voice
 
 # No knobs, so that its figures stay comparable (docs/reading-a-run.md).
 REACH = 12
@@ -29,9 +30,9 @@ class ItemGraph(Voice):
     """An item without any path from the history is not recommended: an empty history gets none."""
 
     @classmethod
-    def build(cls, catalogue: Catalogue, offsets: Ints, items: Ints) -> Self:
-        counts = np.maximum(np.bincount(items, minlength=len(catalogue.table)), 1)
-        weights = (graph(offsets, items, len(counts)) * counts[None, :] ** -POPULARITY_DISCOUNT).tocsr()
+    def build(cls, catalogue: Catalogue, histories: Ragged) -> Self:
+        counts = np.maximum(np.bincount(histories.values, minlength=len(catalogue.table)), 1)
+        weights = (graph(histories, len(counts)) * counts[None, :] ** -POPULARITY_DISCOUNT).tocsr()
         arrays = {"indptr": weights.indptr, "indices": weights.indices, "data": weights.data}
         return cls(catalogue, {"counts": counts, **arrays})
 
@@ -54,11 +55,10 @@ class ItemGraph(Voice):
             yield found[order], values[order]
 
 
-def graph(offsets: Ints, values: Ints, items: int) -> sparse.csr_array:
+def graph(histories: Ragged, items: int) -> sparse.csr_array:
     """[items, items]: the weights of all pairs, before any discount."""
-    lengths = np.diff(offsets)
-    user = np.repeat(np.arange(len(lengths)), lengths)
-    scale = 1.0 / np.log2(2.0 + lengths)
+    user, values = histories.owners, histories.values
+    scale = 1.0 / np.log2(2.0 + histories.lengths)
     forward = sparse.csr_array((items, items))
     # Distance by distance, so that what stands in memory is the graph and not every pair of every history.
     for distance in range(1, REACH + 1):

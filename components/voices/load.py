@@ -16,7 +16,8 @@ from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
 from components.storage.artifacts import read_json
 from components.storage.manifest import MANIFEST
-from components.voices.voice import Ints, Voice
+from components.storage.ragged import Ragged
+from components.voices.voice import Voice
 
 
 def load(directory: Path, *, device: str = "auto") -> Recommender:
@@ -36,11 +37,11 @@ def load(directory: Path, *, device: str = "auto") -> Recommender:
     return known.load(directory)
 
 
-def build(name: str, catalogue: Catalogue, offsets: Ints, items: Ints) -> Voice:
+def build(name: str, catalogue: Catalogue, histories: Ragged) -> Voice:
     """`Voice.build` of the voice `name`. Raises `LookupError` where its file is missing or holds no such class."""
     if (known := voice(name)) is None:
         raise LookupError(f"there is no voice {name!r} in components/voices")
-    return known.build(catalogue, offsets, items)
+    return known.build(catalogue, histories)
 
 
 def voice(name: object) -> type[Voice] | None:

@@ -8,15 +8,16 @@ from typing import Self
 import numpy as np
 
 from components.recommender.catalogue import Catalogue
-from components.voices.voice import Ints, Ranked, Voice
+from components.storage.ragged import Ragged
+from components.voices.voice import Ranked, Voice
 
 
 class Popularity(Voice):
     """An item's score is its count; one that nobody has is not recommended."""
 
     @classmethod
-    def build(cls, catalogue: Catalogue, offsets: Ints, items: Ints) -> Self:
-        return cls(catalogue, {"counts": np.bincount(items, minlength=len(catalogue.table))})
+    def build(cls, catalogue: Catalogue, histories: Ragged) -> Self:
+        return cls(catalogue, {"counts": np.bincount(histories.values, minlength=len(catalogue.table))})
 
     def ranked(self, histories: Sequence[Sequence[int]]) -> Ranked:
         counts = self.arrays["counts"]

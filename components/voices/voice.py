@@ -1,6 +1,6 @@
 """The base of all voices: recommenders made of counts of the training histories, saved in a directory.
 
-voice = ItemGraph.build(catalogue, offsets, items)
+voice = ItemGraph.build(catalogue, histories)
 voice.recommend([["B001", "B007"]], 10, Decoding())
 voice.save(folder)                                         # load(folder): components/voices/load.py
 """
@@ -24,6 +24,7 @@ from components.recommender.interface import Recommendation, check_k, named
 from components.settings.decoding import Decoding
 from components.storage.artifacts import publishing
 from components.storage.manifest import verify_manifest, write_manifest
+from components.storage.ragged import Ragged
 
 ARRAYS = "voice.safetensors"
 _USERS = 2048
@@ -43,8 +44,8 @@ class Voice(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, catalogue: Catalogue, offsets: Ints, items: Ints) -> Self:
-        """From training histories: history u is items[offsets[u]:offsets[u + 1]], item numbers, oldest first."""
+    def build(cls, catalogue: Catalogue, histories: Ragged) -> Self:
+        """From training histories: the item numbers of each user, oldest first."""
 
     @abstractmethod
     def ranked(self, histories: Sequence[Sequence[int]]) -> Ranked:

@@ -17,7 +17,7 @@ import pytest
 
 from components.errors import GateRefused
 from components.evaluation import summary
-from components.evaluation.arrays import Cases, Sequences, cases
+from components.evaluation.arrays import Cases, cases
 from components.evaluation.contenders import MODEL, baselines
 from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
@@ -33,6 +33,7 @@ from components.settings.params import Evaluate
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
 
@@ -96,7 +97,7 @@ def run(folder: Path, answer: Any = oracle, *, refit: bool = False, **settings: 
     asked = cases(**frames, refit=refit, max_users=chosen.max_users, seed=seed)
     table = IdTable(tuple(ITEMS), tuple(WORDS.values()), tuple((number,) for number in range(len(ITEMS))))
     catalogue = Catalogue(table, titles=dict(frames["items"].iter_rows()))
-    voices = {name: build(name, catalogue, asked.train.offsets, asked.train.values) for name in baselines()}
+    voices = {name: build(name, catalogue, asked.train) for name in baselines()}
     recommenders = {MODEL: Answering(catalogue, answer), **voices}
     return evaluate(chosen, asked, recommenders, catalogue, seed=seed, layout=Layout(folder, "ring"))
 
@@ -276,8 +277,8 @@ def test_the_head_is_a_fifth_of_the_items_in_training() -> None:
     """Prevents cold items that widen the head, a head of nothing in a small catalogue, and a tail that is cold too."""
     assert np.flatnonzero(head_items(np.array([5, 4, 3, *[0] * 8, 1]))).tolist() == [0]  # of four
     assert np.flatnonzero(head_items(np.array([1, 2, 2, 2, 1, 1]))).tolist() == [1, 2]  # of six
-    train = Sequences(np.array([0] * 5 + [1] * 4 + [2]), np.array([0, 10]))
-    no_prompts = Sequences(np.zeros(0, np.int64), np.zeros(5, np.int64))
+    train = Ragged.of([[0] * 5 + [1] * 4 + [2]])
+    no_prompts = Ragged.of([[]] * 4)
     asked = Cases(tuple("abcd"), tuple("stuv"), train, no_prompts, targets=np.arange(4))
     found = {name.split()[0]: np.flatnonzero(mask).tolist() for name, mask in slices(asked)["target"].items()}
     assert found == {"head": [0], "tail": [1, 2], "cold": [3]}

@@ -23,7 +23,7 @@ from tests.evaluation.test_arrays import LIST, random_cases, targets
 def voice_of(name: str, asked: Cases) -> Voice:
     """A voice built from what the cases allow to learn from."""
     table = IdTable(asked.item_ids, asked.item_ids, tuple((number,) for number in range(len(asked.item_ids))))
-    return build(name, Catalogue(table), asked.train.offsets, asked.train.values)
+    return build(name, Catalogue(table), asked.train)
 
 
 def lists(name: str, asked: Cases, depth: int, *, mask_seen: bool) -> list[list[int]]:

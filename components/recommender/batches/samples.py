@@ -1,6 +1,6 @@
 """The training set of an encoder-decoder: one sample for each prefix of a history, gathered from packed arrays.
 
-    samples = Samples(offsets, items, token_ids, pieces, end_token=1, max_history=20)
+    samples = Samples(histories, token_ids, pieces, end_token=1, max_history=20)
     for rows in samples.epoch(seed=17, number=0, batch_size=64):
         batch = samples.collate(rows)
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
 from components.recommender.batches.epochs import Drawn, padded_lengths
-from components.recommender.batches.lessons import Lessons, tokens_between
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
+from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged
@@ -47,17 +47,16 @@ class Rows(Drawn):
         return self.labels
 
 
-class Samples(Lessons[Rows]):
+class Samples(TrainingSet[Rows]):
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
-    8 bytes a user are kept beside the arguments of `Lessons`. `users`: token ids of the user ID that stands in the
-    prompt of each target, by its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
+    8 bytes a user are kept beside the arguments of `TrainingSet`. `users`: token ids of the user ID in the prompt of
+    each target, by the target's place in `histories.values` (`UserIds.before`), if user IDs are wanted; held in memory.
     """
 
     def __init__(
         self,
-        offsets: Ints,
-        items: NDArray[np.integer],
+        histories: Ragged,
         token_ids: Sequence[Sequence[int]],
         pieces: Pieces,
         *,
@@ -67,7 +66,7 @@ class Samples(Lessons[Rows]):
         users: Sequence[Sequence[int]] | None = None,
         paths: Paths | None = None,
     ) -> None:
-        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
+        super().__init__(histories, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
         self._end = end_token
         self._ids = Ragged.of(token_ids)
         # The last separator of a prompt is left out, unless it is closed.

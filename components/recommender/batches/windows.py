@@ -1,6 +1,6 @@
 """The training set of a decoder-only model: a row is a window of a history, of which one forward supervises every item.
 
-    windows = Windows(offsets, items, token_ids, pieces, max_history=20)
+    windows = Windows(histories, token_ids, pieces, max_history=20)
     for rows in windows.epoch(seed=17, number=0, batch_size=64):
         batch = windows.collate(rows)                      # batch.inline: the targets stand in the prompt itself
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
-from components.recommender.batches.lessons import Lessons, tokens_between
 from components.recommender.batches.prefixes import Prefixes, evenly
+from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.storage.ragged import Ints
 
 
@@ -49,8 +49,8 @@ class WindowRows(Drawn):
     spans: Spans
 
 
-class Windows(Lessons[WindowRows]):
-    """All windows of a set of histories under one ID table; the arguments are those of `Lessons`.
+class Windows(TrainingSet[WindowRows]):
+    """All windows of a set of histories under one ID table; the arguments are those of `TrainingSet`.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
     prompt without items: what is likely for anyone.

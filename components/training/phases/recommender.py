@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from components.networks.interface import LanguageModel
 from components.recommender.batches.epochs import Epoch
-from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.samples import Samples
+from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.windows import Windows
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.user_ids import UserIds
@@ -77,7 +77,7 @@ class RecommenderPhase:
         return self._after(epoch, row)
 
 
-def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> Lessons[Any]:
+def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> TrainingSet[Any]:
     """Samples of the training histories, or of others, under one ID table.
 
     Prefixes of histories for an encoder-decoder; whole histories for a decoder-only model, of which one forward
@@ -87,8 +87,7 @@ def training_set(context: Context, table: IdTable, histories: Ragged | None = No
         return samples(context, table, histories)
     histories = histories or context.data.histories
     return Windows(
-        histories.offsets,
-        histories.values,
+        histories,
         table.token_ids,
         context.pieces,
         max_history=context.job.train.max_history,
@@ -100,13 +99,12 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None) -
     """Prefixes of the training histories, or of others; IDs in prompts and labels are those of `table`."""
     histories, users = histories or context.data.histories, user_ids(context, table)
     return Samples(
-        histories.offsets,
-        histories.values,
+        histories,
         table.token_ids,
         context.pieces,
         end_token=context.end_token,
         max_history=context.job.train.max_history,
-        users=None if users is None else users.before(histories.offsets.tolist(), histories.values.tolist()),
+        users=None if users is None else users.before(histories),
         paths=_trie_paths(context, table),
     )
 

@@ -19,6 +19,7 @@ from components.recommender.search.search import BeamSearch
 from components.recommender.trie import choices as choosing
 from components.recommender.trie.choices import Choices, Paths
 from components.recommender.trie.trie import Trie
+from components.storage.ragged import Ragged
 from tests.networks.causal_models import model_over
 from tests.recommender.references import END
 from tests.recommender.search.decoders import VOCABULARY, make_ids, make_prompts
@@ -115,7 +116,7 @@ def test_histories_at_once_are_their_prefixes(tokenizer: Any, make_model: Any, m
     random = np.random.default_rng(4)
     offsets, items = np.array([0, 5, 6, 13]), random.integers(len(IDS), size=13)
     pieces = prompts_of("decoder-only").tokenise(tokenizer)
-    windows = Windows(offsets, items, IDS, pieces, max_history=max_history, paths=PATHS)
+    windows = Windows(Ragged(offsets, items), IDS, pieces, max_history=max_history, paths=PATHS)
     model = model_over(make_model(len(tokenizer), kind="llama"))
     at_once, one_by_one, count = 0.0, 0.0, 0
     for rows in windows.epoch(seed=1, number=0, batch_size=2):
@@ -138,7 +139,7 @@ def test_samples_carry_the_choices_of_their_targets(tokenizer: Any) -> None:
     """Choices of another item's ID would be taught after the right prompt."""
     offsets, items = np.array([0, 4, 9]), np.arange(9) * 5
     pieces = prompts_of("encoder-decoder").tokenise(tokenizer)
-    samples = Samples(offsets, items, IDS, pieces, end_token=END, max_history=20, paths=PATHS)
+    samples = Samples(Ragged(offsets, items), IDS, pieces, end_token=END, max_history=20, paths=PATHS)
     for rows in samples.epoch(seed=1, number=0, batch_size=4):
         batch = samples.collate(rows)
         expected = choices_of(items[rows.targets].tolist(), batch.labels.shape[1])

@@ -1,7 +1,7 @@
 """The training set of the recommender phase: its batches in each epoch, padded to few shapes.
 
-    for rows in lessons.epoch(seed=17, number=0, batch_size=64):
-        batch = lessons.collate(rows)
+    for rows in training_set.epoch(seed=17, number=0, batch_size=64):
+        batch = training_set.collate(rows)
 
 Two ways: one row a prefix of a history (`samples.Samples`), or one row a history (`windows.Windows`).
 """
@@ -25,16 +25,14 @@ from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged, slices
 
 
-class Lessons(ABC, Generic[R]):
-    """`offsets` [users + 1] and `items` [interactions]: history u is items[offsets[u]:offsets[u + 1]], oldest first, as
-    item numbers; both are read where they are. `token_ids`: the ID of each item number, without the end token.
-    `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same IDs, for a loss over the
-    trie."""
+class TrainingSet(ABC, Generic[R]):
+    """`histories`: item numbers of each user, oldest first; may be mapped from files. `token_ids`: the ID of each item
+    number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
+    IDs, for a loss over the trie."""
 
     def __init__(
         self,
-        offsets: Ints,
-        items: NDArray[np.integer],
+        histories: Ragged,
         token_ids: Sequence[Sequence[int]],
         pieces: Pieces,
         *,
@@ -42,7 +40,7 @@ class Lessons(ABC, Generic[R]):
         max_tokens: int = MAX_TOKENS,
         paths: Paths | None = None,
     ) -> None:
-        self._offsets, self._items, self._max_tokens = np.asarray(offsets), np.asarray(items), max_tokens
+        self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
         self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, self._separated.lengths, max_history)
