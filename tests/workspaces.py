@@ -70,8 +70,11 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **nested}
 
 
-def command(root: Path, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this environment in the workspace, as its user would; never raises on its exit code."""
+def command(root: Path, *arguments: str, timeout: float = 1800, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment in the workspace, as its user would; never raises on its exit code.
+
+    timeout: seconds; a ceiling that only ends a failed test, as a machine with other work takes minutes to import.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_TRACKING"))}
     return subprocess.run(

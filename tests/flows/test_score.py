@@ -184,6 +184,7 @@ def test_shards_of_which_the_server_never_heard_are_told_in_the_end(
 
     monkeypatch.setattr("flows.dask_team._LAST_WORDS_SECONDS", 1.0)
     with Client(dask_address, set_as_default=False) as client:
+        client.wait_for_workers(2)  # one is started anew where another test has killed it
         one, other = client.scheduler_info()["workers"]
         states = [f"prefect.task-run.{name}" for name in ("Pending", "Running", "Completed")]
         client.run(mute, *states, workers=[one])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,24 @@ from components.voices import load
 from tests.registry.workspace import ITEMS, FirstItems, build
 
 
-@pytest.fixture
-def registered(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """The workspace of a registered model; whoever loads it meets a recommender that needs no weights."""
 
     def tiny(directory: Path) -> FirstItems:
         assert (directory / "manifest.json").is_file()
         return FirstItems(Catalogue.load(directory, drop_repeats=True))
 
-    monkeypatch.setattr(load, "load", tiny)
+    workspace = tmp_path_factory.mktemp("registered")
+    shutil.copyfile(empty_store, workspace / "mlflow.db")
     layout, params = build(workspace)
     register(params, layout)
-    return workspace
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(load, "load", tiny)
+        yield workspace
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(registered: Path) -> Any:
     """`models:/idiom@champion`, loaded by MLflow from what `register` logged."""
     import mlflow.pyfunc
@@ -126,6 +131,7 @@ def test_loading_and_predicting_unpickle_nothing(registered: Path, monkeypatch: 
 
     for owner, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (cloudpickle, "load")):
         monkeypatch.setattr(owner, name, refuse)
+    connect(registered)
     loaded = mlflow.pyfunc.load_model("models:/idiom@champion")
     assert ask(loaded, {"history": ["i0"], "k": 1})[0]["item_ids"] == ["i1"]
     stored = {path.suffix for path in registered.joinpath("mlartifacts", "tiny", "models").rglob("*") if path.is_file()}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from components.evaluation.arrays import cases
 from components.evaluation.contenders import MODEL
@@ -17,6 +20,7 @@ from components.evaluation.evaluate import evaluate
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, named
+from components.registry.store import connect
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
 from components.settings.params import Params
@@ -27,6 +31,8 @@ from components.textid.table.id_table import IdTable
 from components.voices.load import build as build_voice
 
 ITEMS = [f"i{number}" for number in range(8)]
+PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
+_FOLDER = tempfile.TemporaryDirectory(prefix="idiom-tests-")
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,32 @@ class FirstItems:
 
 def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
     """Write the artifacts of the stages up to `evaluate`."""
-    params = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
     layout = Layout(workspace, "tiny")
+    for stage in _evaluated().iterdir():  # whole folders: a test may have added files to one
+        shutil.rmtree(layout.root / stage.name, ignore_errors=True)
+        shutil.copytree(stage, layout.root / stage.name)
+    for model in ("generator", "recommender"):
+        (layout.pair / model / "model.safetensors").write_bytes(weights)
+    write_manifest(layout.pair)
+    return layout, PARAMS
+
+
+@cache
+def empty_store() -> Path:
+    """A migrated, empty mlflow.db to copy: made once in each process, as it takes seconds."""
+    folder = Path(_FOLDER.name) / "store"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patched.delenv(name, raising=False)
+        connect(folder)
+    return folder / "mlflow.db"
+
+
+@cache
+def _evaluated() -> Path:
+    """The artifacts that `build` copies: made once in each process, as plots and report take half a second."""
+    layout = Layout(Path(_FOLDER.name) / "evaluated", "tiny")
     titles = [f"Title of {item}" for item in ITEMS[:-1]] + [None]
     items = pl.DataFrame({"item_id": ITEMS, "text": ITEMS, "title": titles})
     users = [f"u{number}" for number in range(6)]
@@ -71,17 +101,15 @@ def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Para
     with publishing(layout.pair) as temporary:
         for model in ("generator", "recommender"):
             (temporary / model).mkdir(parents=True)
-            (temporary / model / "model.safetensors").write_bytes(weights)
         (temporary / "pair.json").write_text(json.dumps({"train_key": "f00d" * 16}))
         table.save(temporary / "id_table.parquet")
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        write_manifest(temporary)
     asked = cases(items, histories, test, test)
     baselines = {name: build_voice(name, catalogue, asked.train.offsets, asked.train.values) for name in names()}
     recommenders = {MODEL: FirstItems(catalogue), **baselines}
-    evaluate(params.evaluate, asked, recommenders, catalogue, seed=params.seed, layout=layout)
-    return layout, params
+    evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
+    return layout.root
 
 
 def build_of(
@@ -94,6 +122,7 @@ def build_of(
 ) -> tuple[Layout, Params]:
     """The same around a real pair, whose items are then the catalogue; `evaluate`, `clean`: settings."""
     workspace.mkdir()
+    shutil.copyfile(empty_store(), workspace / "mlflow.db")
     layout, _ = build(workspace)
     shutil.rmtree(layout.pair)
     shutil.copytree(pair, layout.pair)

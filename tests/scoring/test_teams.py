@@ -127,9 +127,7 @@ def test_nodes_that_never_meet(scoring: Scoring, undisturbed: Path) -> None:
 def test_other_code_is_refused(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents one output of two versions of the code, from a node that was not updated."""
     folder = prepare(scoring, Progress())
-    monkeypatch.setattr(
-        "components.scoring.score.code_fingerprints", lambda: {"recommender/decoding/search.py": "other"}
-    )
+    monkeypatch.setattr("components.scoring.score.code_fingerprints", lambda: {"recommender/search/search.py": "other"})
     with pytest.raises(BadInput, match="other code"):
         score_rank(folder, rank=0, size=1, device="cpu")
     assert not shard(folder, 0).exists()

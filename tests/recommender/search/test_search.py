@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from components.recommender.search import search as decode
 from components.recommender.search.search import BeamSearch
 from components.recommender.trie.trie import Trie
 from tests.networks.causal_models import CAUSAL_KINDS, model_over
-from tests.recommender.references import END, by_dict, by_hugging_face
+from tests.recommender.references import END, Answer, by_dict, by_hugging_face
 from tests.recommender.search.decoders import MODES, VOCABULARY, as_answer, assert_same, make_ids, make_prompts
 
 MakeModel = Callable[..., Any]
@@ -41,18 +41,19 @@ def test_vocabulary_mode_is_hugging_face(
     make_model: MakeModel, search_of: SearchOf, kind: str, beams: int, length_penalty: float
 ) -> None:
     """The definition of `vocabulary` mode: any shortcut that changes an item or a score shows here."""
-    model, ids = make_model(VOCABULARY, seed=beams, kind=kind), make_ids(50)
-    input_ids, mask = make_prompts(5)
-    results = min(beams, 20)
-    search = search_of(
-        model_over(model),
-        Trie.build(ids, end_token=END),
-        beams=beams,
-        results=results,
-        length_penalty=length_penalty,
-    )
-    expected = by_hugging_face(model, ids, input_ids, mask, beams=beams, results=results, length_penalty=length_penalty)
-    assert_same(as_answer(search(input_ids, mask)), expected)
+    model = make_model(VOCABULARY, seed=beams, kind=kind)
+    settings = {"beams": beams, "results": min(beams, 20), "length_penalty": length_penalty}
+    search = search_of(model_over(model), Trie.build(make_ids(50), end_token=END), **settings)
+    found = as_answer(search(*make_prompts(5)))
+    assert_same(found, hugging_face_finds(make_model, kind, beams, length_penalty))
+
+
+@cache
+def hugging_face_finds(make_model: MakeModel, kind: str, beams: int, length_penalty: float) -> Answer:
+    """What the test above expects: the same of every way to search."""
+    model = make_model(VOCABULARY, seed=beams, kind=kind)
+    settings = {"beams": beams, "results": min(beams, 20), "length_penalty": length_penalty}
+    return by_hugging_face(model, make_ids(50), *make_prompts(5), **settings)
 
 
 @BOTH_FAMILIES
@@ -92,14 +93,29 @@ def test_both_modes_are_the_slow_search(
     With fewer results than beams, beams that cannot win any more are dropped. Prevents a bound for the wrong length
     (the deepest ID's under a negative penalty, the beam's own under a positive one), which drops IDs that would win.
     """
-    longest = 12 if length_penalty else 6
-    model, ids = make_model(VOCABULARY, seed=3, kind=kind), make_ids(30, seed=1, longest=longest)
-    input_ids, mask = make_prompts(3, seed=1)
-    excluded = [[(user * 7 + step) % 30 for step in range(seen)] for user in range(3)]
+    ids, excluded = ids_and_seen(seen, length_penalty)
     settings = {"scores": mode, "beams": beams, "results": min(beams, 5), "length_penalty": length_penalty}
+    model = make_model(VOCABULARY, seed=3, kind=kind)
     search = search_of(model_over(model), Trie.build(ids, end_token=END), **settings)
-    expected = by_dict(model, ids, input_ids, mask, excluded=excluded, **settings)
-    assert_same(as_answer(search(input_ids, mask, excluded=excluded)), expected)
+    found = as_answer(search(*make_prompts(3, seed=1), excluded=excluded))
+    assert_same(found, slow_search_finds(make_model, kind, mode, beams, length_penalty, seen))
+
+
+def ids_and_seen(seen: int, length_penalty: float) -> tuple[list[tuple[int, ...]], list[list[int]]]:
+    """Long IDs where their lengths count, and the items that each of three users has seen."""
+    ids = make_ids(30, seed=1, longest=12 if length_penalty else 6)
+    return ids, [[(user * 7 + step) % 30 for step in range(seen)] for user in range(3)]
+
+
+@cache
+def slow_search_finds(
+    make_model: MakeModel, kind: str, mode: str, beams: int, length_penalty: float, seen: int
+) -> Answer:
+    """What the test above expects: the same of every way to search."""
+    model, (ids, excluded) = make_model(VOCABULARY, seed=3, kind=kind), ids_and_seen(seen, length_penalty)
+    settings: dict[str, Any] = {"scores": mode, "beams": beams, "results": min(beams, 5)}
+    settings |= {"length_penalty": length_penalty, "excluded": excluded}
+    return by_dict(model, ids, *make_prompts(3, seed=1), **settings)
 
 
 @BOTH_FAMILIES
