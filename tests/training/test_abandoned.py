@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.training.job import Job
 from components.training.key import DAYS, remove_abandoned
-from tests.training.zygote import Zygote
+from tests.training.fork_server import ForkServer
 
 OLD = time.time() - (DAYS + 1) * 86_400
 
@@ -48,13 +48,13 @@ def test_only_trainings_that_stood_still_for_a_week_are_removed(tmp_path: Path) 
     assert (parent / "dddddddddddddddd").is_symlink()
 
 
-def test_only_a_published_pair_removes_them(make_job: Callable[..., Job], zygote: Zygote) -> None:
+def test_only_a_published_pair_removes_them(make_job: Callable[..., Job], fork_server: ForkServer) -> None:
     """Prevents a training that fails, with settings that a person takes back, from clearing the way back."""
     job = make_job(rounds=1)
     job = replace(job, work=job.work / "aaaaaaaaaaaaaaaa")
     other = folder(job.work.parent / "0123456789abcdef")
-    assert zygote.run(job, IDIOM_CRASH="publish.start:raise")["code"] == 1
+    assert fork_server.run(job, IDIOM_CRASH="publish.start:raise")["code"] == 1
     assert other.is_dir()
-    answer = zygote.run(job)
+    answer = fork_server.run(job)
     assert answer["code"] == 0, answer["error"]
     assert not other.exists() and job.work.is_dir()

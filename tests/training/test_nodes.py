@@ -18,8 +18,8 @@ from components.settings.train import Train
 from components.storage.manifest import sha256
 from components.training.job import Job
 from components.training.run import launch
-from tests.training.heard import Heard
-from tests.training.zygote import Zygote, free_port
+from tests.training.fork_server import ForkServer, free_port
+from tests.training.recording import RecordingSink
 
 MakeJob = Callable[..., Job]
 
@@ -33,9 +33,9 @@ def job(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> Job:
     return make_job("nodes", rounds=1, nodes=2, rendezvous=f"127.0.0.1:{free_port()}")
 
 
-def on_both_nodes(job: Job) -> tuple[list[object], Heard]:
+def on_both_nodes(job: Job) -> tuple[list[object], RecordingSink]:
     """What `launch` returned or raised on node 0 and node 1, and what node 0 heard."""
-    heard, results = Heard(), [None, None]
+    heard, results = RecordingSink(), [None, None]
 
     def node(rank: int) -> None:
         own = replace(job, train=replace(job.train, node_rank=rank))
@@ -53,7 +53,7 @@ def on_both_nodes(job: Job) -> tuple[list[object], Heard]:
 
 
 @pytest.mark.slow
-def test_two_nodes_train_what_two_ranks_train(job: Job, make_job: MakeJob, zygote: Zygote) -> None:
+def test_two_nodes_train_what_two_ranks_train(job: Job, make_job: MakeJob, fork_server: ForkServer) -> None:
     """Prevents nodes that each train alone, two that publish, and a first rank that is on whichever node came first."""
     (first, second), heard = on_both_nodes(job)
     assert isinstance(first, dict), first
@@ -61,7 +61,7 @@ def test_two_nodes_train_what_two_ranks_train(job: Job, make_job: MakeJob, zygot
     assert second == {}, "the pair and its summary are node 0's"
     assert "recommender/loss" in heard.figures()
     together = make_job("ranks", rounds=1, ranks=2)
-    answer = zygote.run(together, ranks=2)
+    answer = fork_server.run(together, ranks=2)
     assert answer["code"] == 0, answer["error"]
     for part in ("generator", "recommender", "id_table.parquet"):
         assert sha256(job.out / part) == sha256(together.out / part), part
@@ -76,9 +76,9 @@ def test_an_error_on_one_node_is_told_on_both(job: Job) -> None:
         assert isinstance(result, BadInput) and "histories.parquet" in str(result)
 
 
-def test_a_folder_that_is_not_shared_is_refused(job: Job, tmp_path: Path, zygote: Zygote) -> None:
+def test_a_folder_that_is_not_shared_is_refused(job: Job, tmp_path: Path, fork_server: ForkServer) -> None:
     """Prevents a node from training on with a tokenizer, ID table or checkpoint of its own."""
-    answer = zygote.run(job, ranks=2, TEST_OTHER_WORK=f"1:{tmp_path / 'elsewhere'}")
+    answer = fork_server.run(job, ranks=2, TEST_OTHER_WORK=f"1:{tmp_path / 'elsewhere'}")
     assert answer["codes"][1] == 2
     assert answer["codes"][0] != 0
     assert "does not see what rank 0 wrote" in answer["error"]

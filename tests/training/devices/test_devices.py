@@ -24,7 +24,7 @@ from components.training.devices.forward import Compiled
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.run import train
-from tests.training.heard import Heard
+from tests.training.recording import RecordingSink
 
 MakeJob = Callable[..., Job]
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def test_bf16_learns_what_float32_learns(make_job: MakeJob, family: str) -> None
 
 def test_the_cost_of_each_phase_is_reported_and_not_logged(make_job: MakeJob) -> None:
     """Prevents a phase whose cost MLflow does not show, and a clock in files that must be equal for equal runs."""
-    heard, job = Heard(), make_job()
+    heard, job = RecordingSink(), make_job()
     train(job, Progress([heard]))
     figures = heard.figures()
     for phase in ("cold_start_1", "index_1", "recommender_1", "generator_2", "index_2", "recommender_2"):
@@ -151,7 +151,7 @@ def test_without_a_compiler_auto_goes_on_and_says_so(make_job: MakeJob, monkeypa
     train(plain, Progress())
     breaks(monkeypatch)
     monkeypatch.setattr(Compiled, "__init__", as_on_a_gpu(Compiled.__init__))
-    heard, job = Heard(), make_job("broken", rounds=1, recommender=once)
+    heard, job = RecordingSink(), make_job("broken", rounds=1, recommender=once)
     train(job, Progress([heard]))
     notes = [fields["text"] for event, fields in heard.events if event == "note"]
     assert any("torch.compile failed, training goes on without it: Unsupported" in note for note in notes)

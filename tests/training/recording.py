@@ -1,11 +1,11 @@
-"""A sink that keeps what it hears."""
+"""A progress sink that records events."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-class Heard:
+class RecordingSink:
     """Events in the order they came."""
 
     def __init__(self) -> None:

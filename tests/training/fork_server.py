@@ -1,4 +1,4 @@
-"""Runs training jobs in processes of their own, without paying seven seconds of imports for each.
+"""A fork server for training jobs: each is a process of its own that does not import the libraries again.
 
 As a script it imports the libraries, computes nothing, and forks for every line it reads: each job is a real process
 with real signals and its own exit status, or several that are the ranks of one training. One line in:
@@ -22,8 +22,8 @@ from components.training.job import Job
 
 
 @dataclass
-class Zygote:
-    """The side of the tests; the fixture `zygote` starts the script."""
+class ForkServer:
+    """The side of the tests; the fixture `fork_server` starts the script."""
 
     process: Any
 
