@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from components.errors import BadInput
 from components.settings.decoding import Decoding
@@ -21,6 +21,8 @@ ROOMS = ("networks", "textid", "recommender", "voices", "scoring")
 @dataclass(frozen=True)
 class Scoring(Decoding, SavedAsJson):
     """One bulk scoring: model, histories, settings (those of the decoding are inherited), output."""
+
+    GONE: ClassVar = ("drop_repeats",)  # the model knows it
 
     model: Path
     """A bundle, a trained pair or a saved voice."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_type_hints
 
 from components.errors import BadInput
 from components.storage.artifacts import publish_json, read_json
@@ -25,6 +25,9 @@ T = TypeVar("T")
 class SavedAsJson:
     """Saves and loads the dataclass that inherits it."""
 
+    GONE: ClassVar[tuple[str, ...]] = ()
+    """Fields of earlier versions: a file that has them is read without them."""
+
     def save(self, path: Path) -> None:
         """Write as JSON, atomically; a process on another machine needs the same paths."""
         publish_json(path, dataclasses.asdict(self, dict_factory=_plain))  # type: ignore[call-overload]
@@ -33,7 +36,7 @@ class SavedAsJson:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote. Raises `BadInput` for a missing or broken file, an unknown field or a wrong value."""
         try:
-            return from_json(cls, read_json(path))
+            return from_json(cls, {name: each for name, each in read_json(path).items() if name not in cls.GONE})
         except (AttributeError, TypeError, ValueError) as error:
             mend = f"its keys are the fields of {cls.__module__}.{cls.__name__}, whose `save` writes it"
             raise BadInput(f"not a valid {cls.__name__}: {error}", where=str(path), mend=mend) from error

@@ -15,7 +15,7 @@ from tests.recommender import conftest as recommenders
 from tests.recommender.pairs import save_pair
 from tests.scoring.scorings import histories, score_here
 
-make_model, one_thread, tokenizer = recommenders.make_model, recommenders.one_thread, recommenders.tokenizer
+make_model, one_thread, tokenizer = recommenders.make_model_fixture, recommenders.one_thread, recommenders.tokenizer
 
 
 @pytest.fixture(scope="module")
