@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from components.evaluation.arrays import cases
 from components.evaluation.contenders import MODEL
@@ -66,10 +65,7 @@ def empty_store() -> Path:
     """A migrated, empty mlflow.db to copy: made once in each process, as it takes seconds."""
     folder = Path(_FOLDER.name) / "store"
     folder.mkdir()
-    with pytest.MonkeyPatch.context() as patched:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patched.delenv(name, raising=False)
-        connect(folder)
+    connect(folder)
     return folder / "mlflow.db"
 
 

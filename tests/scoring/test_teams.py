@@ -45,14 +45,6 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
-@pytest.mark.slow
-def test_ranks_write_the_same(scoring: Scoring, undisturbed: Path) -> None:
-    """Prevents scores that depend on who computed them, and users lost or doubled between ranks."""
-    done = score_all(scoring, workers=2, progress=Progress(), team=on_ranks)
-    assert done.users == USERS
-    assert content(scoring.out) == content(undisturbed)
-
-
 def test_what_a_rank_refuses_reaches_the_caller(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents torchrun's "exitcode: 1" in place of what, where and how to mend."""
     folder = prepare(scoring, Progress())
@@ -105,8 +97,9 @@ def test_ranks_end_with_the_command(scoring: Scoring) -> None:
 def test_a_rank_that_ends_long_before_the_other(
     scoring: Scoring, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents a rank that dies of its own end, so that torchrun kills those still at work: `score --on torchrun`
-    failed wherever ranks did not end together. It cannot flake: the first rank begins when the second has ended."""
+    """Prevents a rank that dies of its own end, so that torchrun kills those still at work (`score --on torchrun`
+    failed wherever ranks did not end together), scores that depend on who computed them, and users lost or doubled
+    between ranks. It cannot flake: the first rank begins when the second has ended."""
     (tmp_path / "late").mkdir()
     (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "late"))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from components.storage.manifest import sha256
 from components.training.crash import KINDS, POINTS
 from components.training.job import Job
+from tests.training.conftest import micro
 from tests.training.fork_server import ForkServer
 
 MakeJob = Callable[..., Job]
@@ -26,6 +28,12 @@ EXIT = {"kill": -9, "term": 130, "raise": 1}
 FINISHES = {"publish.start", "publish.done", "publish.finished"}
 # Passed for the n-th time: in the middle of an epoch, and where the checkpoint before is one of many.
 NTH = {"recommender.batch": 4, "generator.batch": 2, "checkpoint.weights": 5, "checkpoint.manifest": 6}
+
+
+@pytest.fixture
+def make_job(make_job: MakeJob) -> MakeJob:
+    """With a short cold start: the first phase is left and entered like any other."""
+    return partial(make_job, generator=replace(micro().generator, cold_start_steps=4))
 
 
 @pytest.fixture(scope="module")
