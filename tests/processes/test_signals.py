@@ -36,10 +36,16 @@ def test_every_signal_is_handed_on() -> None:
 
 
 def test_an_impatient_person_is_obeyed_and_an_echo_of_sigterm_is_not() -> None:
-    """Prevents a training that cannot be ended while it saves, and one that a scheduler's second SIGTERM ends there."""
-    with pytest.raises(KeyboardInterrupt), Stop(give_back_sigint=True).listening() as stop:
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-            os.kill(os.getpid(), number)
-        assert stop.requested
-        os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("the second SIGINT ends the wait")
+    """Prevents a training that cannot be ended while it saves, and one that a scheduler's second SIGTERM ends there.
+
+    The handler of before is set here, as a background job ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Stop(give_back_sigint=True).listening() as stop:
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+            assert stop.requested
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("the second SIGINT ends the wait")
+    finally:
+        signal.signal(signal.SIGINT, before)
