@@ -15,6 +15,7 @@ from components.networks.backbone import load_model, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.training.job import Job
 from components.training.run import train
@@ -71,6 +72,6 @@ def test_a_decoder_only_type_is_a_word(
         0
     ]
     engine = Engine.load(job.out, device="cpu")
-    found = engine.recommend([history], k=5, beams=5, scores="vocabulary", mask_seen=False)[0]
+    found = engine.recommend([history], 5, Decoding(beams=5, scores="vocabulary", mask_seen=False))[0]
     assert [hit.item_id for hit in found] == [pair.table.item_ids[item] for item, _ in expected]
     assert [hit.score for hit in found] == pytest.approx([score for _, score in expected], abs=1e-4)

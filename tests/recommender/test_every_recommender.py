@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from components.errors import BadInput
@@ -25,6 +24,7 @@ from components.recommender.engine import Engine
 from components.recommender.interface import Recommendation, Recommender
 from components.settings.decoding import Decoding
 from components.storage.manifest import write_manifest
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build, load
 from tests.recommender.pairs import WORDS, save_pair
@@ -72,11 +72,10 @@ def subject(
         own: Recommender = Engine.load(directory, device="cpu")
         decoding = replace(EVERYTHING, scores=scores)
         return Subject(own, decoding, directory, lambda other: Engine.load(directory, device="cpu", catalogue=other))
-    rows = [catalogue.rows(history) for history in TRAINED]
-    arrays = np.cumsum([0, *map(len, rows)]), np.concatenate(rows)
-    voice = build(kind, catalogue, *arrays)
+    trained = Ragged.of([catalogue.rows(history) for history in TRAINED])
+    voice = build(kind, catalogue, trained)
     voice.save(directory)
-    return Subject(voice, EVERYTHING, directory, lambda other: build(kind, other, *arrays))
+    return Subject(voice, EVERYTHING, directory, lambda other: build(kind, other, trained))
 
 
 def same(found: list[list[Recommendation]], expected: list[list[Recommendation]]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from components.registry.served import ServedModel
 from components.settings.decoding import Decoding
 from components.settings.params import Params
 from components.storage.manifest import verify_manifest, write_manifest
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build, load
 from components.voices.voice import Voice
@@ -31,8 +31,8 @@ from tests.scoring.scorings import histories, rows, score_here
 @pytest.fixture(params=baselines())
 def voice(request: pytest.FixtureRequest, tokenizer: Any) -> Voice:
     catalogue = Catalogue(IdTable.from_words(tokenizer, WORDS), {"B1": "Black soap, 200 g"}, {"A9": "B1"})
-    known = [catalogue.rows(history) for history in histories().values()]
-    return build(request.param, catalogue, np.cumsum([0, *map(len, known)]), np.concatenate(known).astype(np.int64))
+    known = Ragged.of([catalogue.rows(history) for history in histories().values()])
+    return build(request.param, catalogue, known)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ An ID is a choice of words, and no gradient passes a choice. So the recommender 
 *mean embedding* under the generator's distribution there: probabilities x embedding table. The released code mixes
 log-probabilities (negative weights that do not sum to one), and decodes with gradient, one step after the other.
 
-Here the words are found first, without gradient (`greedy.py`, from the encoder's states of the pass that has it), and
+Here the words are found first, without gradient (`greedy`, from the encoder's states of the pass that has it), and
 ONE teacher-forced forward over them gives the distributions with gradient. Both ways feed the decoder the same tokens,
 and the choice itself passes no gradient in either, so the gradients are equal; `tests/training/phases/test_soft.py`
 holds them equal to 1e-6 in float64. The distributions are computed where a prompt reads them: of padding steps there
@@ -24,7 +24,6 @@ from components.networks.cpu.linear import linear
 from components.networks.encoder_decoder import EncoderDecoder
 from components.networks.interface import LanguageModel, Placed
 from components.recommender.prompts.phrasings import Prompt
-from components.training.phases.greedy import greedy
 
 _MULTIPLE = 64
 """Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
@@ -83,6 +82,39 @@ def write_soft(
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
     return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
+
+
+def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
+    """The greedy choice [...] from logits [..., vocabulary]: the one rule of what is most probable."""
+    allowed = logits.clone()
+    allowed[..., list(never)] = float("-inf")
+    return allowed.argmax(-1)
+
+
+@torch.no_grad()
+def greedy(
+    generator: EncoderDecoder, encoded: Tensor, attention_mask: Tensor, *, max_tokens: int, never: Sequence[int]
+) -> Tensor:
+    """Most probable token at each step, [items, max_tokens], padding after the end token.
+
+    `encoded` [items, S, d] and `attention_mask` [items, S]: the encoder's states of the item texts. None of `never`
+    stands in an ID, and no end token at its first step: an empty ID names nothing.
+    """
+    pad, end = generator.module.config.pad_token_id, generator.end_token
+    cache = generator.prefill_encoded(encoded, attention_mask, capacity=1 + max_tokens)
+    logits = generator.step_logits()
+    parents = torch.zeros(len(encoded), 1, dtype=torch.int64, device=encoded.device)
+    open_rows = torch.ones(len(encoded), dtype=torch.bool, device=encoded.device)
+    tokens = torch.full((len(encoded), max_tokens), pad, device=encoded.device)
+    choice = torch.full_like(parents[:, 0], generator.start_token)
+    for step in range(max_tokens):
+        states = generator.step(cache, choice[:, None, None], parents).flatten(0, 2)
+        choice = choose(logits(states), never if step else [*never, end])
+        tokens[:, step] = torch.where(open_rows, choice, pad)
+        open_rows &= choice != end
+        if step + 1 < max_tokens and not open_rows.any():
+            break
+    return tokens
 
 
 def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,7 @@ from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import batch_of
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Pieces, Prompt
-from components.training.phases.greedy import choose
-from components.training.phases.soft import SoftIds, mean_embeddings, places, splice, write_soft
+from components.training.phases.soft import SoftIds, choose, mean_embeddings, places, splice, write_soft
 from tests.networks.causal_models import make_causal, model_over
 from tests.networks.seq2seq_models import make_bart
 
