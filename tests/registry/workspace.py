@@ -102,7 +102,7 @@ def _evaluated() -> Path:
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = cases(items, histories, test, test)
-    baselines = {name: build_voice(name, catalogue, asked.train.offsets, asked.train.values) for name in names()}
+    baselines = {name: build_voice(name, catalogue, asked.train) for name in names()}
     recommenders = {MODEL: FirstItems(catalogue), **baselines}
     evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
     return layout.root
