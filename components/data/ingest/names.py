@@ -25,6 +25,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("timestamp", "time", "ts", "unixreviewtime", "unix_time", "datetime", "date", "event_time", "created_at"),
         *("purchase_date", "order_date", "t_dat", "t"),
     ),
+    "event": (
+        *("event", "event_type", "event_name", "action", "action_type", "behavior", "behaviour", "behavior_type"),
+        *("behaviour_type", "interaction_type", "activity", "activity_type", "kind", "verb", "type"),
+    ),
     "rating": ("rating", "overall", "stars", "score", "rate"),
     "title": ("title", "name", "product_title", "item_title", "movie_title", "product_name", "prod_name", "item_name"),
     "brand": ("brand", "store", "manufacturer", "vendor", "brand_name"),
