@@ -64,7 +64,7 @@ def evaluate(
     places = {
         variant: {name: ranks(listed, asked.targets) for name, listed in lists[variant].items()} for variant in VARIANTS
     }
-    headline: Variant = "masked" if settings.mask_seen else "unmasked"
+    headline: Variant = "unmasked" if settings.mask_seen is False else "masked"
     metrics: dict[str, Any] = {
         "protocol": {
             "training": protocol,

@@ -115,7 +115,8 @@ class Clean(Section):
     merge_duplicates: bool = True
     """Merge items that are the same in all their text into the smallest id; their interactions follow."""
     drop_repeats: bool = True
-    """Of a user's interactions with one item keep the first only."""
+    """Do people take an item once? true: of a user's interactions with one item the first is kept, and only new items
+    are recommended. false, where people buy again: all are kept, and `evaluate.mask_seen` follows."""
     min_user_interactions: int = bounded(5, low=3)
     """k-core, users: at least 3, one each for training, validation and test."""
     min_item_interactions: int = bounded(5, low=1)
@@ -172,8 +173,10 @@ class Evaluate(Section):
     """log-softmax over the whole vocabulary, or normalised over the legal children."""
     length_penalty: float = bounded(0.0, low=-5.0, high=5.0)
     """Score = sum of log-probabilities / length^penalty."""
-    mask_seen: bool = True
-    """Headline figures without items the user has already; the other variant is reported beside it."""
+    mask_seen: bool | None = None
+    """Headline figures, and all that is served and scored, without items the user has already; the other variant is
+    reported beside it. null follows `clean.drop_repeats`: where people buy again, masked lists hold none of the right
+    answers."""
     batch_users: int = bounded(64, low=1)
     """Users decoded at a time."""
     max_users: int = bounded(0, low=0)
@@ -235,6 +238,9 @@ class Params(Section):
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
                 "letters, digits, '.', '_' and '-' only, at most 100"
             )
+        if self.evaluate.mask_seen is None:
+            follows = dataclasses.replace(self.evaluate, mask_seen=self.clean.drop_repeats)
+            object.__setattr__(self, "evaluate", follows)
 
 
 def to_dict(section: Any) -> dict[str, Any]:

@@ -39,13 +39,13 @@ def reconciled(file: RawFile, facts: dict[str, Any], *, kept: int) -> dict[str, 
     return {"records": counted, "kept": kept, "set_aside": aside, "such_as": facts["damaged_rows"]}
 
 
-def share_set_aside(conservation: dict[str, Any]) -> float:
+def share_set_aside(tables: dict[str, Any]) -> float:
     """Share of the raw records of both tables, the larger of the two, that say nothing and were set aside unasked."""
     shares = []
     for table in ("interactions", "items"):
-        aside = conservation[table]["set_aside"]
+        aside = tables[table]["set_aside"]
         unasked = sum(count for reason, count in aside.items() if reason not in CHOSEN + MERGED)
-        shares.append(unasked / max(conservation[table]["records"], 1))
+        shares.append(unasked / max(tables[table]["records"], 1))
     return max(shares)
 
 

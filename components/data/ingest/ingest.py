@@ -61,24 +61,22 @@ def canonical(settings: Ingest, tables: Tables) -> tuple[Coded, pl.DataFrame, di
     items, about_items = catalogue.canonical(
         tables.items, tables.items_file, settings, interacted=history.items.alias("item_id")
     )
-    remarks = dict.fromkeys((*tables.interactions_file.remarks, *tables.items_file.remarks))
-    return (
-        history,
-        items,
-        {
-            "items": about_items,
-            "interactions": about_interactions,
-            "conservation": {
-                "interactions": conservation.reconciled(
-                    tables.interactions_file, about_interactions, kept=about_interactions["interactions"]
-                ),
-                "items": conservation.reconciled(tables.items_file, about_items, kept=about_items["from_the_table"]),
-                "max_set_aside_share": settings.max_set_aside_share,
-            },
-            "remarks": list(remarks),
-            "unused": {table: sorted(columns) for table, columns in tables.unused.items() if columns},
-        },
-    )
+    accounts: dict[str, Any] = {
+        "interactions": conservation.reconciled(
+            tables.interactions_file, about_interactions, kept=about_interactions["interactions"]
+        ),
+        "items": conservation.reconciled(tables.items_file, about_items, kept=about_items["from_the_table"]),
+    }
+    accounts["share_set_aside"] = conservation.share_set_aside(accounts)
+    accounts["max_set_aside_share"] = settings.max_set_aside_share
+    report = {
+        "items": about_items,
+        "interactions": about_interactions,
+        "conservation": accounts,
+        "remarks": list(dict.fromkeys((*tables.interactions_file.remarks, *tables.items_file.remarks))),
+        "unused": {table: sorted(columns) for table, columns in tables.unused.items() if columns},
+    }
+    return history, items, report
 
 
 def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:

@@ -68,7 +68,7 @@ def dataset_name(path: Path) -> str:
 
 
 def _look_deeper(path: Path) -> None:
-    """An archive often unpacks into one folder within the folder: say so. A folder of parts (`events.csv/`) is a table."""
+    """An archive often unpacks into one folder within the folder: say so. A folder `events.csv/` of parts is one."""
     if path.is_dir() and not any(entry.is_file() for entry in path.iterdir()):
         folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         if folders and not any(rawfiles.kind_of(name) and rawfiles.parts_in(path / name) for name in folders):

@@ -415,7 +415,7 @@ def _events(interactions: Candidate, chosen: dict[str, str]) -> list[str]:
     kinds = ", ".join(f"{kind or '(empty)'} {count:,}" for kind, count in counts.head(8).iter_rows())
     return [
         f"Column {column!r} has {counts.height} kinds of events ({kinds} in the first rows): all count alike. Choose "
-        f"with ingest.events, such as [{counts[-1, 0]}]; a view before a purchase of the same item would stand for both."
+        f"with ingest.events, such as [{counts[-1, 0]}]; a view before a purchase of the same item stands for both."
     ]
 
 
