@@ -11,6 +11,7 @@ from components.data.canonical.tables import ITEM_COLUMNS, LIST_COLUMNS, RawFile
 from components.data.ingest import ids, scanning, values
 from components.settings.params import Ingest
 
+_NO_PRICE = (*ids.MISSING, "n/a", "na", "-")
 _LOOKED_AT = 1000
 """Values of a column that tell whether it holds records."""
 
@@ -126,7 +127,7 @@ def _prices(column: pl.Series, facts: dict[str, Any]) -> pl.Series:
         prices = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Float64)
     else:
         prices = text.cast(pl.Float64, strict=False)
-    unread = text.filter(prices.is_null() & (text != "") & ~text.str.to_lowercase().is_in(ids.MISSING))
+    unread = text.filter(prices.is_null() & ~text.str.to_lowercase().is_in(_NO_PRICE))
     if len(unread):
         facts["prices_unread"] = {
             "count": len(unread),

@@ -22,6 +22,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,7 @@ _NEWLINE, _RETURN, _QUOTE, _BACKSLASH = b'\n\r"\\'
 _SUSPECTS = 1000
 """Lines within quoted fields that are looked at, whether they are records."""
 _HEAD = 1 << 20
+_FEW = 10
 _BOM = b"\xef\xbb\xbf"
 
 _Bytes = npt.NDArray[np.uint8]
@@ -383,27 +385,30 @@ def _swallowed(path: Path, separator: str, quoting: Quoting, found: Counted) -> 
 
 
 def _shapes(path: Path, separator: str, quoting: Quoting) -> list[str | None]:
-    """The shape of each column, where nine of ten values among the first thousand lines have the same with a digit."""
+    """The shape of each column, where nine of ten values have the same with a digit; of the first thousand records.
+
+    Of those on one line, if there are some; else of all lines, as every record may lie in one field.
+    """
     with path.open("rb") as stream:
         text = stream.read(_HEAD).decode("utf-8-sig", "replace")
     escape = "\\" if quoting == "backslash" else None
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, escapechar=escape, doublequote=escape is None)
-    columns: list[Counter[str]] = []
+    header: list[str] = []
+    single: list[list[str]] = []
     try:
-        for number, row in enumerate(rows):
-            if number > 1000:
-                break
-            if number == 0:
-                columns = [Counter() for _ in row]
-            elif len(row) == len(columns):
-                for counter, value in zip(columns, row, strict=True):
-                    counter[shape_of(value)] += 1
+        header = next(rows, [])
+        for row in islice(rows, _SUSPECTS):
+            if len(row) == len(header) and not any("\n" in value for value in row):
+                single.append(row)
     except csv.Error:
         pass
+    if len(single) < _FEW:
+        lines = (line.split(separator) for line in text.splitlines()[1:])
+        single = [row for row in islice(lines, _SUSPECTS) if len(row) == len(header)]
     shapes: list[str | None] = []
-    for counter in columns:
-        shape, most = counter.most_common(1)[0] if counter else ("", 0)
-        shapes.append(shape if most * 10 >= counter.total() * 9 and "9" in shape else None)
+    for column in zip(*single, strict=True):
+        shape, most = Counter(map(shape_of, column)).most_common(1)[0]
+        shapes.append(shape if most * 10 >= len(column) * 9 and "9" in shape else None)
     return shapes
 
 

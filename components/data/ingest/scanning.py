@@ -86,14 +86,20 @@ def checked(
     return _without_backslashes(file, scratch) if dialect == "backslash" else file
 
 
-def fitting(file: RawFile, key: str) -> Quoting:
-    """The dialect of a file with a header, from its beginning. Raises `BadInput` with the line where none fits."""
+def beginning(file: RawFile, scratch: Path, key: str) -> tuple[RawFile, Quoting | None]:
+    """`file` ready to be scanned for a look at its first rows, and its dialect (None: it is not delimited).
+
+    Raises `BadInput` with the line where no dialect fits.
+    """
+    if file.kind not in _SEPARATORS:
+        return file, None
     separator = _SEPARATORS[file.kind]
     _check_delimiter(file, separator)
     dialect, found = records.fitting(file, separator)
     if found.problem is not None:
         raise _refused(file, found.problem, dialect, separator, None, key)
-    return dialect
+    file = _counted(file, found)
+    return (_without_backslashes(file, scratch) if dialect == "backslash" else file), dialect
 
 
 def is_sound(file: RawFile, dialect: Quoting) -> bool:
@@ -354,14 +360,15 @@ def _names(frame: pl.LazyFrame, file: RawFile) -> list[str]:
         explain(error, file)
 
 
-def _first_line(file: RawFile) -> str:
+def first_line(file: RawFile) -> str:
+    """The first line of a file that is not blank."""
     with file.path.open("rb") as stream:
         return next((line for line in stream if line.strip()), b"").decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _check_width(file: RawFile, separator: str, header: list[str]) -> None:
     """Raise `BadInput` where a file without a header has another number of columns than its layout."""
-    columns = _first_line(file).count(separator) + 1
+    columns = first_line(file).count(separator) + 1
     if columns != len(header):
         raise BadInput(
             f"has {columns} columns, expected {len(header)}: {', '.join(header)}",
@@ -372,7 +379,7 @@ def _check_width(file: RawFile, separator: str, header: list[str]) -> None:
 
 def _check_delimiter(file: RawFile, separator: str) -> None:
     """Raise `BadInput` where the first line has another separator instead of this one."""
-    first = _first_line(file)
+    first = first_line(file)
     if separator in first:
         return
     for other in (",", "\t", ";", "|"):

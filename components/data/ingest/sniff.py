@@ -17,13 +17,13 @@ from typing import Any
 import polars as pl
 
 from components.data.canonical.coded import Coded
-from components.data.canonical.tables import Tables
+from components.data.canonical.tables import RawFile, Tables
 from components.data.clean.kcore import k_core
-from components.data.ingest import rawfiles, times
+from components.data.ingest import rawfiles, scanning, times
 from components.data.ingest.conservation import in_words
 from components.data.ingest.ingest import canonical, files_of, notes, reader
 from components.data.ingest.interactions import OrderUnknown
-from components.data.ingest.sniff_table import SAMPLE_BYTES, dialect_of, suggest_table
+from components.data.ingest.sniff_table import SAMPLE_BYTES, suggest_table
 from components.errors import BadInput
 from components.settings.params import Clean, Ingest
 
@@ -104,9 +104,14 @@ def _quoting(path: Path, scratch: Path) -> dict[str, Any]:
         if rawfiles.kind_of(name) in ("csv", "tsv"):
             table = "items" if name.startswith(("meta_", "movies")) else "interactions"
             file = rawfiles.prepare(path / name, scratch, limit=SAMPLE_BYTES)
-            if (dialect := dialect_of(file, table)) not in (None, "rfc4180"):
+            if _delimited(file) and (dialect := scanning.beginning(file, scratch, table)[1]) != "rfc4180":
                 found[table] = dialect
     return {"quoting": found} if found else {}
+
+
+def _delimited(file: RawFile) -> bool:
+    """Whether it has a header; the ratings of Amazon have none, and no quotes."""
+    return file.kind in ("csv", "tsv") and any(letter.isalpha() for letter in scanning.first_line(file).split(",")[-1])
 
 
 def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:

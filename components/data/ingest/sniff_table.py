@@ -107,18 +107,13 @@ def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str
     return found, lines
 
 
-def dialect_of(file: RawFile, key: str) -> Quoting | None:
-    """The quoting of the beginning of a delimited file; None for other files. Raises `BadInput` where none fits."""
-    return scanning.fitting(file, key) if file.kind in ("csv", "tsv") else None
-
-
 def _candidates(folder: Path, scratch: Path) -> tuple[list[Candidate], dict[str, BadInput]]:
     candidates, unread = [], {}
     for name in rawfiles.tables_in(folder):
         try:
             file = rawfiles.prepare(folder / name, scratch, limit=SAMPLE_BYTES)
-            quoting = dialect_of(file, "...")
-            sample = scanning.collect(scanning.scan(file, quoting=quoting).head(SAMPLE_ROWS), file)
+            plain, quoting = scanning.beginning(file, scratch, "...")
+            sample = scanning.collect(scanning.scan(plain, quoting=quoting).head(SAMPLE_ROWS), file)
         except BadInput as error:
             unread[name] = error
             continue
@@ -229,10 +224,13 @@ def _nothing_fits(
     ]
     seen = [f"{one.name}: {', '.join(one.sample.columns[:10])}" for one in candidates]
     seen += [f"{name}: {why}" for name, why in _reasons(unread).items()]
+    broken = [error for name, error in unread.items() if rawfiles.kind_of(name) is not None]
     return BadInput(
         f"no known format, and no {' and no '.join(lacking)}; found {'; '.join(seen[:12])}",
-        where=str(folder),
-        mend="name the columns user_id, item_id, title, ..., or write ingest.columns by hand (docs/data.md)",
+        where=broken[0].where if broken else str(folder),
+        mend=broken[0].mend
+        if broken
+        else "name the columns user_id, item_id, title, ..., or write ingest.columns by hand (docs/data.md)",
     )
 
 

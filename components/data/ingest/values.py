@@ -24,7 +24,7 @@ _FALSE = ("", "false", "none", "no", "0", "nan", "null")
 # "$1,299.00", "from 14.99", "12.99 EUR"; a price cell that begins with other text (2018 metadata hold CSS) is no price.
 _SPACES = "\\s\u00a0\u202f\u2009"
 _PRICE = re.compile(
-    rf"^\s*(?:from\s+|ab\s+|ca\.?\s+)?(?P<before>[^\d\s.,{{'’+-]{{0,4}}\.?)[{_SPACES}]*"
+    rf"^\s*(?:from\s+|ab\s+|ca\.?\s+)?(?P<before>[^\d\s.,{{'’+-]{{0,4}}(?:\.(?=\s))?)[{_SPACES}]*"
     rf"(?P<digits>[.,]?\d+(?:[{_SPACES}.,'’]\d+)*)",
     re.IGNORECASE,
 )
