@@ -29,23 +29,27 @@ _FEW, _SHARE = 10, 0.01
 
 
 def text(column: str) -> pl.Expr:
-    """An id column as text without surrounding space; what says that there is none is null."""
-    found = pl.col(column).cast(pl.String).str.strip_chars()
-    return pl.when(~found.str.to_lowercase().is_in(MISSING)).then(found)
+    """An id column as text without surrounding space."""
+    return pl.col(column).cast(pl.String).str.strip_chars()
 
 
 def checked(values: pl.Series, file: RawFile) -> pl.Series:
     """The ids of a whole column, as text, null where there is none. Raises `BadInput` for ids that were damaged."""
     _no_floats(values.dtype, values.name, file)
-    found = values.to_frame().select(text(values.name).alias(values.name)).to_series()
+    found = values.to_frame().select(text(values.name)).to_series()
+    found = found.set(found.str.to_lowercase().is_in(MISSING), None)
     _refuse_damaged(found.drop_nulls().unique(), file)
     return found
 
 
 def distinct(raw: pl.LazyFrame, column: str, file: RawFile) -> pl.Series:
-    """The different ids of a column, ascending, in one streaming pass. Raises `BadInput` like `checked`."""
+    """The different ids of a column, ascending, in one streaming pass; what says that there is none is not among them.
+
+    Raises `BadInput` like `checked`.
+    """
     _no_floats(raw.collect_schema()[column], column, file)
-    found = scanning.collect(raw.select(text(column).alias(column).unique()), file)[column].drop_nulls().sort()
+    found = scanning.collect(raw.select(text(column).unique()), file)[column].drop_nulls().sort()
+    found = found.filter(~found.str.to_lowercase().is_in(MISSING))
     _refuse_damaged(found, file)
     return found
 

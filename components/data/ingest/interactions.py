@@ -51,7 +51,8 @@ def canonical(raw: pl.LazyFrame, file: RawFile, settings: Ingest) -> tuple[Coded
         moments = pl.Series([None], dtype=TIMESTAMP).new_from_index(0, rows.height)
     rows = rows.with_columns(moments.alias("timestamp"))
     rows = rows.with_columns(numbers(rows[name], file) for name in ("position", "rating") if name in names)
-    rows = rows.with_row_index("row").filter(~gone)
+    rows = rows.with_row_index("row")
+    rows = rows.filter(~gone) if gone.any() else rows
     if "event" in names or settings.events is not None:
         rows = _chosen_events(rows, settings.events, file, facts)
     if settings.min_rating is not None:
@@ -94,7 +95,8 @@ def numbers(values: pl.Series, file: RawFile) -> pl.Series:
 
 
 def _code(column: str, known: pl.Series) -> pl.Expr:
-    return ids.text(column).cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+    """The place of each id among the `known` ones; null where it says that there is none."""
+    return ids.text(column).cast(pl.Enum(known), strict=False).to_physical().cast(pl.UInt32)
 
 
 def _without_ids(rows: pl.DataFrame, file: RawFile, most: float, facts: dict[str, Any]) -> pl.Series:

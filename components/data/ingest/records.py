@@ -143,6 +143,17 @@ def fitting(file: RawFile, separator: str, *, header: bool = True, width: int | 
     return usual, first
 
 
+@dataclass(frozen=True)
+class _Structure:
+    """Positions in a chunk: quotes; separators and line ends outside of quotes; all separators and line ends."""
+
+    quotes: _Places
+    separators: _Places
+    ends: _Places
+    every: _Places
+    newlines: _Places
+
+
 class _Scan:
     """Chunk after chunk of whole records; where in the file we are, and what was found so far."""
 
@@ -154,33 +165,36 @@ class _Scan:
         self._line = 1  # the number of the chunk's first line
         self._wants_header = header
 
-    def structure(self, chunk: _Bytes) -> tuple[_Places, _Places, _Places]:
-        """Positions of quotes (those behind a backslash left out), and of the separators and line ends outside them."""
-        separators, newlines = np.flatnonzero(chunk == self.separator), np.flatnonzero(chunk == _NEWLINE)
-        if self.quoting == "unquoted":
-            return np.empty(0, np.int64), separators, newlines
-        quotes = np.flatnonzero(chunk == _QUOTE)
-        if quotes.size and self.quoting == "backslash":
+    def structure(self, chunk: _Bytes) -> _Structure:
+        """Where the fields and records of a chunk end; quotes behind a backslash are none."""
+        every, newlines = np.flatnonzero(chunk == self.separator), np.flatnonzero(chunk == _NEWLINE)
+        if self.quoting == "unquoted" or not (quote := chunk == _QUOTE).any():
+            return _Structure(np.empty(0, np.int64), every, newlines, every, newlines)
+        quotes = np.flatnonzero(quote)
+        if self.quoting == "backslash":
             escaped = _escaped(chunk, quotes)
             self.found.doubled += int(escaped.sum())
+            quote[quotes[escaped]] = False
             quotes = quotes[~escaped]
-        if not quotes.size:
-            return quotes, separators, newlines
-        outside = [where[np.searchsorted(quotes, where) % 2 == 0] for where in (separators, newlines)]
-        return quotes, outside[0], outside[1]
+        inside = np.bitwise_xor.accumulate(quote.view(np.uint8)).view(bool)
+        return _Structure(quotes, every[~inside[every]], newlines[~inside[newlines]], every, newlines)
 
     def last_end(self, content: bytes) -> int:
         """Where the last whole record ends; 0 where none does."""
         end = content.rfind(b"\n") + 1
         if self.quoting == "unquoted" or not end or b'"' not in content:
             return end
-        chunk = np.frombuffer(content, np.uint8)
-        quotes = np.flatnonzero(chunk == _QUOTE)
-        if self.quoting == "backslash":
-            quotes = quotes[~_escaped(chunk, quotes)]
-        newlines = np.flatnonzero(chunk == _NEWLINE)
-        outside = np.flatnonzero(np.searchsorted(quotes, newlines) % 2 == 0)
-        return int(newlines[outside[-1]]) + 1 if outside.size else 0
+        if self.quoting == "rfc4180":
+            quotes, steps = content.count(b'"', 0, end), 0
+            while quotes % 2 and end and steps < _SUSPECTS:
+                before = content.rfind(b"\n", 0, end - 1) + 1
+                quotes, end, steps = quotes - content.count(b'"', before, end), before, steps + 1
+            if not quotes % 2:
+                return end
+        doubled = self.found.doubled
+        ends = self.structure(np.frombuffer(content, np.uint8)).ends
+        self.found.doubled = doubled  # `take` counts them
+        return int(ends[-1]) + 1 if ends.size else 0
 
     def take(self, content: bytes, last: bool) -> None:
         """Look through whole records; of the last chunk the last may lack its line end."""
@@ -191,22 +205,20 @@ class _Scan:
         chunk = np.frombuffer(content, np.uint8)
         if not chunk.size:
             return
-        quotes, separators, ends = self.structure(chunk)
-        newlines = np.flatnonzero(chunk == _NEWLINE) if quotes.size else ends
-        problem = self._misplaced(chunk, quotes, newlines)
+        found = self.structure(chunk)
+        problem = self._misplaced(chunk, found.quotes, found.newlines)
         if problem is None:
-            problem = self._records(content, chunk, separators, ends, newlines, last)
-        if problem is None and quotes.size % 2:
-            problem = Problem(
-                self._line_of(int(quotes[-1]), newlines),
-                f"a quoted field opens and does not end: {_around(chunk, int(quotes[-1]))}",
-            )
-        if problem is None and quotes.size:
-            self._look_inside(content, chunk, quotes, separators, newlines)
+            problem = self._records(content, chunk, found.separators, found.ends, found.newlines, last)
+        if problem is None and found.quotes.size % 2:
+            opened = int(found.quotes[-1])
+            what = f"a quoted field opens and does not end: {_around(chunk, opened)}"
+            problem = Problem(self._line_of(opened, found.newlines), what)
+        if problem is None and found.quotes.size:
+            self._look_inside(content, found)
         if problem is None and self.quoting == "unquoted":
-            problem = self._bare(chunk, ends)
+            problem = self._bare(chunk, found.separators, found.ends)
         self.found.problem = problem
-        self._line += newlines.size
+        self._line += found.newlines.size
 
     def _line_of(self, place: int, newlines: _Places) -> int:
         return self._line + int(np.searchsorted(newlines, place))
@@ -284,12 +296,10 @@ class _Scan:
             blank[each] = not content[starts[each] : starts[each] + lengths[each]].strip(b" \t\xef\xbb\xbf")
         return blank
 
-    def _bare(self, chunk: _Bytes, ends: _Places) -> Problem | None:
+    def _bare(self, chunk: _Bytes, separators: _Places, ends: _Places) -> Problem | None:
         """With commas, fields that stand in quotes as a whole are no bare ones: their quotes would be read as text."""
-        quotes = np.flatnonzero(chunk == _QUOTE)
-        if not quotes.size:
+        if not (chunk == _QUOTE).any():
             return None
-        separators = np.flatnonzero(chunk == self.separator)
         bounds = np.sort(np.concatenate([[-1], separators, ends]))
         starts, stops = bounds[:-1] + 1, bounds[1:] - 1
         stops = stops - ((stops > starts) & (chunk[stops] == _RETURN))
@@ -301,21 +311,19 @@ class _Scan:
             return Problem(self._line_of(place, ends), what)
         return None
 
-    def _look_inside(
-        self, content: bytes, chunk: _Bytes, quotes: _Places, separators: _Places, newlines: _Places
-    ) -> None:
+    def _look_inside(self, content: bytes, found: _Structure) -> None:
         """Remember lines that begin within a quoted field and have as many separators as a record."""
-        every = np.flatnonzero(chunk == self.separator)
-        inside = np.searchsorted(quotes, newlines) % 2 == 1
-        self.found.hidden += int(every.size - separators.size) + int(inside.sum())
-        if not inside.any() or not self.width or self.width < 2:
+        newlines, inner = found.newlines, found.newlines.size - found.ends.size
+        self.found.hidden += found.every.size - found.separators.size + inner
+        if not inner or not self.width or self.width < 2:
             return
-        self.found._inner_lines += int(inside.sum())
-        per_line = np.diff(np.searchsorted(every, newlines), prepend=0)
+        self.found._inner_lines += inner
+        inside = ~np.isin(newlines, found.ends, assume_unique=True)
+        per_line = np.diff(np.searchsorted(found.every, newlines), prepend=0)
         like = np.flatnonzero(inside[:-1] & (per_line[1:] == self.width - 1)) + 1
         for each in like[: _SUSPECTS - len(self.found._suspects)]:
             start, end = int(newlines[each - 1]) + 1, int(newlines[each])
-            opened = int(quotes[np.searchsorted(quotes, start) - 1])
+            opened = int(found.quotes[np.searchsorted(found.quotes, start) - 1])
             self.found._suspects.append(
                 (self._line_of(opened, newlines), self._line + int(each), content[start:end].rstrip(b"\r"))
             )

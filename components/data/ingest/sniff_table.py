@@ -94,11 +94,7 @@ def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str
     quoting = {"items": items.quoting, "interactions": interactions.quoting}
     if any(quoting.values()):
         found["quoting"] = {table: dialect for table, dialect in quoting.items() if dialect}
-    lines += [
-        f"Quotes in the {table} are {'characters like any other' if dialect == 'unquoted' else 'read as ' + dialect}."
-        for table, dialect in quoting.items()
-        if dialect and dialect != "rfc4180"
-    ]
+    lines += _about_quotes("interactions", interactions) + _about_quotes("items", items)
     separator = _list_separator(items)
     if separator is not None:
         found["list_separator"] = separator
@@ -120,8 +116,8 @@ def _candidates(folder: Path, scratch: Path) -> tuple[list[Candidate], dict[str,
         sample = sample.filter(~pl.all_horizontal(pl.all().is_null()))
         as_items = names.match(sample.columns, _ITEM)
         if "item_id" not in as_items:  # `id` alone names an item only in a table without users
-            plain = [column for column in sample.columns if names.folded(column) == "id"]
-            as_items |= {"item_id": plain[0]} if plain else {}
+            bare = [column for column in sample.columns if names.folded(column) == "id"]
+            as_items |= {"item_id": bare[0]} if bare else {}
         as_interactions = names.match(sample.columns, _INTERACTION)
         for number in ("position", "rating"):
             if number in as_interactions and not _numeric(sample[as_interactions[number]]):
@@ -415,6 +411,19 @@ def _events(interactions: Candidate, chosen: dict[str, str]) -> list[str]:
         f"Column {column!r} has {counts.height} kinds of events ({kinds} in the first rows): all count alike. Choose "
         f"with ingest.events, such as [{counts[-1, 0]}]; a view before a purchase of the same item stands for both."
     ]
+
+
+def _about_quotes(table: str, candidate: Candidate) -> list[str]:
+    """Say so where the quotes of a table are not read as usual in its kind of file."""
+    usual = {"csv": "rfc4180", "tsv": "unquoted", None: None}[candidate.file.kind if candidate.quoting else None]  # type: ignore[union-attr,index]
+    if candidate.quoting == usual:
+        return []
+    spoken = {
+        "rfc4180": "as RFC 4180 has it (doubled within a field)",
+        "backslash": "with a backslash before those within a field",
+        "unquoted": "as characters like any other",
+    }
+    return [f"Quotes in the {table} are read {spoken[str(candidate.quoting)]}."]
 
 
 def _flags(items: Candidate) -> list[str]:

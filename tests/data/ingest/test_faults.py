@@ -309,7 +309,7 @@ def test_what_looks_like_a_time_and_cannot_be_read_is_refused(
     tmp_path: Path, form: Callable[[int], object], column: str
 ) -> None:
     """Prevents: an order that is invented because a date was written in a way that could mean two days."""
-    if column == "gekauft_am" and "E" in str(form(0)):
+    if column == "gekauft_am" and "E+" in str(form(0)):
         pytest.skip("without a name, a number is no time")
     refused(write(tmp_path / "raw", timed(form, column)), f"column '{column}' looks like the time, and cannot be read")
 

@@ -190,14 +190,14 @@ def damaged(content: bytes, splices: list[tuple[float, int, bytes]]) -> tuple[by
     touched: set[int] = set()
     made = 0
     spots = sorted({int(place * len(content)): (size, piece) for place, size, piece in splices}.items(), reverse=True)
-    whole = content
+    whole, behind = content, len(content)
     for place, (size, piece) in spots:
-        end = min(place + size, len(whole))
+        end = min(place + size, behind)
         first, last = whole.count(b"\n", 0, place), whole.count(b"\n", 0, end)
         if whole[place:end] != piece:
             touched |= set(range(first, last + 1))
             made += piece.count(b"\n") + piece.count(b"\r") + 1
-        content = content[:place] + piece + content[end:]
+        content, behind = content[:place] + piece + content[end:], place
     return content, touched, made
 
 
