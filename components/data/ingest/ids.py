@@ -14,11 +14,11 @@ MISSING = ("", "nan", "null", "none")
 """What an absent value looks like once it went through somebody's data frame (compared without case)."""
 
 _SHOWN = 10
-_SCIENTIFIC = r"^[+-]?\d(?:\.\d+[eE]\+?|[eE]\+)\d+$"
+_SCIENTIFIC = r"^[+-]?\d(?:[.,]\d+[eE]\+?|[eE]\+)\d+$"
 """4.00638E+12, 4.00638e12 and 4e+12, but not 1E5, which is a code that somebody may have chosen."""
-_FLOAT = r"^[+-]?\d+\.0+$"
-_ROUNDED = r"^\d{15}0+$"
-"""A spreadsheet keeps 15 digits."""
+_FLOAT = r"^[+-]?\d+[.,]0+$"
+_LONG, _ROUNDED = r"^\d{12,}$", r"^\d{15}0+$|^\d+0{5}$"
+"""A spreadsheet keeps 15 digits, and shows six."""
 _ALIKE: tuple[tuple[str, str, str], ...] = (
     ("leading zeros", r"^0+(\d)", "$1"),
     ("a decimal point", r"^(\d+)\.0+$", "$1"),
@@ -127,11 +127,11 @@ def _refuse_damaged(ids: pl.Series, file: RawFile) -> None:
         raise _damaged(short, "are in scientific notation: different ones became the same", file)
     floats = ids.filter(ids.str.contains(_FLOAT))
     numeric = int(ids.str.contains(r"^[+-]?\d+(?:\.\d+)?$").sum())
-    if len(floats) and (len(floats) * 2 >= numeric or floats.str.replace(r"\.0+$", "").is_in(ids.implode()).any()):
+    if len(floats) and (len(floats) * 2 >= numeric or floats.str.replace(r"[.,]0+$", "").is_in(ids.implode()).any()):
         raise _damaged(floats, "are decimal numbers: leading zeros and long numbers were lost on the way", file)
-    long = ids.filter(ids.str.contains(r"^\d{16,}$"))
+    long = ids.filter(ids.str.contains(_LONG))
     if len(long) >= 3 and long.str.contains(_ROUNDED).all():
-        raise _damaged(long, "are long numbers that end in zeros behind the 15th digit, as a spreadsheet rounds", file)
+        raise _damaged(long, "are long numbers that all end in zeros, as a spreadsheet rounds", file)
 
 
 def _damaged(ids: pl.Series, what: str, file: RawFile) -> BadInput:

@@ -19,6 +19,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "item_id": (
         *("item_id", "itemid", "item", "iid", "parent_asin", "asin", "product_id", "productid", "product", "sku"),
         *("article_id", "articleid", "movie_id", "movieid", "book_id", "track_id", "business_id", "goods_id", "i"),
+        *("video_id", "song_id", "artist_id", "game_id", "app_id", "news_id", "recipe_id", "listing_id", "poi_id"),
+        *("restaurant_id", "venue_id", "offer_id", "isbn", "ean", "gtin", "upc", "stock_code", "stockcode"),
     ),
     "position": ("position", "pos", "order", "step", "seq", "sequence"),
     "timestamp": (

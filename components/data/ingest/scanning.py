@@ -46,14 +46,17 @@ def table(
     key: `items` or `interactions`, for messages. For the others see `prepare`, `checked` and `scan`. Raises `BadInput`.
     """
     files, frames = [], []
-    for path in paths:
+    empty = [path for path in paths if path.stat().st_size == 0] if len(paths) > 1 else []
+    for path in [path for path in paths if path not in empty] or paths:
         file = rawfiles.prepare(path, scratch, kind=kind, encoding=encoding)
         file = checked(file, scratch, key=key, header=header, separator=separator, quoting=quoting)
         files.append(file)
     keys = list(dict.fromkeys(name for file in files if file.kind == "jsonl" for name in json_keys(file)))
     for file in files:
         frames.append(scan(file, header=header, separator=separator, quoting=quoting, keys=keys))
-    return _joined(frames, files), rawfiles.together(files)
+    whole = rawfiles.together(files)
+    remarks = (f"{path.name} is empty (0 bytes); it holds no record." for path in empty)
+    return _joined(frames, files), dataclasses.replace(whole, remarks=(*whole.remarks, *remarks))
 
 
 def checked(

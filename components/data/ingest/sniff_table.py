@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from components.data.canonical.tables import LIST_COLUMNS, RawFile
-from components.data.ingest import names, rawfiles, scanning, times
+from components.data.ingest import names, rawfiles, records, scanning, times
 from components.data.ingest.values import as_record, flat
 from components.errors import BadInput
 from components.settings.params import Quoting
@@ -29,6 +29,7 @@ SEPARATORS = (" > ", "|", ";", ", ", ",")
 _INTERACTION = ("user_id", "item_id", "position", "timestamp", "event", "rating")
 _ITEM = ("item_id", "title", "brand", "categories", "description", "price", "attributes", "image_labels", "image_url")
 _TEXT = {"title", "brand", "categories", "description", "attributes"}
+_MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}(?![a-z])")
 _MOST_KINDS = 30
 """A column of more different values is no kind of event."""
 _UNITS = {"s": "epoch seconds", "ms": "epoch milliseconds", "us": "epoch microseconds", "ns": "epoch nanoseconds"}
@@ -80,7 +81,10 @@ def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str
         [one for one in tables if one.is_items and one is not interactions and "user_id" not in one.as_interactions],
         "as_items",
     )
-    _no_part_unread(folder, unread, [one for one in (interactions, items) if one is not None])
+    for table in (interactions, items):
+        if table is not None:
+            _no_part_unread(folder, unread, table)
+            _no_part_left(tables, table)
     if interactions is None or items is None:
         raise _nothing_fits(folder, candidates, unread, interactions, items)
     found: dict[str, Any] = {"format": "table", "items": _named(items), "interactions": _named(interactions)}
@@ -239,21 +243,56 @@ def _reasons(unread: dict[str, BadInput]) -> dict[str, str]:
     return reasons
 
 
-def _no_part_unread(folder: Path, unread: dict[str, BadInput], chosen: Sequence[Candidate]) -> None:
+def _no_part_unread(folder: Path, unread: dict[str, BadInput], table: Candidate) -> None:
     """Raise the error of a file that cannot be read, if its first line says that it belongs to a table that can."""
+    columns = set(table.sample.columns)
     for name, error in unread.items():
         if rawfiles.kind_of(name) is None:
             continue
         first = rawfiles.first_line(folder / name)
-        for table in chosen:
-            columns = set(table.sample.columns)
-            for separator in (",", "\t", ";", "|"):
-                if len(columns) > 1 and {part.strip().strip('"') for part in first.split(separator)} == columns:
-                    raise BadInput(
-                        f"{name} has the columns of {table.name} and cannot be read: {error.what}",
-                        where=error.where,
-                        mend=f"{error.mend}; or move it away, if it does not belong to this data",
-                    ) from error
+        for separator in (",", "\t", ";", "|"):
+            if len(columns) > 1 and {part.strip().strip('"') for part in first.split(separator)} == columns:
+                raise BadInput(
+                    f"{name} has the columns of {table.name} and cannot be read: {error.what}",
+                    where=error.where,
+                    mend=f"{error.mend}; or move it away, if it does not belong to this data",
+                ) from error
+
+
+def _no_part_left(tables: Sequence[Candidate], table: Candidate) -> None:
+    """Raise `BadInput` for a file that seems to be a part of `table` and could not be read with it.
+
+    Its name differs in numbers or months alone, or its header is a row of that table.
+    """
+    shapes = [records.shape_of(str(value)) for value in table.sample.row(0)] if table.sample.height else []
+    for other in tables:
+        if other is table or (other.is_items, other.is_interactions) == (not table.is_items, not table.is_interactions):
+            continue
+        columns = other.sample.columns
+        if not other.is_interactions and not other.is_items:
+            told = [
+                (records.shape_of(name), shape) for name, shape in zip(columns, shapes, strict=False) if "9" in shape
+            ]
+            if len(columns) == len(shapes) and told and all(name == shape for name, shape in told):
+                raise BadInput(
+                    f"{other.name} has no header: its first line looks like a row of {table.name}",
+                    where=other.name,
+                    mend=f"write the header of {table.name} into it, or move it away",
+                )
+        elif _series(other.name) == _series(table.name):
+            differ = sorted(set(columns) ^ set(table.sample.columns))
+            raise BadInput(
+                f"{other.name} and {table.name} seem to be parts of one table, and have different columns: "
+                f"{', '.join(differ[:12])} in one of them only",
+                where=f"{other.name} and {table.name}",
+                mend="give all parts the same columns, or move away what does not belong to this data",
+            )
+
+
+def _series(name: str) -> str:
+    """A file name without its numbers and months, if it has some: `2019-Oct.csv` and `2019-Nov.csv` are a series."""
+    shape = re.sub(r"\d+", "9", _MONTH.sub("9", name.lower()))
+    return shape if "9" in shape else name
 
 
 def _account(role: str, table: Candidate, chosen: dict[str, str]) -> list[str]:
@@ -266,7 +305,7 @@ def _account(role: str, table: Candidate, chosen: dict[str, str]) -> list[str]:
     lines = [f"{role}: {together}", f"  {', '.join(guesses)}"]
     left = [column for column in table.sample.columns if column not in chosen.values()]
     if left and role == "Interactions":
-        lines.append(f"  not used: {', '.join(f'{column} ({table.example(column)})' for column in left)}")
+        lines.append(f"  not used: {', '.join(f'{_spoken(column)} ({table.example(column)})' for column in left)}")
     elif left:
         texts = [column for column in left if _is_text(table.sample[column])]
         others = [column for column in left if column not in texts]
@@ -277,6 +316,10 @@ def _account(role: str, table: Candidate, chosen: dict[str, str]) -> list[str]:
         if others:
             lines.append(f"  not used: {', '.join(f'{column} ({table.example(column)})' for column in others)}")
     return lines
+
+
+def _spoken(column: str) -> str:
+    return column or "(a column without a name)"
 
 
 def _is_text(values: pl.Series) -> bool:

@@ -21,6 +21,7 @@ _LITERAL = re.compile(
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 _FALSE = ("", "false", "none", "no", "0", "nan", "null")
 
+_FEW = 3
 # "$1,299.00", "from 14.99", "12.99 EUR"; a price cell that begins with other text (2018 metadata hold CSS) is no price.
 _SPACES = "\\s\u00a0\u202f\u2009"
 _PRICE = re.compile(
@@ -178,7 +179,7 @@ def price_reader(texts: Iterable[str]) -> Callable[[str], float | None]:
     `12,5 €` is 12.5 and `1.299,00 €` is 1299; `1.299` is 1299 where the column has decimal commas elsewhere, else
     1.299.
     """
-    commas = points = 0
+    commas = points = thousands = 0
     for text in texts:
         digits = _digits(text)
         if digits is None:
@@ -186,7 +187,9 @@ def price_reader(texts: Iterable[str]) -> Callable[[str], float | None]:
         mark = _decimal_mark(digits)
         commas += mark == ","
         points += mark == "."
-    return lambda text: _price(text, comma=commas > points)
+        thousands += mark is None and digits.count(".") == 1
+    # Prices of exactly three decimals throughout are prices without any.
+    return lambda text: _price(text, comma=commas > points or (not points and thousands >= _FEW))
 
 
 def currencies(text: str) -> set[str]:
@@ -209,7 +212,7 @@ def _decimal_mark(digits: str) -> str | None:
     mark, other = digits[last], "," if digits[last] == "." else "."
     if other in digits:
         return mark if digits.count(mark) == 1 else None
-    if digits.count(mark) > 1 or len(digits) - last - 1 == 3:
+    if digits.count(mark) > 1 or (len(digits) - last - 1 == 3 and not digits.startswith("0")):
         return None
     return mark
 

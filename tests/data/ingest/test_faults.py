@@ -412,7 +412,9 @@ def renamed(change: Callable[[str], str], items: Callable[[str], str] = str) -> 
         (lambda n: str(int(n) + 7), lambda n: f"{int(n) + 7:05}", "leading zeros alone: 10 against 00010"),
         (lambda n: f"{int(n) + 7:05}", lambda n: str(int(n) + 7), "leading zeros alone: 00007 against 7"),
         (lambda n: f"AB{n}", lambda n: f"ab{n}", "case alone: AB00 against ab00"),
-        (lambda n: f"40063813339{n}00000", lambda n: f"40063813339{n}00000", "end in zeros behind the 15th digit"),
+        (lambda n: f"40063813339{n}00000", lambda n: f"40063813339{n}00000", "long numbers that all end in zeros"),
+        (lambda n: f'"4,0063{n}E+12"', lambda n: f"4006{n}8133393", "scientific notation"),
+        (lambda n: f"40063{n}0000000", lambda n: f"40063{n}0000000", "long numbers that all end in zeros"),
     ],
 )
 def test_ids_that_a_spreadsheet_has_changed_are_refused(
@@ -446,6 +448,8 @@ def test_users_in_two_writings_are_refused(tmp_path: Path) -> None:
         (["12,5 €", "1.299,00 €", "1.299", "€ 0,99", "7"], [12.5, 1299.0, 1299.0, 0.99, 7.0]),
         (["$1,299.00", "12.99", "1.299", "1,299", "from 14.99"], [1299.0, 12.99, 1.299, 1299.0, 14.99]),
         (["1 299,00 kr", "1'299.00 CHF", "₹1,29,900.00", "12.5e1", "$.99"], [1299.0, 1299.0, 129900.0, 125.0, 0.99]),
+        (["1.299 €", "2.499 €", "899 €", "1.049 €", "12 €"], [1299.0, 2499.0, 899.0, 1049.0, 12.0]),
+        (["0.125", "0.375", "1.250", "0.500", "2.125"], [0.125, 0.375, 1.25, 0.5, 2.125]),
         (["-5.00", "ask", "N/A", "", "12 - 15"], [None, None, None, None, 12.0]),
     ],
 )
@@ -603,6 +607,26 @@ def test_a_part_that_cannot_be_read_stops_init(tmp_path: Path) -> None:
     rows = table("user_id,item_id,timestamp", events()[:40])
     folder = write(tmp_path / "raw", halves()[1], more__csv=rows + 'u1,"x" y,1600000000\nu1,"a,b",1600000000\n')
     refused(folder, "more.csv has the columns of events.csv and cannot be read", "line 42")
+
+
+def test_a_part_with_other_columns_or_without_a_header_stops_init(tmp_path: Path) -> None:
+    """Prevents: October read and November not, as it has one more column, or `split` gave the header to the first."""
+    first, second = halves()
+    folder = write(tmp_path / "a", items=None)
+    (folder / "events.csv").unlink()
+    (folder / "2019-Oct.csv").write_text(first)
+    (folder / "2019-Nov.csv").write_text(second.replace("\n", ",x\n").replace("timestamp,x", "timestamp,page"))
+    refused(folder, "2019-Nov.csv", "2019-Oct.csv", "different columns: page")
+    (folder / "2019-Nov.csv").write_text(second.partition("\n")[2])
+    refused(folder, "2019-Nov.csv has no header")
+
+
+def test_an_empty_part_holds_no_record(tmp_path: Path) -> None:
+    """Prevents: an empty partition of Spark that stops the night."""
+    first, second = halves()
+    folder = write(tmp_path / "raw", first, more__csv=second, none__csv="")
+    found = ingested(folder, tmp_path, interactions=["events.csv", "more.csv", "none.csv"])
+    assert found.histories == TRUTH and "none.csv is empty (0 bytes)" in found.report["remarks"][0]
 
 
 @pytest.mark.parametrize("other", ["events (1).csv", "events.tsv", "older.csv"])
