@@ -12,7 +12,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +25,7 @@ from components.settings.params import Quoting
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _SPOKEN = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_NOTHING = b" \t\r\n,;|"
 _LINES_FOR_KEYS = 10_000
 _MORE_PLACES, _LINES_THERE = 64, 50
 """Beyond its first lines, a JSON-lines file is asked for keys at so many places, so many lines each."""
@@ -140,6 +141,7 @@ def scan(
         separator=separator,
         has_header=header is None,
         infer_schema=False,
+        skip_lines=_leading_blank(file, separator),
         quote_char=None if (quoting or usual_quoting(file, separator)) == "unquoted" else '"',
     )
     names = _names(frame, file)
@@ -364,9 +366,16 @@ def _names(frame: pl.LazyFrame, file: RawFile) -> list[str]:
 
 
 def first_line(file: RawFile) -> str:
-    """The first line of a file that is not blank."""
+    """The first line of a file that holds something."""
     with file.path.open("rb") as stream:
-        return next((line for line in stream if line.strip()), b"").decode("utf-8", "replace").rstrip("\r\n")
+        line = next((line for line in stream if line.strip(_NOTHING)), b"")
+    return line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _leading_blank(file: RawFile, separator: str) -> int:
+    """Lines before the first that holds something: Polars would take the columns from them."""
+    with file.path.open("rb") as stream:
+        return sum(1 for _ in takewhile(lambda line: not line.strip(_NOTHING + separator.encode()), stream))
 
 
 def _check_width(file: RawFile, separator: str, header: list[str]) -> None:
