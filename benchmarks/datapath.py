@@ -114,7 +114,7 @@ def epoch(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     sizes = {"batch_size": arguments.batch_size, "batch_tokens": arguments.batch_tokens}
     with _measured() as figures:
         histories = data.load(_job(folder)).histories
-        samples = Samples(histories.offsets, histories.values, _token_ids(), _pieces(), end_token=1, max_history=20)
+        samples = Samples(histories, _token_ids(), _pieces(), end_token=1, max_history=20)
         batches = samples.epoch(seed=17, number=0, **sizes)
         count, prepared = len(batches), time.perf_counter()
         rows, tokens, room = 0, 0, 0

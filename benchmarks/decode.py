@@ -8,7 +8,7 @@
     python -m benchmarks.decode --device cuda --dtype bfloat16 --peak-tflops 990 --peak-gb-per-s 3350
 
 One run, one model (random weights), one trie, the same prompts. Beauty's own IDs and histories where the real data lies
-beside the checkout, synthetic words elsewhere. `overhead`: of the constraint, seconds of the search with fixed shapes
+beside the checkout, synthetic words elsewhere. `overhead`: of the constraint, seconds of the search for a GPU
 in `vocabulary` mode over those of the same search without a trie, less 1: as many steps, as many beams, one batch, the
 same products (no early end, which would flatter the trie). It may be below zero on a CPU: without a trie, the
 best of beams x vocabulary must be found, of which the constraint leaves a few children. `ms_per_step_*`: of one call.
@@ -36,8 +36,8 @@ from torch import Tensor
 from benchmarks.machine import facts
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain, quicken
+from components.networks.t5 import T5
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
-from components.recommender.models.t5 import EncoderDecoder
 from components.recommender.prompts.phrasings import Prompts
 from components.recommender.search.beams import Hits
 from components.recommender.search.search import BeamSearch
@@ -96,7 +96,7 @@ def timed(decode: Callable[[], Any], repeats: int) -> tuple[Any, float]:
     return result, min(seconds)
 
 
-def steps_of(recommender: EncoderDecoder, decode: Callable[[], Any]) -> int:
+def steps_of(recommender: T5, decode: Callable[[], Any]) -> int:
     """How often the model is asked for a step."""
     count, step = itertools.count(), recommender.step
 
@@ -124,7 +124,7 @@ def difference(found: Answer, expected: Answer) -> float:
 
 
 @torch.no_grad()
-def unconstrained(recommender: EncoderDecoder, input_ids: Tensor, mask: Tensor, *, beams: int, steps: int) -> Tensor:
+def unconstrained(recommender: T5, input_ids: Tensor, mask: Tensor, *, beams: int, steps: int) -> Tensor:
     """Beam search over the whole vocabulary with the same model code: what decoding costs without a trie."""
     rows = recommender.output_rows(torch.arange(recommender.vocabulary_size, device=mask.device))
     state = recommender.prefill(input_ids, mask, capacity=1 + beams * steps)
@@ -140,10 +140,10 @@ def unconstrained(recommender: EncoderDecoder, input_ids: Tensor, mask: Tensor, 
 
 @torch.no_grad()
 def constraint(
-    recommender: EncoderDecoder, trie: Trie, batch: tuple[Tensor, Tensor], *, beams: int, peaks: Peaks
+    recommender: T5, trie: Trie, batch: tuple[Tensor, Tensor], *, beams: int, peaks: Peaks
 ) -> dict[str, float]:
-    """The cost of the trie, and of a step against what the machine could do: the search with fixed shapes."""
-    search = BeamSearch(recommender, trie, beams=beams, fixed=True)
+    """The cost of the trie, and of a step against what the machine could do: the search for a GPU."""
+    search = BeamSearch(recommender, trie, beams=beams, way="gpu")
     capacity = 1 + beams * trie.depth
     taken: dict[str, list[float]] = {"free": [], "bound": [], "prompt": []}
     for _ in range(REPEATS):  # in turn, so that what else the machine does meets all of them
@@ -167,7 +167,7 @@ def constraint(
     return figures
 
 
-def needed(recommender: EncoderDecoder, users: int, prompt: int, *, beams: int, steps: int) -> tuple[float, float]:
+def needed(recommender: T5, users: int, prompt: int, *, beams: int, steps: int) -> tuple[float, float]:
     """Floating-point operations and bytes of one step of all beams, half way through: what no program can go below.
 
     Weights and caches are read once, logits (float32) are written once; the keys of the prompt were made before.
@@ -215,7 +215,7 @@ def run(
     ids = encode_words(tokenizer, words)
     model: Any = build("scratch", size=shape, vocabulary_size=vocabulary, dropout=0.0, seed=17)
     model = model.to(device, dtype).eval()
-    recommender, trie = EncoderDecoder(model), Trie.build(ids, end_token=1).to(device)
+    recommender, trie = T5(model, end_token=1), Trie.build(ids, end_token=1).to(device)
     pieces = Prompts().tokenise(tokenizer)
 
     def prompts(count: int) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,13 @@ import torch
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
+from components.networks.families import language_model
 from components.recommender.batches.samples import Rows, Samples
 from components.recommender.batches.windows import Windows
-from components.recommender.models.families import prompts_of, recommender_of
-from components.recommender.packed import Ints, pack
+from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.phrasings import prompts_of
 from components.settings.train import Family
+from components.storage.ragged import Ints, Ragged
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.training.steps.loop import Optimisation
@@ -76,21 +78,21 @@ def _steps(
 ) -> Iterator[tuple[float, int]]:
     """Endless optimizer steps, as `loop.train` takes them: (seconds, targets) of each."""
     pieces, end = prompts_of(family).tokenise(tokenizer), tokenizer.eos_token_id
-    recommender = recommender_of(family, _model(family, len(tokenizer), arguments), end_token=end)
+    recommender = language_model(_model(family, len(tokenizer), arguments), end_token=end)
     optimizer = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05).adamw(recommender.module)
     recommender.module.train()
     begins = set(offsets.tolist())
     per_row = 1.0 if family == "encoder-decoder" else (len(items) - len(offsets) + 1) / (len(offsets) - 1)
-    lessons: Any = (
-        Samples(offsets, items, ids, pieces, end_token=end, max_history=20)
+    training_set: Any = (
+        Samples(Ragged(offsets, items), ids, pieces, end_token=end, max_history=20)
         if family == "encoder-decoder"
-        else Windows(offsets, items, ids, pieces, max_history=20)
+        else Windows(Ragged(offsets, items), ids, pieces, max_history=20)
     )
     for epoch in itertools.count():
-        for rows in lessons.epoch(seed=17, number=epoch, batch_size=max(1, round(arguments.targets / per_row))):
+        for rows in training_set.epoch(seed=17, number=epoch, batch_size=max(1, round(arguments.targets / per_row))):
             started = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
-            loss = recommender.loss(lessons.collate(rows).to(arguments.device))
+            loss = batch_loss(recommender, training_set.collate(rows).to(arguments.device))
             (loss.total / loss.count).backward()
             torch.nn.utils.clip_grad_norm_(recommender.module.parameters(), 1.0)
             optimizer.step()
@@ -118,9 +120,9 @@ def _tables(folder: Path) -> tuple[list[str], tuple[Ints, Ints]]:
     items = pq.read_table(folder / "items_clean.parquet", columns=["item_id", "text"]).to_pydict()
     number = {item: place for place, item in enumerate(items["item_id"])}
     histories = pq.read_table(folder / "histories.parquet", columns=["history"])["history"].to_pylist()
-    packed = pack([[number[item] for item in history] for history in histories if history])
+    packed = Ragged.of([[number[item] for item in history] for history in histories if history])
     words = [" ".join(normalise(text).split()[1:7]) or "item" for text in items["text"]]
-    return words, (packed[0], packed[1].astype(np.int64))
+    return words, (packed.offsets, packed.values.astype(np.int64))
 
 
 def _made_up() -> tuple[list[str], tuple[Ints, Ints]]:

@@ -28,11 +28,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain
+from components.networks.interface import LanguageModel
+from components.networks.t5 import T5
 from components.settings.params import Index
 from components.textid.words.tokenizer import encode_texts, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens
@@ -41,6 +44,44 @@ from components.textid.writing.writer import first_length, write_ids
 
 BEAUTY = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty"
 MAX_ITEM_TOKENS = 64
+
+
+@dataclass
+class LibraryCache:
+    """What the library's forward is given at each step."""
+
+    encoded: Tensor
+    mask: Tensor
+    written: EncoderDecoderCache
+
+
+class LibraryStep(T5):
+    """A T5 that is read and stepped by the library's forward, with its cache; its hidden states are the logits."""
+
+    def prefill(self, prompt: Tensor, attention_mask: Tensor, *, capacity: int, rows_at_once: int = 0) -> Any:
+        encoded = self.encode(prompt, attention_mask)
+        return LibraryCache(encoded, attention_mask, EncoderDecoderCache(DynamicCache(), DynamicCache()))
+
+    def step(self, cache: Any, tokens: Tensor, parents: Tensor) -> Tensor:
+        items, beams, _ = tokens.shape
+        if beams > 1 and len(cache.mask) == items:
+            cache.written.batch_repeat_interleave(beams)
+            cache.mask, cache.encoded = (part.repeat_interleave(beams, 0) for part in (cache.mask, cache.encoded))
+        elif beams > 1:
+            rows = torch.arange(items, device=parents.device)[:, None] * beams + parents
+            # The beams of an item share its encoder states: only what was written has to follow.
+            cache.written.self_attention_cache.reorder_cache(rows.flatten())
+        logits: Tensor = self.module(
+            encoder_outputs=BaseModelOutput(last_hidden_state=cache.encoded),
+            attention_mask=cache.mask,
+            decoder_input_ids=tokens.flatten(0, 1),
+            past_key_values=cache.written,
+            use_cache=True,
+        ).logits
+        return logits.view(items, beams, 1, -1)
+
+    def step_logits(self, tokens: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        return lambda logits: logits if tokens is None else logits[:, tokens]
 
 
 @dataclass
@@ -54,10 +95,11 @@ class Alone:
     def __post_init__(self) -> None:
         self.allowed = allowed_tokens(self.tokenizer)
 
-    def ask(self, texts: list[str], **how: Any) -> list[Tensor]:
+    def ask(self, texts: list[str], step: type[T5] = T5) -> list[Tensor]:
         """Token ids [candidates, tokens] of each text, on the CPU: reading them waits for the device."""
         rows = encode_texts(self.tokenizer, texts, max_tokens=MAX_ITEM_TOKENS)
-        return [self._propose(torch.tensor([row], device=self.model.device), **how) for row in rows]
+        model = step(self.model, end_token=1)
+        return [self._propose(model, torch.tensor([row], device=self.model.device)) for row in rows]
 
     @torch.no_grad()
     def generate(self, texts: list[str]) -> list[Tensor]:
@@ -68,19 +110,17 @@ class Alone:
         model: Any = self.model
         return [model.generate(torch.tensor([row], device=self.model.device), **how).cpu() for row in rows]
 
-    def _propose(self, ids: Tensor, **how: Any) -> Tensor:
+    def _propose(self, model: LanguageModel, ids: Tensor) -> Tensor:
         tokens, _ = propose(
-            self.model,
+            model,
             ids,
             torch.ones_like(ids),
             candidates=self.settings.candidates,
             groups=self.settings.groups,
             diversity_penalty=self.settings.diversity_penalty,
             max_tokens=first_length(self.settings),
-            eos_id=1,
             pad_id=0,
             allowed=self.allowed,
-            **how,
         )
         return tokens[0].cpu()
 
@@ -97,7 +137,7 @@ def main() -> None:
     few, alone = texts[: arguments.single_items], Alone(model, tokenizer, settings)
     released = Alone(plain(copy.deepcopy(model)), tokenizer, settings)
     table, report = write_ids(model, tokenizer, item_ids, texts, settings, max_item_tokens=MAX_ITEM_TOKENS)
-    own, library = alone.ask(few), released.ask(few, library=True)
+    own, library = alone.ask(few), released.ask(few, LibraryStep)
     rates = _rates(
         {
             "batched": (
@@ -105,7 +145,7 @@ def main() -> None:
                 lambda: write_ids(model, tokenizer, item_ids, texts, settings, max_item_tokens=MAX_ITEM_TOKENS),
             ),
             "generate": (len(few), lambda: released.generate(few)),
-            "library_step": (len(few), lambda: released.ask(few, library=True)),
+            "library_step": (len(few), lambda: released.ask(few, LibraryStep)),
             "same_step": (len(few), lambda: alone.ask(few)),
         },
         arguments.repeats,

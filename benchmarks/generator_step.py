@@ -36,18 +36,20 @@ from torch import Tensor
 from benchmarks.machine import facts
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain
+from components.networks.families import seq2seq_model
+from components.networks.t5 import T5
 from components.recommender.batches.samples import Rows
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.params import Index
 from components.settings.train import GeneratorTraining, Train
+from components.storage.ragged import Ragged
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
-from components.training.packed.rows import Ragged
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.soft import SoftIds, write_soft
@@ -132,10 +134,10 @@ def _ways(phase: GeneratorPhase, other: GeneratorPhase, rows: Rows) -> dict[str,
 def _words(phase: GeneratorPhase, rows: Rows) -> float:
     """Mean tokens of the IDs that the generator writes for the items of a batch."""
     items = np.unique(np.concatenate([history[-NEWEST:] for history in phase.histories(rows)]))
-    settings = phase.context.job.index
-    soft = write_soft(
-        phase.module, [phase.context.item_texts(items)], max_tokens=settings.max_tokens, never=phase.context.never
-    )
+    context = phase.context
+    texts = [context.texts.tensors(items, context.ranks.device)]
+    generator = seq2seq_model(phase.module, end_token=context.end_token)
+    soft = write_soft(generator, texts, max_tokens=context.job.index.max_tokens, never=phase.never)
     return float(soft.lengths.double().mean())
 
 
@@ -149,7 +151,7 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
         places = np.concatenate([np.pad(row, (0, longest - len(row)), constant_values=-1) for row in newest])
     else:
         places = np.unique(np.concatenate(newest))
-    texts, mask = context.item_texts(np.maximum(places, 0))
+    texts, mask = context.texts.tensors(np.maximum(places, 0), context.ranks.device)
     width = int(mask[torch.from_numpy(places >= 0)].sum(1).max())
     mask = mask[:, :width] * torch.from_numpy(places >= 0)[:, None].to(mask)
     kind: Any = type(generator)
@@ -161,7 +163,7 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
         min_new_tokens=1,
         num_beams=1,
         do_sample=False,
-        suppress_tokens=list(context.never),
+        suppress_tokens=list(phase.never),
         use_cache=cached,
         return_dict_in_generate=True,
         output_logits=True,
@@ -171,7 +173,7 @@ def _decoded_with_gradient(phase: GeneratorPhase, rows: Rows, *, padded: bool, c
     soft = SoftIds(tokens.cpu(), read.sum(1).cpu(), torch.stack(output.logits, 1)[read].softmax(-1))
     number = {int(item): place for place, item in enumerate(places)}
     batch, embeddings = phase.spliced(rows, histories, soft, number)
-    return phase.recommender.loss(batch, inputs_embeds=embeddings).total
+    return batch_loss(phase.recommender, batch, embeddings=embeddings).total
 
 
 def _gradient(phase: GeneratorPhase, loss: Callable[[], Tensor], device: str) -> float:
@@ -193,7 +195,7 @@ def _move(optimizer: torch.optim.Optimizer) -> None:
 
 def _phase(context: Context, generator: Any, frozen: Any) -> GeneratorPhase:
     table = adopt({}, context.tokenizer, context.data.item_ids, context.data.texts, max_tokens=10)[0]
-    return GeneratorPhase(context, generator, EncoderDecoder(frozen), table, round=2)
+    return GeneratorPhase(context, generator, T5(frozen, end_token=context.end_token), table, round=2)
 
 
 def _cold_start(context: Context, generator: Any, steps: int) -> None:

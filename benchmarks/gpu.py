@@ -26,17 +26,19 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.machine import facts
+from components.evaluation.contenders import VARIANTS
 from components.evaluation.metrics import per_user, ranks
 from components.settings.params import Evaluate, Index
+from components.settings.train import Train
 from components.storage.artifacts import publish_json, read_json
+from components.storage.job import from_json
 from components.storage.manifest import digest, sha256
-from components.training.job import Job, train_settings
+from components.training.job import Job
 
 TABLES = ("items_clean.parquet", "histories.parquet", "valid_targets.parquet")
 """What a training may look at."""
 _STOPPED = (130, -signal.SIGTERM)
 """Exit codes of a training that was stopped: its checkpoint saved, or before it had begun."""
-_VARIANTS = {"masked": True, "unmasked": False}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,9 +97,9 @@ def _figures(job: Job, settings: Evaluate, tables: Path) -> dict[str, Any]:
         "users": len(prompts),
         "validation": {name: pair[name] for name in ("round", "epoch", "steps")},
     }
-    for variant, mask_seen in _VARIANTS.items():
+    for variant in VARIANTS:
         started = time.monotonic()
-        answers = engine.recommend(prompts, k=depth, mask_seen=mask_seen, **settings.decoding)
+        answers = engine.recommend(prompts, depth, replace(settings, mask_seen=variant == "masked"))
         lists = np.full((len(prompts), depth), -1)
         for row, answer in enumerate(answers):
             lists[row, : len(answer)] = [number[each.item_id] for each in answer]
@@ -109,7 +111,7 @@ def _figures(job: Job, settings: Evaluate, tables: Path) -> dict[str, Any]:
 
 def _job(preset: dict[str, Any], asked: argparse.Namespace) -> Job:
     """The training that a preset describes, in a folder named by the hash of all that decides it."""
-    train = replace(train_settings(preset["train"]), device=asked.device)
+    train = replace(from_json(Train, preset["train"]), device=asked.device)
     index, seed = Index(**preset.get("index", {})), asked.seed if asked.seed is not None else preset["seed"]
     inputs = {name: sha256(asked.tables / name) for name in TABLES}
     key = digest({"inputs": inputs, "train": repr(train), "index": repr(index), "seed": seed})

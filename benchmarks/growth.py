@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import facts
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.params import Index
 from components.settings.train import GeneratorTraining, RecommenderTraining, Train
 from components.textid.writing.imported import adopt
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.context import Context
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
@@ -38,8 +38,7 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
-from components.training.processes.stop import Stop
-from components.training.steps.loop import Optimisation, Phase, train
+from components.training.steps.loop import Optimisation, Phase, train_phase
 
 ITEMS = 400
 PHASES = ("recommender", "generator")
@@ -150,11 +149,11 @@ def _epoch(job: Job, name: str, ranks: Ranks) -> float:
         phase = GeneratorPhase(context, state.generator, recommender, ids, round=2)
     else:
         phase = RecommenderPhase(context, recommender, ids, round=1, after=lambda epoch, row: False)
-    keeper = Keeper(state, Checkpoints(job.work, job.train_key), ranks, Stop(), seconds=float("inf"))
+    checkpointer = Checkpointer(state, Checkpoints(job.work, job.train_key), ranks, Stop(), seconds=float("inf"))
     how = Optimisation(seed=job.seed, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05)
     ranks.wait()
     started = time.perf_counter()
-    train(phase, state, how, ranks, keeper, Progress())
+    train_phase(phase, state, how, ranks, checkpointer, Progress())
     if ranks.device.type == "cuda":
         torch.cuda.synchronize(ranks.device)
     ranks.wait()

@@ -19,7 +19,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from components.processes.environment import prepare
+from components.processes.signals import Stop
 from components.progress import ConsoleBar, Progress
+from components.sampling import hash_sample
 from components.settings.file import load as load_params
 from components.settings.train import GeneratorTraining, Train
 from components.storage import parquet
@@ -28,8 +30,7 @@ from components.textid.table.quality import quality
 from components.textid.words.normal import normalise, split
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.imported import read_imported
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
@@ -37,9 +38,7 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.reindex import reindex
-from components.training.processes.stop import Stop
-from components.training.steps.loop import Optimisation, train
-from components.training.steps.seeds import hash_order
+from components.training.steps.loop import Optimisation, train_phase
 
 CLEAN = Path("artifacts/amazon-beauty/clean")
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty" / "reference_ids.tsv.gz"
@@ -58,7 +57,7 @@ def main() -> None:
     ours = dict(zip(table.item_ids, table.words, strict=True))
     print(_markdown([_figures(words, texts, tokenizer) for words in (ours, theirs)]))
     order = sorted(texts)
-    for place in hash_order(SEED, order, arguments.count):
+    for place in hash_sample(order, arguments.count, f"{SEED}/"):
         item = order[place]
         print(f"| {texts[item][:70].replace('|', ' ')} | {ours[item]} | {theirs.get(item, '')} |")
 
@@ -82,10 +81,10 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
         tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         state, _ = fresh_models(context)
-        keeper = Keeper(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
+        checkpointer = Checkpointer(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
         recommender = job.train.recommender
         how = Optimisation(SEED, recommender.weight_decay, recommender.grad_clip, recommender.warmup_share)
-        train(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, keeper, progress)
+        train_phase(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, checkpointer, progress)
         return reindex(context, state, 1, stop, progress)[0]
 
 

@@ -6,7 +6,7 @@
 Prints one JSON line. `ratio` is against `cross_entropy(linear(...))`, as any model of the library has it, with our
 oneDNN products in float32; `ratio_torch_blocks` against torch's `linear_cross_entropy` with its own choice of blocks
 (null where torch has none). `relative_gradient_difference` is that to all logits at once. `ratio_trie`: how much less
-the loss over the trie (`models/trie_loss.py`) takes for as many tokens than that in blocks; it is another loss. Its
+the loss over the trie (`loss/trie_loss.py`) takes for as many tokens than that in blocks; it is another loss. Its
 choices are drawn as Beauty's IDs have them: of 5.9 tokens one is chosen among 2,091 and 1.9 among some twelve.
 """
 

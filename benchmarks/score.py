@@ -79,11 +79,10 @@ def one_at_a_time(scoring: Scoring, users: int) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(scoring.threads)
     engine = Engine.load(scoring.model, device="cpu")
-    settings: dict[str, Any] = {"k": scoring.k, "beams": scoring.beams, "scores": scoring.scores, "mask_seen": True}
-    engine.recommend(histories[:1], **settings)  # the first call pays for what is made once
+    engine.recommend(histories[:1], scoring.k, scoring)  # the first call pays for what is made once
     started = time.perf_counter()
     for history in histories:
-        engine.recommend([list(dict.fromkeys(history))], **settings)
+        engine.recommend([history], scoring.k, scoring)
     seconds = time.perf_counter() - started
     torch.set_num_threads(threads)
     return len(histories) / seconds

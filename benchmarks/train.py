@@ -31,10 +31,12 @@ from benchmarks.machine import facts
 from benchmarks.utilisation import training_flops, where
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain
+from components.networks.t5 import T5
 from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.batches.samples import Rows, Samples
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Prompts
+from components.storage.ragged import Ragged
 from components.textid.words.tokenizer import train_tokenizer
 from components.training.steps.loop import Optimisation
 
@@ -51,7 +53,7 @@ def main() -> None:
     offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, 30))]).astype(np.int64)
     items = random.integers(arguments.items, size=int(offsets[-1]))
     samples = Samples(
-        offsets, items, tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
+        Ragged(offsets, items), tokens, Prompts().tokenise(tokenizer), end_token=tokenizer.eos_token_id, max_history=20
     )
     ours, gflops, shares = _ours(samples, len(tokenizer), arguments)
     theirs = _theirs(samples, tokenizer, arguments)
@@ -82,7 +84,7 @@ def _ours(
     samples: Samples, vocabulary_size: int, arguments: argparse.Namespace
 ) -> tuple[float, float, dict[str, float]]:
     """Samples/s of collating, forward, backward, clipping and optimizer, as `loop.train` does them; Gflop/s; where."""
-    recommender = EncoderDecoder(_model(vocabulary_size, arguments))
+    recommender = T5(_model(vocabulary_size, arguments), end_token=1)
     recommender.module.train()
     how = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05)
     optimizer = how.adamw(recommender.module)
@@ -91,7 +93,7 @@ def _ours(
     def step(rows: Rows) -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(arguments.device.split(":")[0], torch.bfloat16, enabled=arguments.bf16):
-            loss = recommender.loss(samples.collate(rows).to(arguments.device))
+            loss = batch_loss(recommender, samples.collate(rows).to(arguments.device))
         (loss.total / loss.count).backward()
         torch.nn.utils.clip_grad_norm_(recommender.module.parameters(), 1.0)
         optimizer.step()

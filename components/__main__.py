@@ -38,16 +38,16 @@ def main(arguments: list[str]) -> int:
     try:
         stages.run(arguments[0], workspace, load(workspace / "params.yaml"))
     except StageError as error:
-        return _said(arguments[0], error)
+        return _report(arguments[0], error)
     except KeyboardInterrupt:
         mend = "the same command runs this stage again; what was published before still stands"
-        return _said(arguments[0], Interrupted("interrupted", where=str(workspace), mend=mend))
+        return _report(arguments[0], Interrupted("interrupted", where=str(workspace), mend=mend))
     except Exception as error:
         number = _os_error(error)
         if number not in MACHINE:
             raise
         where = str(getattr(error, "filename", None) or workspace)
-        return _said(arguments[0], BadInput(os.strerror(number), where=where, mend=MACHINE[number]))
+        return _report(arguments[0], BadInput(os.strerror(number), where=where, mend=MACHINE[number]))
     return 0
 
 
@@ -59,7 +59,7 @@ def _os_error(error: Exception) -> int:
     return int(found[1]) if found else 0
 
 
-def _said(stage: str, error: StageError) -> int:
+def _report(stage: str, error: StageError) -> int:
     """Tell the person at the terminal; returns the exit code that tells DVC."""
     print(f"{stage}: {error}", file=sys.stderr)
     return error.exit_code

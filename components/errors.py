@@ -37,8 +37,8 @@ class StageError(Exception):
 
 def first_line(error: BaseException) -> str:
     """An exception as one short line: its type, and what it says first if it says anything."""
-    said = next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    line = next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 class BadInput(StageError):

@@ -10,17 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.errors import BadInput, GateRefused
 from components.progress import ConsoleBar, JsonLines, Sink, reporting
-from components.settings.params import Params, to_dict
+from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
-from components.storage.manifest import digest, sha256, verify_manifest
-
-if TYPE_CHECKING:
-    from components.textid.table.id_table import IdTable
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -63,9 +58,10 @@ def train(workspace: Path, params: Params) -> None:
 
     On several nodes (train.nodes) it runs on each; the first one publishes the pair and has the MLflow run.
     """
+    from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
     from components.training.job import Job
-    from components.training.processes.nodes import Nodes
+    from components.training.key import train_key, work_folder
     from components.training.run import launch
 
     layout = Layout(workspace, params.dataset)
@@ -75,11 +71,12 @@ def train(workspace: Path, params: Params) -> None:
         histories=layout.histories,
         valid_targets=layout.valid_targets,
         out=layout.pair,
-        work=layout.work(key[:16]),
+        work=work_folder(layout, key),
         train=params.train,
         index=params.index,
         seed=params.seed,
         train_key=key,
+        drop_repeats=params.clean.drop_repeats,
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
     )
     if not Nodes.of(params.train).first:
@@ -122,51 +119,51 @@ def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report."""
     import polars as pl
 
-    from components.evaluation.evaluate import evaluate as evaluate_lists
-    from components.recommender.engine import Engine, Recommendation
+    from components.evaluation.arrays import cases
+    from components.evaluation.contenders import MODEL, baselines
+    from components.evaluation.evaluate import evaluate as evaluate_recommenders
+    from components.recommender.catalogue import Catalogue
+    from components.recommender.engine import Engine
+    from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
+    from components.voices.load import build
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
-    items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
-    table = _table_to_evaluate(layout, items["item_id"].to_list())
-    engine = Engine.load(layout.pair, id_table=layout.id_table)
-    facts = read_json(layout.pair / "pair.json")
+    items, histories, valid, test = (
+        pl.DataFrame(parquet.read(path, columns))
+        for path, columns in (
+            (layout.items_clean, ["item_id", "title"]),
+            (layout.histories, ["user_id", "history"]),
+            (layout.valid_targets, ["user_id", "context", "target"]),
+            (layout.test_targets, ["user_id", "context", "target"]),
+        )
+    )
+    table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
+    catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
+    engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
+    asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
+    known = asked.train
     with _reporting() as progress:
-
-        def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Recommendation]]:
-            return engine.recommend(
-                histories,
-                k=k,
-                mask_seen=mask_seen,
-                drop_repeats=params.clean.drop_repeats,
-                progress=progress,
-                **settings.decoding,
-            )
-
-        evaluate_lists(
+        evaluate_recommenders(
             settings,
+            asked,
+            {MODEL: engine, **{name: build(name, catalogue, known) for name in baselines()}},
+            catalogue,
             seed=params.seed,
             layout=layout,
-            items=items,
-            histories=pl.DataFrame(parquet.read(layout.histories, ["user_id", "history"])),
-            valid=pl.DataFrame(parquet.read(layout.valid_targets, ["user_id", "context", "target"])),
-            test=pl.DataFrame(parquet.read(layout.test_targets, ["user_id", "context", "target"])),
-            words=dict(zip(table.item_ids, table.words, strict=True)),
-            recommend=recommend,
-            protocol="refit" if facts["refit"] else "strict",
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
+            progress=progress,
         )
 
 
 def register(workspace: Path, params: Params) -> None:
     """The bundle of all that -> a model version in MLflow."""
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import markdown
+    from components.evaluation.in_words import findings_as_markdown
     from components.registry.register import register as register_bundle
 
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
-        register_bundle(params, layout, description=markdown(read_metrics(layout.metrics)), progress=progress)
+        register_bundle(params, layout, description=findings_as_markdown(layout), progress=progress)
 
 
 def data_warnings(workspace: Path, params: Params) -> list[str]:
@@ -182,84 +179,6 @@ def data_warnings(workspace: Path, params: Params) -> list[str]:
     return lines
 
 
-def findings(workspace: Path, params: Params) -> str:
-    """What `evaluate` found, as Markdown: sentences and table, for Prefect's UI."""
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import markdown
-
-    return markdown(read_metrics(Layout(workspace, params.dataset).metrics))
-
-
-def in_words(workspace: Path, params: Params) -> str:
-    """What `evaluate` found, for a terminal: does the model win, and three users with histories and recommendations."""
-    import polars as pl
-
-    from components.evaluation.examples import as_text, pick
-    from components.evaluation.metrics_file import read_metrics
-    from components.evaluation.summary import sentences
-    from components.storage import parquet
-
-    layout = Layout(workspace, params.dataset)
-    titles, words, users = (
-        pl.DataFrame(parquet.read(path, columns))
-        for path, columns in (
-            (layout.items_clean, ["item_id", "title"]),
-            (layout.id_table, ["item_id", "words"]),
-            (layout.per_user, None),
-        )
-    )
-    shown = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=params.seed)
-    return "\n".join([*sentences(read_metrics(layout.metrics)), "", as_text(shown)]).rstrip()
-
-
-def train_key(layout: Layout, params: Params) -> str:
-    """Hash of all that decides the trained weights: input files, settings and the code of the learning rooms.
-
-    It names the work folder (so a resumed training meets its own checkpoint only) and finds the MLflow run again.
-    """
-    rooms = Path(__file__).parent
-    code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
-    given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
-    # A model of the hub is known by its name, one in a folder by what lies there.
-    given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
-    inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
-    return digest(
-        {
-            "inputs": inputs,
-            # All but where it runs and how often it saves: another address must not lose the checkpoints, and all
-            # nodes share one work folder.
-            "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None, "checkpoint_seconds": None},
-            # Only the stage `index` asks for `stable`.
-            "index": {**to_dict(params.index), "stable": None},
-            "seed": params.seed,
-            "code": code,
-        }
-    )
-
-
-def _table_to_evaluate(layout: Layout, item_ids: Sequence[str]) -> IdTable:
-    """The published ID table, which has no manifest: its contract is looked at again before anyone believes its words.
-
-    Raises `BadInput` where it is not of this catalogue, `GateRefused` where it breaks a rule (edited by hand, say).
-    """
-    from components.networks.tokenizer import load_tokenizer
-    from components.recommender.pair import TOKENIZER
-    from components.textid.table.id_table import IdTable
-
-    verify_manifest(layout.pair)
-    table, mend = IdTable.load(layout.id_table), "run the stage `index` again"
-    if list(table.item_ids) != sorted(item_ids):
-        where = f"{layout.id_table} and {layout.items_clean}"
-        raise BadInput("the ID table and the catalogue hold different items", where=where, mend=mend)
-    # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
-    longest = max(map(len, table.token_ids), default=0)
-    broken = table.violations(load_tokenizer(layout.pair / TOKENIZER), max_tokens=longest, item_ids=item_ids)
-    if broken:
-        rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
-        raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(layout.id_table), mend=mend)
-    return table
-
-
 def _warn(stage: str, lines: Sequence[str]) -> None:
     """Tell the person at the terminal: a warning in a JSON file warns nobody."""
     for line in lines:
@@ -272,7 +191,6 @@ def _reporting(*more: Sink) -> Any:
     return reporting(ConsoleBar(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
 
 
-LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 STAGES: dict[str, Callable[[Path, Params], None]] = {
     "ingest": ingest,
     "validate": validate,

@@ -1,1 +1,1 @@
-"""The chain, on Prefect: thin wiring over the stages of dvc.yaml, and the command line."""
+"""The graph of dvc.yaml as Prefect flows, and the command line."""

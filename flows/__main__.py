@@ -1,21 +1,19 @@
-"""The flows as processes of their own, which end with the exit code of what they ran.
+"""Run a flow in a process of its own, which ends with the exit code of what it ran.
 
     python -m flows [WORKSPACE] [--force]      # the chain
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
 
-The command line starts them in a session of their own, so that Ctrl-C reaches the work first and the Prefect server
-last, and tied to it (`--tied`, first of all): they end when it does, even by `kill -9`, as if they had been told to.
+The command line starts it in a session of its own, so that Ctrl-C reaches the work first and the Prefect server last.
+With `--tied` (the first argument) it gets SIGTERM when the process of the command line ends, even by `kill -9`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 
-from components.processes.environment import when_the_parent_ends
+from components.processes.environment import stop_with_the_parent
 from flows.environment import prepare
 from flows.servers import adopt_running_prefect
 
@@ -24,7 +22,7 @@ def main(arguments: list[str]) -> int:
     """Run the flow and return the exit code."""
     if arguments[:1] == ["--tied"]:
         arguments = arguments[1:]
-        when_the_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        stop_with_the_parent()
     if arguments[:1] == ["score"]:
         return _score(**json.loads(arguments[1]))
     force = "--force" in arguments

@@ -1,4 +1,4 @@
-"""The command line `idiom`. It imports typer alone; everything else inside the command that needs it.
+"""The command line `idiom`. Typer alone is imported at the top; a command imports the rest inside.
 
 Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted with the checkpoint saved; 1 others.
 """
@@ -151,8 +151,8 @@ def score(
     settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
     if prefect or on == "dask":
         places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
-        told = {name: str(path.resolve()) for name, path in places.items() if path is not None}
-        return _flow("score", json.dumps({**told, **settings, "workers": workers, "team": on, "dask": dask}))
+        given = {name: str(path.resolve()) for name, path in places.items() if path is not None}
+        return _flow("score", json.dumps({**given, **settings, "workers": workers, "team": on, "dask": dask}))
     from components.settings.file import load
     from flows.score import score as run
     from flows.score import team_of
@@ -224,7 +224,7 @@ def doctor(workspace: Workspace = HERE) -> int:
 def _flow(*arguments: str) -> int:
     """Run a flow (flows/__main__.py) in a session of its own: on Ctrl-C what runs saves its state, the flow reports it,
     the server ends last. If this process is killed, they end likewise. Returns the exit code."""
-    from flows.processes import run_to_end
+    from components.processes.child import run_to_end
 
     command = [sys.executable, "-m", "flows", "--tied", *arguments]
     return run_to_end(command, cwd=Path(__file__).resolve().parents[1], tied=True)

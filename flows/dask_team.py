@@ -1,4 +1,4 @@
-"""The team of Dask workers for `idiom score`, by `prefect-dask`: one task a shard, each to be seen in Prefect.
+"""Score shards on Dask workers by `prefect-dask`: one Prefect task a shard.
 
     idiom score --on dask --workers 4              # a cluster of its own, which ends with the command
     idiom score --dask tcp://scheduler:8786        # one that runs, whose workers see the same folders and code
@@ -6,7 +6,8 @@
 A task is `score_shard` with a folder and a number. Prefect tries one again when the storage hiccups, and Dask starts
 that of a worker that died on another one; a shard is published whole and once, whoever scores it. Workers with one
 thread are best. They need this repository, the extra `dask`, and an address of the Prefect server that they can reach.
-What a worker did not come to tell the server, as it was killed or the run was stopped, is told in the end (`_settle`).
+The ends of shards that a worker could not report to the server, as it was killed or the run was stopped, are reported
+at the end (`_settle`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from components.errors import BadInput, StageError
 if TYPE_CHECKING:
     from prefect_dask import DaskTaskRunner
 
-    from components.scoring.workers import Step
+    from components.scoring.workers import ShardProgress
 
 _log = logging.getLogger(__name__)
 
@@ -82,24 +83,24 @@ def on_dask(
     device: str,
     stopped: Callable[[], Any],
     address: str | None = None,
-) -> Iterator[Step]:
+) -> Iterator[ShardProgress]:
     """The `Team` (components/scoring/workers.py) of Dask workers; `workers` counts without an address.
 
     Raises `BadInput` without Dask, a scheduler at `address` or a worker there; `StageError` for a shard whose worker
     dies again and again.
     """
-    from components.scoring.workers import Step, interrupted
+    from components.scoring.workers import ShardProgress, interrupted
 
     if not numbers:
         return
     ended: queue.Queue[Any] = queue.Queue()
     with _runner(address, min(workers, len(numbers))) as runner:
-        yield Step(numbers[0], 0.0, False)
+        yield ShardProgress(numbers[0], 0.0, False)
         shard_of = {
             runner.submit(score_one, {"folder": str(folder), "number": number, "device": device}): number
             for number in numbers
         }
-        told = {future.task_run_id: (number, _STOPPED) for future, number in shard_of.items()}
+        ends = {future.task_run_id: (number, _STOPPED) for future, number in shard_of.items()}
         for future in shard_of:
             future.add_done_callback(ended.put)
         try:
@@ -112,12 +113,12 @@ def on_dask(
                 except queue.Empty:
                     continue
                 number, state = shard_of.pop(future), _end(future.wrapped_future)
-                told[future.task_run_id] = (number, state)
+                ends[future.task_run_id] = (number, state)
                 if not state.is_completed():
                     raise _failure(state.result(raise_on_failure=False), folder)
-                yield Step(number, 1.0, True)
+                yield ShardProgress(number, 1.0, True)
         finally:
-            _settle(told)
+            _settle(ends)
 
 
 @contextmanager
@@ -153,37 +154,37 @@ def _runner(address: str | None, workers: int) -> Iterator[DaskTaskRunner]:
         yield runner
 
 
-def _settle(told: dict[UUID, tuple[int, State[Any]]]) -> None:
-    """Tell the server the number and the end of task runs of which it heard no end.
+def _settle(ends: dict[UUID, tuple[int, State[Any]]]) -> None:
+    """Report the number and the end of task runs whose end the server does not know.
 
-    A worker tells it in the background, so that one that is killed takes its last words along: a shard that is done
-    would be shown as running for ever, or not at all. Those of the living are waited for a moment. A server that does
-    not answer stops nothing: what is done is what lies in the folder.
+    A worker reports in the background, and one that is killed no more: a shard that is done would be shown as running
+    for ever, or not at all. Reports of living workers are waited for a moment. A server that does not answer stops
+    nothing: what is done is what lies in the folder.
     """
     try:
-        _tell(told)
+        _send_ends(ends)
     except (httpx.HTTPError, PrefectException) as error:
         _log.warning("Prefect was not told how all shards ended: %s", error)
 
 
-def _tell(told: dict[UUID, tuple[int, State[Any]]]) -> None:
-    left, end = told, time.monotonic() + _LAST_WORDS_SECONDS
+def _send_ends(ends: dict[UUID, tuple[int, State[Any]]]) -> None:
+    left, end = ends, time.monotonic() + _LAST_WORDS_SECONDS
     with get_client(sync_client=True) as client:
         while True:
-            heard = dict(_heard(client, list(left)))
-            left = {identity: left[identity] for identity in left if not heard.get(identity)}
+            known = dict(_known(client, list(left)))
+            left = {identity: left[identity] for identity in left if not known.get(identity)}
             if all(state is _STOPPED for _, state in left.values()) or time.monotonic() > end:
                 break
             time.sleep(_TICK_SECONDS)
         for identity, (number, state) in left.items():
-            if identity in heard:
+            if identity in known:
                 client.set_task_run_state(identity, state, force=True)
             elif state is not _STOPPED:
                 run = UUID(flow_run.get_id())
                 client.create_task_run(score_one, run, str(identity), identity, f"shard {number}", state=state)
 
 
-def _heard(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
+def _known(client: SyncPrefectClient, identities: Sequence[UUID]) -> Iterator[tuple[UUID, bool]]:
     """Those of the task runs that the server knows of, and whether it knows their end."""
     for start in range(0, len(identities), _PAGE):
         only = TaskRunFilter(id=TaskRunFilterId(any_=list(identities[start : start + _PAGE])))

@@ -1,4 +1,4 @@
-"""`idiom doctor`: what a run needs of this machine, each finding with its mend."""
+"""`idiom doctor`: checks what a run needs of this machine; each finding says how to mend it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def python(workspace: Path) -> Iterator[Finding]:
 
 
 def pins(workspace: Path) -> Iterator[Finding]:
-    """The mandatory pins, then what is installed against constraints.txt."""
+    """Check the mandatory pins, then compare what is installed with constraints.txt."""
     from packaging.specifiers import SpecifierSet
 
     for name, (allowed, reason) in _MANDATORY.items():
@@ -114,7 +114,7 @@ def programs(workspace: Path) -> Iterator[Finding]:
 
 
 def graph(workspace: Path) -> Iterator[Finding]:
-    """Parameters, graph and raw data of the workspace."""
+    """Check parameters, graph and raw data of the workspace."""
     from components.settings.file import load
     from flows import graph as stages
 
@@ -137,7 +137,7 @@ def graph(workspace: Path) -> Iterator[Finding]:
 
 
 def registered(workspace: Path) -> Iterator[Finding]:
-    """What registration.json says must be in the store; DVC would not notice a database that was deleted."""
+    """Check that MLflow's store has the version of registration.json; DVC would not notice a deleted database."""
     from components.registry.published import MEND, missing_version
     from components.settings.file import load
 
@@ -180,7 +180,7 @@ def disk(workspace: Path) -> Iterator[Finding]:
 
 
 def servers(workspace: Path) -> Iterator[Finding]:
-    """The addresses that are set must answer; unset, everything is kept in the workspace."""
+    """Check that the servers whose addresses are set answer; unset, everything is kept in the workspace."""
     from flows.servers import answers
 
     for variable, health, local in (

@@ -1,4 +1,4 @@
-"""What the process environment must hold before Prefect, MLflow or DVC are imported. Standard library only.
+"""Environment variables to set before Prefect, MLflow or DVC are imported. Standard library only.
 
 `prepare(workspace)` is called first by the command line and by whatever else starts a flow from a script.
 """

@@ -1,4 +1,4 @@
-"""The graph as dvc.yaml states it: stages, inputs, outputs, and the order that follows from them.
+"""Read the graph of dvc.yaml: stages, inputs, outputs, and the order that follows from them.
 
 dvc.yaml is its only definition; the flow and the tests read it here, so an edge is never written down twice.
 """

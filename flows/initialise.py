@@ -29,7 +29,7 @@ encoder-decoder's; small steps, because a small catalogue has few of them.
 
 @dataclass(frozen=True)
 class Initialised:
-    """What was done: why, in lines for people; the link, if one was needed; the copy of the old params.yaml, if any."""
+    """The result of `initialise`: reasons in lines for people; the link and the copy of the old params.yaml, if any."""
 
     dataset: str
     lines: list[str]

@@ -1,4 +1,4 @@
-"""`idiom recommend`: ask a bundle from the command line, with the settings that it was evaluated with."""
+"""`idiom recommend`: ask a bundle from the command line, with the settings of its evaluation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def recommend(
 ) -> dict[str, Any]:
     """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence.
 
-    bundle: a bundle directory; without it the champion's is taken. Raises `BadInput` where no item is known, or
-    there is no champion yet.
+    bundle: a directory with a bundle or a saved voice; without it the champion's is taken. Raises `BadInput` where no
+    item is known, or there is no champion yet.
     """
-    from components.recommender.engine import Engine
     from components.registry.answers import Answers
-    from components.registry.bundle import verified
+    from components.registry.bundle import decoding_of, verified
     from components.registry.champion import champion_bundle
+    from components.voices.load import load
 
     if bundle is None:
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    answer = Answers(bundle, Engine.load(bundle))([history], [k])[0]
+    answer = Answers(load(bundle), decoding_of(bundle))([history], [k])[0]
     if not answer["item_ids"]:
         raise BadInput(
             f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",

@@ -1,4 +1,4 @@
-"""One stage through DVC, in a process group of its own: its lines, its progress, its end, and how to stop it.
+"""Runs one stage through DVC in a process group of its own; reads its output, progress and end, and stops it.
 
 A fresh process per stage frees all memory between stages, the GPU's too; `dvc repro --single-item` shares cache and
 lock file with a plain `dvc repro`. Standard library only.
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from components.processes.child import running
 from components.stages import NO_BARS, PROGRESS_FILE
 from flows import dvc_lock
-from flows.child import running
 from flows.environment import search_path
 
 Ending = Literal["Completed", "Cached", "BadInput", "Refused", "Interrupted", "Killed", "Busy", "Failed"]
@@ -91,7 +91,7 @@ def reproduce(
     if mended := dvc_lock.mend(workspace):
         on_line(mended)
     started = time.monotonic()
-    with running(command, cwd=workspace, environment=environment) as child:
+    with running(command, cwd=workspace, environment=environment, output="pipe") as child:
         for line in child.lines():
             if line is None:
                 on_tick()
@@ -99,7 +99,7 @@ def reproduce(
                 lines.append(line)
                 on_line(line)
     on_tick()
-    ending, message = conclude(stage, child.code, list(lines), workspace)
+    ending, message = conclude(stage, child.wait(), list(lines), workspace)
     return Outcome(stage, ending, time.monotonic() - started, message)
 
 
@@ -113,7 +113,8 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     if mended := dvc_lock.mend(workspace):
         print(mended, file=sys.stderr)
     started = time.monotonic()
-    with running(command, cwd=workspace, environment=_environment(), terminal=sys.stderr.isatty()) as child:
+    output: Literal["pipe", "terminal"] = "terminal" if sys.stderr.isatty() else "pipe"
+    with running(command, cwd=workspace, environment=_environment(), output=output) as child:
         for chunk in child.chunks():
             sys.stderr.buffer.write(chunk)
             sys.stderr.buffer.flush()
@@ -121,10 +122,9 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     text = _ESCAPES.sub("", kept.decode("utf-8", errors="replace")).replace("\r", "\n")
     failed = _FAILED.search(text)
     stage = failed[1] if failed else (until or "repro")
-    ending, message = conclude(
-        stage, child.code, [line for line in text.split("\n") if not _NOISE.match(line)], workspace
-    )
-    return Outcome(stage, ending, time.monotonic() - started, "" if child.code == 0 else message)
+    lines = [line for line in text.split("\n") if not _NOISE.match(line)]
+    ending, message = conclude(stage, child.wait(), lines, workspace)
+    return Outcome(stage, ending, time.monotonic() - started, "" if child.wait() == 0 else message)
 
 
 def _environment() -> dict[str, str]:
@@ -132,18 +132,18 @@ def _environment() -> dict[str, str]:
 
 
 def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[Ending, str]:
-    """What DVC's exit code and the last lines of output say: the ending, and the message for a person."""
+    """The ending and the message for a person, from DVC's exit code and the last lines of its output."""
     text = "\n".join(lines)
     if code == 0:
         return ("Cached", "nothing changed") if any(map(_SKIPPED.match, lines)) else ("Completed", "")
     exited = _EXITED.search(text)
     status = int(exited[1]) if exited else None
     if status in (130, -signal.SIGINT) or (status is None and code in (_DVC_INTERRUPTED, -signal.SIGINT)):
-        return "Interrupted", said(stage, lines) or f"{stage}: interrupted; the same command goes on from there"
+        return "Interrupted", message_of(stage, lines) or f"{stage}: interrupted; the same command goes on from there"
     if status == 2:
-        return "BadInput", said(stage, lines)
+        return "BadInput", message_of(stage, lines)
     if status == 3:
-        return "Refused", said(stage, lines)
+        return "Refused", message_of(stage, lines)
     if status is not None and (status < 0 or status > 128):
         return "Killed", (
             f"{stage}: killed by {_signal_name(-status if status < 0 else status - 128)}\n"
@@ -171,7 +171,7 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
     return "Failed", "\n".join([f"{stage}: exited with {code if status is None else status}", *lines[-15:]])
 
 
-def said(stage: str, lines: list[str]) -> str:
+def message_of(stage: str, lines: list[str]) -> str:
     """The stage's own error message: from its `STAGE: what` line to where DVC speaks again."""
     starts = [number for number, line in enumerate(lines) if line.startswith(f"{stage}: ")]
     if not starts:

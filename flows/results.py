@@ -1,10 +1,11 @@
-"""What came of a run, read from its artifacts: the result table, the findings in words, where to look next."""
+"""Results of a run, read from its artifacts: the table of metrics, the findings in words, links."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from components.evaluation.contenders import MODEL, RANKING, baselines, metric_order
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
@@ -18,27 +19,21 @@ def table(workspace: Path, params: Params) -> list[dict[str, Any]]:
         return []
     metrics = read_json(layout.metrics)
     headline = metrics[metrics["protocol"]["headline"]]
-    names = ["model", "popularity", *sorted(set(headline) - {"model", "popularity"})]
+    names = [name for name in (MODEL, *baselines()) if name in headline]
     return [
         {"metric": metric, **{name: round(headline[name][metric], 4) for name in names}}
-        for metric in sorted(headline["model"], key=_metric_order)
+        for metric in sorted(headline[MODEL], key=metric_order)
     ]
-
-
-def _metric_order(metric: str) -> tuple[int, int, str]:
-    """recall, NDCG and MRR first, each by its cut-off as a number; the file's order is the alphabet's."""
-    name, _, k = metric.partition("_at_")
-    kinds = ("recall", "ndcg", "mrr")
-    return kinds.index(name) if name in kinds else len(kinds), int(k) if k.isdigit() else 0, metric
 
 
 def words(workspace: Path, params: Params) -> str:
     """The findings as Markdown; empty where nothing was evaluated."""
-    if not Layout(workspace, params.dataset).metrics.is_file():
+    layout = Layout(workspace, params.dataset)
+    if not layout.metrics.is_file():
         return ""
-    from components.stages import findings
+    from components.evaluation.in_words import findings_as_markdown
 
-    return findings(workspace, params)
+    return findings_as_markdown(layout)
 
 
 def links(workspace: Path, params: Params) -> dict[str, str]:
@@ -55,7 +50,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
 
 def summary(workspace: Path, params: Params) -> str:
     """What a person wants to see after a run: the figures, three users in words, what was registered, where to look."""
-    from components.stages import in_words
+    from components.evaluation.in_words import findings_as_text
 
     layout = Layout(workspace, params.dataset)
     if not layout.registration.is_file():
@@ -65,7 +60,7 @@ def summary(workspace: Path, params: Params) -> str:
         [
             *_aligned(table(workspace, params)),
             "",
-            in_words(workspace, params),
+            findings_as_text(layout, seed=params.seed),
             "",
             f"registered  {registered['name']} version {registered['version']}, {_called(registered['aliases'])}",
             f"report      {layout.report}",
@@ -76,7 +71,7 @@ def summary(workspace: Path, params: Params) -> str:
 
 def _aligned(rows: list[dict[str, Any]]) -> list[str]:
     """The ranking metrics as columns for a terminal."""
-    shown = [row for row in rows if row["metric"].startswith(("recall", "ndcg", "mrr"))]
+    shown = [row for row in rows if row["metric"].startswith(tuple(RANKING))]
     names = [name for name in rows[0] if name != "metric"]
     lines = [" " * 12 + "".join(f"{name.replace('_', ' '):>12}" for name in names)]
     for row in shown:

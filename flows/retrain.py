@@ -1,4 +1,4 @@
-"""The chain on Prefect: the stages of dvc.yaml, each as one task that runs them through DVC.
+"""The training flow on Prefect: one task for each stage of dvc.yaml, run through DVC.
 
     idiom retrain                # what a person types
     python -m flows WORKSPACE    # the same without the summary; ends with the stage's exit code
@@ -22,15 +22,15 @@ from components.progress import ConsoleBar, Follower
 from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
+from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
-from flows.shown import ShownProgress, show_result
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
-    """Retry what the machine did; a bad input, a refusal, an interrupt or a bug comes again with the same input."""
+    """Whether Prefect should retry a stage: after a fault of the machine alone, as all else would come again."""
     return state.name in WORTH_ANOTHER_TRY
 
 
@@ -48,15 +48,15 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar, shown, follower = ConsoleBar(), ShownProgress(stage, logger.warning), Follower(path)
+    bar, artifact, follower = ConsoleBar(), ProgressArtifact(stage, logger.warning), Follower(path)
     live = sys.stderr.isatty()
 
     def on_tick() -> None:
         for event in follower.new():
-            shown.emit(event["event"], event)
+            artifact.emit(event["event"], event)
             if live and event["event"] == "progress":  # the others come as lines of the stage's output already
                 bar.emit("progress", event)
-        shown.update()
+        artifact.update()
 
     def on_line(line: str) -> None:
         if live:
@@ -65,9 +65,9 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
 
     outcome = reproduce(stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=on_tick)
     state = as_state(outcome)
-    shown.close()
+    artifact.close()
     if state.is_completed():
-        shown.complete()
+        artifact.complete()
     else:
         logger.error(outcome.message)
     return state
@@ -109,14 +109,14 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
             return kind(name=state.name, message=state.message)
-    warnings = _show(folder, params)
+    warnings = _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
     said = f"; {len(warnings)} warnings about the data: {'; '.join(warnings)}" if warnings else ""
     return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:
-    """What DVC takes for registered and MLflow has not; a store that does not answer is left to the next run."""
+    """A version that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
     from components.registry.published import missing_version
 
     try:
@@ -139,8 +139,8 @@ def checked(workspace: str) -> Path:
     return folder
 
 
-def _show(folder: Path, params: Params) -> list[str]:
-    """Show what came of it; returns what was warned of, which is logged too."""
+def _publish(folder: Path, params: Params) -> list[str]:
+    """Publish what came of it; returns what was warned of, which is logged too."""
     from components.stages import data_warnings
     from flows.results import links, table, words
 
@@ -148,7 +148,7 @@ def _show(folder: Path, params: Params) -> list[str]:
     warnings = data_warnings(folder, params)
     for line in warnings:
         logger.warning(line)
-    show_result(table(folder, params), words(folder, params), links(folder, params), logger.warning, warnings)
+    publish_result(table(folder, params), words(folder, params), links(folder, params), logger.warning, warnings)
     return warnings
 
 

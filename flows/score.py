@@ -1,10 +1,11 @@
-"""`idiom score`: recommendations for all users to Parquet, by the champion, with the settings it was evaluated with.
+"""`idiom score`: recommendations of the champion for all users as Parquet, with the settings of its evaluation.
 
 Here it runs in this process; flows/score_flow.py is the same as a flow run in Prefect.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Sequence
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
 from components.processes.environment import cores
-from components.processes.signals import on_signal
+from components.processes.signals import Stop
 from components.progress import ConsoleBar, Sink, reporting
-from components.settings.params import DECODING, Params
-from components.storage.artifacts import read_json
+from components.settings.params import Params
 from components.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def score(
     For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
     scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return said(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
+    return in_words(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
 
 
 def scoring_of(
@@ -57,11 +57,11 @@ def scoring_of(
 ) -> Scoring:
     """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
-    bundle: a bundle directory; without it the champion's is taken. settings: further fields of
+    bundle: a directory with a bundle or a voice; without it the champion's is taken. settings: further fields of
     components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
     something else than scores would be replaced.
     """
-    from components.registry.bundle import PARAMS, verified
+    from components.registry.bundle import decoding_of, verified
     from components.registry.champion import champion_bundle
     from components.scoring.output import refuse_others
     from components.scoring.settings import Scoring
@@ -79,27 +79,25 @@ def scoring_of(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    trained = read_json(bundle / PARAMS)
     return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
         out=out,
-        drop_repeats=trained["clean"]["drop_repeats"],
-        **{name: trained["evaluate"][name] for name in (*DECODING, "mask_seen")},
+        **dataclasses.asdict(decoding_of(bundle)),
         **settings,
     )
 
 
 def run(scoring: Scoring, team: Team, workers: int, sinks: Sequence[Sink]) -> Summary:
-    """Score, told to `sinks`. workers: 0 takes as many as `default_workers` says.
+    """Score, with progress reported to `sinks`. workers: 0 takes as many as `default_workers` says.
 
     Raises `BadInput` for what cannot be scored, `Interrupted` after SIGINT or SIGTERM: the same call goes on.
     """
     from components.scoring.run import score_all
 
     workers = workers or default_workers(scoring.device, scoring.threads)
-    with on_signal() as stopped, reporting(*sinks) as progress:
-        return score_all(scoring, workers=workers, progress=progress, stopped=stopped, team=team)
+    with Stop().listening() as stop, reporting(*sinks) as progress:
+        return score_all(scoring, workers=workers, progress=progress, stopped=lambda: stop.requested, team=team)
 
 
 def default_workers(device: str, threads: int) -> int:
@@ -133,7 +131,7 @@ def team_of(on: str, address: str | None = None) -> Team:
     return on_ranks if on == "torchrun" else score_shards
 
 
-def said(done: Summary, out: Path) -> str:
+def in_words(done: Summary, out: Path) -> str:
     """What came of it, in words."""
     manifest, scored, seconds = done.manifest, done.users, done.seconds
     lines = [

@@ -1,4 +1,4 @@
-"""Recommendations for all users as a flow run in Prefect: scheduled, tried again, its progress to be seen.
+"""The scoring flow on Prefect: recommendations for all users, with schedule, retries and progress.
 
     idiom score --prefect                 # what a person types; --on dask is always one
     prefect deployment run score/nightly  # what a schedule does
@@ -22,10 +22,10 @@ from prefect.states import State
 from components.errors import StageError
 from components.progress import ConsoleBar
 from components.settings.file import load
+from flows.prefect_artifacts import ProgressArtifact, publish_scores
 from flows.repro import EXIT_CODES, Ending, Outcome
 from flows.retrain import another_try, as_state, checked
-from flows.score import run, said, scoring_of, team_of
-from flows.shown import ShownProgress, show_scores
+from flows.score import in_words, run, scoring_of, team_of
 
 _ENDINGS: dict[int, Ending] = {
     EXIT_CODES["BadInput"]: "BadInput",
@@ -80,21 +80,21 @@ def score_users(
     """Score what is not scored yet. The state's name says how it ended, as that of a stage (flows/repro.py)."""
     logger = get_run_logger()
     started = time.monotonic()
-    shown = ShownProgress("score", logger.warning)
+    artifact = ProgressArtifact("score", logger.warning)
     try:
         folder = checked(workspace)
         histories, out, bundle = (folder / place if place else None for place in places.values())
         chosen = team_of(team, dask)
         scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
         with api_for_workers():
-            done = run(scoring, chosen, workers, [ConsoleBar(), shown])
+            done = run(scoring, chosen, workers, [ConsoleBar(), artifact])
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))
-    message = said(done, scoring.out)
+    message = in_words(done, scoring.out)
     logger.info(message)
-    shown.complete()
-    show_scores(message, logger.warning)
+    artifact.complete()
+    publish_scores(message, logger.warning)
     return as_state(Outcome("score", "Completed" if done.users else "Cached", done.seconds, message))
 
 

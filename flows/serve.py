@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from components.processes.child import run_to_end
 from components.settings.params import Params
-from flows.processes import run_to_end
 from flows.servers import free_address
 
 

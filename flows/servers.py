@@ -1,4 +1,4 @@
-"""MLflow and Prefect beside a workspace: where they answer, and `idiom ui`, which runs both on its stores."""
+"""Servers of MLflow and Prefect: their addresses, and `idiom ui`, which runs both on the stores of a workspace."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import BadInput
-from components.processes.signals import on_signal
+from components.processes.child import Child
+from components.processes.signals import Stop
 from components.storage.artifacts import publish_json
-from flows.processes import Service, wait_until_one_ends
 
 MLFLOW_PORT = 5000
 PREFECT_PORT = 4200
 _START_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class _Planned:
     command: list[str]
     health: str
     address: str
+    log: Path
+
+    def start(self, workspace: Path) -> Child:
+        """Start it in the workspace, its output in its log."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("w") as stream:
+            return Child(self.command, cwd=workspace, output=stream.fileno())
 
 
 def answers(url: str, *, seconds: float = 2.0) -> bool:
@@ -71,32 +79,35 @@ def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[
         say(line)
     if not planned:
         return 0
-    services: list[Service] = []
+    servers: list[Child] = []
     note = _note(workspace)
-    with on_signal() as stopped:
+    with Stop().listening() as stop:
         try:
             for each in planned:
-                log = workspace / "logs" / f"{each.name.lower()}.log"
-                services.append(Service(each.name, each.command, cwd=workspace, log=log))
-            for each, service in zip(planned, services, strict=True):
-                if not _ready(each, service, stopped):
-                    return 0 if stopped() else _ended(service, say)
+                servers.append(each.start(workspace))
+            for each, server in zip(planned, servers, strict=True):
+                if not _ready(each, server, stop):
+                    return 0 if stop.requested else _ended(each, say)
                 say(f"{each.name:<8} {each.address}")
                 if each.name == "Prefect":
                     publish_json(note, {"api": f"{each.address}/api"})
             say("Ctrl-C ends both.")
-            gone = wait_until_one_ends(services, lambda: bool(stopped()))
-            return _ended(gone, say) if gone else 0
+            while not stop.requested:
+                for each, server in zip(planned, servers, strict=True):
+                    if server.code is not None:
+                        return _ended(each, say)
+                time.sleep(_LOOK_SECONDS)
+            return 0
         finally:
             note.unlink(missing_ok=True)
-            for service in services:
-                service.stop()
+            for server in servers:
+                server.stop()
 
 
 def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], list[str]]:
     from components.registry.store import refuse_junk, tracking_uri
 
-    planned, elsewhere = [], []
+    planned, elsewhere, logs = [], [], workspace / "logs"
     store = tracking_uri(workspace)
     if store.startswith("http"):
         elsewhere.append(f"MLflow   {store} (MLFLOW_TRACKING_URI)")
@@ -105,23 +116,14 @@ def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_P
         address = free_address("--mlflow-port", mlflow_port)
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]
-        planned.append(_Planned("MLflow", command, f"{address}/health", address))
+        planned.append(_Planned("MLflow", command, f"{address}/health", address, logs / "mlflow.log"))
     if api := os.environ.get("PREFECT_API_URL"):
         elsewhere.append(f"Prefect  {api.removesuffix('/api')} (PREFECT_API_URL)")
     else:
         address = free_address("--prefect-port", prefect_port)
-        command = [
-            sys.executable,
-            "-m",
-            "prefect",
-            "server",
-            "start",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(prefect_port),
-        ]
-        planned.append(_Planned("Prefect", command, f"{address}/api/health", address))
+        command = [sys.executable, "-m", "prefect", "server", "start"]
+        command += ["--host", "127.0.0.1", "--port", str(prefect_port)]
+        planned.append(_Planned("Prefect", command, f"{address}/api/health", address, logs / "prefect.log"))
     return planned, elsewhere
 
 
@@ -137,23 +139,23 @@ def free_address(option: str, port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _ready(planned: _Planned, service: Service, stopped: Callable[[], int]) -> bool:
+def _ready(planned: _Planned, server: Child, stop: Stop) -> bool:
     end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and service.alive and not stopped():
+    while time.monotonic() < end and server.code is None and not stop.requested:
         if answers(planned.health):
             return True
-        time.sleep(0.2)
+        time.sleep(_LOOK_SECONDS)
     return False
 
 
-def _ended(service: Service, say: Callable[[str], None]) -> int:
-    lines = service.log.read_text(errors="replace").splitlines()[-10:]
-    say(f"{service.name} did not start or has ended; the end of {service.log}:")
+def _ended(planned: _Planned, say: Callable[[str], None]) -> int:
+    lines = planned.log.read_text(errors="replace").splitlines()[-10:]
+    say(f"{planned.name} did not start or has ended; the end of {planned.log}:")
     for line in lines:
         say(f"  {line}")
     return 1
 
 
 def _note(workspace: Path) -> Path:
-    """Where `idiom ui` leaves the address of its Prefect server."""
+    """The file in which `idiom ui` leaves the address of its Prefect server."""
     return workspace / ".prefect" / "ui.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,21 @@ from components.processes.environment import prepare
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare()
+# Stores are those of the tests' own workspaces, never the one of who runs the tests.
+for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+    os.environ.pop(_name, None)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first, those with servers before all: the processes of `make test` take a file at
+    a time, and none should begin the longest when the others end."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        servers = {item.path for item in items if item.get_closest_marker("server")}
+        items.sort(key=lambda item: (-slow[item.path] if item.path in servers else 0, -slow[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
-import io
 import json
 import resource
 import shutil
@@ -22,10 +21,10 @@ import polars as pl
 import pytest
 import yaml
 
-from components.__main__ import main
 from components.stages import STAGES
 from components.storage import artifacts
-from tests.workspaces import make_workspace, set_params, stage
+from tests.workspaces import make_workspace, run_here, set_params, stage
+from tests.workspaces import stage_here as run
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +69,6 @@ def history(users: list[str], items: list[str]) -> str:
     )
 
 
-def run(workspace: Path, name: str) -> tuple[int, str]:
-    """What `python -m components NAME` does, in this process: exit code and stderr. A traceback is raised here."""
-    said = io.StringIO()
-    with contextlib.chdir(workspace), contextlib.redirect_stderr(said):
-        code = main([name])
-    return code, said.getvalue()
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace of a small shop of its own in which every stage before `register` has run."""
@@ -87,9 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw.mkdir()
     (raw / "items.csv").write_text(catalogue())
     (raw / "interactions.csv").write_text(history(USERS, ITEMS))
-    for name in BEFORE_REGISTER:
-        code, said = run(root, name)
-        assert code == 0, said
+    run_here(root, *BEFORE_REGISTER)
     return root
 
 

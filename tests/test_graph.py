@@ -12,8 +12,9 @@ import yaml
 
 from components.settings.file import load
 from components.settings.params import Params
-from components.stages import LEARNING_ROOMS, STAGES
+from components.stages import STAGES
 from components.storage.layout import Layout
+from components.training.key import LEARNING_ROOMS
 from flows import graph
 from tests.test_imports import FOUNDATIONS, imported, names_in
 

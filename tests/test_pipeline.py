@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
-from tests.workspaces import ask, command, free_port, lock_outs, make_workspace, set_params, stage
+from tests.workspaces import REPOSITORY, ask, command, free_port, lock_outs, make_workspace, run_here, set_params
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -66,31 +68,47 @@ def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
     assert "torch" in done.stdout and "fail" not in done.stdout
 
 
-def test_score_gives_every_user_recommendations(by_flow: tuple[Path, str]) -> None:
-    """`idiom score`: all users of the data, by the champion; a second call finds that nothing is left to do."""
+def test_the_python_example_of_the_readme(by_flow: tuple[Path, str]) -> None:
+    """Prevents an example that a newcomer cannot run: it is taken from README.md as it stands."""
     root, _ = by_flow
-    done = command(root, "idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", OMP_NUM_THREADS="1")
+    example = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    done = command(root, "python", "-c", example)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert len(ast.literal_eval(done.stdout)) == 5, done.stdout
+
+
+SCORE = ("idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150")
+
+
+@pytest.fixture(scope="module")
+def scored(by_flow: tuple[Path, str]) -> tuple[Path, str]:
+    """The workspace in which `idiom score` has scored all users by the champion; what it printed."""
+    root, _ = by_flow
+    done = command(root, *SCORE, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root, done.stdout
+
+
+def test_score_gives_every_user_recommendations(scored: tuple[Path, str]) -> None:
+    """`idiom score`: all users of the data, by the champion; a second call finds that nothing is left to do."""
+    root, said = scored
     scores = pl.read_parquet(Layout(root, "demo").root / "score" / "part-*.parquet")
     users = pl.read_parquet(Layout(root, "demo").interactions)["user_id"].unique()
-    assert scores["user_id"].to_list() == sorted(users) and f"{len(users):,} users" in done.stdout
+    assert scores["user_id"].to_list() == sorted(users) and f"{len(users):,} users" in said
     assert set(scores["item_ids"].list.len()) == {5}
-    again = command(root, "idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", OMP_NUM_THREADS="1")
+    again = command(root, *SCORE, OMP_NUM_THREADS="1")
     assert again.returncode == 0 and "nothing to do" in again.stdout, again.stdout + again.stderr
 
 
-def test_score_in_prefect_by_the_champion(by_flow: tuple[Path, str]) -> None:
+def test_score_in_prefect_by_the_champion(scored: tuple[Path, str]) -> None:
     """`idiom score --prefect`, without a server: the flow finds the champion and scores as the command does."""
-    root, _ = by_flow
-    out = str(root / "by_flow_run")
-    given = ["idiom", "score", "-k", "5", "--workers", "1", "--shard-users", "150", "--out"]
-    done = command(root, *given, out, "--prefect")
+    root, _ = scored
+    alone, out = Layout(root, "demo").root / "score", root / "by_flow_run"
+    done = command(root, *SCORE, "--out", str(out), "--prefect", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"written  {out}" in done.stdout
-    alone = command(root, *given, str(root / "alone"))
-    assert alone.returncode == 0, alone.stdout + alone.stderr
-    names = sorted(path.name for path in (root / "alone").iterdir())
-    assert [sha256(root / "alone" / name) for name in names] == [sha256(root / "by_flow_run" / name) for name in names]
+    names = sorted(path.name for path in alone.iterdir())
+    assert [sha256(alone / name) for name in names] == [sha256(out / name) for name in names]
 
 
 def test_serve_answers(by_flow: tuple[Path, str]) -> None:
@@ -142,8 +160,7 @@ def test_test_targets_cannot_reach_the_weights(by_dvc: Path, tmp_path: Path) -> 
         target.write_bytes(path.read_bytes())
     shuffled = pl.read_parquet(source.test_targets).with_columns(pl.col("target").shuffle(seed=1))
     shuffled.write_parquet(other.test_targets)
-    done = stage(root, "train")
-    assert done.returncode == 0, done.stderr
+    run_here(root, "train")  # in another process, beside another store, than the pair that it must equal
     assert sha256(other.pair) == sha256(source.pair)
 
 

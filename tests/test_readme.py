@@ -11,6 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
+
 RUN_BY = {
     "make retrain": "tests/test_pipeline.py::by_flow",
     "make test": "this run",
@@ -57,12 +59,24 @@ def test_every_named_test_exists() -> None:
         assert not function or f"def {function}(" in (REPOSITORY / path).read_text(), name
 
 
-def test_every_link_leads_somewhere() -> None:
-    """Prevents dead links and pictures that were never committed."""
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
-    assert targets
-    for target in targets:
-        assert (REPOSITORY / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Prevents dead links, links to a heading that was renamed, and pictures that were never committed."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        if "://" not in target:
+            assert (page.parent / name).exists(), target
+        if heading and "://" not in target:
+            headings = re.findall(r"^#+ (.+)$", ((page.parent / name) if name else page).read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, target
+
+
+def test_the_python_example_is_short_and_run() -> None:
+    """Prevents an example that has grown, and a second one that nothing runs: the pipeline's test runs the first."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 1
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) == 3
+    assert "def test_the_python_example_of_the_readme(" in (REPOSITORY / "tests/test_pipeline.py").read_text()
 
 
 def test_make_help() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -16,10 +18,12 @@ from typing import Any
 
 import yaml
 
+from components.__main__ import main
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 MICRO: dict[str, Any] = {
-    "clean": {"sample_users": 200},
+    "clean": {"sample_users": 120},
     "train": {
         "size": "d_model=32,layers=1,heads=2,d_ff=64",
         "vocabulary_size": 512,
@@ -70,8 +74,11 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**base, **over, **nested}
 
 
-def command(root: Path, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of this environment in the workspace, as its user would; never raises on its exit code."""
+def command(root: Path, *arguments: str, timeout: float = 1800, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment in the workspace, as its user would; never raises on its exit code.
+
+    timeout: seconds; a ceiling that only ends a failed test, as a machine with other work takes minutes to import.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_TRACKING"))}
     return subprocess.run(
@@ -87,6 +94,21 @@ def command(root: Path, *arguments: str, timeout: float = 300, **environment: st
 def stage(root: Path, name: str, **environment: Any) -> subprocess.CompletedProcess[str]:
     """Run one stage bare, as dvc.yaml does."""
     return command(root, "python", "-m", "components", name, **environment)
+
+
+def stage_here(root: Path, name: str) -> tuple[int, str]:
+    """The same in this process, which has imported all libraries: exit code and stderr. A traceback is raised here."""
+    said = io.StringIO()
+    with contextlib.chdir(root), contextlib.redirect_stderr(said):
+        code = main([name])
+    return code, said.getvalue()
+
+
+def run_here(root: Path, *names: str) -> None:
+    """Run stages that have to succeed in this process, for tests of what comes after them."""
+    for name in names:
+        code, said = stage_here(root, name)
+        assert code == 0, said
 
 
 def lock_outs(root: Path) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Metrics, baselines and the report: arrays in, figures out (no torch)."""
+"""Metrics, comparison and the report of any recommenders: lists in, figures out. No torch."""

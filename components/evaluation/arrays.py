@@ -1,12 +1,10 @@
-"""Tables of item ids -> arrays of item positions, which is what metrics and baselines count with.
+"""The test cases of an evaluation as arrays: prompts, targets and training sequences, items as positions.
 
 An item's position is its place among the sorted ids of the catalogue, so a tie broken by position is broken by item id.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,36 +12,8 @@ import numpy as np
 import polars as pl
 
 from components.errors import BadInput
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Lists of different lengths: row `n` is `values[offsets[n]:offsets[n + 1]]`."""
-
-    values: np.ndarray
-    offsets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            yield self.values[start:stop]
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """[rows] length of each row."""
-        return np.diff(self.offsets)
-
-    @cached_property
-    def owners(self) -> np.ndarray:
-        """[values] the row that each value stands in."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    @cached_property
-    def age(self) -> np.ndarray:
-        """[values] steps from the end of its row: 0 is the newest."""
-        return np.repeat(self.offsets[1:], self.lengths) - 1 - np.arange(len(self.values))
+from components.sampling import hash_sample
+from components.storage.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -52,12 +22,16 @@ class Cases:
 
     item_ids: tuple[str, ...]
     user_ids: tuple[str, ...]
-    train: Sequences
+    train: Ragged
     """What the model was allowed to learn from: one sequence per user of the training data, sampled or not."""
-    prompts: Sequences
+    prompts: Ragged
     """What it is shown: training history + context, oldest first."""
     targets: np.ndarray
     """[users] the one item that counts as a hit."""
+    refit: bool = False
+    """Whether `train` holds the validation items too, as the model was built once more with them."""
+    all_users: int = 0
+    """Test users, those included that were not sampled."""
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -109,24 +83,24 @@ def cases(
             asked.select(pl.concat_list("history", "context")).to_series(), item_ids, "test_targets.parquet"
         ),
         targets=_positions(asked["target"], item_ids, "test_targets.parquet"),
+        refit=refit,
+        all_users=len(test),
     )
 
 
 def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
     if not max_users or max_users >= len(test):
         return test
-
-    def order(user: str) -> str:
-        return hashlib.sha256(f"{seed}:{user}".encode()).hexdigest()
-
-    return test.filter(pl.col("user_id").is_in(sorted(test["user_id"], key=order)[:max_users]))
+    users = test["user_id"].to_list()
+    chosen = [users[at] for at in hash_sample(users, max_users, f"{seed}:")]
+    return test.filter(pl.col("user_id").is_in(chosen))
 
 
-def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Sequences:
+def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Ragged:
     lengths = lists.list.len().to_numpy()
     values = lists.filter(lists.list.len() > 0).explode()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Sequences(_positions(values, item_ids, where), offsets)
+    return Ragged(offsets, _positions(values, item_ids, where))
 
 
 def _positions(ids: pl.Series, item_ids: pl.Enum, where: str) -> np.ndarray:

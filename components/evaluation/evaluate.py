@@ -1,73 +1,70 @@
-"""The one look at the test set: the model beside popularity and the item graph, masked and unmasked.
+"""Evaluates the model and its baselines on the test set, masked and unmasked.
 
-    metrics = evaluate(params.evaluate, seed=17, layout=layout, items=..., histories=..., valid=..., test=...,
-                       words=dict(zip(table.item_ids, table.words)), recommend=engine_call)
+    asked = cases(items, histories, valid, test, refit=False, max_users=0, seed=17)
+    metrics = evaluate(params.evaluate, asked, {"model": engine, "popularity": ..., "item_graph": ...}, catalogue,
+                       seed=17, layout=layout)
 
 Pure: no registry, no clock, no random name. The same inputs give the same bytes in every file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from components.errors import GateRefused
 from components.evaluation import examples, plots, report
-from components.evaluation.arrays import Cases, cases
-from components.evaluation.baselines import BASELINES
-from components.evaluation.figures import MODEL, by_slice, compare, figures, headline_k, rounded
+from components.evaluation.arrays import Cases
+from components.evaluation.contenders import MODEL, VARIANTS, Variant
+from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
-from components.evaluation.metrics_file import VARIANTS, Variant
+from components.progress import Progress
 from components.settings.params import Evaluate
 from components.storage.artifacts import publish_json, publishing_together
 from components.storage.layout import Layout
 
-
-class Recommended(Protocol):
-    """One recommended item."""
-
-    @property
-    def item_id(self) -> str: ...
-
-
-Recommend = Callable[[Sequence[Sequence[str]], int, bool], Sequence[Sequence[Recommended]]]
-"""(histories of item ids, k, mask_seen) -> for each history at most k items, best first."""
+if TYPE_CHECKING:
+    from components.recommender.catalogue import Catalogue
+    from components.recommender.interface import Recommendation, Recommender
 
 
 def evaluate(
     settings: Evaluate,
+    asked: Cases,
+    recommenders: Mapping[str, Recommender],
+    catalogue: Catalogue,
     *,
     seed: int,
     layout: Layout,
-    items: pl.DataFrame,
-    histories: pl.DataFrame,
-    valid: pl.DataFrame,
-    test: pl.DataFrame,
-    words: Mapping[str, str],
-    recommend: Recommend,
-    protocol: Literal["strict", "refit"] = "strict",
     facts: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, per_user.parquet, plots/ and report.html; return the metrics.
 
-    items: item_id, title. histories: user_id, history. valid, test: user_id, context, target. words: item id -> textual
-    ID. protocol: `refit` where the model was built once more with the validation items; the baselines then get
-    them too, so that both sides always know the same. facts: whatever the report should say of data and model.
-    Raises `BadInput` for tables that do not fit together, `GateRefused` for a recommender that breaks its contract.
+    recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
+    per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
+    facts: whatever the report should say of data and model.
+    Raises `GateRefused` for a recommender that breaks its contract.
     """
-    asked = cases(items, histories, valid, test, refit=protocol == "refit", max_users=settings.max_users, seed=seed)
     depth = max(settings.ks)
-    lists = {variant: _all_lists(asked, recommend, depth, mask_seen=variant == "masked") for variant in VARIANTS}
+    lists = {
+        variant: {
+            name: _lists(asked, name, recommender, replace(settings, mask_seen=variant == "masked"), depth, progress)
+            for name, recommender in recommenders.items()
+        }
+        for variant in VARIANTS
+    }
     places = {
         variant: {name: ranks(listed, asked.targets) for name, listed in lists[variant].items()} for variant in VARIANTS
     }
-    headline: Variant = "unmasked" if settings.mask_seen is False else "masked"
+    headline: Variant = "masked" if settings.mask_seen else "unmasked"
     metrics: dict[str, Any] = {
         "protocol": {
-            "training": protocol,
+            "training": "refit" if asked.refit else "strict",
             "headline": headline,
             "headline_k": headline_k(settings.ks),
             "depth": depth,
@@ -75,7 +72,7 @@ def evaluate(
             "beams": max(settings.beams, depth),
             "length_penalty": settings.length_penalty,
             "test_users": len(asked.user_ids),
-            "all_test_users": len(test),
+            "all_test_users": asked.all_users,
             "catalogue_items": len(asked.item_ids),
             "seed": seed,
         },
@@ -86,16 +83,22 @@ def evaluate(
     }
     metrics = rounded(metrics)
     table = _per_user(asked, lists[headline][MODEL], places, headline)
-    _publish(layout, metrics, table, items, words, seed)
+    _publish(layout, metrics, table, catalogue, seed)
     return metrics
 
 
-def _all_lists(asked: Cases, recommend: Recommend, depth: int, *, mask_seen: bool) -> dict[str, np.ndarray]:
-    lists = {MODEL: _checked(asked, recommend(asked.prompt_ids(), depth, mask_seen), depth, mask_seen=mask_seen)}
-    return lists | {name: baseline(asked, depth=depth, mask_seen=mask_seen) for name, baseline in BASELINES.items()}
+def _lists(
+    asked: Cases, name: str, recommender: Recommender, settings: Evaluate, depth: int, progress: Progress | None
+) -> np.ndarray:
+    """[users, depth] positions of what a recommender answers, padded with -1."""
+    told = progress if name == MODEL else None  # the baselines are done at once
+    answers = recommender.recommend(asked.prompt_ids(), depth, settings, told)
+    return _checked(asked, name, answers, depth, mask_seen=settings.mask_seen)
 
 
-def _checked(asked: Cases, answers: Sequence[Sequence[Recommended]], depth: int, *, mask_seen: bool) -> np.ndarray:
+def _checked(
+    asked: Cases, name: str, answers: Sequence[Sequence[Recommendation]], depth: int, *, mask_seen: bool
+) -> np.ndarray:
     """[users, depth] positions of what was recommended. A list that no honest decoder can give is refused."""
     place = {item_id: position for position, item_id in enumerate(asked.item_ids)}
     lists = np.full((len(asked.user_ids), depth), -1, dtype=np.int64)
@@ -111,7 +114,7 @@ def _checked(asked: Cases, answers: Sequence[Sequence[Recommended]], depth: int,
             if is_so:
                 raise GateRefused(
                     f"the recommender gave {what}",
-                    where=f"user {asked.user_ids[row]!r}",
+                    where=f"{name}, user {asked.user_ids[row]!r}",
                     mend="the ID table and the model do not belong together, or decoding is broken: train again",
                 )
         lists[row, : len(found)] = found
@@ -145,16 +148,15 @@ def _publish(
     layout: Layout,
     metrics: Mapping[str, Any],
     table: pl.DataFrame,
-    items: pl.DataFrame,
-    words: Mapping[str, str],
+    catalogue: Catalogue,
     seed: int,
 ) -> None:
-    titles = dict(zip(items["item_id"], items["title"], strict=True))
     outputs = (layout.per_user, layout.plots, layout.report, layout.metrics)
     with publishing_together(*outputs) as (users_to, plots_to, report_to, metrics_to):
         table.write_parquet(users_to, compression="zstd", statistics=False)
         plots_to.mkdir()
         pictures = plots.draw(metrics, plots_to)
-        page = report.page(metrics, examples.pick(table, titles, words, seed=seed), pictures, dataset=layout.dataset)
+        shown = examples.pick(table, catalogue.titles, catalogue.words, seed=seed)
+        page = report.page(metrics, shown, pictures, dataset=layout.dataset)
         report_to.write_text(page, encoding="utf-8")
         publish_json(metrics_to, metrics)

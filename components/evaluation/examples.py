@@ -1,12 +1,13 @@
-"""Three users in words: what they had, what the model says, what they took. For the report, MLflow and the terminal."""
+"""Example users for the report and the terminal: history, recommendations and target, in words."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+
+from components.sampling import hash_sample
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,6 @@ def pick(
     the choice depends on nothing else. Fewer users give fewer examples; the same user is never shown twice.
     """
 
-    def order(user: str) -> str:
-        return hashlib.sha256(f"example:{seed}:{user}".encode()).hexdigest()
-
     def item(item_id: str, target: str | None = None) -> Item:
         return Item(item_id, titles.get(item_id) or item_id, words.get(item_id, ""), hit=item_id == target)
 
@@ -54,9 +52,9 @@ def pick(
         (f"drawn among the users with a hit in the first {shown}", rows.filter(hit)),
         (f"drawn among the users without a hit in the first {shown}", rows.filter(~hit)),
     ):
-        users = set(candidates["user_id"]) - {example.user_id for example in chosen}
-        if users:
-            row = rows.row(by_predicate=pl.col("user_id") == min(users, key=order), named=True)
+        users = list(set(candidates["user_id"]) - {example.user_id for example in chosen})
+        for at in hash_sample(users, 1, f"example:{seed}:"):
+            row = rows.row(by_predicate=pl.col("user_id") == users[at], named=True)
             chosen.append(
                 Example(
                     user_id=row["user_id"],

@@ -1,4 +1,4 @@
-"""Lists and ranks -> the figures of metrics.json: means, intervals, comparisons, slices."""
+"""The figures of metrics.json, from lists and ranks: means, confidence intervals, comparisons, slices."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.arrays import Cases
-from components.evaluation.baselines import BASELINES
+from components.evaluation.contenders import HEADLINE, MODEL
 from components.evaluation.metrics import LEAST_USERS, bootstrap, breadth, per_user
 from components.evaluation.slices import slices
 
-MODEL = "model"
 DIGITS = 6
 
 
@@ -36,10 +35,11 @@ def figures(
 def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> dict[str, Any]:
     """Confidence intervals of everybody, and of the model minus each baseline, user by user."""
     values = {name: per_user(rank, ks) for name, rank in places.items()}
+    others = [name for name in places if name != MODEL]
     columns = {f"{name}/{metric}": each for name, metrics in values.items() for metric, each in metrics.items()}
     gains = {
         f"gain:{name}/{metric}": values[MODEL][metric] - values[name][metric]
-        for name in BASELINES
+        for name in others
         for metric in values[name]
     }
     interval = bootstrap(columns | gains, seed=seed)
@@ -53,9 +53,9 @@ def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> d
                 "interval": list(interval[f"gain:{name}/{metric}"]),
                 "verdict": _verdict(len(gains[f"gain:{name}/{metric}"]), *interval[f"gain:{name}/{metric}"]),
             }
-            for metric in (f"recall_at_{headline_k(ks)}", f"ndcg_at_{headline_k(ks)}")
+            for metric in (f"{each}_at_{headline_k(ks)}" for each in HEADLINE)
         }
-        for name in BASELINES
+        for name in others
     }
     return {"intervals": intervals, "against": against}
 

@@ -1,4 +1,4 @@
-"""Ranking metrics of one target per user, from its rank alone; what is recommended at all; confidence intervals.
+"""Ranking metrics of one target per user, coverage and novelty of lists, bootstrap intervals.
 
 Every list is ranked against the whole catalogue: no sampled negatives (Krichene and Rendle, KDD 2020, show that those
 change which model wins). With a single target, recall@k is the hit rate, and the ideal DCG is 1.

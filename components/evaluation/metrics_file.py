@@ -1,4 +1,4 @@
-"""metrics.json as `evaluate` writes it, checked before anyone reads figures out of it.
+"""Reads metrics.json and checks that it is what `evaluate` writes.
 
 The file is meant to be read, and so it is edited, merged by git, or written by another version.
 """
@@ -9,16 +9,14 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from components.errors import BadInput
-from components.evaluation.plots import NAMES
+from components.evaluation.contenders import CONTENDERS, MODEL, RANKING, VARIANTS
 from components.storage.artifacts import read_json
 
-Variant = Literal["masked", "unmasked"]
-VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
 VERDICTS = ("better", "no clear difference", "worse", "too few users")
-_METRIC = re.compile(r"(recall|ndcg|mrr)_at_[1-9]\d*")
+_METRIC = re.compile(rf"({'|'.join(RANKING)})_at_[1-9]\d*")
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -43,13 +41,13 @@ def _problems(metrics: Any) -> Iterator[str]:
     if type(protocol.get("headline_k")) is not int or not isinstance(protocol.get("training"), str):
         yield "protocol.headline_k or protocol.training is missing or of another kind"
     for section in ("intervals", "against", *VARIANTS):
-        yield from (f"{section}.{who}: nobody of this name is compared" for who in metrics[section].keys() - NAMES)
+        yield from (f"{section}.{who}: nobody of this name is compared" for who in metrics[section].keys() - CONTENDERS)
     k = protocol["headline_k"]
-    for who in NAMES:
+    for who in CONTENDERS:
         intervals = metrics["intervals"].get(who)
         if not isinstance(intervals, dict) or not {f"recall_at_{k}", f"ndcg_at_{k}"} <= set(intervals):
             yield f"intervals.{who} lacks recall or NDCG at {k}"
-        if intervals.keys() != metrics["intervals"]["model"].keys():
+        if intervals.keys() != metrics["intervals"][MODEL].keys():
             yield f"intervals.{who} has other metrics than intervals.model"
         unfit = (metric for metric, each in intervals.items() if not (_METRIC.fullmatch(metric) and _pair(each)))
         yield from (f"intervals.{who}.{metric}" for metric in unfit)

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, no script and nothing from the network, light and dark."""
+"""Writes report.html: one self-contained page without scripts, light and dark."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from html import escape
 from typing import Any
 
 from components.evaluation import summary
+from components.evaluation.contenders import CONTENDERS, labels
 from components.evaluation.examples import Example, Item
 from components.evaluation.metrics import LEAST_USERS
-from components.evaluation.plots import NAMES
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5d9de; --soft: #f4f6f8; --good: #137333; --bad: #b3261e; }
@@ -61,8 +61,8 @@ def page(
         f"{protocol['beams']} beams, {escape(protocol['scores'])} scores</p>",
         "<div class=verdict>" + "".join(_verdict(line) for line in summary.sentences(metrics)) + "</div>",
         "<h2>Figures</h2>",
-        _table(("", *NAMES.values()), _cells(summary.rows(metrics))),
-        _table(("", *NAMES.values()), _cells(summary.breadth_rows(metrics))),
+        _table(("", *labels().values()), _cells(summary.rows(metrics))),
+        _table(("", *labels().values()), _cells(summary.breadth_rows(metrics))),
         *(_picture(caption, content) for caption, content in pictures.items()),
         "<h2>Where it is good</h2>",
         *(_slices(slicing, groups, protocol["headline_k"]) for slicing, groups in metrics["slices"].items()),
@@ -90,7 +90,7 @@ def _verdict(line: str) -> str:
 
 
 def _cells(rows: Iterable[tuple[str, Mapping[str, str]]]) -> list[tuple[str, ...]]:
-    return [(name, *(cells[who] for who in NAMES)) for name, cells in rows]
+    return [(name, *(cells[who] for who in CONTENDERS)) for name, cells in rows]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -105,10 +105,10 @@ def _picture(caption: str, content: bytes) -> str:
 
 def _slices(slicing: str, groups: Mapping[str, Any], k: int) -> str:
     rows = [
-        (name, f"{group['users']:,}", *(f"{group[who][f'recall_at_{k}']:.4f}" for who in NAMES))
+        (name, f"{group['users']:,}", *(f"{group[who][f'recall_at_{k}']:.4f}" for who in CONTENDERS))
         for name, group in groups.items()
     ]
-    return _table((slicing.capitalize(), "users", *(f"{name}, recall@{k}" for name in NAMES.values())), rows)
+    return _table((slicing.capitalize(), "users", *(f"{name}, recall@{k}" for name in labels().values())), rows)
 
 
 def _example(example: Example, history: int = 8) -> str:

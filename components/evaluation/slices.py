@@ -1,4 +1,4 @@
-"""Where a model is good: users by the length of their history, targets by how often they occur in training."""
+"""Slices of the test users: by length of the history, by how often the target occurs in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks: a T5 or a Llama from scratch in named sizes, or a pretrained model of the hub or a local folder.
+"""Build, load and save models: from scratch in named sizes, or pretrained, of the hub or a local folder.
 
     model = build("scratch", size="tiny", vocabulary_size=len(tokenizer), dropout=0.1, seed=17)
     model = build("google-t5/t5-small")
@@ -22,15 +22,14 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
-from components.networks.causal import check_causal, scratch_causal
 from components.networks.cpu.quick import quicken
+from components.networks.families import check_family
 from components.networks.hub import locate
+from components.networks.scratch import scratch_llama, scratch_t5
 from components.networks.tokenizer import load_tokenizer
 from components.settings.sizes import parse_size
 from components.settings.train import Family
@@ -55,14 +54,11 @@ def build(
     """
     if name != SCRATCH:
         return load_model(locate(name), family)
-    special = {"pad_token": pad_token, "end_token": end_token}
+    make: Any = scratch_llama if family == "decoder-only" else scratch_t5
+    settings = {"vocabulary_size": vocabulary_size, "pad_token": pad_token, "end_token": end_token}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if family == "decoder-only":
-            shape = parse_size(size)
-            model: Any = scratch_causal(shape, vocabulary_size=vocabulary_size, dropout=dropout, **special)
-        else:
-            model = T5ForConditionalGeneration(scratch_config(size, vocabulary_size, dropout, **special))
+        model = make(parse_size(size), dropout=dropout, **settings)
     return quicken(model.eval())
 
 
@@ -75,32 +71,6 @@ def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def scratch_config(
-    size: str, vocabulary_size: int, dropout: float, *, pad_token: int = 0, end_token: int = 1
-) -> T5Config:
-    """A T5 (Raffel et al., 2020) with ReLU and tied embeddings.
-
-    Tied embeddings are initialised with deviation 1 and T5 scales the decoder's output by d_model^-0.5, so the logits
-    of a new model have deviation 1 and its loss starts near log(vocabulary_size).
-    """
-    shape = parse_size(size)
-    # The decoder starts on the padding token, as T5's; not a declared field of T5Config, so typed apart.
-    start: dict[str, Any] = {"decoder_start_token_id": pad_token}
-    return T5Config(
-        vocab_size=vocabulary_size,
-        d_model=shape["d_model"],
-        d_kv=shape["d_model"] // shape["heads"],
-        d_ff=shape["d_ff"],
-        num_layers=shape["layers"],
-        num_decoder_layers=shape["layers"],
-        num_heads=shape["heads"],
-        dropout_rate=dropout,
-        pad_token_id=pad_token,
-        eos_token_id=end_token,
-        **start,
-    )
 
 
 def save_model(model: PreTrainedModel, path: Path) -> None:
@@ -124,26 +94,12 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
     config = _config(path)
     disable_progress_bar()
     settings: dict[str, Any] = {"config": config, "dtype": torch.float32, **_SAFE}
-    if family == "decoder-only":
-        check_causal(config, where=where)
-    else:
-        _check_encoder_decoder(config, where=where)
+    check_family(config, family, where=where)
     kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
     try:
         return quicken(kind.from_pretrained(where, **settings).eval())
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise BadInput(f"its weights cannot be read: {first_line(error)}", where=where, mend=_WHOLE) from error
-
-
-def _check_encoder_decoder(config: PreTrainedConfig, *, where: str) -> None:
-    if not config.is_encoder_decoder:
-        raise BadInput(f"a {config.model_type} is no encoder-decoder", where=where, mend=_MEND)
-    if getattr(config, "decoder_start_token_id", None) is None:
-        raise BadInput(
-            "its config does not say which token the decoder starts with",
-            where=where,
-            mend="write decoder_start_token_id into its config.json (for an mBART its eos_token_id will do)",
-        )
 
 
 def config_of(name: str) -> PreTrainedConfig:

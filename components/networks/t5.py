@@ -1,152 +1,98 @@
-"""The encoder and the decoder step of a T5, without what the library repeats for every beam and in every layer.
+"""T5 and mT5 as language models, with an encoder and a decoder step that repeat nothing for every beam and layer.
 
-    t5 = T5(model)
-    state = t5.listen(t5.encode(input_ids, mask), mask, capacity=1 + beams * steps)
-    hidden = t5.step(state, tokens, parents)               # [n, beams, tokens, d]
-
-Keys and values of a text are computed once per text and read by all of its beams (the library keeps them once per beam,
-and copies all of them whenever beams change places). What the beams have written lies in slots that never move, of
-which each beam gathers its own (`paths.py`).
+model = T5(t5, end_token=1)                            # a T5ForConditionalGeneration or MT5ForConditionalGeneration
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.networks.paths import Paths, look_back
+from components.networks.beam_cache import BeamCache
+from components.networks.cpu.linear import linear
+from components.networks.encoder_decoder import EncoderDecoder
+from components.networks.normaliser import log_sum_exp
 
 MODEL_TYPES = ("t5", "mt5")
 
 
-@dataclass
-class State:
-    """What a decoder remembers of n texts; grown in place by `T5.step`."""
+class T5(EncoderDecoder):
+    """A T5 (Raffel et al., 2020), T5 v1.1 or mT5 of Hugging Face."""
 
-    cross_keys: list[Tensor]
-    """Per layer [n, heads, S, d_kv], once per text: the beams share them."""
-    cross_values: list[Tensor]
-    cross_bias: Tensor
-    """[n, 1, 1, S]: 0 where the text has a token, -inf at padding."""
-    keys: list[Tensor]
-    """Per layer [n, capacity, heads * d_kv], self-attention."""
-    values: list[Tensor]
-    behind: Tensor
-    """[heads, capacity]: position bias by how far a token lies behind the one that asks, which is the last column."""
-    paths: Paths
+    def __init__(self, model: Any, *, end_token: int) -> None:
+        super().__init__(model, end_token=end_token)
+        self._heads = int(model.config.num_heads)
 
-
-def output_scale(config: Any) -> float:
-    """By what the decoder's states are multiplied before the output layer of a Hugging Face encoder-decoder.
-
-    T5 v1.0 ties input and output embeddings and scales; v1.1, mT5 and BART do not.
-    """
-    return float(config.d_model) ** -0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0
-
-
-class T5:
-    """A T5 or mT5 of Hugging Face, whose weights it reads in place; without gradient and without dropout."""
-
-    def __init__(self, model: Any) -> None:
-        config = model.config
-        self._model = model
-        self._heads = int(config.num_heads)
-        self.start_token = int(config.decoder_start_token_id)
-        self.scale = output_scale(config)
+    @property
+    def output_scale(self) -> float:
+        """T5 v1.0 ties input and output embeddings and scales; v1.1 and mT5 do not."""
+        config = self._model.config
+        return float(config.d_model) ** -0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0
 
     @torch.no_grad()
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Hidden states [n, S, d] of texts. The library's encoder adds position bias and mask anew in every layer."""
-        encoder, width = self._model.encoder, input_ids.shape[1]
-        bias = encoder.block[0].layer[0].SelfAttention.compute_bias(width, width, device=input_ids.device)
+    def step(self, cache: BeamCache, tokens: Tensor, parents: Tensor) -> Tensor:
+        rows, beams, length = tokens.shape
+        span = cache.paths.grow(parents, length)
+        bias, places = cache.path_bias(length), cache.paths.flat(cache.keys[0].shape[1])
+        hidden = self._model.decoder.embed_tokens(tokens.flatten(1))
+        for number, block in enumerate(self._model.decoder.block):
+            attention = block.layer[0].SelfAttention
+            normed = block.layer[0].layer_norm(hidden)
+            cache.keys[number][:, span], cache.values[number][:, span] = attention.k(normed), attention.v(normed)
+            hidden = hidden + attention.o(cache.attend(number, attention.q(normed), places, bias))
+            attention = block.layer[1].EncDecAttention
+            normed = block.layer[1].layer_norm(hidden)
+            read = cache.text_keys[number], cache.text_values[number]
+            hidden = hidden + self._attend(attention, normed, *read, cache.text_bias)
+            hidden = _feed_forward(block.layer[2], hidden)
+        hidden = self._model.decoder.final_layer_norm(hidden)
+        return hidden.view(rows, beams, length, -1)
+
+    def step_logits(self, tokens: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        weight = self.output_layer.weight if tokens is None else self.output_layer.weight[tokens]
+        return lambda hidden: linear(hidden * self.output_scale, weight)
+
+    @torch.no_grad()
+    def output_rows(self, tokens: Tensor) -> Tensor:
+        return super().output_rows(tokens) * self.output_scale
+
+    @torch.no_grad()
+    def normaliser(self, hidden: Tensor) -> Tensor:
+        return log_sum_exp(hidden.float() * self.output_scale, self.output_layer.weight.float())
+
+    def _encode_without_gradient(self, prompt: Tensor, attention_mask: Tensor) -> Tensor:
+        """The library's encoder adds position bias and mask anew in every layer."""
+        encoder, width = self._model.encoder, prompt.shape[1]
+        bias = encoder.block[0].layer[0].SelfAttention.compute_bias(width, width, device=prompt.device)
         bias = bias.masked_fill(attention_mask[:, None, None] == 0, float("-inf"))
-        hidden = encoder.embed_tokens(input_ids)
+        hidden = prompt if prompt.is_floating_point() else encoder.embed_tokens(prompt)
         for block in encoder.block:
             attention, normed = block.layer[0].SelfAttention, block.layer[0].layer_norm(hidden)
             keys, values = self._split(attention.k(normed)), self._split(attention.v(normed))
             hidden = _feed_forward(block.layer[1], hidden + self._attend(attention, normed, keys, values, bias))
-        return encoder.final_layer_norm(hidden)
+        encoded: Tensor = encoder.final_layer_norm(hidden)
+        return encoded
 
-    @torch.no_grad()
-    def listen(self, encoded: Tensor, attention_mask: Tensor, *, capacity: int) -> State:
-        """Ready to write after texts of which these are the encoder's states [n, S, d].
+    def _text_projections(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        attentions = [block.layer[1].EncDecAttention for block in self._model.decoder.block]
+        return [(attention.k, attention.v) for attention in attentions]
 
-        `capacity`: most tokens that `step` will be given for a text, of all its beams.
-        """
-        keys, values, cross_keys, cross_values = [], [], [], []
-        for block in self._model.decoder.block:
-            attention = block.layer[1].EncDecAttention
-            cross_keys.append(self._split(attention.k(encoded)))
-            cross_values.append(self._split(attention.v(encoded)))
-            shape = (len(encoded), capacity, attention.inner_dim)
-            # Like the projections, not like `encoded`: under autocast they are bf16.
-            keys.append(cross_keys[-1].new_empty(shape))
-            values.append(cross_keys[-1].new_empty(shape))
-        bias = torch.zeros(attention_mask.shape, device=encoded.device)
-        bias = bias.masked_fill(attention_mask == 0, float("-inf"))[:, None, None, :]
+    def _distance_bias(self, capacity: int, like: Tensor) -> Tensor:
         first = self._model.decoder.block[0].layer[0].SelfAttention
-        behind = first.compute_bias(capacity, 1, device=encoded.device)[0, :, :, 0].flip(1)
-        paths = Paths.none(len(encoded), encoded.device)
-        return State(cross_keys, cross_values, bias, keys, values, behind, paths)
-
-    @torch.no_grad()
-    def step(self, state: State, tokens: Tensor, parents: Tensor) -> Tensor:
-        """Append `tokens` [n, K, L] to the beams numbered `parents` [n, K] of the step before: states [n, K, L, d].
-
-        The first step is given one beam a text, with `start_token` and parent 0.
-        """
-        texts, beams, length = tokens.shape
-        span = state.paths.grow(parents, length)
-        bias, rows = _path_bias(state, length), state.paths.rows(state.keys[0].shape[1])
-        hidden = self._model.decoder.embed_tokens(tokens.flatten(1))
-        for layer, block in enumerate(self._model.decoder.block):
-            attention = block.layer[0].SelfAttention
-            normed = block.layer[0].layer_norm(hidden)
-            keys, values = state.keys[layer], state.values[layer]
-            keys[:, span], values[:, span] = attention.k(normed), attention.v(normed)
-            hidden = hidden + attention.o(look_back(attention.q(normed), keys, values, rows, bias))
-            attention = block.layer[1].EncDecAttention
-            normed = block.layer[1].layer_norm(hidden)
-            seen = state.cross_keys[layer], state.cross_values[layer]
-            hidden = hidden + self._attend(attention, normed, *seen, state.cross_bias)
-            hidden = _feed_forward(block.layer[2], hidden)
-        hidden = self._model.decoder.final_layer_norm(hidden)
-        return hidden.view(texts, beams, length, -1)
-
-    def select(self, state: State, texts: Tensor) -> State:
-        """The state of the texts numbered `texts` [n] alone."""
-        return State(
-            [keys.index_select(0, texts) for keys in state.cross_keys],
-            [values.index_select(0, texts) for values in state.cross_values],
-            state.cross_bias[texts],
-            [keys.index_select(0, texts) for keys in state.keys],
-            [values.index_select(0, texts) for values in state.values],
-            state.behind,
-            state.paths.select(texts),
-        )
-
-    def _split(self, flat: Tensor) -> Tensor:
-        """[n, rows, heads * d_kv] -> [n, heads, rows, d_kv]."""
-        return flat.unflatten(2, (self._heads, -1)).transpose(1, 2)
+        bias: Tensor = first.compute_bias(capacity, 1, device=like.device)[0, :, :, 0].flip(1)
+        return bias
 
     def _attend(self, attention: Any, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         queries = self._split(attention.q(normed))
         # T5 does not scale the dot product: its initialisation does.
         bias = bias.to(queries.dtype)
         blend = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
-        return attention.o(blend.transpose(1, 2).flatten(2))
-
-
-def _path_bias(state: State, length: int) -> Tensor:
-    """Relative position bias [heads, length, depth] of the last tokens of a path, -inf at later ones."""
-    depth = len(state.paths.slots)
-    # The token before the last is one nearer to all that lies behind it: the same row, moved by one.
-    moved = functional.pad(state.behind[:, -depth:], (0, length - 1), value=float("-inf"))
-    return moved.unfold(1, depth, 1).flip(1)
+        output: Tensor = attention.o(blend.transpose(1, 2).flatten(2))
+        return output
 
 
 def _feed_forward(layer: Any, hidden: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Child processes, signals, and what a process finds around it."""
+"""Child processes, ranks of torchrun, signals, and the environment of a process."""

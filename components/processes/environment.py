@@ -1,4 +1,4 @@
-"""What a process of Idiom finds around it: switches, set before the libraries that read them, cores, code, parent.
+"""Set up a process: environment variables before the libraries that read them; its cores, PYTHONPATH, parent.
 
 Standard library only.
 """
@@ -6,8 +6,8 @@ Standard library only.
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 DEFAULTS = {
@@ -18,8 +18,8 @@ DEFAULTS = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "TOKENIZERS_PARALLELISM": "false",
-    # torch's threads spin while they wait for each other. Beside any other busy process that starves the one they wait
-    # for: a cold start on Amazon Beauty made 1.0 batches/s so, and 6.5 with threads that sleep (docs/decisions.md).
+    # torch's threads spin while they wait for each other; beside another busy process that starves the one they wait
+    # for, and a training takes several times as long.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
@@ -40,8 +40,8 @@ def python_path() -> str:
     return os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def when_the_parent_ends(act: Callable[[], object]) -> None:
-    """Call `act`, in a thread, when the process that holds the other end of standard input ends, even by `kill -9`.
+def stop_with_the_parent() -> None:
+    """Send SIGTERM to this process when the one that holds the other end of standard input ends, even by `kill -9`.
 
     Nothing is ever written there. A process that ends before its parent is not held up.
     """
@@ -49,6 +49,6 @@ def when_the_parent_ends(act: Callable[[], object]) -> None:
     def wait() -> None:
         # Not sys.stdin: a thread that waits in its buffer at the end of the process is a fatal error of Python's.
         os.read(0, 1)
-        act()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

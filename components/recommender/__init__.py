@@ -1,5 +1,6 @@
-"""Prompts, batches, the model behind one interface, trie decoding, the engine. Imports textid, no tables library.
+"""The generative recommender: histories of item ids in, recommended items out. Imports textid, no tables library.
 
-Read in this order: `prompts` and `batches` (histories as tokens), `models.interface` (what both ask of a network),
-`models.t5` and `models.causal` (the two families behind it), `trie` and `decoding` (only real items come out), `pair`
-and `engine` (from a directory to recommendations), `bulk` (all users)."""
+Read in this order: `interface` and `catalogue` (what every recommender answers, and about which items), `prompts` and
+`batches` (histories as tokens), `models.interface` (what training and search ask of a network), `models.t5` and
+`models.causal` (the two families behind it), `trie` and `search` (beam search over the IDs of real items), `pair` and
+`engine` (from a directory to recommendations)."""

@@ -9,6 +9,7 @@ pair = Pair.load(job.out)                 # verifies the manifest; refuses pickl
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 from components.errors import BadInput, GateRefused
 from components.networks.backbone import load_model, save_model
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
-from components.recommender.models.families import family_of
+from components.recommender.catalogue import ID_TABLE
 from components.recommender.prompts.phrasings import Prompts
-from components.storage import parquet
+from components.settings.train import Family
 from components.storage.artifacts import publish_json, read_json
 from components.storage.manifest import verify_manifest
 from components.textid.table.id_table import IdTable
@@ -27,9 +28,9 @@ GENERATOR = "generator"
 RECOMMENDER = "recommender"
 TOKENIZER = "tokenizer"
 PROMPTS = "prompts.json"
-ID_TABLE = "id_table.parquet"
-ALIASES = "aliases.parquet"
 FACTS = "pair.json"
+PARAMS = "params.json"
+"""Settings of all stages, in a bundle."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Pair:
     prompts: Prompts
     table: IdTable
     facts: dict[str, Any]
-    """Content of pair.json: family, settings, train key, metrics. The engine needs `max_history` (items)."""
+    """Content of pair.json: family, settings, train key, metrics. The engine needs `max_history` (items), and takes
+    `drop_repeats`: see `drops_repeats`."""
 
     def write(self, directory: Path) -> None:
         """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
@@ -58,7 +60,8 @@ class Pair:
     def load(cls, directory: Path) -> Pair:
         """Read a pair or a bundle. Raises `BadInput` for a file that is missing, changed, unlisted or unsafe."""
         verify_manifest(directory)
-        return cls(generator=load_model(directory / GENERATOR), **parts(directory))
+        table = IdTable.load(directory / ID_TABLE)
+        return cls(generator=load_model(directory / GENERATOR), table=table, **parts(directory))
 
 
 def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> None:
@@ -77,26 +80,54 @@ def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> Non
         )
 
 
-def read_aliases(path: Path) -> dict[str, str]:
-    """Item id that `clean` merged away -> the id that stands for it; none in a pair, or in a bundle that is older."""
-    if not path.is_file():
-        return {}
-    table = parquet.read(path, ["item_id", "kept_id"])
-    return dict(zip(table["item_id"].to_pylist(), table["kept_id"].to_pylist(), strict=True))
+def drops_repeats(directory: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether `clean` dropped the repeats of histories before the training (`clean.drop_repeats`).
+
+    pair.json of an earlier version does not say so; params.json of its bundle does.
+    """
+    if "drop_repeats" not in facts and (directory / PARAMS).is_file():
+        facts = read_json(directory / PARAMS)["clean"]
+    return bool(facts.get("drop_repeats", True))
 
 
 def parts(directory: Path) -> dict[str, Any]:
-    """All parts but the generator, which recommending does not need. The manifest must have been verified."""
+    """All parts but the ID table and the generator, which recommending does not need. The manifest must have been
+    verified."""
     facts = read_json(directory / FACTS)
     if not isinstance(facts, dict) or not isinstance(facts.get("max_history"), int):
         raise BadInput(
             "does not say max_history", where=str(directory / FACTS), mend="restore it (dvc checkout) or train again"
         )
-    family = family_of(facts, where=str(directory / FACTS))
     return {
-        "recommender": load_model(directory / RECOMMENDER, family),
+        "recommender": load_model(directory / RECOMMENDER, _family(facts, where=str(directory / FACTS))),
         "tokenizer": load_tokenizer(directory / TOKENIZER),
         "prompts": Prompts.load(directory / PROMPTS),
-        "table": IdTable.load(directory / ID_TABLE),
         "facts": facts,
     }
+
+
+def _family(facts: Mapping[str, Any], *, where: str) -> Family:
+    """The family that pair.json names; pairs from before there were two are encoder-decoders."""
+    family = facts.get("family", "encoder-decoder")
+    if family not in ("encoder-decoder", "decoder-only"):
+        raise BadInput(f"unknown family {family!r}", where=where, mend="restore it (dvc checkout) or train again")
+    return family
+
+
+def published_table(pair: Path, path: Path, item_ids: Sequence[str]) -> IdTable:
+    """The ID table that `index` published for a pair. It has no manifest: its contract is checked before it is used.
+
+    Raises `BadInput` where it is not of the catalogue `item_ids`, `GateRefused` where it breaks a rule (edited by hand,
+    say).
+    """
+    verify_manifest(pair)
+    table, mend = IdTable.load(path), "run the stage `index` again"
+    if list(table.item_ids) != sorted(item_ids):
+        raise BadInput("the ID table and the catalogue hold different items", where=str(path), mend=mend)
+    # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
+    longest = max(map(len, table.token_ids), default=0)
+    broken = table.violations(load_tokenizer(pair / TOKENIZER), max_tokens=longest, item_ids=item_ids)
+    if broken:
+        rules = "; ".join(f"{rule['rule']} ({rule['count']} rows, such as {rule['rows'][0]})" for rule in broken)
+        raise GateRefused(f"the ID table breaks its contract: {rules}", where=str(path), mend=mend)
+    return table

@@ -1,4 +1,4 @@
-"""A grid of ablations in MLflow: one parent run, and a child run for each variant and seed.
+"""Logs a grid of ablations to MLflow: one parent run, and a child run for each variant and seed.
 
     runs = GridRuns.open(workspace, "shop-ablations", "GRID", variants)
     run_id = runs.child("no generator, seed 17", key, params, trains=True)   # the stage `train` goes on with it

@@ -1,18 +1,16 @@
-"""Histories -> answers for people: items with their textual IDs and titles, and a sentence. What serving and the
-command line both give; nothing of mlflow is imported here.
+"""Answers for people, as serving and the command line give them: items with textual IDs and titles, and a sentence.
+
+answers = Answers(load(bundle), decoding_of(bundle))
+answers([["B001", "B007"]], [10])
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from components.registry.bundle import ID_TABLE, ITEMS, PARAMS
-from components.settings.params import DECODING
-from components.storage.artifacts import read_json
+from components.recommender.interface import Recommendation, Recommender
+from components.settings.decoding import Decoding
 
 _TITLE_CHARS = 80
 
@@ -20,39 +18,34 @@ FIELDS = ("item_ids", "textual_ids", "titles", "scores", "sentence")
 
 
 class Answers:
-    """Histories -> answers, with the decoding settings that the bundle was evaluated with."""
+    """A recommender with its decoding settings, asked on behalf of people."""
 
-    def __init__(self, bundle: Path, engine: Any) -> None:
-        # An item without a title is called by its textual ID.
-        self._names = _column(bundle / ID_TABLE, "words")
-        self._names |= {item_id: title for item_id, title in _column(bundle / ITEMS, "title").items() if title}
-        self._engine = engine
-        params = read_json(bundle / PARAMS)
-        self._drop_repeats = params["clean"]["drop_repeats"]
-        self._settings = {name: params["evaluate"][name] for name in (*DECODING, "mask_seen")}
+    def __init__(self, recommender: Recommender, decoding: Decoding) -> None:
+        self._recommender, self._decoding = recommender, decoding
 
     def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
-        """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours."""
-        canonical = [self._engine.canonical(history, drop_repeats=self._drop_repeats) for history in histories]
-        known = [[item for item in history if item in self._names] for history in canonical]
+        """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours.
+
+        A history without a known item gets an empty answer.
+        """
+        known = [self._recommender.catalogue.rows(history) for history in histories]
         answers = [self._answer([], []) for _ in histories]
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
-            found = self._engine.recommend(
-                [known[row] for row in rows], k=k, drop_repeats=self._drop_repeats, **self._settings
-            )
+            found = self._recommender.recommend([histories[row] for row in rows], k, self._decoding)
             for row, recommended in zip(rows, found, strict=True):
                 answers[row] = self._answer(known[row], recommended)
         return answers
 
-    def _answer(self, history: Sequence[str], recommended: Sequence[Any]) -> dict[str, Any]:
-        titles = [self._names[each.item_id] for each in recommended]
+    def _answer(self, history: Sequence[int], recommended: Sequence[Recommendation]) -> dict[str, Any]:
+        catalogue = self._recommender.catalogue
+        titles = [catalogue.name(catalogue.row_of[each.item_id]) for each in recommended]
         return {
             "item_ids": [each.item_id for each in recommended],
             "textual_ids": [each.words for each in recommended],
             "titles": titles,
             "scores": [float(each.score) for each in recommended],
-            "sentence": sentence([self._names[item] for item in history], titles),
+            "sentence": sentence([catalogue.name(item) for item in history], titles),
         }
 
 
@@ -68,12 +61,6 @@ def sentence(history: Sequence[str], recommended: Sequence[str]) -> str:
     if not recommended:
         return f"You chose {chosen}: nothing is left to recommend."
     return f"Because you chose {chosen}: {_short(recommended[0])}."
-
-
-def _column(path: Path, name: str) -> dict[str, Any]:
-    """item_id -> `name`."""
-    table = pq.read_table(path, columns=["item_id", name])
-    return dict(zip(table["item_id"].to_pylist(), table[name].to_pylist(), strict=True))
 
 
 def _short(title: str) -> str:

@@ -1,4 +1,4 @@
-"""The model bundle: one directory = one atom. What is served, registered and compared is a bundle, never its parts.
+"""Builds and verifies the model bundle: the one directory that is registered, served and compared.
 
 Holds the pair (weights, configs, tokenizer), the published ID table, titles, the ids that `clean` merged away, settings
 and the fingerprints of the data, and a manifest with a SHA-256 per file, written last. The same inputs give the same
@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.recommender.pair import ALIASES, ID_TABLE, read_aliases, refuse_other_ids
+from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS, read_aliases
+from components.recommender.pair import PARAMS, refuse_other_ids
+from components.settings.decoding import Decoding
 from components.settings.params import Params, to_dict
 from components.storage import parquet
-from components.storage.artifacts import publish_json, publishing
+from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
+from components.voices.load import voice
 
-ITEMS = "items.parquet"
-PARAMS = "params.json"
 FINGERPRINTS = "fingerprints.json"
+BUNDLE = "idiom.bundle_sha256"
+"""Tag of a model version: the `bundle_sha256` of what it holds."""
 
 # Formats that run code when they are opened; a bundle holds safetensors, Parquet and JSON instead.
 _UNSAFE = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".py", ".so"}
@@ -74,12 +77,21 @@ def _need_evaluation(layout: Layout) -> None:
 
 
 def verified(bundle: Path) -> dict[str, Any]:
-    """Check a bundle against its manifest and return the manifest. Raises `BadInput` naming the file that differs."""
+    """Check a bundle, or a saved voice, against its manifest and return the manifest.
+
+    Raises `BadInput` naming the file that differs.
+    """
     manifest = verify_manifest(bundle)
-    if manifest.get("kind") != "bundle":
-        raise BadInput("this is not a model bundle", where=str(bundle), mend="take the output of the stage `register`")
+    if manifest.get("kind") != "bundle" and voice(manifest.get("kind")) is None:
+        mend = "take the output of the stage `register`, or a saved voice"
+        raise BadInput("this is not a model bundle", where=str(bundle), mend=mend)
     _refuse_unsafe(bundle)
     return manifest
+
+
+def decoding_of(bundle: Path) -> Decoding:
+    """The settings that a bundle's model was evaluated with; a saved voice has none, and gets the defaults."""
+    return Decoding.of(read_json(bundle / PARAMS)["evaluate"] if (bundle / PARAMS).is_file() else {})
 
 
 def bundle_sha256(bundle: Path) -> str:

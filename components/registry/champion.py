@@ -1,17 +1,47 @@
-"""Which bundle is served: `models:/NAME@champion` as a directory on this machine."""
+"""Sets and reads the aliases `champion` and `challenger` of the registered model; loads the model behind one.
+
+ask = champion()                                     # models:/NAME@champion of this workspace
+ask([["P24242", "P36651"]], [5])[0]["titles"]
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.errors import BadInput
-from components.registry.bundle import bundle_sha256, verified
-from components.registry.register import BUNDLE, CHAMPION
+from components.registry.answers import Answers
+from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
 from components.registry.store import connect, tracking_uri
+from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def set_alias(client: MlflowClient, name: str, version: str) -> None:
+    """Make a new version of model `name` its champion, or the challenger where it has a champion: none is promoted."""
+    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
+    client.set_registered_model_alias(name, alias, version)
+
+
+def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
+    """Load the model behind an alias, with the decoding settings that it was evaluated with.
+
+    Call it with histories of item ids (oldest first) and the number of items wanted for each: one answer a history,
+    a dict of `answers.FIELDS`. Raises `BadInput` where no version has the alias, or where a file of its bundle is not
+    the one that was registered.
+    """
+    from components.voices.load import load as load_recommender
+
+    bundle = champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias)
+    return Answers(load_recommender(bundle), decoding_of(bundle))
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:

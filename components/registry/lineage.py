@@ -1,4 +1,4 @@
-"""What a result came from: the commit, the data versions, the verdict. Tags of the MLflow run and the model version."""
+"""Tags of an MLflow run and a model version that say where it came from: commit, data versions, verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `register` writes into the run: results, pictures, a sample of the IDs, and the model itself."""
+"""Logs results, plots, a sample of the IDs and the model itself to the MLflow run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation.contenders import HEADLINE, VARIANTS, logged_as
 from components.registry.sink import MlflowSink
 from components.registry.tracking import NOTE
 from components.settings.params import Params
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ID_SAMPLE = "id_table_sample.json"
 _SAMPLE_ROWS = 200
-_NAMES = {"model": "test"}
 
 # What the served model imports; pinned to what it was made with.
 _REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow")
@@ -32,16 +32,16 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
     """
     headline = metrics["protocol"]["headline"]
     values: dict[str, float] = {}
-    for variant in ("masked", "unmasked"):
+    for variant in VARIANTS:
         for who, figures in metrics[variant].items():
-            prefix = _NAMES.get(who, who) + ("" if variant == headline else f"_{variant}")
+            prefix = logged_as(who) + ("" if variant == headline else f"_{variant}")
             values |= {f"{prefix}/{metric}": float(value) for metric, value in figures.items()}
     for who, intervals in metrics["intervals"].items():
         # Of the headline cut-off alone; all of them would bury the figures in MLflow's list (report.html has them).
-        for metric in (f"{name}_at_{metrics['protocol']['headline_k']}" for name in ("recall", "ndcg")):
+        for metric in (f"{name}_at_{metrics['protocol']['headline_k']}" for name in HEADLINE):
             low, high = intervals[metric]
-            values[f"{_NAMES.get(who, who)}/{metric}_low"] = float(low)
-            values[f"{_NAMES.get(who, who)}/{metric}_high"] = float(high)
+            values[f"{logged_as(who)}/{metric}_low"] = float(low)
+            values[f"{logged_as(who)}/{metric}_high"] = float(high)
     return values
 
 

@@ -1,4 +1,4 @@
-"""Whether the store still has what registration.json says: DVC knows the file, not the database behind it."""
+"""Checks that MLflow still has the version that registration.json names: DVC knows the file, not the database."""
 
 from __future__ import annotations
 

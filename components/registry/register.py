@@ -1,37 +1,36 @@
-"""The bundle of all artifacts -> one version of the registered model, with everything a reviewer asks for beside it.
+"""Registers the bundle as a version of the model in MLflow, with everything that a reviewer asks for beside it.
 
 The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
-The first version gets the alias `champion`, every later one `challenger`: nothing is promoted here.
+The first version gets the alias `champion`, every later one `challenger` (champion.py): nothing is promoted here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation.contenders import HEADLINE
 from components.progress import Progress
 from components.registry import lineage
-from components.registry.bundle import assemble, bundle_sha256
+from components.registry.bundle import BUNDLE, assemble, bundle_sha256
+from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
 from components.registry.store import answering, connect, tracking_uri
 from components.registry.tracking import describe, run_for
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
+from components.storage.lock import locked, users_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-BUNDLE = "idiom.bundle_sha256"
-CHAMPION, CHALLENGER = "champion", "challenger"
 _MAX_DESCRIPTION = 5000
 """Width of the column in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
 
@@ -52,7 +51,7 @@ def register(
     name = params.register.model_name
     bundle = assemble(layout, params)
     digest = bundle_sha256(bundle)
-    with _one_at_a_time(tracking_uri(layout.workspace)), answering(layout.workspace):
+    with _store_lock(tracking_uri(layout.workspace)), answering(layout.workspace):
         version = find(client, name, digest)
         if version is not None:
             progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
@@ -88,7 +87,7 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         **{
             f"{who}/{metric}_at_{k}": values[f"{metric}_at_{k}"]
             for who, values in metrics[variant].items()
-            for metric in ("recall", "ndcg")
+            for metric in HEADLINE
         },
     }
 
@@ -127,8 +126,7 @@ def _new_version(
     client.set_logged_model_tags(
         model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": made.version}])}
     )
-    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
-    client.set_registered_model_alias(name, alias, made.version)
+    set_alias(client, name, made.version)
     return client.get_model_version(name, made.version)
 
 
@@ -139,15 +137,11 @@ def _cut(text: str) -> str:
     return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
 
 
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Let one process of this machine register in the store at a time: it looks first and then writes.
+def _store_lock(uri: str) -> AbstractContextManager[int]:
+    """Lets one process of this machine register in the store at a time: it looks first and then writes.
 
     Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is
     a second version of the same bundle, which is found by its tag.
     """
-    # The user is part of the name: another one's file in the shared folder could not be opened.
-    name = f"idiom-register-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
-    with (Path(tempfile.gettempdir()) / name).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    name = f"register-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    return locked(users_lock(Path(tempfile.gettempdir()), name))

@@ -1,9 +1,10 @@
-"""The model behind `mlflow models serve`: models-from-code, so MLflow stores this file and the bundle, and no pickle.
+"""The pyfunc model behind `mlflow models serve`; models-from-code: MLflow stores this file and the bundle, no pickle.
 
 Input, one row a user, under any key that MLflow knows (`dataframe_records`, `dataframe_split`, `inputs`, `instances`):
-`history` (list of item ids, oldest first; read as `Engine.canonical` says, unknown ones are skipped) and `k` (how many
-items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`, best
-first, and `sentence`, which a person could be shown. A history without any known item is answered with empty lists.
+`history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
+many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`,
+best first, and `sentence`, which a person could be shown. A history without any known item is answered with empty
+lists.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from components.registry.answers import FIELDS, Answers
-from components.registry.bundle import verified
+from components.registry.bundle import decoding_of, verified
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext
@@ -29,16 +30,16 @@ MAX_K = 100
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
-    """The engine of one bundle, with titles and a sentence."""
+    """The recommender of one bundle, with titles and a sentence."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle that was logged with the model; a changed file is refused."""
-        from components.recommender.engine import Engine
+        from components.voices.load import load
 
         _take_instances_as_rows()
         bundle = Path(context.artifacts["bundle"])
         verified(bundle)
-        self.answers = Answers(bundle, Engine.load(bundle))
+        self.answers = Answers(load(bundle), decoding_of(bundle))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """[rows] answers as a data frame. Raises `MlflowException` (HTTP 400) that names the row and the mend."""

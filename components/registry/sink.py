@@ -1,4 +1,4 @@
-"""Figures of `Progress` into an MLflow run while training goes on."""
+"""Logs the figures of a running training to its MLflow run."""
 
 from __future__ import annotations
 

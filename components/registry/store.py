@@ -1,4 +1,4 @@
-"""Where MLflow keeps things: `mlflow.db` and `mlartifacts/` in the workspace, or what MLFLOW_TRACKING_URI says.
+"""Connects to the MLflow store: `mlflow.db` and `mlartifacts/` in the workspace, or what MLFLOW_TRACKING_URI says.
 
 The file that is imported before mlflow by everything in this room: it makes mlflow quiet and telemetry-free first.
 """

@@ -1,4 +1,4 @@
-"""One MLflow run per trained model: made by `train`, followed live, continued by the stages after it.
+"""The MLflow run of a trained model: made by `train`, followed live, continued by the stages after it.
 
     with TrainingRun(workspace, params, train_key) as sink, reporting(sink) as progress:
         ...                                    # progress.metrics(...) appears in MLflow while training runs

@@ -1,1 +1,1 @@
-"""Recommendations for all users: histories in shards, scored by as many processes as there are, published at once."""
+"""Recommendations for all users: histories in shards, scored by several processes, published as one output."""

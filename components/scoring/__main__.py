@@ -1,4 +1,4 @@
-"""Score what a JSON file says, with the learning rooms' libraries only:
+"""Run the scoring of a JSON file, with the learning rooms' libraries only:
 
     python -m components.scoring SCORING.json --workers 2
     python -m components.scoring SCORING.json --workers 2 --torchrun
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.errors import StageError
 from components.processes.environment import prepare
-from components.processes.signals import on_signal
+from components.processes.signals import Stop
 from components.progress import ConsoleBar, reporting
 from components.scoring.ranks import on_ranks
 from components.scoring.run import score_all
@@ -31,10 +31,12 @@ def main() -> int:
     given = parser.parse_args()
     prepare()
     try:
-        with on_signal() as stopped, reporting(ConsoleBar()) as progress:
+        with Stop().listening() as stop, reporting(ConsoleBar()) as progress:
             team = on_ranks if given.torchrun else score_shards
             scoring = Scoring.load(given.scoring)
-            summary = score_all(scoring, workers=given.workers, progress=progress, stopped=stopped, team=team)
+            summary = score_all(
+                scoring, workers=given.workers, progress=progress, stopped=lambda: stop.requested, team=team
+            )
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""Which GPU a process that scores takes, where its machine has several.
+"""Choose the GPU of a scoring process on a machine with several.
 
 Teams do not number their processes alike, and Dask's workers come and go: each process counts for itself. It holds the
 lowest number that nobody on its machine holds, by a lock that ends with the process however that ends.
@@ -6,14 +6,14 @@ lowest number that nobody on its machine holds, by a lock that ends with the pro
 
 from __future__ import annotations
 
-import fcntl
-import os
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TextIO
 
 import torch
+
+from components.storage.lock import take, users_lock
 
 _held: list[TextIO] = []
 
@@ -28,14 +28,7 @@ def own_device(name: str) -> str:
 def place(folder: Path) -> int:
     """The lowest number, from 0, that no living process holds in `folder`; held until this process ends."""
     number = 0
-    while True:
-        # The user is part of the name: another one's file in the shared folder could not be opened.
-        stream = (folder / f"idiom-scoring-{os.getuid()}-{number}.lock").open("a")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            number += 1
-            continue
-        _held.append(stream)
-        return number
+    while (stream := take(users_lock(folder, f"scoring-{number}"))) is None:
+        number += 1
+    _held.append(stream)
+    return number

@@ -1,11 +1,12 @@
-"""A file of histories as a stream of record batches `user_id, history`, whatever its format; never all in memory.
+"""Read a file of histories of any supported format as a stream of record batches `user_id, history`.
 
     for batch in read_histories(Path("histories.parquet")):
         batch["user_id"], batch["history"]          # string; list<string>, oldest first
 
-Parquet with the columns user_id and history, or with user_id and item_id (one row an interaction, the rows of a user
-together and in order: `interactions.parquet`); JSON lines {"user_id": "u1", "history": ["B1", "B7"]}; CSV or TSV with
-a header, the items of `history` separated by spaces. JSON lines and CSV may end in .gz or .zst.
+The file is never all in memory. Formats: Parquet with the columns user_id and history, or with user_id and item_id (one
+row an interaction, the rows of a user together and in order: `interactions.parquet`); JSON lines {"user_id": "u1",
+"history": ["B1", "B7"]}; CSV or TSV with a header, the items of `history` separated by spaces. JSON lines and CSV may
+end in .gz or .zst.
 """
 
 from __future__ import annotations

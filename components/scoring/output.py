@@ -1,4 +1,4 @@
-"""What may lie at the output of a scoring, which is replaced as a whole: nothing, or scores of ours.
+"""Refuse to replace anything but earlier scores at the output of a scoring.
 
 A misspelt `--out` must not cost a workspace, a model or the histories themselves.
 """

@@ -1,4 +1,4 @@
-"""A bulk scoring from beginning to end, by a team of processes, here or elsewhere.
+"""Score all users by a team of processes, on this machine or others, and publish the result.
 
     summary = score_all(Scoring(model, histories, out), workers=2, progress=progress)
 
@@ -8,12 +8,11 @@ byte for byte, with any team and any number of workers.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from components.progress import Progress
 from components.scoring.output import refuse_others
 from components.scoring.settings import Scoring, work_folder
 from components.scoring.shards import counts, pending, prepare, publish, published, users
-from components.scoring.workers import Step, Team, score_shards
+from components.scoring.workers import ShardProgress, Team, score_shards
+from components.storage.lock import locked
 
-_TELL_SECONDS = 10.0
+_REPORT_SECONDS = 10.0
 """How often the rate is reported."""
 
 
@@ -59,7 +59,7 @@ def score_all(
     if workers < 1:
         raise BadInput(f"workers is {workers}", where="scoring", mend="give 1 or more")
     refuse_others(scoring.out, scoring.model, scoring.histories)
-    with alone(scoring.out):
+    with output_lock(scoring.out):
         _remove_leftovers(scoring.out, progress)
         if (manifest := published(scoring)) is not None:
             shutil.rmtree(work_folder(scoring.out), ignore_errors=True)
@@ -75,13 +75,13 @@ def score_all(
     return Summary(manifest, scored, time.monotonic() - started)
 
 
-def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[Step], progress: Progress) -> int:
+def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[ShardProgress], progress: Progress) -> int:
     """Follow a team that scores the shards `left`; returns how many users that were."""
     total, size = users(folder), scoring.shard_users
     open_users = sum(min(size, total - number * size) for number in left)
     if open_users < total:
         progress.note(f"{total - open_users} of {total} users are scored already")
-    started, told, done, shares = 0.0, 0.0, 0, dict[int, float]()
+    started, reported, done, shares = 0.0, 0.0, 0, dict[int, float]()
     for step in steps:
         now = time.monotonic()
         started = started or now  # the first word comes when a model is loaded, or a team is there
@@ -89,29 +89,19 @@ def _score(scoring: Scoring, folder: Path, left: list[int], steps: Iterator[Step
         if step.done:
             done += counts(folder, step.number)["users"]
             del shares[step.number]
-            if now - told > _TELL_SECONDS or done == open_users:
-                told = now
+            if now - reported > _REPORT_SECONDS or done == open_users:
+                reported = now
                 progress.metrics({"users_per_s": done / (now - started)}, step=done)
         so_far = total - open_users + done + int(sum(shares.values()))
         progress.advance("score", so_far, total, force=done == open_users)
     return done
 
 
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the lock of an output. It is the system's, so it ends with the process however that ends."""
-    path = out.parent / f".{out.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(
-                "another scoring writes to this output",
-                where=str(out),
-                mend="wait for it, or give another --out",
-            ) from None
-        yield  # the file stays: two processes must never lock two different ones
+def output_lock(out: Path) -> AbstractContextManager[int]:
+    """The lock of an output. Raises `BadInput` where another scoring holds it."""
+    mend = "wait for it, or give another --out"
+    busy = BadInput("another scoring writes to this output", where=str(out), mend=mend)
+    return locked(out.parent / f".{out.name}.lock", busy, seconds=0.0)
 
 
 def _remove_leftovers(out: Path, progress: Progress) -> None:

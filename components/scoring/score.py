@@ -1,4 +1,4 @@
-"""Score one shard: the work of a process, a torchrun rank or a Dask worker alike. It needs the folder and a number."""
+"""Score one shard, given its folder and number: in a worker process, a torchrun rank or a Dask worker alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from components.errors import BadInput
 from components.progress import Progress
-from components.recommender.engine import Engine, Recommendation
+from components.recommender.interface import Recommendation, Recommender
 from components.scoring.devices import own_device
 from components.scoring.histories import HISTORY, USER
 from components.scoring.settings import Scoring, code_fingerprints
@@ -19,6 +19,7 @@ from components.scoring.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, sh
 from components.scoring.split import part
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import MANIFEST, sha256, write_manifest
+from components.voices.load import load
 
 SCHEMA = pa.schema(
     [
@@ -48,23 +49,13 @@ def score_shard(
             where=str(Path(__file__).parent),
             mend="give every machine the same version of the repository, then run the same command again",
         )
-    engine = _engine(scoring.model, facts["model"], device or scoring.device)
+    recommender = _recommender(scoring.model, facts["model"], device or scoring.device)
     torch.set_num_threads(scoring.threads)
     rows = pq.read_table(folder / INPUT / part(number))
-    repeats = scoring.drop_repeats
-    histories = [engine.canonical(history, drop_repeats=repeats) for history in rows[HISTORY].to_pylist()]
-    found = engine.recommend(
-        histories,
-        k=scoring.k,
-        beams=max(scoring.beams, scoring.k),
-        scores=scoring.scores,
-        mask_seen=scoring.mask_seen,
-        length_penalty=scoring.length_penalty,
-        batch_users=scoring.batch_users,
-        drop_repeats=repeats,
-        progress=progress,
-    )
-    known = [sum(map(engine.knows, history)) for history in histories]
+    catalogue, histories = recommender.catalogue, rows[HISTORY].to_pylist()
+    found = recommender.recommend(histories, scoring.k, scoring, progress)
+    histories = [catalogue.canonical(history) for history in histories]
+    known = [len(catalogue.rows(history)) for history in histories]
     items, recommended = sum(map(len, histories)), sum(map(len, found))
     counts = dict(zip(COUNTS, (len(rows), known.count(0), items, items - sum(known), recommended), strict=True))
     with publishing(shard(folder, number)) as directory:
@@ -86,13 +77,13 @@ def _table(users: list[str], known: list[int], found: list[list[Recommendation]]
 
 
 @lru_cache(maxsize=1)
-def _engine(model: Path, manifest_sha256: str, device: str) -> Engine:
+def _recommender(model: Path, manifest_sha256: str, device: str) -> Recommender:
     """The model, loaded once a process. A retraining may replace it while a scoring runs: two models must not mix."""
-    engine = Engine.load(model, device=own_device(device))
+    recommender = load(model, device=own_device(device))
     if sha256(model / MANIFEST) != manifest_sha256:
         raise BadInput(
             "the model has changed since the scoring began",
             where=str(model),
             mend="run the same command again: it scores all users with the model that is there now",
         )
-    return engine
+    return recommender

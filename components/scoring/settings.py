@@ -1,4 +1,4 @@
-"""What a bulk scoring is told, and what decides its result."""
+"""Settings of a bulk scoring, and the fingerprints of all that decides its result."""
 
 from __future__ import annotations
 
@@ -6,41 +6,32 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 from components.errors import BadInput
-from components.storage.artifacts import publish_json, read_json
+from components.settings.decoding import Decoding
+from components.storage.job import SavedAsJson
 from components.storage.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
-ROOMS = ("networks", "textid", "recommender", "scoring")
+ROOMS = ("networks", "textid", "recommender", "voices", "scoring")
 """The rooms whose code decides a score."""
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """One bulk scoring: model, histories, settings, output."""
+class Scoring(Decoding, SavedAsJson):
+    """One bulk scoring: model, histories, settings (those of the decoding are inherited), output."""
+
+    GONE: ClassVar = ("drop_repeats",)  # the model knows it
 
     model: Path
-    """A bundle or a trained pair."""
+    """A bundle, a trained pair or a saved voice."""
     histories: Path
     """A file that `components/scoring/histories.py` reads."""
     out: Path
     """Directory of the result: part-*.parquet and a manifest. Replaced as a whole at the end (see output.py)."""
     k: int = 10
     """Items per user."""
-    beams: int = 20
-    """Beams of the search; at least `k` are used."""
-    scores: Literal["vocabulary", "trie"] = "trie"
-    """As in `evaluate.scores`."""
-    mask_seen: bool = True
-    """Leave out items of the history."""
-    length_penalty: float = 0.0
-    """As in `evaluate.length_penalty`."""
-    batch_users: int = 64
-    """Users decoded at a time."""
-    drop_repeats: bool = True
-    """Of an item that a history repeats keep the first only: as the model was trained (`clean.drop_repeats`)."""
     shard_users: int = 2048
     """Users in a shard: what a kill costs at most, per worker."""
     threads: int = 1
@@ -50,7 +41,11 @@ class Scoring:
     """auto, cpu, cuda or cuda:N. `auto` spreads the processes of a machine over its GPUs (devices.py)."""
 
     def __post_init__(self) -> None:
-        for name in ("k", "beams", "batch_users", "shard_users", "threads"):
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise BadInput(str(error), where="scoring", mend="see components/settings/decoding.py") from error
+        for name in ("k", "shard_users", "threads"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}", where="scoring", mend="give 1 or more")
 
@@ -82,20 +77,6 @@ class Scoring:
     def folder(self) -> Path:
         """Where the unfinished result lies: beside `out`, so that it can be renamed to it, and named by the key."""
         return work_folder(self.out) / self.key[:16]
-
-    def save(self, path: Path) -> None:
-        """Write as JSON, atomically; a process on another machine needs the same paths."""
-        value = {name: str(value) if name in _PATHS else value for name, value in dataclasses.asdict(self).items()}
-        publish_json(path, value)
-
-    @classmethod
-    def load(cls, path: Path) -> Scoring:
-        """Read what `save` wrote. Raises `BadInput` for anything else."""
-        value: Any = read_json(path)
-        try:
-            return cls(**{**value, **{name: Path(value[name]) for name in _PATHS}})
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"not a scoring: {error}", where=str(path), mend="write it with Scoring.save") from error
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The folder of a scoring: histories in shards, finished shards, and how they become one output.
+"""The folder of a scoring: split histories into shards, find unfinished ones, publish all as one output.
 
     folder = prepare(scoring, progress)          # does nothing the second time
     for number in pending(folder, print):

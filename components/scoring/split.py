@@ -1,4 +1,4 @@
-"""A stream of histories -> one small file a shard, so that any process can score a shard without reading the others.
+"""Split a stream of histories into one file a shard, so that a process reads its own shard alone.
 
 A shard is a range of rows, in the order of the source: which user is in which shard depends on nothing else.
 """

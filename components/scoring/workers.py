@@ -1,4 +1,4 @@
-"""Processes of this machine that score shards, each the next one that is left.
+"""Score by processes of this machine, each of which takes the next shard that is left.
 
 The parent hands out numbers and never loads the model. Each worker has a pipe of its own to the parent and nobody
 else has an end of it: a parent that is killed closes it, and the worker ends at its next word.
@@ -26,11 +26,11 @@ _TICK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Step:
-    """News of a worker."""
+class ShardProgress:
+    """How far a shard is."""
 
     number: int
-    """The shard it is about."""
+    """Of the shard."""
     share: float
     """How much of it is decoded, 0 to 1."""
     done: bool
@@ -45,7 +45,7 @@ class Team(Protocol):
 
     def __call__(
         self, folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
-    ) -> Iterator[Step]: ...
+    ) -> Iterator[ShardProgress]: ...
 
 
 def interrupted(folder: Path) -> Interrupted:
@@ -55,7 +55,7 @@ def interrupted(folder: Path) -> Interrupted:
 
 def score_shards(
     folder: Path, numbers: Sequence[int], *, workers: int, device: str, stopped: Callable[[], Any]
-) -> Iterator[Step]:
+) -> Iterator[ShardProgress]:
     """The `Team` of `workers` processes of this machine."""
     left, team = deque(numbers), dict[Connection, BaseProcess]()
     try:
@@ -70,7 +70,7 @@ def score_shards(
                 assert isinstance(connection, Connection)
                 process = team[connection]
                 try:
-                    step = _heard(connection)
+                    step = _receive(connection)
                     if step.done and left:
                         connection.send(left.popleft())
                     elif step.done:
@@ -112,16 +112,17 @@ def _died(process: BaseProcess, folder: Path) -> StageError:
     )
 
 
-def _heard(connection: Connection) -> Step:
-    said = connection.recv()
-    if isinstance(said, StageError):
-        raise said
-    return Step(*said)
+def _receive(connection: Connection) -> ShardProgress:
+    """The next message of a worker; raises the error that it sends."""
+    message = connection.recv()
+    if isinstance(message, StageError):
+        raise message
+    return ShardProgress(*message)
 
 
 def _work(connection: Connection, folder: Path, device: str) -> None:
     """Score the shards whose numbers come through the pipe, until it ends."""
-    gc.disable()  # the imports make 670,000 objects that stay; looking through them takes a fifth of the time
+    gc.disable()  # the imports make many objects that stay: looking through them again and again is slow
     from components.scoring.score import score_shard
 
     gc.freeze()
@@ -129,7 +130,7 @@ def _work(connection: Connection, folder: Path, device: str) -> None:
     try:
         while True:
             number = connection.recv()
-            progress = Progress([_Tell(connection, number)], every_seconds=0.0)
+            progress = Progress([_ShareSent(connection, number)], every_seconds=0.0)
             score_shard(folder, number, device=device, progress=progress)
             connection.send((number, 1.0, True))
     except StageError as error:
@@ -138,8 +139,8 @@ def _work(connection: Connection, folder: Path, device: str) -> None:
         sys.exit(0)  # the parent has no more work, or is gone
 
 
-class _Tell:
-    """A progress sink that passes on how much of a shard is decoded."""
+class _ShareSent:
+    """A progress sink that sends the parent how much of a shard is decoded."""
 
     def __init__(self, connection: Connection, number: int) -> None:
         self._connection, self._number = connection, number

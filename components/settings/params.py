@@ -3,9 +3,9 @@
     params = Params(index=Index(max_tokens=8))
     to_dict(params.index)                      # {"max_tokens": 8, ...}
 
-The largest section, `train`, is `train.py`; `file.load` reads them all from `params.yaml`. They are plain
-dataclasses that need the standard library alone, as the learning rooms use them on machines without pydantic and yaml;
-what is out of bounds is a `ValueError`.
+The largest section, `train`, is `train.py`; what `evaluate` shares with serving is `decoding.py`. `file.load` reads
+them all from `params.yaml`. They are plain dataclasses that need the standard library alone, as the learning rooms use
+them on machines without pydantic and yaml; what is out of bounds is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
+from components.settings.decoding import Decoding
 from components.settings.train import Train
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
-Format = Literal["demo", "table", "amazon", "movielens", "recbole", "p5"]
+Format = Literal["demo", "p5", "recbole", "movielens", "amazon", "table"]
+"""Names of the modules in components/data/ingest/readers, in the order in which `idiom init` tries them."""
 Quoting = Literal["rfc4180", "backslash", "unquoted"]
 QUOTINGS: tuple[Quoting, ...] = ("rfc4180", "backslash", "unquoted")
 
@@ -157,28 +159,14 @@ class Index(Section):
             raise ValueError(f"groups is {self.groups}, which does not divide candidates = {self.candidates}")
 
 
-DECODING = ("beams", "scores", "length_penalty", "batch_users")
-"""Settings of `evaluate` that say how a model is decoded: a bundle keeps them, and is served and scored with them."""
-
-
 @dataclass(frozen=True)
-class Evaluate(Section):
-    """The one look at the test set."""
+class Evaluate(Decoding):
+    """The one look at the test set, decoded as the inherited settings say; `mask_seen` decides which figures are the
+    headline, and the other variant is reported beside it. Where params.yaml does not name it, it follows
+    `clean.drop_repeats`: where people buy again, masked lists hold none of the right answers."""
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20])
     """Cut-offs of recall@k and NDCG@k."""
-    beams: int = bounded(20, low=1, high=MOST_BEAMS)
-    """Beams of the decoding; at least the largest k is used."""
-    scores: Literal["vocabulary", "trie"] = "trie"
-    """log-softmax over the whole vocabulary, or normalised over the legal children."""
-    length_penalty: float = bounded(0.0, low=-5.0, high=5.0)
-    """Score = sum of log-probabilities / length^penalty."""
-    mask_seen: bool | None = None
-    """Headline figures, and all that is served and scored, without items the user has already; the other variant is
-    reported beside it. null follows `clean.drop_repeats`: where people buy again, masked lists hold none of the right
-    answers."""
-    batch_users: int = bounded(64, low=1)
-    """Users decoded at a time."""
     max_users: int = bounded(0, low=0)
     """Evaluate this many users, chosen by a hash (0: all)."""
 
@@ -186,11 +174,6 @@ class Evaluate(Section):
         super().__post_init__()
         if not self.ks or min(self.ks) < 1 or max(self.ks) > MOST_BEAMS:
             raise ValueError(f"ks is {self.ks}; give at least one cut-off, of 1 to {MOST_BEAMS}")
-
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """Keyword arguments of `Engine.recommend` in all that is judged or served; k and mask_seen are the caller's."""
-        return {name: getattr(self, name) for name in DECODING}
 
 
 @dataclass(frozen=True)
@@ -238,9 +221,6 @@ class Params(Section):
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
                 "letters, digits, '.', '_' and '-' only, at most 100"
             )
-        if self.evaluate.mask_seen is None:
-            follows = dataclasses.replace(self.evaluate, mask_seen=self.clean.drop_repeats)
-            object.__setattr__(self, "evaluate", follows)
 
 
 def to_dict(section: Any) -> dict[str, Any]:

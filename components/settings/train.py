@@ -72,8 +72,8 @@ class RecommenderTraining(Section):
     """AdamW weight decay."""
     loss: Literal["vocabulary", "trie"] = "vocabulary"
     """Over what the probability of a token is taken: all tokens, or those with which an ID can go on, which is what
-    `trie` scores are (recommender/models/trie_loss.py). trie is further after the first epochs and costs less, the more
-    so the larger the vocabulary is; trained to the end it was a little behind (docs/decisions.md)."""
+    `trie` scores are (recommender/loss/trie_loss.py). trie is further after the first epochs and costs less, the more
+    so the larger the vocabulary is; trained to the end it was a little behind (docs/log.md)."""
     label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
     """Mass of the target distribution that is spread over all tokens of the loss."""
     grad_clip: float = bounded(1.0, low=0.0)
@@ -125,7 +125,7 @@ class Train(Section):
     in `index`; more than one are started with torchrun."""
     nodes: int = bounded(1, low=1)
     """Machines that train together, each with `ranks` processes. Run the stage `train` on each of them; node 0 runs the
-    rest of the graph. The workspace must be one folder that all of them see (training/processes/nodes.py)."""
+    rest of the graph. The workspace must be one folder that all of them see (processes/nodes.py)."""
     node_rank: int | None = bounded(None, low=0)
     """Which of them this one is, from 0. null: as the environment says, IDIOM_NODE_RANK, NODE_RANK or SLURM_NODEID."""
     rendezvous: str | None = None

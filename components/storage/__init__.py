@@ -1,1 +1,1 @@
-"""Where each artifact lives; how one is published as a whole, and verified when it is read."""
+"""Artifacts on disk: paths, atomic publishing, verified reading, locks."""

@@ -1,4 +1,4 @@
-"""How an artifact is published atomically, and how one that is JSON is read.
+"""Publish a file or directory atomically; read a JSON artifact.
 
 Standard library only. An artifact is written under a temporary name on the same file system, fsynced and
 renamed: a reader sees the old one or the new one, never half. A directory gets a manifest as well

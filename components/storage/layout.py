@@ -1,4 +1,4 @@
-"""Where each artifact lives. Standard library only."""
+"""Paths of all artifacts of a dataset. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a reader checks what it reads: SHA-256 of files and values, and the manifest of a directory.
+"""SHA-256 of files and values; write and verify the manifest of a directory.
 
 Standard library only. The manifest holds a SHA-256 per file and is written last, inside `publishing`.
 """

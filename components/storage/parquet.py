@@ -1,4 +1,4 @@
-"""Read a Parquet artifact that another stage wrote; one that is missing or damaged is a `BadInput`, not a traceback.
+"""Read a Parquet artifact; a missing or damaged one is a `BadInput`, not a traceback.
 
     table = read(layout.items_clean, ["item_id", "text"])       # pl.DataFrame(table) where Polars goes on
 

@@ -1,5 +1,5 @@
-"""The alternation of ID generator and recommender: phases, checkpoints, ranks. Imports recommender and textid only.
+"""Training: the alternation of ID generator and recommender, its phases, checkpoints and ranks.
 
-Read in this order: `run` and `alternation` (what happens when), `phases` (what each phase teaches), `steps.loop` (one
-epoch loop for all of them), `phases.soft` (how the recommender's loss reaches the generator), `checkpoints` (how a
-killed run goes on). `job` says what a training is told, `context` what all phases read."""
+Read in this order: `job` (the inputs), `run` and `alternation` (the order of the phases), `phases` (what each phase
+trains), `steps.loop` (the training loop that they share), `phases.soft` (how the recommender's loss reaches the
+generator), `checkpoints` (how a killed run is resumed). `context` is the data that all phases read."""

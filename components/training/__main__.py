@@ -25,11 +25,12 @@ def main(arguments: list[str]) -> int:
         return 2
     prepare()
     # Imported here: torch and transformers take seconds, a usage error should not.
+    from components.processes.torchrun import run_job
     from components.training.job import Job
-    from components.training.processes.torchrun import run_job
     from components.training.run import train
 
-    return run_job(Path(arguments[0]), Job.load, train)
+    path = Path(arguments[0])
+    return run_job(path.parent, lambda progress: train(Job.load(path), progress))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The phases of a training and what each does to its state."""
+"""The alternation (IDGenRec, section 3.3): the list of phases, and how each changes the state of the training."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 
 from components.networks.backbone import SCRATCH
+from components.networks.interface import LanguageModel
 from components.progress import Progress
-from components.recommender.models.interface import Recommender
 from components.settings.train import Train
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import Best, Place, State, weights_of
+from components.training.checkpoints.checkpoint import Checkpointer
+from components.training.checkpoints.state import Best, Place, TrainingState, weights_of
 from components.training.context import Context
+from components.training.crash import crash_point
 from components.training.devices.cost import NOTHING, Meter
 from components.training.models.fresh import fresh_recommender
 from components.training.phases.cold_start import ColdStart, first_ids
@@ -22,8 +23,7 @@ from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
 from components.training.phases.reindex import reindex
 from components.training.phases.validation import Validation, improves
-from components.training.processes.crash import crash_point
-from components.training.steps.loop import Optimisation, Phase, train
+from components.training.steps.loop import Optimisation, Phase, train_phase
 
 ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")
 """Of a re-index's report: what is followed over the rounds."""
@@ -73,10 +73,15 @@ class Alternation:
     """Walks the plan from `state.place` to its end."""
 
     def __init__(
-        self, context: Context, state: State, recommender: Recommender, keeper: Keeper, progress: Progress
+        self,
+        context: Context,
+        state: TrainingState,
+        recommender: LanguageModel,
+        checkpointer: Checkpointer,
+        progress: Progress,
     ) -> None:
         self._context, self._state, self._recommender = context, state, recommender
-        self._keeper, self._progress = keeper, progress
+        self._checkpointer, self._progress = checkpointer, progress
         self._plan = plan(context.job.train)
         self._validation = Validation.sample(context)
         settings = context.job.train.recommender
@@ -87,7 +92,7 @@ class Alternation:
         while self._state.place.phase < len(self._plan):
             task = self._plan[self._state.place.phase]
             self._progress.note(f"phase {self._state.place.phase + 1} of {len(self._plan)}: {task}")
-            meter = self._keeper.meter = Meter(self._context.ranks, self._state.spent)
+            meter = self._checkpointer.meter = Meter(self._context.ranks, self._state.spent)
             if task.kind == "index":
                 self._index(task)
             else:
@@ -95,9 +100,9 @@ class Alternation:
             self._progress.metrics(meter.figures(f"{task.kind}_{task.round}"), step=self._state.steps)
             self._state.place = Place(self._state.place.phase + 1)
             self._state.phase_best, self._state.phase_stale = -1.0, 0
-            self._state.spent, self._keeper.meter = NOTHING, None
+            self._state.spent, self._checkpointer.meter = NOTHING, None
             crash_point("phase.done")
-            self._keeper.save()
+            self._checkpointer.save()
 
     def where(self) -> str:
         """The place, for people."""
@@ -114,7 +119,7 @@ class Alternation:
     def _index(self, task: Task) -> None:
         """Every item gets a fresh ID. The state changes at the end only, so that a signal may end this anywhere."""
         crash_point("index.start")
-        table, row = reindex(self._context, self._state, task.round, self._keeper.stop, self._progress)
+        table, row = reindex(self._context, self._state, task.round, self._checkpointer.stop, self._progress)
         crash_point("index.done")
         before, self._state.table = self._state.table, table
         row["steps"] = self._state.steps
@@ -133,7 +138,7 @@ class Alternation:
     def _learn(self, task: Task) -> None:
         phase = self._phase(task)
         try:
-            train(phase, self._state, self._how, self._context.ranks, self._keeper, self._progress)
+            train_phase(phase, self._state, self._how, self._context.ranks, self._checkpointer, self._progress)
         finally:
             if isinstance(phase, GeneratorPhase):
                 phase.close()
@@ -157,7 +162,7 @@ class Alternation:
         """Validate, keep the state if it is the best so far, say whether patience is at its end."""
         state = self._state
         assert state.table is not None
-        with self._keeper.stop.at_once(alone=self._context.ranks.size == 1):
+        with self._checkpointer.stop.at_once(alone=self._context.ranks.size == 1):
             metrics = self._validation.measure(self._recommender, state.table, self._progress)
         crash_point("recommender.validated")
         row.update({f"valid_{name}": value for name, value in metrics.items()})

@@ -1,36 +1,45 @@
-"""The alternation from beginning to end: what happens when (IDGenRec, section 3.3).
+"""A training from beginning to end: build or resume it, run the alternation, publish the pair.
 
     summary = launch(job, progress)          # as job.train.ranks says
     summary = train(job, progress)           # in this process, alone or as one rank of torchrun
 
-A training is a list of phases. Between two of them, and every `checkpoint_seconds` inside one, its state is saved; a
-run that is started again goes on from there and ends with the same bytes.
+A training is a list of phases. Between two phases, and every `checkpoint_seconds` inside one, its state is saved; a
+resumed run goes on from there and ends with the same bytes.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 from safetensors import SafetensorError
 
 from components.errors import BadInput, Interrupted
+from components.networks.backbone import SCRATCH
+from components.processes.nodes import Nodes
+from components.processes.signals import Stop
+from components.processes.torchrun import run_ranks
 from components.progress import Progress
-from components.storage.artifacts import read_json
+from components.recommender.pair import Pair
+from components.settings.params import to_dict
+from components.storage.artifacts import publishing, read_json
+from components.storage.manifest import write_manifest
 from components.training.alternation import Alternation
-from components.training.checkpoints.abandoned import remove_abandoned
-from components.training.checkpoints.checkpoint import Checkpoints, no_space
-from components.training.checkpoints.keeper import Keeper
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints, no_space
+from components.training.checkpoints.state import TrainingState, restore_weights
 from components.training.context import Context
+from components.training.crash import arm_from_environment, crash_point
 from components.training.devices.ranks import Ranks, deterministic, joined
+from components.training.devices.shared_folder import check_shared
 from components.training.job import Job
+from components.training.key import remove_abandoned
 from components.training.models.fresh import fresh_models, tokenizer_of
-from components.training.models.publish import publish
+from components.training.models.lora import merge
 from components.training.packed import dataset as tables
-from components.training.processes.crash import arm_from_environment, crash_point
-from components.training.processes.nodes import Nodes, meet
-from components.training.processes.stop import Stop
-from components.training.processes.torchrun import run_ranks
+
+LOG = "training_log.jsonl"
+"""Beside the pair: a JSON line per epoch, re-index and event."""
 
 
 def launch(job: Job, progress: Progress) -> dict[str, Any]:
@@ -53,7 +62,8 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
     """
     arm_from_environment()
     try:
-        with joined(job.train.device) as ranks, Stop().listening() as stop, deterministic(ranks.device):
+        stopping = Stop(give_back_sigint=True).listening()
+        with joined(job.train.device) as ranks, stopping as stop, deterministic(ranks.device):
             listener = progress if ranks.first else Progress()
             return _run(job, ranks, stop, listener)
     except (OSError, SafetensorError) as error:
@@ -69,13 +79,13 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
     if ranks.first:
         job.save(job.work / "job.json")  # for whoever wants to start it by hand
-    meet(job.work, ranks, time.time_ns())
+    check_shared(job.work, ranks, time.time_ns())
     data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)
     checkpoints = Checkpoints(job.work, job.train_key)
-    keeper = Keeper(state, checkpoints, ranks, stop, seconds=job.train.checkpoint_seconds)
-    alternation = Alternation(context, state, recommender, keeper, progress)
+    checkpointer = Checkpointer(state, checkpoints, ranks, stop, seconds=job.train.checkpoint_seconds)
+    alternation = Alternation(context, state, recommender, checkpointer, progress)
     number = ranks.agree(checkpoints.newest(progress.note) if ranks.first else 0)
     if number:
         checkpoints.load(number, state, alternation.optimizer_at)
@@ -83,7 +93,7 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     try:
         alternation.run()
     except Interrupted:
-        keeper.save()
+        checkpointer.save()
         ranks.wait()  # a rank that ended now would have torchrun kill the first one while it saves
         raise
     if not ranks.first:
@@ -96,3 +106,42 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     tables.clear(job)
     remove_abandoned(job.work, progress.note)
     return summary
+
+
+def publish(context: Context, state: TrainingState) -> dict[str, Any]:
+    """Write the best state to `job.out`: one directory, whole or not there. Returns the facts of its pair.json.
+
+    The models of `state` become the best ones.
+    """
+    best, job = state.best, context.job
+    assert best is not None, "a plan has a recommender phase"
+    restore_weights(state.generator, best.generator)
+    restore_weights(state.recommender, best.recommender)
+    if job.train.lora_rank:  # what is served is an ordinary model
+        for model, name in ((state.generator, job.train.generator_backbone), (state.recommender, job.train.backbone)):
+            if name != SCRATCH:
+                merge(model)
+    facts = {
+        "family": job.train.family,
+        "train_key": job.train_key,
+        "seed": job.seed,
+        "train": to_dict(job.train),
+        "index": to_dict(job.index),
+        "max_history": job.train.max_history,
+        "user_id": job.train.user_id,
+        "drop_repeats": job.drop_repeats,
+        "round": best.round,
+        "epoch": best.epoch,
+        "valid": best.metrics,
+        "steps": state.steps,
+        "items": len(best.table),
+        "refit": job.train.refit,
+    }
+    pair = Pair(state.generator, state.recommender, context.tokenizer, context.prompts, best.table, facts)
+    chosen = {"event": "chosen", "round": best.round, "epoch": best.epoch, **best.metrics}
+    with publishing(job.out) as directory:
+        pair.write(directory)
+        lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in [*state.log, chosen]]
+        (directory / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_manifest(directory)
+    return facts

@@ -1,1 +1,1 @@
-"""`idiom ablate`: what each ingredient is worth, as a grid of trainings on the same data."""
+"""`idiom ablate`: a grid of trainings on the same data, which measures what each ingredient is worth."""

@@ -1,4 +1,4 @@
-"""A grid: named variants, each a few parameters that differ from the base, times seeds.
+"""A grid of trainings: named variants (parameters that differ from the base) times seeds.
 
     base:                                  # parameters, defaults where one is missing; without it: the workspace's
       train: {size: micro}
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is to be compared. The first variant is what the others are measured against."""
+    """Variants and seeds to be compared; the first variant is the base of all comparisons."""
 
     name: str
     base: Params
@@ -64,7 +64,7 @@ class Grid:
     variants: dict[str, dict[str, Any]]
 
     def cells(self) -> list[Cell]:
-        """Seed by seed, so that a grid that was stopped early has compared something. Raises `BadInput`."""
+        """All cells, seed by seed, so that a grid that was stopped early has compared something. Raises `BadInput`."""
         checked = {name: self._params(name) for name in self.variants}
         return [Cell(name, seed, replace(params, seed=seed)) for seed in self.seeds for name, params in checked.items()]
 
@@ -109,7 +109,7 @@ def read_grid(path: Path | None, workspace: Path) -> Grid:
 
 
 def built_in(base: Params, workspace: Path) -> Grid:
-    """Every switch that the base allows, three seeds; imported IDs where a table of them lies beside the raw data."""
+    """The built-in grid: every switch that the base allows, three seeds; imported IDs if there is a table."""
     variants = dict(SWITCHES)
     if base.train.family != "encoder-decoder":
         del variants["user ID"]

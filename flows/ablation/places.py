@@ -1,4 +1,4 @@
-"""Workspaces of a grid: one for the data, one per training, one per evaluation; files that they share are hard links.
+"""Make the workspaces of a grid: one for the data, one per training, one per evaluation, joined by hard links.
 
     work/ablate/GRID/data/KEY        ingest, validate and clean, once
     work/ablate/GRID/trained/KEY     train and index; the test targets are not there, so nothing can open them
@@ -40,7 +40,7 @@ def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
 
 def training_key(cell: Cell, workspace: Path, data: Path) -> str:
     """What decides a cell's training; cells that differ in `evaluate` alone have the same."""
-    from components.stages import train_key
+    from components.training.key import train_key
 
     for name in given(cell, workspace):
         link_input(data, workspace, name)

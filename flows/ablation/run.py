@@ -26,7 +26,7 @@ from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
-from flows.ablation.runner import Runner, Work, holding
+from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
 
 Say = Callable[[str], None]
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Training:
-    """A training and the cells that are made from it: more than one where they differ in `evaluate` alone."""
+    """A training and the cells that it serves: more than one if they differ in `evaluate` alone."""
 
     work: Work
     key: str
@@ -55,12 +55,12 @@ def ablate(
     grid = read_grid(path, workspace)
     cells = _chosen(grid, only, on)
     root = workspace / "work" / "ablate" / grid.name
-    with holding(root) as lock:
+    with grid_lock(root) as lock:
         return _Ablation(workspace, root, grid, cells, on, jobs or _jobs(grid.base), say).run(lock)
 
 
 class _Ablation:
-    """A grid on its way."""
+    """A running grid: its cells, their workspaces, and what is known of them so far."""
 
     def __init__(self, workspace: Path, root: Path, grid: Grid, cells: list[Cell], on: On, jobs: int, say: Say) -> None:
         from components.registry.ablation import GridRuns, store_of
@@ -125,8 +125,8 @@ class _Ablation:
 
         def end(work: Work) -> None:
             result = self._learn(by_place[work.place])
-            said = result.failure or f"validation NDCG@10 {result.valid.get('ndcg_at_10', 0):.4f}"
-            self._say(f"{work.title}: {said}, {work.seconds.get('train', 0):.0f} s")
+            outcome = result.failure or f"validation NDCG@10 {result.valid.get('ndcg_at_10', 0):.4f}"
+            self._say(f"{work.title}: {outcome}, {work.seconds.get('train', 0):.0f} s")
 
         done = [each for each in trainings if each.work.finished]
         for training in done:
@@ -135,7 +135,7 @@ class _Ablation:
         runner.run([each.work for each in trainings], self._jobs, begin, end)
 
     def _learn(self, training: Training) -> Result:
-        """What became of a training, for the cells that it serves; returns the first of them."""
+        """Record how a training ended, for the cells that it serves; return the first of them."""
         work = training.work
         for result in training.results:
             result.seconds |= work.seconds
@@ -177,12 +177,12 @@ class _Ablation:
         self._runs.failed(self._run_of(training, result), work.message)
 
     def _run_of(self, training: Training, result: Result) -> str:
-        """The MLflow run of a cell: of its training, where it is the first that is made from it."""
+        """The MLflow run of a cell: that of its training for the first cell that it serves, else one of its own."""
         cell, first = self._cells[result.variant, result.seed], result is training.results[0]
         return self._runs.child(cell.title, training.key, cell.params, trains=first)
 
     def _publish(self, results: list[Result], status: str) -> None:
-        """The table on the terminal, in the grid's folder and in MLflow."""
+        """Write the table to the terminal, the grid's folder and MLflow."""
         first = next(iter(self._grid.variants))
         found = rows(results, first)
         k = next((each.k for each in results if each.metrics), 10)

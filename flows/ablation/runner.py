@@ -1,4 +1,4 @@
-"""Stages in workspaces of their own, N at a time; what is done is remembered, and what was begun goes on.
+"""Run stages in workspaces of their own, N at a time; skip finished ones, resume interrupted ones.
 
 Each stage is a process with one thread: the number of threads decides the last bits, so figures do not depend on N. Its
 output is in log.txt of its workspace, its progress in progress.jsonl, what became of it in state.json.
@@ -7,23 +7,24 @@ output is in log.txt of its workspace, its progress in progress.jsonl, what beca
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import subprocess
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput, Interrupted
+from components.processes.child import Child
 from components.processes.environment import python_path
-from components.processes.signals import on_signal
+from components.processes.signals import Stop
 from components.stages import PROGRESS_FILE
 from components.storage.artifacts import publish_json, read_json
-from flows.repro import said
+from components.storage.lock import locked
+from flows.repro import message_of
 
 _SAVE_SECONDS = 5.0
 """So much time of a killed stage is not counted at most."""
@@ -64,7 +65,7 @@ class _Running:
 
     work: Work
     stage: str
-    process: subprocess.Popen[bytes]
+    child: Child
     counted: float
     log_at: int
 
@@ -93,23 +94,22 @@ class Runner:
 
         def hand_on(count: int) -> None:
             for each in running:
-                if each.process.poll() is None:
-                    (each.process.terminate if count == 1 else each.process.kill)()
+                each.child.send(signal.SIGTERM if count == 1 else signal.SIGKILL, group=False)
 
-        with on_signal(hand_on) as asked:
+        with Stop(hand_on).listening() as stop:
             try:
-                while running or (waiting and not asked()):
-                    while waiting and len(running) < jobs and not asked():
+                while running or (waiting and not stop.requested):
+                    while waiting and len(running) < jobs and not stop.requested:
                         begin(waiting[0])
                         running.append(self._start(waiting.popleft()))
-                        if asked():  # it came while the process was starting
+                        if stop.requested:  # it came while the process was starting
                             hand_on(1)
                     for each in list(running):
-                        self._look(each, running, stopping=bool(asked()), end=end)
+                        self._look(each, running, stopping=stop.requested, end=end)
                     time.sleep(0.1)
             finally:
                 hand_on(1)  # only after an error is one still running
-        if asked():
+        if stop.requested:
             raise Interrupted("stopped", where="the grid", mend="the same command goes on from the checkpoints")
 
     def _start(self, work: Work) -> _Running:
@@ -119,27 +119,24 @@ class Runner:
         log = work.place / "log.txt"
         with log.open("ab") as stream:
             at = stream.tell()
-            process = subprocess.Popen(
+            child = Child(
                 [sys.executable, "-m", "flows.ablation.stage", stage],
                 cwd=work.place,
-                env={**self._environment, PROGRESS_FILE: str(work.place / "progress.jsonl")},
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                pass_fds=(self._lock,),
-                start_new_session=True,  # a Ctrl-C on the terminal is ours to hand on
+                environment={**self._environment, PROGRESS_FILE: str(work.place / "progress.jsonl")},
+                output=stream.fileno(),
+                tied=True,
+                keep_open=(self._lock,),
             )
-        return _Running(work, stage, process, time.monotonic(), at)
+        return _Running(work, stage, child, time.monotonic(), at)
 
     def _look(self, each: _Running, running: list[_Running], *, stopping: bool, end: Callable[[Work], None]) -> None:
-        work, code = each.work, each.process.poll()
+        work, code = each.work, each.child.code
         if code is None:
             if time.monotonic() - each.counted >= _SAVE_SECONDS:
                 each.count()
             return
         running.remove(each)
-        assert each.process.stdin is not None
-        each.process.stdin.close()
+        each.child.wait()
         if code == 0:
             work.done.append(each.stage)
         elif not stopping:
@@ -157,25 +154,14 @@ def _message(each: _Running, code: int) -> str:
         stream.seek(each.log_at)
         lines = stream.read().decode("utf-8", errors="replace").splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return said(each.stage, lines) or f"{each.stage}: ended with {code}: {last}"
+    return message_of(each.stage, lines) or f"{each.stage}: ended with {code}: {last}"
 
 
-@contextlib.contextmanager
-def holding(root: Path) -> Iterator[int]:
+def grid_lock(root: Path) -> contextlib.AbstractContextManager[int]:
     """The lock of a grid's folder, as a file descriptor; waits for the processes of a call that was killed.
 
     Raises `BadInput` where another call is at work.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("a") as stream:
-        until = time.monotonic() + _WAIT_SECONDS
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    mend = "wait until it has ended, or end it; then run this again"
-                    raise BadInput("another call works on this grid", where=str(root), mend=mend) from error
-                time.sleep(0.2)
-        yield stream.fileno()
+    mend = "wait until it has ended, or end it; then run this again"
+    busy = BadInput("another call works on this grid", where=str(root), mend=mend)
+    return locked(root / "lock", busy, seconds=_WAIT_SECONDS)

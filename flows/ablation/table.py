@@ -1,4 +1,4 @@
-"""What a grid found: mean and deviation over seeds, as Markdown for people and as JSON for programs."""
+"""The table of a grid: mean and deviation over seeds, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-VARIANTS = ("masked", "unmasked")
+from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, VARIANTS
 
 
 @dataclass
 class Result:
-    """What is known of one cell so far."""
+    """Metrics of one cell, as far as they are known."""
 
     variant: str
     seed: int
@@ -31,14 +31,14 @@ class Result:
     def k(self) -> int:
         return int(self.metrics["protocol"]["headline_k"])
 
-    def figures(self, who: str = "model") -> dict[str, float]:
+    def figures(self, who: str = MODEL) -> dict[str, float]:
         """`recall masked`, ... of the model or a baseline; {} before the evaluation."""
         if not self.metrics:
             return {}
         return {
             f"{name} {variant}": self.metrics[variant][who][f"{name}_at_{self.k}"]
             for variant in VARIANTS
-            for name in ("recall", "ndcg")
+            for name in HEADLINE
         }
 
 
@@ -51,7 +51,7 @@ def rows(results: Sequence[Result], first: str) -> list[dict[str, Any]]:
     table = [_row(name, results, first) for name in dict.fromkeys(each.variant for each in results)]
     judged = [each for each in results if each.metrics]
     if judged:
-        baselines = [name for name in judged[0].metrics["masked"] if name != "model"]
+        baselines = [name for name in CONTENDERS if name != MODEL and name in judged[0].metrics[VARIANTS[0]]]
         # They do not depend on the training: one of them is all of them.
         table += [{"variant": name, "baseline": True, **_spread([judged[0].figures(name)])} for name in baselines]
     return table
@@ -120,8 +120,8 @@ def markdown(table: Sequence[Mapping[str, Any]], *, k: int, on: str) -> str:
     widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
     lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
     lines += [_line(line, widths) for line in body]
-    told = {"test": "test targets, opened once per trained model", "valid": "validation targets; the test set is shut"}
-    lines += ["", f"Mean ± deviation over seeds, on the {told[on]}. seen too: items of the history are not left out."]
+    by = {"test": "test targets, opened once per trained model", "valid": "validation targets; the test set is shut"}
+    lines += ["", f"Mean ± deviation over seeds, on the {by[on]}. seen too: items of the history are not left out."]
     return "\n".join(lines) + "\n"
 
 

@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.utilisation import training_flops, where
 from components.networks.backbone import build
 from components.networks.cpu.quick import plain
+from components.networks.t5 import T5
 from components.recommender.batches.batch import Batch
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.loss.batch_loss import batch_loss
 
 
 def test_flops_are_those_that_pytorch_counts() -> None:
@@ -20,7 +21,7 @@ def test_flops_are_those_that_pytorch_counts() -> None:
     batch = Batch(tokens, torch.ones_like(tokens), torch.randint(3, 300, (rows, label)), rows * label)
     # oneDNN's products have no count: the output layer's are PyTorch's own without it.
     with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-        EncoderDecoder(model).loss(batch).total.backward()
+        batch_loss(T5(model, end_token=1), batch).total.backward()
     # Flash attention recomputes its scores in the backward, which is no work of the model's.
     counted, ours = counter.get_total_flops(), training_flops(model.config, [prompt] * rows, [label] * rows)
     assert abs(counted - ours) / ours < 0.05

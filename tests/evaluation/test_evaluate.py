@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,25 @@ import pytest
 
 from components.errors import GateRefused
 from components.evaluation import summary
-from components.evaluation.arrays import Cases, Sequences
+from components.evaluation.arrays import Cases, cases
+from components.evaluation.contenders import MODEL, baselines
 from components.evaluation.evaluate import evaluate
 from components.evaluation.examples import as_text, pick
 from components.evaluation.figures import compare, headline_k
 from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.metrics_file import read_metrics
 from components.evaluation.slices import head_items, slices
+from components.progress import Progress
+from components.recommender.catalogue import Catalogue
+from components.recommender.interface import Recommendation
+from components.settings.decoding import Decoding
 from components.settings.params import Evaluate
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
+from components.storage.ragged import Ragged
+from components.textid.table.id_table import IdTable
+from components.voices.load import build
 
 LIST = pl.List(pl.String)
 ITEMS = [f"i{number:02}" for number in range(24)]
@@ -35,10 +43,6 @@ WORDS = {item: f"word {item}" for item in ITEMS}
 # A ring: the item after i is i+1, so that an honest recommender knows the answer from the prompt alone.
 SEQUENCES = {f"u{start:02}": [ITEMS[(start + step) % 24] for step in range(4 + start % 9)] for start in range(36)}
 NEXT = {item: ITEMS[(place + 1) % 24] for place, item in enumerate(ITEMS)}
-
-
-class Answer(NamedTuple):
-    item_id: str
 
 
 def tables() -> dict[str, pl.DataFrame]:
@@ -56,25 +60,46 @@ def tables() -> dict[str, pl.DataFrame]:
     }
 
 
-def oracle(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+Answers = list[list[str]]
+
+
+def oracle(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> Answers:
     """The right answer second, behind a fixed wrong one; in the unmasked variant the last item comes first."""
     lists = []
     for history in histories:
         right = NEXT[history[-1]]
         wrong = next(item for item in ITEMS if item not in history and item != right)
         first = [] if mask_seen else [history[-1]]
-        lists.append([Answer(item) for item in [*first, wrong, right]][:k])
+        lists.append([*first, wrong, right][:k])
     return lists
 
 
-def silent(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+def silent(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> Answers:
     return [[] for _ in histories]
 
 
-def run(folder: Path, recommend: Any = oracle, **settings: Any) -> dict[str, Any]:
-    return evaluate(
-        Evaluate(**settings), seed=17, layout=Layout(folder, "ring"), words=WORDS, recommend=recommend, **tables()
-    )
+class Answering(NamedTuple):
+    """A recommender that answers as a function does."""
+
+    catalogue: Catalogue
+    answer: Callable[[Sequence[Sequence[str]], int, bool], Answers]
+
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Progress | None = None
+    ) -> list[list[Recommendation]]:
+        found = self.answer(histories, k, decoding.mask_seen)
+        return [[Recommendation(item, "", 0.0) for item in row] for row in found]
+
+
+def run(folder: Path, answer: Any = oracle, *, refit: bool = False, **settings: Any) -> dict[str, Any]:
+    """The evaluation of a model that answers so, beside the real baselines."""
+    chosen, frames, seed = Evaluate(**settings), tables(), 17
+    asked = cases(**frames, refit=refit, max_users=chosen.max_users, seed=seed)
+    table = IdTable(tuple(ITEMS), tuple(WORDS.values()), tuple((number,) for number in range(len(ITEMS))))
+    catalogue = Catalogue(table, titles=dict(frames["items"].iter_rows()))
+    voices = {name: build(name, catalogue, asked.train) for name in baselines()}
+    recommenders = {MODEL: Answering(catalogue, answer), **voices}
+    return evaluate(chosen, asked, recommenders, catalogue, seed=seed, layout=Layout(folder, "ring"))
 
 
 def test_figures_of_a_known_recommender(tmp_path: Path) -> None:
@@ -105,10 +130,9 @@ def test_an_unmasked_headline_is_unmasked_in_all_that_is_derived_from_it(tmp_pat
 
 def test_the_baselines_of_a_refit_model_know_the_validation_items_too(tmp_path: Path) -> None:
     """Prevents a refit model beside baselines, counts and slices of the training data that it had before."""
-    layout = Layout(tmp_path, "ring")
-    evaluate(Evaluate(), seed=17, layout=layout, words=WORDS, recommend=oracle, protocol="refit", **tables())
+    assert run(tmp_path, refit=True)["protocol"]["training"] == "refit"
     learned = Counter(item for row in SEQUENCES.values() for item in row[:-1])
-    table = pl.read_parquet(layout.per_user)
+    table = pl.read_parquet(Layout(tmp_path, "ring").per_user)
     assert table["target_count"].to_list() == [learned[target] for target in table["target"]]
 
 
@@ -201,11 +225,11 @@ def test_per_user_rows_tell_the_same_as_the_means(tmp_path: Path) -> None:
 def test_a_list_that_no_honest_decoder_gives_is_refused(tmp_path: Path, answer: Any, what: str) -> None:
     """Prevents figures from a filler beam, a wrong ID table or a mask that does not mask; nothing is published then."""
 
-    def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
-        return [[Answer(item) for item in answer(history)] for history in histories]
+    def answers(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> Answers:
+        return [answer(history) for history in histories]
 
     with pytest.raises(GateRefused, match=what):
-        run(tmp_path, recommend, ks=[2])
+        run(tmp_path, answers, ks=[2])
     assert not Layout(tmp_path, "ring").root.exists()
 
 
@@ -223,7 +247,7 @@ def test_the_page_is_self_contained_and_escapes_product_text(tmp_path: Path) -> 
 def test_examples_show_a_hit_a_miss_and_a_random_user_and_say_which(tmp_path: Path) -> None:
     """Prevents hand-picked successes: the page tells how each user was chosen, and the seed fixes the choice."""
 
-    def even_users_only(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
+    def even_users_only(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> Answers:
         return [
             full if len(history) % 2 else full[:-1]
             for history, full in zip(histories, oracle(histories, k, mask_seen), strict=True)
@@ -253,8 +277,8 @@ def test_the_head_is_a_fifth_of_the_items_in_training() -> None:
     """Prevents cold items that widen the head, a head of nothing in a small catalogue, and a tail that is cold too."""
     assert np.flatnonzero(head_items(np.array([5, 4, 3, *[0] * 8, 1]))).tolist() == [0]  # of four
     assert np.flatnonzero(head_items(np.array([1, 2, 2, 2, 1, 1]))).tolist() == [1, 2]  # of six
-    train = Sequences(np.array([0] * 5 + [1] * 4 + [2]), np.array([0, 10]))
-    no_prompts = Sequences(np.zeros(0, np.int64), np.zeros(5, np.int64))
+    train = Ragged.of([[0] * 5 + [1] * 4 + [2]])
+    no_prompts = Ragged.of([[]] * 4)
     asked = Cases(tuple("abcd"), tuple("stuv"), train, no_prompts, targets=np.arange(4))
     found = {name.split()[0]: np.flatnonzero(mask).tolist() for name, mask in slices(asked)["target"].items()}
     assert found == {"head": [0], "tail": [1, 2], "cold": [3]}

@@ -134,10 +134,10 @@ def test_a_server_that_does_not_answer_costs_no_training(prefect_server: Any) ->
     not listening: nobody else gets the port."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.shown import ShownProgress
+    from flows.prefect_artifacts import ProgressArtifact
 
     said: list[str] = []
-    shown = ShownProgress("silence", said.append)
+    shown = ProgressArtifact("silence", said.append)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{taken.getsockname()[1]}/api"}):
@@ -154,16 +154,16 @@ def test_a_server_that_does_not_answer_costs_no_result(prefect_server: Any) -> N
     """Prevents: a model that is trained and registered by a flow that then fails over a table in its UI."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows.shown import show_result, show_scores
+    from flows.prefect_artifacts import publish_result, publish_scores
 
     said: list[str] = []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{taken.getsockname()[1]}/api"}):
-            show_result([{"recall@10": 0.1}], "**better**", {"the run": "http://localhost/"}, said.append)
-            show_scores("3 users", said.append)
+            publish_result([{"recall@10": 0.1}], "**better**", {"the run": "http://localhost/"}, said.append)
+            publish_scores("3 users", said.append)
     assert len(said) == 2 and all("ConnectError" in line for line in said)
-    show_scores("told again", said.append)
+    publish_scores("told again", said.append)
     told = prefect_server.post("/artifacts/filter", artifacts={"key": {"any_": ["scores"]}})  # other tests' among them
     assert [each["data"] for each in told if "told" in each["data"]] == ["```\ntold again\n```"]
     assert len(said) == 2
@@ -171,14 +171,14 @@ def test_a_server_that_does_not_answer_costs_no_result(prefect_server: Any) -> N
 
 def test_an_error_of_our_own_is_not_taken_for_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a bug that is told as a server that does not answer."""
-    from flows.shown import ShownProgress
+    from flows.prefect_artifacts import ProgressArtifact
 
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr("prefect.artifacts.create_progress_artifact", fail)
     with pytest.raises(ValueError, match="a bug"):
-        ShownProgress("bug", print).emit("progress", {"task": "epoch", "done": 1, "total": 4})
+        ProgressArtifact("bug", print).emit("progress", {"task": "epoch", "done": 1, "total": 4})
 
 
 def test_ctrl_c_of_retrain_is_told_to_the_server(prefect_server: Any, mini: Any) -> None:

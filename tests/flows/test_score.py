@@ -29,8 +29,8 @@ from components.scoring.shards import prepare, shard
 from components.settings.file import load
 from components.textid.words.tokenizer import train_tokenizer
 from flows.score import scoring_of, team_of
+from tests.networks.seq2seq_models import make_seq2seq
 from tests.recommender.pairs import WORDS, save_pair
-from tests.recommender.seq2seq_models import make_seq2seq
 from tests.registry.workspace import build_of
 from tests.scoring.scorings import USERS, children, content, finished, histories, score_here, wait_until
 
@@ -178,12 +178,16 @@ def test_shards_of_which_the_server_never_heard_are_told_in_the_end(
     from prefect.events.worker import EventsWorker
 
     def mute(*events: str) -> None:
-        send = EventsWorker.send
+        send = EventsWorker.told = EventsWorker.send  # type: ignore[attr-defined]
         heard: Any = lambda self, event: None if event.event in events else send(self, event)  # noqa: E731
         EventsWorker.send = heard  # type: ignore[method-assign]
 
+    def unmute() -> None:
+        EventsWorker.send = EventsWorker.told  # type: ignore[attr-defined, method-assign]
+
     monkeypatch.setattr("flows.dask_team._LAST_WORDS_SECONDS", 1.0)
     with Client(dask_address, set_as_default=False) as client:
+        client.wait_for_workers(2)  # one is started anew where another test has killed it
         one, other = client.scheduler_info()["workers"]
         states = [f"prefect.task-run.{name}" for name in ("Pending", "Running", "Completed")]
         client.run(mute, *states, workers=[one])
@@ -191,7 +195,7 @@ def test_shards_of_which_the_server_never_heard_are_told_in_the_end(
         try:
             state = run(night, team="dask", dask=dask_address)
         finally:
-            client.restart()
+            client.run(unmute)
     assert state.is_completed(), state.message
     shards = [(f"shard {number}", "Completed") for number in range(SHARDS)]
     assert settled(prefect_server, state, [("all users", "Completed"), *shards])
@@ -252,7 +256,7 @@ def test_ctrl_c_on_dask_and_gone_on_with_by_torchrun(night: Night, undisturbed: 
     night is begun by one team and ended by another. Without a server the flow has one of its own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     scoring = night.scoring()
-    command = night.command("--on", "dask", "--workers", "2")
+    command = night.command("--on", "dask", "--workers", "1")
     process = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until(lambda: len(finished(scoring)) >= 2, process)

@@ -49,7 +49,7 @@ def test_weights_depend_on_the_seed_and_leave_the_generator_of_the_caller_alone(
 @pytest.mark.parametrize("size", SIZES)
 def test_the_documented_sizes_are_the_real_ones(size: str, family: Any) -> None:
     """Prevents a page that promises a model of a quarter of the size that will be trained."""
-    page = (Path(__file__).resolve().parents[3] / "docs" / "backbones.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "backbones.md").read_text(encoding="utf-8")
     with torch.device("meta"):  # shapes alone: base has hundreds of megabytes
         model = build("scratch", family=family, size=size, vocabulary_size=4096)
     millions = f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.1f} M"

@@ -11,14 +11,14 @@ import pytest
 from components.processes.environment import cores
 
 WATCHING = """
-import os, sys, time
-from components.processes.environment import when_the_parent_ends
-when_the_parent_ends(lambda: os._exit(7))
+import sys, time
+from components.processes.environment import stop_with_the_parent
+stop_with_the_parent()
 time.sleep(float(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize(("closed", "code"), [(True, 7), (False, 0)], ids=["parent gone", "parent there"])
+@pytest.mark.parametrize(("closed", "code"), [(True, -15), (False, 0)], ids=["parent gone", "parent there"])
 def test_the_end_of_the_parent_is_seen_and_waited_for_by_nobody(closed: bool, code: int) -> None:
     """Prevents a rank that outlives its command, and one that dies of SIGABRT at its own end: Python's, where a thread
     waits in sys.stdin's buffer. The pause lets the thread begin to wait."""

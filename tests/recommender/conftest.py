@@ -11,8 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from components.recommender.prompts.phrasings import OPENINGS, TEMPLATES
-from tests.recommender.causal_models import CAUSAL_KINDS, make_causal
-from tests.recommender.seq2seq_models import make_seq2seq
+from tests.networks.causal_models import make_model
 
 WORDS = ["clarisonic", "mia", "sonic", "brush", "soap", "black", "towel", "honey", "lemon", "cream"]
 
@@ -37,12 +36,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-@pytest.fixture(scope="session")
-def make_model() -> Callable[..., Any]:
+@pytest.fixture(scope="session", name="make_model")
+def make_model_fixture() -> Callable[..., Any]:
     """`make_model(vocabulary, seed=0, kind="t5")`: a random two-layer model whose scores differ clearly."""
-
-    def make(vocabulary: int, *, seed: int = 0, kind: str = "t5", dtype: torch.dtype = torch.float32) -> Any:
-        model = make_causal if kind in CAUSAL_KINDS else make_seq2seq
-        return model(kind, vocabulary, seed=seed).to(dtype)
-
-    return make
+    return make_model

@@ -31,11 +31,12 @@ def save_pair(
     *,
     kind: str = "t5",
     words: Mapping[str, str] = WORDS,
+    **facts: Any,
 ) -> Path:
-    """Write the pair to `path`, which is returned; both models are of one kind."""
+    """Write the pair to `path`, which is returned; both models are of one kind. `facts`: further ones of pair.json."""
     table = IdTable.from_words(tokenizer, words)
     models = {name: make_model(len(tokenizer), seed=seed, kind=kind) for seed, name in enumerate(_MODELS, 1)}
-    pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3})
+    pair = Pair(**models, tokenizer=tokenizer, prompts=Prompts(), table=table, facts={"max_history": 3, **facts})
     with publishing(path) as directory:
         pair.write(directory)
         write_manifest(directory)

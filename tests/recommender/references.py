@@ -109,8 +109,8 @@ def by_dict(
         done: list[tuple[float, int]] = []
         while live:
             candidates = []
-            for score, prefix in live:
-                log = next_log_probabilities(model, input_ids[user], mask[user], prefix)
+            logs = next_log_probabilities(model, input_ids[user], mask[user], [prefix for _, prefix in live])
+            for log, (score, prefix) in zip(logs, live, strict=True):
                 legal = everything[prefix]
                 if scores == "trie":
                     log = log - log[legal].logsumexp(0)
@@ -132,13 +132,15 @@ def by_dict(
     return answer
 
 
-def next_log_probabilities(model: Any, prompt: Tensor, mask: Tensor, prefix: tuple[int, ...]) -> Tensor:
-    """[vocabulary] after `prefix`, by a whole forward."""
-    if not model.config.is_encoder_decoder:
-        whole = torch.cat([prompt[mask == 1], torch.tensor(prefix, dtype=torch.long)])
-        with torch.no_grad():
-            return model(input_ids=whole[None]).logits[0, -1].float().log_softmax(-1)
-    written = torch.tensor([[model.config.decoder_start_token_id, *prefix]])
+def next_log_probabilities(model: Any, prompt: Tensor, mask: Tensor, prefixes: Sequence[tuple[int, ...]]) -> Tensor:
+    """[prefixes, vocabulary] after each of `prefixes`, which are equally long, by one whole forward."""
+    rows, written = len(prefixes), torch.tensor(prefixes, dtype=torch.long)
     with torch.no_grad():
-        logits = model(input_ids=prompt[None], attention_mask=mask[None], decoder_input_ids=written).logits
-    return logits[0, -1].float().log_softmax(-1)
+        if not model.config.is_encoder_decoder:
+            whole = torch.cat([prompt[mask == 1].expand(rows, -1), written], dim=1)
+            logits = model(input_ids=whole).logits
+        else:
+            start = torch.full((rows, 1), model.config.decoder_start_token_id)
+            read = {"input_ids": prompt.expand(rows, -1), "attention_mask": mask.expand(rows, -1)}
+            logits = model(**read, decoder_input_ids=torch.cat([start, written], dim=1)).logits
+    return logits[:, -1].float().log_softmax(-1)

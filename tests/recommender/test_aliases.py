@@ -16,12 +16,13 @@ import pytest
 
 from components.recommender.engine import Engine
 from components.scoring.settings import Scoring
+from components.settings.decoding import Decoding
 from components.storage.manifest import write_manifest
 from tests.recommender.pairs import WORDS, save_pair
 from tests.scoring.scorings import rows, score_here
 
 TWINS = {"A9": "B1", "C1": "B1", "C5": "B5", "C7": "B7, which is in no table"}
-SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "trie", "mask_seen": True}
+K, DECODING = 3, Decoding(beams=4)
 
 
 def raw_histories() -> list[list[str]]:
@@ -44,22 +45,16 @@ def bundle(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pyt
 
     folder = tmp_path_factory.mktemp("twins")
     pair = save_pair(folder / "pair", make_model, tokenizer)
-    settings = {name: SETTINGS[name] for name in ("beams", "scores", "mask_seen")}
-    layout, params = build_of(folder / "workspace", pair, evaluate=settings, aliases=TWINS)
+    layout, params = build_of(folder / "workspace", pair, evaluate={"beams": DECODING.beams}, aliases=TWINS)
     register(params, layout)
     return layout.bundle
 
 
-def test_the_engine_reads_twins_as_one_item(bundle: Path) -> None:
+def test_the_engine_of_a_bundle_reads_twins_as_one_item(bundle: Path) -> None:
     """Prevents histories that lose their merged items, a twin that is recommended to its owner, one item read twice."""
     engine = Engine.load(bundle, device="cpu")
-    expected = engine.recommend([canonical(history) for history in raw_histories()], **SETTINGS)
-    assert engine.recommend(raw_histories(), **SETTINGS) == expected
-    assert engine.recommend([["B1", "C1"]], **SETTINGS, drop_repeats=False) == engine.recommend(
-        [["B1", "B1"]], **SETTINGS, drop_repeats=False
-    )
-    everything = engine.recommend([["C1"]], **{**SETTINGS, "k": 6, "beams": 6})[0]
-    assert {one.item_id for one in everything} == set(WORDS) - {"B1"}
+    expected = engine.recommend([canonical(history) for history in raw_histories()], K, DECODING)
+    assert engine.recommend(raw_histories(), K, DECODING) == expected
 
 
 def test_bulk_scoring_reads_twins_as_one_item(bundle: Path, tmp_path: Path) -> None:
@@ -68,7 +63,7 @@ def test_bulk_scoring_reads_twins_as_one_item(bundle: Path, tmp_path: Path) -> N
     for name, histories in {"raw": raw_histories(), "canonical": list(map(canonical, raw_histories()))}.items():
         table = [{"user_id": f"u{user:02}", "item_id": item} for user, items in enumerate(histories) for item in items]
         pl.DataFrame(table).write_parquet(tmp_path / f"{name}.parquet")
-        scoring = Scoring(bundle, tmp_path / f"{name}.parquet", tmp_path / name, device="cpu", **SETTINGS)
+        scoring = Scoring(bundle, tmp_path / f"{name}.parquet", tmp_path / name, device="cpu", k=K, beams=4)
         found[name] = rows(score_here(scoring))
     assert found["raw"] == found["canonical"]
     assert sum(row["known_items"] for row in found["raw"]) > 40
@@ -99,4 +94,4 @@ def test_a_bundle_of_a_time_without_aliases_goes_on_working(bundle: Path, tmp_pa
     (old / "aliases.parquet").unlink()
     write_manifest(old, kind="bundle")
     engine = Engine.load(old, device="cpu")
-    assert engine.recommend([["C1", "B2"]], **SETTINGS) == engine.recommend([["B2"]], **SETTINGS)
+    assert engine.recommend([["C1", "B2"]], K, DECODING) == engine.recommend([["B2"]], K, DECODING)

@@ -19,6 +19,7 @@ import torch
 from components.recommender.batches.batch import pad_prompts
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from components.settings.decoding import Decoding
 from tests.pretended_gpu import pretended_gpu
 from tests.recommender.conftest import WORDS as CATALOGUE_WORDS
 from tests.recommender.pairs import save_pair
@@ -53,12 +54,12 @@ def reference(search: Callable[..., Any], **settings: Any) -> Decoder:
     return decode
 
 
-def engine(mode: Any, *, fixed: bool | None = None, device: str = "cpu") -> Decoder:
+def engine(mode: Any, *, way: Any = None, device: str = "cpu") -> Decoder:
     """Ours, as evaluation and bulk scoring call it."""
 
     def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
-        ours = Engine.load(saved, device=device, fixed=fixed)
-        found = ours.recommend(histories, k=k, beams=beams, scores=mode, mask_seen=True, drop_repeats=False)
+        ours = Engine.load(saved, device=device, way=way)
+        found = ours.recommend(histories, k, Decoding(beams=beams, scores=mode))
         return [[(one.item_id, one.score) for one in row] for row in found]
 
     return decode
@@ -101,7 +102,7 @@ def served(saved: Path, mode: str, beams: int) -> Any:
 
     workspace = saved.parent / f"registered-{mode}-{beams}"
     settings = {"beams": beams, "scores": mode, "mask_seen": True}
-    layout, params = build_of(workspace, saved, evaluate=settings, clean={"drop_repeats": False})
+    layout, params = build_of(workspace, saved, evaluate=settings)
     register(params, layout)
     connect(workspace)
     return mlflow.pyfunc.load_model("models:/idiom@champion")
@@ -111,10 +112,10 @@ DECODERS: dict[str, tuple[str, Decoder]] = {
     "hugging-face": ("vocabulary", reference(by_hugging_face)),
     "slow-vocabulary": ("vocabulary", reference(by_dict, scores="vocabulary")),
     "slow-trie": ("trie", reference(by_dict, scores="trie")),
-    "ragged-vocabulary": ("vocabulary", engine("vocabulary", fixed=False)),
-    "ragged-trie": ("trie", engine("trie", fixed=False)),
-    "fixed-vocabulary": ("vocabulary", engine("vocabulary", fixed=True)),
-    "fixed-trie": ("trie", engine("trie", fixed=True)),
+    "cpu-vocabulary": ("vocabulary", engine("vocabulary", way="cpu")),
+    "cpu-trie": ("trie", engine("trie", way="cpu")),
+    "as-on-gpu-vocabulary": ("vocabulary", engine("vocabulary", way="gpu")),
+    "as-on-gpu-trie": ("trie", engine("trie", way="gpu")),
     "gpu-vocabulary": ("vocabulary", on_gpu("vocabulary")),
     "gpu-trie": ("trie", on_gpu("trie")),
     "registered-vocabulary": ("vocabulary", registered("vocabulary")),
@@ -131,7 +132,10 @@ def pairs(make_model: Callable[..., Any], tokenizer: Any, tmp_path_factory: pyte
     def making(name: str) -> Callable[..., Any]:
         return make_model if name == "random" else lambda size, **_: told(weights[name])
 
-    return {name: save_pair(tmp_path_factory.mktemp(name) / "pair", making(name), tokenizer) for name in MODELS}
+    return {
+        name: save_pair(tmp_path_factory.mktemp(name) / "pair", making(name), tokenizer, drop_repeats=False)
+        for name in MODELS
+    }
 
 
 def catalogue() -> dict[str, str]:

@@ -6,6 +6,7 @@ import gc
 import json
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import pytest
 import torch
 
 from components.errors import BadInput, GateRefused
+from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
-from components.storage.artifacts import publishing
+from components.settings.decoding import Decoding
+from components.storage.artifacts import publish_json, publishing
 from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 from tests.recommender.pairs import WORDS, save_pair
 from tests.recommender.references import by_hugging_face
 
-SETTINGS: dict[str, Any] = {"k": 3, "beams": 4, "scores": "vocabulary", "mask_seen": True}
+K, DECODING = 3, Decoding(beams=4, scores="vocabulary")
+EVERYTHING = Decoding(beams=7, mask_seen=False)
 
 
 @pytest.fixture(scope="module", params=["t5", "bart"])
@@ -50,61 +54,35 @@ def test_answers_are_those_of_hugging_face(saved: Path, engine: Engine) -> None:
     expected = by_hugging_face(
         pair.recommender, pair.table.token_ids, input_ids, input_ids * 0 + 1, beams=4, results=3, excluded=[rows]
     )[0]
-    found = engine.recommend([history], **SETTINGS)[0]
+    found = engine.recommend([history], K, DECODING)[0]
     assert [one.item_id for one in found] == [pair.table.item_ids[item] for item, _ in expected]
     assert [one.score for one in found] == pytest.approx([score for _, score in expected], abs=1e-4)
     assert [one.words for one in found] == [WORDS[one.item_id] for one in found]
 
 
-@pytest.mark.parametrize("scores", ["vocabulary", "trie"])
-def test_seen_items_come_out_only_unmasked(engine: Engine, scores: Any) -> None:
-    """A customer is not offered what they have, unless repeat purchases are wanted."""
-    everything = {"k": 6, "beams": 6, "scores": scores}
-    masked = engine.recommend([["B2", "B5"]], mask_seen=True, **everything)[0]
-    assert {one.item_id for one in masked} == {"B1", "B3", "B4", "B6"}
-    unmasked = engine.recommend([["B2", "B5"]], mask_seen=False, **everything)[0]
-    assert {one.item_id for one in unmasked} == set(WORDS)
-
-
 def test_items_beyond_the_prompt_are_masked_too(engine: Engine) -> None:
     """The prompt reads three items; older ones the user has all the same."""
-    found = engine.recommend([["B1", "B2", "B3", "B4", "B5"]], **{**SETTINGS, "k": 6})[0]
+    found = engine.recommend([["B1", "B2", "B3", "B4", "B5"]], 6, DECODING)[0]
     assert [one.item_id for one in found] == ["B6"]
 
 
-def test_unknown_items_are_skipped(engine: Engine) -> None:
-    """An item that left the catalogue must neither crash nor change the answer."""
-    assert engine.recommend([["gone", "B2", "gone too"]], **SETTINGS) == engine.recommend([["B2"]], **SETTINGS)
-
-
-def test_empty_histories_are_answered(engine: Engine) -> None:
-    """A new visitor gets what is likely for anyone; no histories, no answers."""
-    nobody, stranger = engine.recommend([[], ["gone"]], **SETTINGS)
-    assert [each.item_id for each in nobody] == [each.item_id for each in stranger]
-    assert [each.score for each in nobody] == pytest.approx([each.score for each in stranger], abs=1e-5)
-    assert len(nobody) == 3
-    assert engine.recommend([], **SETTINGS) == []
-
-
-def test_answers_do_not_depend_on_the_batch(engine: Engine) -> None:
+def test_answers_do_not_depend_on_batch_users(engine: Engine) -> None:
     """Sorting by length and splitting into batches must put every answer back to its user."""
     histories = [["B1"] * count + ["B2", "B3"][: count % 3] for count in range(7)]
-    whole = engine.recommend(histories, **SETTINGS)
-    pieces = engine.recommend(histories, batch_users=2, **SETTINGS)
-    single = [engine.recommend([history], **SETTINGS)[0] for history in histories]
-    for other in (pieces, single):
-        assert [[one.item_id for one in row] for row in other] == [[one.item_id for one in row] for row in whole]
+    whole = engine.recommend(histories, K, DECODING)
+    pieces = engine.recommend(histories, K, replace(DECODING, batch_users=2))
+    assert [[one.item_id for one in row] for row in pieces] == [[one.item_id for one in row] for row in whole]
 
 
 def test_beams_are_at_least_k(engine: Engine) -> None:
     """k beyond the beams would silently give fewer results."""
-    assert len(engine.recommend([["B1"]], k=5, beams=1, scores="trie", mask_seen=True)[0]) == 5
+    assert len(engine.recommend([["B1"]], 5, Decoding(beams=1))[0]) == 5
 
 
 def test_an_engine_that_is_done_with_is_gone(saved: Path) -> None:
     """Validation makes one an epoch: each held its trie and output rows until a full garbage collection came by."""
     engine = Engine.load(saved, device="cpu")
-    engine.recommend([["B1"]], **SETTINGS)
+    engine.recommend([["B1"]], K, DECODING)
     gone = [weakref.ref(engine), weakref.ref(engine._trie)]
     gc.disable()  # it must go by itself
     try:
@@ -122,35 +100,32 @@ def test_searches_of_the_last_settings_are_kept(saved: Path) -> None:
     assert [k for _, k, *_ in engine._searches] == [3, 4, 5, 1]
 
 
-@pytest.mark.parametrize("setting", [{"k": 0}, {"beams": 501}, {"batch_users": 0}, {"scores": "best"}])
-def test_settings_out_of_bounds_are_refused(engine: Engine, setting: dict[str, Any]) -> None:
-    """A k of nothing or a batch of nobody would loop or crash deep inside."""
-    with pytest.raises(BadInput):
-        engine.recommend([["B1"]], **{**SETTINGS, **setting})
+def test_a_new_visitor_gets_what_is_likely_for_anyone(engine: Engine) -> None:
+    """Prevents a shop front that stays empty until the first purchase."""
+    assert len(engine.recommend([[]], K, DECODING)[0]) == K
 
 
-def test_another_table_replaces_that_of_the_pair(saved: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_another_table_replaces_that_of_the_pair(saved: Path, tokenizer: Any) -> None:
     """`index` adds items after training: they must be there to be recommended."""
-    IdTable.from_words(tokenizer, {**WORDS, "B7": "lemon cream"}).save(tmp_path / "table.parquet")
-    wider = Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
-    found = wider.recommend([[]], k=7, beams=7, scores="trie", mask_seen=False)[0]
+    wider = Catalogue(IdTable.from_words(tokenizer, {**WORDS, "B7": "lemon cream"}))
+    found = Engine.load(saved, device="cpu", catalogue=wider).recommend([[]], 7, EVERYTHING)[0]
     assert {one.item_id for one in found} == {*WORDS, "B7"}
 
 
-def test_a_table_with_other_ids_is_refused(saved: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_table_with_other_ids_is_refused(saved: Path, tokenizer: Any) -> None:
     """`index.stable: false` beside an old recommender: nothing would crash, and every recommendation would be wrong."""
     items = sorted(WORDS)
     swapped = {**WORDS, items[0]: WORDS[items[1]], items[1]: WORDS[items[0]]}
-    IdTable.from_words(tokenizer, swapped).save(tmp_path / "table.parquet")
+    other = Catalogue(IdTable.from_words(tokenizer, swapped))
     with pytest.raises(GateRefused, match=r"33\.3% of the items have other IDs(?s:.*)index\.stable"):
-        Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
+        Engine.load(saved, device="cpu", catalogue=other)
 
 
-def test_a_table_of_another_tokenizer_is_refused(saved: Path, tmp_path: Path) -> None:
+def test_a_table_of_another_tokenizer_is_refused(saved: Path) -> None:
     """A new table with an old recommender is silent garbage; where it can be seen, it is said at once."""
-    IdTable(("B9",), ("far away",), ((999,),)).save(tmp_path / "table.parquet")
+    other = Catalogue(IdTable(("B9",), ("far away",), ((999,),)))
     with pytest.raises(BadInput, match="token 999"):
-        Engine.load(saved, device="cpu", id_table=tmp_path / "table.parquet")
+        Engine.load(saved, device="cpu", catalogue=other)
 
 
 def test_a_gpu_that_is_not_there_is_bad_input(saved: Path) -> None:
@@ -213,3 +188,19 @@ def test_facts_without_max_history_are_refused(saved: Path, tmp_path: Path) -> N
     write_manifest(pair)
     with pytest.raises(BadInput, match="max_history"):
         Engine.load(pair)
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+def test_repeats_are_read_as_in_the_training(
+    make_model: Any, tokenizer: Any, tmp_path: Path, said: bool | None
+) -> None:
+    """Prevents prompts that no training had, from whoever asks with raw histories. Pairs of earlier versions do not say
+    it; the settings in their bundle do."""
+    facts = {} if said is None else {"drop_repeats": said}
+    pair = save_pair(tmp_path / "pair", make_model, tokenizer, **facts)
+    assert Engine.load(pair, device="cpu").catalogue.canonical(["B1", "B2", "B1"]) == (
+        ["B1", "B2", "B1"] if said is False else ["B1", "B2"]
+    )
+    publish_json(pair / "params.json", {"clean": {"drop_repeats": False}})
+    write_manifest(pair, kind="bundle")
+    assert Engine.load(pair, device="cpu").catalogue.drop_repeats is (said is True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.registry.workspace import empty_store as made_store
 
 
 @pytest.fixture(autouse=True)
@@ -21,17 +24,13 @@ def own_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty mlflow.db: making one takes seconds, copying it none."""
-    from components.registry.store import connect
-
-    workspace = tmp_path_factory.mktemp("store")
-    connect(workspace)
-    return workspace / "mlflow.db"
+def empty_store() -> Path:
+    """A migrated, empty mlflow.db to copy."""
+    return made_store()
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, empty_store: Path) -> Path:
     """An empty workspace with an empty store."""
-    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     return tmp_path

@@ -18,7 +18,7 @@ from components.registry.sink import Background, examples
 from components.registry.store import connect
 from components.registry.tracking import TrainingRun
 from tests.registry.workspace import build
-from tests.workspaces import MICRO, make_workspace, set_params, stage
+from tests.workspaces import MICRO, make_workspace, run_here, set_params
 
 KEY = "beef" * 16
 
@@ -35,8 +35,7 @@ def test_a_person_sees_what_training_teaches_while_it_runs(tmp_path: Path, empty
     set_params(root, {**MICRO, "train": endless})
     # MLflow's migrations do not bear two processes that make one store at the same moment.
     (root / "mlflow.db").write_bytes(empty_store.read_bytes())
-    for name in ("ingest", "validate", "clean"):
-        assert stage(root, name).returncode == 0
+    run_here(root, "ingest", "validate", "clean")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     command = [sys.executable, "-m", "components", "train"]
     with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL) as process:

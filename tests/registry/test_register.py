@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.errors import BadInput, GateRefused
-from components.registry.bundle import assemble, verified
+from components.registry.bundle import BUNDLE, assemble, verified
 from components.registry.champion import champion_bundle
-from components.registry.register import BUNDLE, register
+from components.registry.register import register
 from components.registry.store import connect
 from components.registry.tracking import TrainingRun
 from components.storage.artifacts import read_json

@@ -1,10 +1,9 @@
-"""What is answered to a request: in process with a tiny engine whose answers are known."""
+"""What is answered to a request: in process with a recommender whose answers are known."""
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,33 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from components.recommender.catalogue import Catalogue
 from components.registry.answers import sentence
 from components.registry.register import register
 from components.registry.served import MAX_K
 from components.registry.store import connect
-from tests.registry.workspace import ITEMS, Answer, build, recommend
+from components.voices import load
+from tests.registry.workspace import ITEMS, FirstItems, build
 
 
-class TinyEngine:
-    """Recommends the first items that a history has not; keeps what it was asked."""
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """The workspace of a registered model; whoever loads it meets a recommender that needs no weights."""
 
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-
-    @classmethod
-    def load(cls, directory: Path) -> TinyEngine:
+    def tiny(directory: Path) -> FirstItems:
         assert (directory / "manifest.json").is_file()
-        return cls()
+        return FirstItems(Catalogue.load(directory, drop_repeats=True))
 
-    def canonical(self, history: Sequence[str], *, drop_repeats: bool) -> list[str]:
-        return list(dict.fromkeys(history)) if drop_repeats else list(history)
-
-    def recommend(self, histories: Sequence[Sequence[str]], *, k: int, **settings: Any) -> list[list[Answer]]:
-        self.asked.append({"rows": len(histories), "k": k, **settings})
-        return recommend(histories, k, True)
-
-
-@pytest.fixture
-def registered(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The workspace of a registered model; whoever loads it meets the tiny engine."""
-    module = types.ModuleType("components.recommender.engine")
-    module.Engine = TinyEngine  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    workspace = tmp_path_factory.mktemp("registered")
+    shutil.copyfile(empty_store, workspace / "mlflow.db")
     layout, params = build(workspace)
     register(params, layout)
-    return workspace
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(load, "load", tiny)
+        yield workspace
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(registered: Path) -> Any:
     """`models:/idiom@champion`, loaded by MLflow from what `register` logged."""
     import mlflow.pyfunc
@@ -182,6 +170,7 @@ def test_loading_and_predicting_unpickle_nothing(registered: Path, monkeypatch: 
 
     for owner, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (cloudpickle, "load")):
         monkeypatch.setattr(owner, name, refuse)
+    connect(registered)
     loaded = mlflow.pyfunc.load_model("models:/idiom@champion")
     assert ask(loaded, {"history": ["i0"], "k": 1})[0]["item_ids"] == ["i1"]
     stored = {path.suffix for path in registered.joinpath("mlartifacts", "tiny", "models").rglob("*") if path.is_file()}

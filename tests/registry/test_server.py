@@ -20,6 +20,7 @@ import pytest
 from components.registry.champion import champion_bundle
 from components.registry.register import register
 from components.registry.store import connect, tracking_uri
+from components.settings.decoding import Decoding
 from components.settings.file import from_dict
 from components.storage.artifacts import publishing
 from components.storage.manifest import write_manifest
@@ -74,9 +75,7 @@ def expected(workspace: Path, histories: list[list[str]], k: int) -> list[list[s
     from components.recommender.engine import Engine
 
     params = from_dict({"dataset": "tiny"})
-    found = Engine.load(champion_bundle(workspace, params), device="cpu").recommend(
-        histories, k=k, beams=20, scores="trie", mask_seen=True
-    )
+    found = Engine.load(champion_bundle(workspace, params), device="cpu").recommend(histories, k, Decoding())
     return [[each.item_id for each in one] for one in found]
 
 

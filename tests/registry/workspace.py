@@ -4,40 +4,75 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
+from components.evaluation.arrays import cases
+from components.evaluation.contenders import MODEL
+from components.evaluation.contenders import baselines as names
 from components.evaluation.evaluate import evaluate
+from components.progress import Progress
+from components.recommender.catalogue import Catalogue
+from components.recommender.interface import Recommendation, named
+from components.registry.store import connect
+from components.settings.decoding import Decoding
 from components.settings.file import from_dict
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
 from components.storage.manifest import write_manifest
+from components.textid.table.id_table import IdTable
+from components.voices.load import build as build_voice
 
 ITEMS = [f"i{number}" for number in range(8)]
+PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
+_FOLDER = tempfile.TemporaryDirectory(prefix="idiom-tests-")
 
 
-class Answer(NamedTuple):
-    item_id: str
-    words: str
-    score: float
+@dataclass(frozen=True)
+class FirstItems:
+    """A recommender whose answers are known: the first items of the catalogue that a history has not."""
 
+    catalogue: Catalogue
 
-def recommend(histories: Sequence[Sequence[str]], k: int, mask_seen: bool) -> list[list[Answer]]:
-    """The first items that a history has not."""
-    return [
-        [Answer(item, f"words of {item}", -float(place)) for place, item in enumerate(ITEMS) if item not in history][:k]
-        for history in histories
-    ]
+    def recommend(
+        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Progress | None = None
+    ) -> list[list[Recommendation]]:
+        known = [self.catalogue.rows(history) for history in histories]
+        rest = [[row for row in range(len(self.catalogue.table)) if row not in seen] for seen in known]
+        return [named(self.catalogue, rows[:k], [-float(row) for row in rows[:k]]) for rows in rest]
 
 
 def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
     """Write the artifacts of the stages up to `evaluate`."""
-    params = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
     layout = Layout(workspace, "tiny")
+    for stage in _evaluated().iterdir():  # whole folders: a test may have added files to one
+        shutil.rmtree(layout.root / stage.name, ignore_errors=True)
+        shutil.copytree(stage, layout.root / stage.name)
+    for model in ("generator", "recommender"):
+        (layout.pair / model / "model.safetensors").write_bytes(weights)
+    write_manifest(layout.pair)
+    return layout, PARAMS
+
+
+@cache
+def empty_store() -> Path:
+    """A migrated, empty mlflow.db to copy: made once in each process, as it takes seconds."""
+    folder = Path(_FOLDER.name) / "store"
+    folder.mkdir()
+    connect(folder)
+    return folder / "mlflow.db"
+
+
+@cache
+def _evaluated() -> Path:
+    """The artifacts that `build` copies: made once in each process, as plots and report take half a second."""
+    layout = Layout(Path(_FOLDER.name) / "evaluated", "tiny")
     titles = [f"Title of {item}" for item in ITEMS[:-1]] + [None]
     items = pl.DataFrame({"item_id": ITEMS, "text": ITEMS, "title": titles})
     users = [f"u{number}" for number in range(6)]
@@ -46,42 +81,31 @@ def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Para
         {"user_id": users, "context": [[] for _ in users], "target": [ITEMS[(n + 2) % 8] for n in range(6)]},
         schema_overrides={"context": pl.List(pl.String)},
     )
-    words = {item: f"words of {item}" for item in ITEMS}
-    table = pl.DataFrame(
-        {"item_id": ITEMS, "words": list(words.values()), "token_ids": [[n] for n in range(8)]},
-        schema_overrides={"token_ids": pl.List(pl.Int32)},
-    )
+    words = tuple(f"words of {item}" for item in ITEMS)
+    table = IdTable(tuple(ITEMS), words, tuple((n,) for n in range(8)))
+    catalogue = Catalogue(table, titles=dict(zip(ITEMS, titles, strict=True)))
     for path, frame in (
         (layout.aliases, pl.DataFrame({"item_id": ["i0 twin"], "kept_id": ["i0"]})),
         (layout.items_clean, items),
         (layout.histories, histories),
         (layout.valid_targets, test),
-        (layout.id_table, table),
     ):
         with publishing(path) as temporary:
             frame.write_parquet(temporary)
+    table.save(layout.id_table)
     publish_json(layout.verdict, {"passed": True, "checks": [{"name": "ties_in_time", "passed": False}], "facts": {}})
     with publishing(layout.pair) as temporary:
         for model in ("generator", "recommender"):
             (temporary / model).mkdir(parents=True)
-            (temporary / model / "model.safetensors").write_bytes(weights)
         (temporary / "pair.json").write_text(json.dumps({"train_key": "f00d" * 16}))
-        table.write_parquet(temporary / "id_table.parquet")
+        table.save(temporary / "id_table.parquet")
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        write_manifest(temporary)
-    evaluate(
-        params.evaluate,
-        seed=params.seed,
-        layout=layout,
-        items=items,
-        histories=histories,
-        valid=test,
-        test=test,
-        words=words,
-        recommend=recommend,
-    )
-    return layout, params
+    asked = cases(items, histories, test, test)
+    baselines = {name: build_voice(name, catalogue, asked.train) for name in names()}
+    recommenders = {MODEL: FirstItems(catalogue), **baselines}
+    evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
+    return layout.root
 
 
 def build_of(
@@ -94,6 +118,7 @@ def build_of(
 ) -> tuple[Layout, Params]:
     """The same around a real pair, whose items are then the catalogue; `evaluate`, `clean`: settings."""
     workspace.mkdir()
+    shutil.copyfile(empty_store(), workspace / "mlflow.db")
     layout, _ = build(workspace)
     shutil.rmtree(layout.pair)
     shutil.copytree(pair, layout.pair)

@@ -11,8 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.scoring.settings import Scoring
+from tests.recommender import conftest as recommenders
 from tests.recommender.pairs import save_pair
 from tests.scoring.scorings import histories, score_here
+
+make_model, one_thread, tokenizer = recommenders.make_model_fixture, recommenders.one_thread, recommenders.tokenizer
 
 
 @pytest.fixture(scope="module")

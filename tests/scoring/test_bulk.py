@@ -18,13 +18,15 @@ import pytest
 
 from components.errors import BadInput, Interrupted
 from components.progress import Progress
-from components.recommender.engine import Engine, Recommendation
+from components.recommender.engine import Engine
+from components.recommender.interface import Recommendation
 from components.scoring import split
 from components.scoring.histories import Batches, read_histories
-from components.scoring.run import alone, score_all
-from components.scoring.score import _engine, score_shard
+from components.scoring.run import output_lock, score_all
+from components.scoring.score import _recommender, score_shard
 from components.scoring.settings import Scoring, work_folder
 from components.scoring.shards import pending, prepare, publish, shard
+from components.settings.decoding import Decoding
 from components.storage.manifest import verify_manifest, write_manifest
 from tests.recommender.pairs import WORDS
 from tests.scoring.scorings import (
@@ -47,7 +49,7 @@ def test_every_user_exactly_once_with_the_answers_of_the_engine(model: Path, und
     once = [list(dict.fromkeys(history)) for history in histories().values()]
     engine = Engine.load(model, device="cpu")
     for row, history in zip(found, once, strict=True):
-        (expected,) = engine.recommend([history], k=3, beams=4, scores="trie", mask_seen=True)
+        (expected,) = engine.recommend([history], 3, Decoding(beams=4))
         assert row["item_ids"] == [one.item_id for one in expected]
         assert row["textual_ids"] == [one.words for one in expected]
         assert row["scores"] == pytest.approx([one.score for one in expected], abs=1e-4)
@@ -63,10 +65,9 @@ def test_every_setting_of_the_manifest_is_obeyed(scoring: Scoring) -> None:
     engine = Engine.load(scoring.model, device="cpu")
 
     def answers(settings: dict[str, Any]) -> list[list[Recommendation]]:
-        return engine.recommend(list(histories().values()), **settings)
+        return engine.recommend(list(histories().values()), settings["k"], Decoding.of(settings))
 
-    settings = {"k": 2, "beams": 3, "scores": "vocabulary"}
-    settings |= {"mask_seen": False, "length_penalty": 1.0, "drop_repeats": False}
+    settings = {"k": 2, "beams": 3, "scores": "vocabulary", "mask_seen": False, "length_penalty": 1.0}
     expected = answers(settings)
     for name in settings:  # each of them shows in the answers
         assert answers({**settings, name: getattr(scoring, name)}) != expected
@@ -77,23 +78,22 @@ def test_every_setting_of_the_manifest_is_obeyed(scoring: Scoring) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_and_started_again(scoring: Scoring, undisturbed: Path, workers: int) -> None:
+def test_killed_and_started_again(scoring: Scoring, undisturbed: Path) -> None:
     """Prevents a night's scoring that starts over, or users twice or never, after `kill -9` in the middle.
 
     It cannot flake: 40 shards of 20 ms follow the second one, and the kill comes within milliseconds of it.
     """
-    process = start(scoring, "--workers", str(workers))
+    process = start(scoring, "--workers", "2")
     wait_until(lambda: len(finished(scoring)) >= 2, process)
     team = children(process.pid)
     process.kill()
     process.communicate()
-    assert len(team) == workers
+    assert len(team) == 2
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in team))  # nobody goes on alone
     kept = finished(scoring)
     assert 2 <= len(kept) < USERS // 4 and not scoring.out.exists()
 
-    again = start(scoring, "--workers", str(3 - workers))
+    again = start(scoring, "--workers", "1")
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
     assert f"{4 * len(kept)} of {USERS} users are scored already" in said
@@ -169,7 +169,7 @@ def test_a_model_that_changes_meanwhile_is_refused(scoring: Scoring, tmp_path: P
     model = Path(shutil.copytree(scoring.model, tmp_path / "pair"))
     folder = prepare(replace(scoring, model=model), Progress())
     score_shard(folder, 0)
-    _engine.cache_clear()  # another process scores the next one
+    _recommender.cache_clear()  # another process scores the next one
     (model / "further.txt").write_text("a new training")
     write_manifest(model)
     with pytest.raises(BadInput, match="changed since the scoring began"):
@@ -204,7 +204,7 @@ def test_histories_that_change_meanwhile_are_refused(
 
 def test_two_scorings_of_one_output_do_not_mix(scored: Scoring) -> None:
     """Prevents two nightly runs that publish over each other."""
-    with alone(scored.out), pytest.raises(BadInput, match="another scoring"):
+    with output_lock(scored.out), pytest.raises(BadInput, match="another scoring"):
         score_all(scored, workers=1, progress=Progress())
 
 
@@ -223,17 +223,19 @@ def test_a_user_twice_is_refused(scoring: Scoring, tmp_path: Path, repeated: lis
     assert not scoring.folder.exists()
 
 
-@pytest.mark.parametrize("change", [{"k": 0}, {"shard_users": 0}, {"threads": 0}])
+@pytest.mark.parametrize("change", [{"k": 0}, {"shard_users": 0}, {"threads": 0}, {"beams": 0}])
 def test_settings_out_of_bounds_are_refused(scoring: Scoring, change: dict[str, int]) -> None:
     """Prevents an endless loop over shards of nobody."""
-    with pytest.raises(BadInput, match="give 1 or more"):
+    with pytest.raises(BadInput, match=r"give 1 or more|decoding\.py"):
         replace(scoring, **change)
 
 
 def test_a_broken_scoring_file_is_refused(scoring: Scoring, tmp_path: Path) -> None:
-    """Prevents a misspelt setting that is ignored."""
+    """Prevents a misspelt setting that is ignored, and files of earlier versions that cannot be read any more."""
     path = tmp_path / "scoring.json"
     scoring.save(path)
+    assert Scoring.load(path) == scoring
+    path.write_text(json.dumps({**json.loads(path.read_text()), "drop_repeats": True}))
     assert Scoring.load(path) == scoring
     path.write_text(json.dumps({**json.loads(path.read_text()), "beam": 3}))
     with pytest.raises(BadInput, match="beam"):

@@ -132,7 +132,7 @@ def test_settings_are_frozen() -> None:
         Params().seed = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["params.py", "train.py"])
+@pytest.mark.parametrize("name", ["params.py", "train.py", "decoding.py"])
 def test_every_key_is_documented(repository: Path, name: str) -> None:
     """A string stands under each field of each section: these files are the reference that errors point to."""
     tree = ast.parse((repository / "components/settings" / name).read_text())
@@ -148,3 +148,12 @@ def test_settings_need_no_pydantic() -> None:
     without = "import sys; sys.modules.update(pydantic=None, yaml=None);"
     code = f"{without} from components.settings.params import Params; Params()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_masking_follows_the_setting_of_repeats() -> None:
+    """Prevents: a shop whose customers buy again judged 0.0000 for everybody, as every right answer is masked."""
+    assert from_dict({}).evaluate.mask_seen
+    assert not from_dict({"clean": {"drop_repeats": False}}).evaluate.mask_seen
+    assert not from_dict({"clean": {"drop_repeats": False}, "evaluate": {"beams": 5}}).evaluate.mask_seen
+    assert from_dict({"clean": {"drop_repeats": False}, "evaluate": {"mask_seen": True}}).evaluate.mask_seen
+    assert not from_dict({"evaluate": {"mask_seen": False}}).evaluate.mask_seen

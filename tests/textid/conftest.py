@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from components.networks.backbone import build
-from tests.recommender.seq2seq_models import make_bart
+from tests.networks.seq2seq_models import make_bart
 
 
 def tiny_t5(vocabulary_size: int = 23, seed: int = 1) -> PreTrainedModel:

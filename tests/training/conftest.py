@@ -18,7 +18,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from components.settings.params import Index
 from components.settings.train import GeneratorTraining, RecommenderTraining, Train
 from components.training.job import Job
-from tests.training.zygote import Zygote
+from tests.training.fork_server import ForkServer
 
 KINDS = ["soap", "towel", "brush", "lemon", "cream", "honey"]
 COLOURS = ["black", "white", "green", "blue"]
@@ -31,14 +31,14 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def zygote(repository: Path) -> Iterator[Zygote]:
-    """Runs jobs in processes that are forked from one that has imported everything (zygote.py)."""
+def fork_server(repository: Path) -> Iterator[ForkServer]:
+    """Runs jobs in processes that are forked from one that has imported everything (fork_server.py)."""
     environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=repository
     ) as process:
-        yield Zygote(process)
+        yield ForkServer(process)
         assert process.stdin is not None
         process.stdin.close()
 

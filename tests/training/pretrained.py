@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from components.networks.backbone import save_model
-from tests.recommender.causal_models import make_causal
-from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS, make_bart, make_seq2seq
+from tests.networks.causal_models import make_causal
+from tests.networks.seq2seq_models import SEQ2SEQ_KINDS, make_bart, make_seq2seq
 from tests.training.conftest import COLOURS, KINDS
 
 TEXTS = [

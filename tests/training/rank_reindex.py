@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import Interrupted
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.storage.artifacts import publish_json
 from components.training.context import Context
@@ -17,7 +18,6 @@ from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.reindex import reindex
-from components.training.processes.stop import Stop
 
 
 class Signalled:
@@ -32,7 +32,7 @@ class Signalled:
 
 def write_reindex(job: Job, out: Path) -> None:
     """Write OUT.RANK: the table's digest, the report, and how the disturbed re-index ended."""
-    with joined("cpu") as ranks, Stop().listening() as stop:
+    with joined("cpu") as ranks, Stop(give_back_sigint=True).listening() as stop:
         tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         context = replace(context, job=replace(job, index=replace(job.index, batch_items=3)))

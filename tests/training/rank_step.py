@@ -1,4 +1,4 @@
-"""One step of each phase in float64, alone or as one of several ranks; zygote.py runs it in its children.
+"""One step of each phase in float64, alone or as one of several ranks; fork_server.py runs it in its children.
 
 The first rank writes the averaged gradients of the generator (cold start), of the recommender and of the generator.
 """

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from unittest import mock
 
+from components.processes.torchrun import FAILURE, run_job
 from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.state import State
+from components.training.checkpoints.state import TrainingState
 from components.training.job import Job
-from components.training.processes.torchrun import FAILURE, run_job
 from components.training.run import train
 
 SAVED = "saved"
@@ -22,7 +22,7 @@ whether the other rank has ended meanwhile."""
 if __name__ == "__main__":
     save, job = Checkpoints.save, Path(sys.argv[1])
 
-    def slow_save(self: Checkpoints, state: State) -> Path:
+    def slow_save(self: Checkpoints, state: TrainingState) -> Path:
         if not state.place.batch:
             return save(self, state)
         time.sleep(3.0)
@@ -32,4 +32,4 @@ if __name__ == "__main__":
         return path
 
     with mock.patch.object(Checkpoints, "save", slow_save):
-        sys.exit(run_job(job, Job.load, train))
+        sys.exit(run_job(job.parent, lambda progress: train(Job.load(job), progress)))

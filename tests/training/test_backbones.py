@@ -14,6 +14,7 @@ from components.networks.backbone import build_tokenizer
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.recommender.pair import Pair
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.textid.words.tokenizer import decode_words, encode_words
 from components.training.context import Context
@@ -23,9 +24,9 @@ from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.run import train
-from tests.recommender.causal_models import CAUSAL_KINDS
+from tests.networks.causal_models import CAUSAL_KINDS
+from tests.networks.seq2seq_models import SEQ2SEQ_KINDS
 from tests.recommender.references import by_hugging_face
-from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS
 from tests.training.pretrained import checkpoint
 
 MakeJob = Callable[..., Job]
@@ -79,7 +80,7 @@ def test_a_checkpoint_on_disk_is_trained_and_answers_as_the_library(
         end=pair.tokenizer.eos_token_id,
     )[0]
     engine = Engine.load(job.out, device="cpu")
-    found = engine.recommend([history], k=5, beams=5, scores="vocabulary", mask_seen=False)[0]
+    found = engine.recommend([history], 5, Decoding(beams=5, scores="vocabulary", mask_seen=False))[0]
     assert [hit.item_id for hit in found] == [pair.table.item_ids[item] for item, _ in expected]
     assert [hit.score for hit in found] == pytest.approx([score for _, score in expected], abs=1e-4)
 

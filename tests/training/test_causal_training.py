@@ -13,7 +13,7 @@ from components.errors import BadInput
 from components.networks.backbone import build, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
-from components.recommender.models.causal import Causal
+from components.settings.decoding import Decoding
 from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
 from components.training.context import Context
@@ -45,7 +45,7 @@ def test_from_scratch_to_a_pair_that_recommends(make_job: MakeJob) -> None:
     lines = [json.loads(line) for line in (jobs[0].out / "training_log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line.get("phase") == "recommender"]
     assert losses[-1] < losses[0]
-    hits = Engine.load(jobs[0].out, device="cpu").recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)
+    hits = Engine.load(jobs[0].out, device="cpu").recommend([["s0soap"]], 3, Decoding(beams=5))
     assert len(hits[0]) == 3
 
 
@@ -79,7 +79,6 @@ def test_the_generator_learns_from_it_while_it_is_still(make_job: MakeJob) -> No
 def test_dropout_of_a_scratch_model_drops_while_it_trains_alone(make_job: MakeJob) -> None:
     """Prevents `train.dropout` from silently doing nothing: a Llama has none of its own where it matters."""
     model = build("scratch", family="decoder-only", size="tiny", vocabulary_size=50, dropout=0.3, seed=1)
-    recommender = Causal(model, end_token=1)
     tokens = torch.arange(3, 13)[None]
 
     def embedded() -> list[torch.Tensor]:
@@ -87,7 +86,7 @@ def test_dropout_of_a_scratch_model_drops_while_it_trains_alone(make_job: MakeJo
 
     once, again = embedded()
     assert torch.equal(once, again)
-    recommender.module.train()
+    model.train()
     once, again = embedded()
     assert not torch.allclose(once, again)
     zeros = (model.get_input_embeddings()(tokens) == 0).float().mean()

@@ -1,1 +1,1 @@
-"""The canonical tables that all stages read: their columns, and interactions as small numbers."""
+"""The canonical tables that all stages read: their columns, and interactions as 32-bit codes."""

@@ -1,4 +1,4 @@
-"""Interactions as small numbers: ids are read as a stream and leave as 32-bit codes.
+"""Reads canonical interactions into 32-bit codes: one number for each user id and item id.
 
 A row of strings costs about 60 bytes and a row of codes 20, and every later step (k-core, split, checks) only compares
 and counts. Codes follow the sorted ids, so sorting by code is sorting by id and ties fall to the smaller id.

@@ -1,4 +1,4 @@
-"""The canonical tables: which columns they have and of what kind; and what a reader hands over to `ingest`."""
+"""Columns and types of the canonical tables, and the raw tables that a reader hands to `ingest`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Tables:
-    """What a reader found: raw values under canonical column names, nothing checked, nothing collected yet.
+    """Raw tables of a reader: raw values under canonical column names, lazy and unchecked.
 
     Columns of other names in `items` are kept when they hold text. Values may be text, numbers or (nested) lists, and
     a list may come as JSON text: `canonical` makes them what the contract says. How many records each of the two

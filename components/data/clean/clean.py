@@ -13,6 +13,7 @@ The order of the steps matters and is this:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from components.data.clean import itemtext, split
 from components.data.clean.kcore import k_core
 from components.data.clean.ledger import Ledger
 from components.errors import BadInput, GateRefused
+from components.sampling import hash_sample
 from components.settings import params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
@@ -58,7 +60,7 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
 
 
 def _need_pass(path: Path) -> None:
-    """The verdict is read, not only written."""
+    """Raise `GateRefused` where the verdict of `validate` does not say that the data passed."""
     verdict = read_json(path)
     if not isinstance(verdict, dict) or verdict.get("passed") is not True:
         failed = verdict.get("critical_failures") if isinstance(verdict, dict) else None
@@ -111,7 +113,7 @@ def _merge(rows: pl.DataFrame, item_ids: pl.Series, aliases: pl.DataFrame) -> pl
 
 
 def _pair() -> pl.Expr:
-    """User and item in one number: comparing those is several times faster than comparing structs."""
+    """One number for a user and an item: comparing numbers is several times faster than comparing structs."""
     return pl.col("user").cast(pl.UInt64) * 2**32 + pl.col("item")
 
 
@@ -131,15 +133,12 @@ def _sample(users: pl.Series, user_ids: pl.Series, size: int, seed: int) -> pl.S
 
     A user stays in the sample when others join the shop, unless one of them hashes lower.
     """
-
-    def draw(code: int) -> tuple[bytes, int]:
-        return hashlib.blake2b(f"{seed}:{user_ids[code]}".encode(), digest_size=8).digest(), code
-
-    return pl.Series(sorted(users.to_list(), key=draw)[:size], dtype=users.dtype)
+    blake2b = functools.partial(hashlib.blake2b, digest_size=8)
+    return users.gather(hash_sample(user_ids.gather(users).to_list(), size, f"{seed}:", algorithm=blake2b))
 
 
 def _split(rows: pl.DataFrame, settings: params.Clean, ledger: Ledger) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Rows with their part, without those that no output holds; and the facts of the split."""
+    """Add the part of the split to each row, drop rows that no output holds; also the facts of the split."""
     cuts = split.find_cuts(rows, settings.valid_from, settings.test_from) if settings.split == "global-time" else None
     rows = split.with_parts(rows, cuts)
     for part in split.PARTS:
@@ -164,7 +163,7 @@ def _publish(
     report: dict[str, Any],
     layout: Layout,
 ) -> None:
-    """Codes become ids again; every table is sorted by its id, as the codes are."""
+    """Write the tables with ids in place of codes, sorted by id."""
     kept = interactions.items.gather(rows["item"].unique().sort())
     items = texts.lazy().filter(pl.col("item_id").is_in(kept.implode()))
     named = rows.with_columns(item=interactions.items.gather(rows["item"]))

@@ -1,4 +1,4 @@
-"""From the text columns of a catalogue to one clean text an item: scrub, drop boilerplate, cut, fill a template."""
+"""Item texts: scrubs the text columns of a catalogue, drops boilerplate, cuts, and fills a template for each item."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text_columns(items: pl.DataFrame) -> list[str]:
 
 
 def same_text(columns: list[str], schema: pl.Schema) -> pl.Expr:
-    """One value per item that is equal where all its text is equal; null where there is no text at all."""
+    """An expression that is equal for two items if all their text is equal; null for an item without text."""
     parts = [pl.col(name).list.join("\x1f") if schema[name] == pl.List(pl.String) else pl.col(name) for name in columns]
     joined = pl.concat_str([part.fill_null("") for part in parts], separator="\x1e") if parts else pl.lit("")
     return pl.when(joined.str.strip_chars("\x1e\x1f ") != "").then(joined)
@@ -74,7 +74,7 @@ def _without_boilerplate(items: pl.DataFrame, share: float) -> tuple[pl.DataFram
 
 
 def aliases(items: pl.DataFrame) -> pl.DataFrame:
-    """[item_id, kept_id] of the items that go, sorted: those with equal text fall to the smallest id.
+    """Merged items [item_id, kept_id], sorted: of items with equal text the one with the smallest id stays.
 
     Items without any text stay apart.
     """
@@ -84,7 +84,7 @@ def aliases(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Scrubbed `items` -> [item_id, text, ...the text columns, cut], and from where the texts came.
+    """Scrubbed `items` -> [item_id, text, ...the text columns, cut], and how many texts came from which columns.
 
     An item whose named fields are all empty takes its other text columns, and one without any text its id: it stays,
     because dropping it would change the histories and the catalogue that published figures are measured on, and a shop
@@ -138,7 +138,7 @@ def _filled(schema: pl.Schema, names: list[str], settings: params.Clean) -> pl.E
 
 
 def _need_fields(named: list[str], present: list[str], texts: list[str]) -> None:
-    """A misspelt field would leave its words out of every text, and only the figures would show it."""
+    """Raise `BadInput` for a text field that the items lack: a misspelt one would be missing from every text."""
     for name in named:
         if name not in present:
             raise BadInput(

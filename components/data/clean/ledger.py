@@ -1,4 +1,4 @@
-"""Who left, and why: counts of rows, users and items after every step of cleaning, so that they always add up."""
+"""Counts of removed rows, users and items by reason, after every step of cleaning; they always add up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 
 
 class Ledger:
-    """Every step says its reason; what it removed is the difference to the step before."""
+    """Removed rows, users and items by reason: the differences between one step and the next."""
 
     def __init__(self, *, interactions: int, users: int, items: int) -> None:
         self._now = {"interactions": interactions, "users": users, "items": items}

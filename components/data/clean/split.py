@@ -1,4 +1,4 @@
-"""Both splits from one function: every interaction gets exactly one part, and the tables follow from the parts.
+"""Leave-one-out and global-time splits: every interaction gets one part; histories and targets follow from the parts.
 
 `leave-one-out`: a user's last item is the test target, the one before it the validation target.
 `global-time`: what happens on or after a date is the future; a user's first item there is the target.
@@ -41,7 +41,7 @@ def with_parts(rows: pl.DataFrame, cuts: Cuts | None = None) -> pl.DataFrame:
 
 
 def _leave_one_out() -> pl.Expr:
-    """Users with fewer than three rows teach only: they cannot give one row each to history, validation and test."""
+    """Parts by position: the last item is test, the one before validation; users with under three rows only train."""
     user = pl.col("user")
     last = user.ne_missing(user.shift(-1))
     second_last = user.ne_missing(user.shift(-2)) & ~last

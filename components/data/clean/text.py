@@ -1,4 +1,4 @@
-"""Product text as shops store it -> text that a person would read aloud. Pure functions on columns.
+"""Cleans product text: entities, markup, control characters, Unicode forms. Pure functions on columns.
 
 scrub(pl.Series(["Soap &amp;amp; <b>Water</b>\\u200b 2&nbsp;oz"]))  ->  ["Soap & Water 2 oz"]
 """
@@ -57,7 +57,7 @@ def is_empty(column: str) -> pl.Expr:
 
 
 def _pass(texts: pl.Series) -> pl.Series:
-    """One round. No step makes a text longer for ever, so rounds end: each undoes one level of escaping."""
+    """Scrub once: each round undoes one level of escaping. Rounds end, as no step makes a text longer for ever."""
     texts = _unescape(texts)
     return (
         texts.to_frame("text")
@@ -78,7 +78,7 @@ def _pass(texts: pl.Series) -> pl.Series:
 
 
 def _unescape(texts: pl.Series) -> pl.Series:
-    """Python knows all 2,231 entities; only texts with an ampersand pay for the call."""
+    """Resolve HTML entities by Python's own table, of texts that have an ampersand."""
     if not texts.str.contains("&", literal=True).any():
         return texts
     return pl.Series([html.unescape(text) if "&" in text else text for text in texts], dtype=pl.String)

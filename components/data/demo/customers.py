@@ -1,4 +1,4 @@
-"""The demo shop's customers: each purchase has a reason that the last one gives, or none at all.
+"""Purchases of the demo shop: each follows from the one before by a rule, or is drawn at random.
 
 After a product comes, with the shares set in shop.yaml: nothing to do with it (`chance`), else the bigger pack of a
 consumable (`refill`), else the next type of the routine, or the one after it (`skip`), always of the same brand.
@@ -35,7 +35,7 @@ def purchases(shop: Shop) -> list[Purchase]:
 
 
 def next_products(shop: Shop, bought: Sequence[Product]) -> list[tuple[Product, float]]:
-    """What may come next for a reason, with probabilities that sum to 1 (empty if all of it is bought already)."""
+    """Products that may follow by rule, with probabilities that sum to 1 (empty if all of them are bought already)."""
     settings = shop.settings["customers"]
     last, owned = bought[-1], {product.item_id for product in bought}
     weights: dict[str, float] = {}
@@ -51,6 +51,18 @@ def next_products(shop: Shop, bought: Sequence[Product]) -> list[tuple[Product, 
             weights[product.item_id] = weights.get(product.item_id, 0.0) + share_left * share * kind / sum(kinds)
     total = sum(weights.values())
     return [(shop.by_id[item_id], weight / total) for item_id, weight in weights.items()]
+
+
+def right_answers(shop: Shop, history: Sequence[str]) -> list[str]:
+    """Item ids that follow `history` (item ids, oldest first) by rule, the most probable first; ties by id.
+
+    A product that stands in the catalogue twice appears under its smaller id, the one that `clean` merges it into.
+    """
+    ranked = sorted(
+        next_products(shop, [shop.by_id[item_id] for item_id in history]),
+        key=lambda pair: (-pair[1], min(pair[0].ids)),
+    )
+    return [min(product.ids) for product, _ in ranked]
 
 
 def _appeal(product: Product, big_pack: float) -> float:

@@ -1,4 +1,4 @@
-"""The dirt of real catalogues, laid over true texts at known rates, so that cleaning has something to show."""
+"""Adds the faults of real catalogues (entities, tags, missing fields) to the demo's texts, at known rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo shop's assortment: products built from brands, types and variants, and what belongs after what.
+"""Products of the demo shop, built from brands, types and variants, and the order in which types are bought.
 
 Everything here is true and clean; `demo_dirt` spoils the texts afterwards, `demo_customers` does the shopping.
 """
@@ -147,7 +147,7 @@ def _description(form: str, brand: str, department: str, kind: dict[str, Any], q
 
 
 def _check(settings: Any) -> None:
-    """The bounds that a wrong number would break silently; what is missing shows by its name when it is used."""
+    """Raise `BadInput` for numbers out of bounds; a missing key shows by its name when it is used."""
     if not isinstance(settings, dict):
         raise ValueError(f"holds a {type(settings).__name__}, not a mapping")
     customers, dirt = settings["customers"], settings["dirt"]

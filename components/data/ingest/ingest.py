@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
 import polars as pl
 
@@ -21,18 +21,9 @@ from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
 from components.data.ingest import catalogue, conservation, interactions, rawfiles
 from components.errors import BadInput
-from components.settings.params import Ingest
+from components.settings.params import Format, Ingest
 from components.storage import artifacts
 from components.storage.layout import Layout
-
-READERS = {
-    "demo": "components.data.demo.demo",
-    "table": "components.data.ingest.readers.table",
-    "amazon": "components.data.ingest.readers.amazon",
-    "movielens": "components.data.ingest.readers.movielens",
-    "recbole": "components.data.ingest.readers.recbole",
-    "p5": "components.data.ingest.readers.p5",
-}
 
 
 def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
@@ -41,9 +32,9 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
     Raises `BadInput` (what, where, mend) for anything that cannot be read or accounted for, and `GateRefused` for
     sequences that are sorted by item code (format p5); nothing is published then.
     """
-    read = reader(settings.format)
+    source = reader(settings.format)
     with tempfile.TemporaryDirectory(prefix="idiom-ingest-") as scratch:
-        tables = read(settings, raw, Path(scratch))
+        tables: Tables = source.read(settings, raw, Path(scratch))
         history, items, report = canonical(settings, tables)
     report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
     report["notes"] = notes(report)
@@ -86,15 +77,18 @@ def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:
     return {"read": read, "not_read": rawfiles.others(raw, read)}
 
 
-def reader(name: str) -> Callable[[Ingest, Path, Path], Tables]:
-    """The `read` of a format; its module is imported only when it is used. Raises `BadInput` for an unknown name."""
-    if name not in READERS:
+def reader(name: str) -> ModuleType:
+    """The module of `readers/` that is named as the format, imported only when it is used: its `read`, `recognised`.
+
+    Raises `BadInput` for an unknown name.
+    """
+    if name not in get_args(Format):
         raise BadInput(
             f"unknown format {name!r}",
             where="ingest.format",
-            mend=f"one of {', '.join(READERS)}; `idiom init` finds out",
+            mend=f"one of {', '.join(get_args(Format))}; `idiom init` finds out",
         )
-    return importlib.import_module(READERS[name]).read
+    return importlib.import_module(f"components.data.ingest.readers.{name}")
 
 
 def notes(report: dict[str, Any]) -> list[str]:

@@ -12,12 +12,12 @@ import dataclasses
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
 from components.data.canonical.coded import Coded
-from components.data.canonical.tables import RawFile, Tables
+from components.data.canonical.tables import Tables
 from components.data.clean.kcore import k_core
 from components.data.ingest import rawfiles, scanning, times
 from components.data.ingest.conservation import in_words
@@ -25,7 +25,7 @@ from components.data.ingest.ingest import canonical, files_of, notes, reader
 from components.data.ingest.interactions import OrderUnknown
 from components.data.ingest.sniff_table import SAMPLE_BYTES, suggest_table
 from components.errors import BadInput
-from components.settings.params import Clean, Ingest
+from components.settings.params import Clean, Format, Ingest
 
 LOOKED_THROUGH = 64 * 2**20
 """Raw files of up to this many bytes in all are read whole, so that what `ingest` would refuse shows now."""
@@ -81,42 +81,34 @@ def _look_deeper(path: Path) -> None:
 
 def _format(path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The format by the names of the files; plain tables if none of the known layouts is there."""
-    names = [rawfiles.plain_name(name) for name in rawfiles.tables_in(path)]
-    if "shop.yaml" in names:
-        return {"format": "demo"}, ["shop.yaml describes a demo shop."]
-    if any(name.endswith("user_sequence.txt") for name in names):
-        return {"format": "p5"}, ["user_sequence.txt is the layout of P5 and IDGenRec: no times, file order only."]
-    if any(name.endswith(".inter") for name in names):
-        return {"format": "recbole"}, ["A .inter file is a RecBole atomic file."]
-    if {"u.data", "u.item"} <= set(names) or {"ratings.dat", "movies.dat"} <= set(names):
-        return {"format": "movielens"}, ["The file names are those of MovieLens."]
-    if {"ratings.csv", "movies.csv"} <= set(names):
-        return {"format": "movielens", **_quoting(path, scratch)}, ["ratings.csv and movies.csv are MovieLens."]
-    if any(name.startswith("meta_") for name in names):
-        return {"format": "amazon", **_quoting(path, scratch)}, ["A meta_ file beside reviews is an Amazon data set."]
+    names = {rawfiles.plain_name(name) for name in rawfiles.tables_in(path)}
+    for name in get_args(Format):
+        if name != "table" and (why := reader(name).recognised(names)) is not None:
+            return {"format": name, **_quoting(name, path, scratch)}, [why]
     return suggest_table(path, scratch)
 
 
-def _quoting(path: Path, scratch: Path) -> dict[str, Any]:
-    """`quoting` of the delimited files of a known layout, where it is not the usual one. Raises `BadInput`."""
+def _quoting(name: str, path: Path, scratch: Path) -> dict[str, Any]:
+    """`quoting` of the delimited files that a known layout reads, where it is not the usual one. Raises `BadInput`."""
+    tables = {"movies.csv": "items", "ratings.csv": "interactions"} if name == "movielens" else {}
     found = {}
-    for name in rawfiles.names_in(path):
-        if rawfiles.kind_of(name) in ("csv", "tsv"):
-            table = "items" if name.startswith(("meta_", "movies")) else "interactions"
-            file = rawfiles.prepare(path / name, scratch, limit=SAMPLE_BYTES)
-            if _delimited(file) and (dialect := scanning.beginning(file, scratch, table)[1]) != "rfc4180":
-                found[table] = dialect
+    for file_name in rawfiles.names_in(path):
+        table = tables.get(rawfiles.plain_name(file_name))
+        if name == "amazon" and rawfiles.kind_of(file_name) == "csv":
+            table = "items" if file_name.startswith("meta_") else "interactions"
+        if table is None:
+            continue
+        file = rawfiles.prepare(path / file_name, scratch, limit=SAMPLE_BYTES)
+        # The ratings of Amazon have no header, and no quotes.
+        headed = any(letter.isalpha() for letter in scanning.first_line(file).split(",")[-1])
+        if headed and (dialect := scanning.beginning(file, scratch, table)[1]) != "rfc4180":
+            found[table] = dialect
     return {"quoting": found} if found else {}
-
-
-def _delimited(file: RawFile) -> bool:
-    """Whether it has a header; the ratings of Amazon have none, and no quotes."""
-    return file.kind in ("csv", "tsv") and any(letter.isalpha() for letter in scanning.first_line(file).split(",")[-1])
 
 
 def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The `clean` section from the data as `ingest` would read them."""
-    tables = reader(settings.format)(settings, path, scratch)
+    tables: Tables = reader(settings.format).read(settings, path, scratch)
     try:
         history, items, report = canonical(settings, tables)
     except OrderUnknown:  # said already, and not for us to decide: look at the rest

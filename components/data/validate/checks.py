@@ -1,4 +1,4 @@
-"""What `validate` asks of the data: every check with its severity, its meaning, and how to mend what it finds.
+"""The checks of `validate`: name, suite, severity, meaning of each, and how to mend what it finds.
 
 This table is the one place that names them; docs/checks.md shows it to people. What a check measures is computed in
 `checks_catalogue`, `checks_interactions` and `leakage`; what passes is asserted by Great Expectations (`expectations`).
@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Measured:
-    """The answer of the data: a number, and the bound that it has to keep."""
+    """The result of a check: a number, and the bound that it has to keep."""
 
     observed: float | None
     """A count or a share; None where the check is skipped."""

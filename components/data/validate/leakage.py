@@ -1,4 +1,4 @@
-"""The leakage suite: is a good figure on this data worth anything?
+"""The leakage suite: checks whether targets can be guessed from something that production will not know.
 
 The target checks look at the leave-one-out split of `split.with_parts`. Global-time needs no such check: equal times
 fall on the same side of a date.
@@ -44,7 +44,7 @@ def _time_goes_forward(known: coded.Coded) -> Measured:
 
 
 def _in_two_splits(known: coded.Coded) -> Measured:
-    """Without a time an event cannot be told from a repeat, which `target_not_in_history` counts."""
+    """Users with one event (user, item, time) in two parts; without times it cannot be told from a repeat."""
     timed = known.rows.drop_nulls("timestamp")
     if timed.is_empty():
         return skipped(0.01, _NO_TIMES)

@@ -1,4 +1,4 @@
-"""Are histories sorted by item code instead of time? The defect of the released P5 and IDGenRec sequences.
+"""Detects histories sorted by item code instead of time, the defect of the released P5 and IDGenRec sequences.
 
 Of two neighbours in a history the later has the larger code in half of the cases by chance. Measured on the four Amazon
 sets in their true order: 0.41 to 0.54. In a file sorted by code it is 1. Between the two lies honest data whose codes

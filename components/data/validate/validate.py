@@ -1,4 +1,4 @@
-"""Judge the canonical tables before anything is learned from them: verdict.json and Data Docs.
+"""The stage `validate`: checks the canonical tables and writes verdict.json and Data Docs.
 
     python -m components validate
 
@@ -70,7 +70,7 @@ def _conservation(layout: Layout) -> dict[str, Any] | None:
 
 
 def _need_something_to_judge(interactions: coded.Coded, touched: pl.DataFrame, layout: Layout) -> None:
-    """Data that no severity can excuse: there is no second user, item or text to compare with."""
+    """Raise `BadInput` for data with fewer than two users, items or texts: no severity could excuse that."""
     users, item_count = len(interactions.users), touched["item_id"].n_unique()
     if users < 2 or item_count < 2:
         raise BadInput(
@@ -126,7 +126,7 @@ def _verdict(
 
 
 def _facts(interactions: coded.Coded, items: pl.DataFrame) -> dict[str, Any]:
-    """What a person wants to know of the data first; shares are of users."""
+    """Counts and times of the data for the verdict; shares are of users."""
     rows = interactions.rows.drop_nulls(["user", "item"])
     per_user = rows.group_by("user").agg(pl.len(), moments=pl.col("timestamp").drop_nulls().n_unique())
     first, last = rows["timestamp"].min(), rows["timestamp"].max()

@@ -1,1 +1,1 @@
-"""Histories as training batches: by prefix or as whole windows, planned in epochs, shuffled without a stored order."""
+"""Training batches: a prefix or a window of a history a row; planned in epochs, shuffled in O(1) memory."""

@@ -1,4 +1,4 @@
-"""What a model is fed: the tensors of a batch, and how prompts that were built one by one become them."""
+"""The tensors of a training batch, and padding of prompts into them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from components.networks.rounding import round_up
 from components.recommender.batches.epochs import MULTIPLE
-from components.recommender.packed import pack, slices
 from components.recommender.prompts.phrasings import Prompt
 from components.recommender.trie.choices import Choices
+from components.storage.ragged import Ragged
 
 IGNORED = -100
 """Padding of labels: no loss there."""
@@ -58,10 +58,10 @@ def pad_prompts(prompts: Sequence[Prompt], *, length: int | None = None) -> tupl
     """Prompts -> (input_ids, attention_mask), both [n, S] int64; S = `length` or the longest, rounded up."""
     longest = max(len(prompt.token_ids) for prompt in prompts)
     width = length or round_up(longest, MULTIPLE)
-    offsets, values = pack([prompt.token_ids for prompt in prompts])
+    packed = Ragged.of([prompt.token_ids for prompt in prompts])
     input_ids = np.full((len(prompts), width), PAD, dtype=np.int64)
     mask = np.zeros((len(prompts), width), dtype=np.int64)
-    row, column, token = slices(values, offsets[:-1], np.diff(offsets))
+    row, column, token = packed.gather(np.arange(len(packed)))
     input_ids[row, column] = token
     mask[row, column] = 1
     return torch.from_numpy(input_ids), torch.from_numpy(mask)

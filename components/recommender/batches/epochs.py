@@ -1,5 +1,5 @@
-"""An epoch: all samples once, in random order, in batches of like length; planned in portions, so that it needs no
-memory for samples that are not at hand.
+"""The batches of an epoch: all samples once, in random order, bucketed by length; planned a portion at a time, so that
+memory does not grow with the number of samples.
 
     epoch = Epoch(count, draw, padded, seed=17, number=0, batch_size=64)           # or batch_tokens=8192
     len(epoch), epoch[5], epoch.padding
@@ -15,12 +15,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Generic, Self, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.networks.rounding import round_up
 from components.recommender.batches.shuffle import Shuffle
-
-Ints = NDArray[np.int64]
+from components.storage.ragged import Ints
 
 PORTION = 65_536
 """Samples that are planned at a time: a few megabytes, and a thousand batches to choose a random one from."""

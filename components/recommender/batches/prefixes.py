@@ -1,4 +1,4 @@
-"""Which targets of the histories are taught, and which of them are looked at where all would be too many."""
+"""Which items of a history are training targets: all of them, or one a user and epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from components.recommender.packed import Ints
+from components.storage.ragged import Ints
 
 Prefixes = Literal["all", "one"]
 """Every prefix of a history, or one per user and epoch."""

@@ -1,6 +1,6 @@
-"""Samples and batches for training: packed arrays in, tensors of a few fixed shapes out.
+"""The training set of an encoder-decoder: one sample for each prefix of a history, gathered from packed arrays.
 
-    samples = Samples(offsets, items, token_ids, pieces, end_token=1, max_history=20)
+    samples = Samples(histories, token_ids, pieces, end_token=1, max_history=20)
     for rows in samples.epoch(seed=17, number=0, batch_size=64):
         batch = samples.collate(rows)
 
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
 from components.recommender.batches.epochs import Drawn, padded_lengths
-from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
-from components.recommender.packed import Ints, Packed, pack, slices, tokens_between
+from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
+from components.storage.ragged import Ints, Ragged
 
 _LABEL_SHAPES = 4
 """Most padded lengths of labels: on Amazon Beauty 7 % of their tokens are padding with 4, 11 % with 3, 46 % with 1."""
@@ -47,17 +47,16 @@ class Rows(Drawn):
         return self.labels
 
 
-class Samples(Lessons[Rows]):
+class Samples(TrainingSet[Rows]):
     """All samples of a set of histories under one ID table; made anew in every round, as the table changes.
 
-    8 bytes a user are kept beside the arguments of `Lessons`. `users`: token ids of the user ID that stands in the
-    prompt of each target, by its place in `items` (`UserIds.before`), if user IDs are wanted: those are held in memory.
+    8 bytes a user are kept beside the arguments of `TrainingSet`. `users`: token ids of the user ID in the prompt of
+    each target, by the target's place in `histories.values` (`UserIds.before`), if user IDs are wanted; held in memory.
     """
 
     def __init__(
         self,
-        offsets: Ints,
-        items: NDArray[np.integer],
+        histories: Ragged,
         token_ids: Sequence[Sequence[int]],
         pieces: Pieces,
         *,
@@ -67,25 +66,25 @@ class Samples(Lessons[Rows]):
         users: Sequence[Sequence[int]] | None = None,
         paths: Paths | None = None,
     ) -> None:
-        super().__init__(offsets, items, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
+        super().__init__(histories, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
         self._end = end_token
-        self._ids = pack(token_ids)
+        self._ids = Ragged.of(token_ids)
         # The last separator of a prompt is left out, unless it is closed.
         self._open = 0 if pieces.closed else len(pieces.separator)
-        self._users = pack([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
-        self._tails = pack(pieces.tails)
-        self._frames = np.diff(self._heads[0]) + np.diff(self._tails[0])
+        self._users = Ragged.of([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
+        self._tails = Ragged.of(pieces.tails)
+        self._frames = self._heads.lengths + self._tails.lengths
 
     @cached_property
     def label_lengths(self) -> Ints:
         """The padded lengths of labels, which are an ID and the end token, rising."""
         taught = self._label_tokens(self._items[evenly(len(self._items))])
-        longest = int(np.diff(self._ids[0]).max(initial=0)) + 1
+        longest = int(self._ids.lengths.max(initial=0)) + 1
         return padded_lengths(taught, longest, shapes=_LABEL_SHAPES, multiple=1)
 
     def _label_tokens(self, items: NDArray[np.integer]) -> Ints:
         """[n]: tokens of the labels of some items."""
-        return self._ids[0][items + 1] - self._ids[0][items] + 1
+        return self._ids.lengths_of(items) + 1
 
     def collate(self, rows: Rows) -> Batch:
         """The tensors of one batch."""
@@ -142,23 +141,22 @@ class Samples(Lessons[Rows]):
         """Of each sample: the place of the first item of its prompt, and the tokens of the whole prompt."""
         frame = self._frames[templates]
         if self._users is not None:
-            frame = frame + np.diff(self._users[0])[targets]
+            frame = frame + self._users.lengths_of(targets)
         begin = self._offsets[np.searchsorted(self._offsets, targets, side="right") - 1]
         first, total = self._before(begin, targets, self._max_tokens - frame + self._open)
         return first, frame + np.where(first < targets, total - self._open, 0)
 
     @staticmethod
-    def _put(into: Ints, at: Ints, packed: Packed, numbers: Ints) -> Ints:
+    def _put(into: Ints, at: Ints, packed: Ragged, numbers: Ints) -> Ints:
         """Write sequence numbers[r] of `packed` into row r from at[r] on; returns where each row goes on."""
-        lengths = packed[0][numbers + 1] - packed[0][numbers]
-        row, column, token = slices(packed[1], packed[0][numbers], lengths)
+        row, column, token = packed.gather(numbers)
         into[row, at[row] + column] = token
-        return at + lengths
+        return at + packed.lengths_of(numbers)
 
     def _labels(self, items: Ints, width: int) -> Ints:
         lengths = self._label_tokens(items) - 1
         labels = np.full((len(items), width), IGNORED, dtype=np.int64)
-        row, column, token = slices(self._ids[1], self._ids[0][items], lengths)
+        row, column, token = self._ids.gather(items)
         labels[row, column] = token
         labels[np.arange(len(items)), lengths] = self._end
         return labels

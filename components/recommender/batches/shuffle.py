@@ -1,4 +1,4 @@
-"""A random order of any number of samples that takes no memory: place i of the order is computed, never stored.
+"""A pseudo-random permutation in O(1) memory: place i of the order is computed, never stored.
 
     order = Shuffle(100_000_000, seed, epoch)
     order.take(0, 65_536)                    # the first samples of the epoch; any part, in any order, at any time

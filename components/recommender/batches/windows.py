@@ -1,6 +1,6 @@
-"""Whole histories as samples: one causal forward over a row teaches every item in it from the items before it.
+"""The training set of a decoder-only model: a row is a window of a history, of which one forward supervises every item.
 
-    windows = Windows(offsets, items, token_ids, pieces, max_history=20)
+    windows = Windows(histories, token_ids, pieces, max_history=20)
     for rows in windows.epoch(seed=17, number=0, batch_size=64):
         batch = windows.collate(rows)                      # batch.inline: the targets stand in the prompt itself
 
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
-from components.recommender.batches.lessons import Lessons
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.packed import Ints, slices, tokens_between
+from components.recommender.batches.training_set import TrainingSet, tokens_between
+from components.storage.ragged import Ints
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class WindowRows(Drawn):
     spans: Spans
 
 
-class Windows(Lessons[WindowRows]):
-    """All windows of a set of histories under one ID table; the arguments are those of `Lessons`.
+class Windows(TrainingSet[WindowRows]):
+    """All windows of a set of histories under one ID table; the arguments are those of `TrainingSet`.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
     prompt without items: what is likely for anyone.
@@ -59,7 +59,7 @@ class Windows(Lessons[WindowRows]):
     @cached_property
     def _head_lengths(self) -> Ints:
         assert self._pieces.closed and not any(self._pieces.tails), "a prompt must be the beginning of each longer one"
-        return np.diff(self._heads[0])
+        return self._heads.lengths
 
     @cached_property
     def ends(self) -> NDArray[np.integer]:
@@ -111,7 +111,7 @@ class Windows(Lessons[WindowRows]):
         # One more than is read: the last token of a row is written, never read.
         tokens = np.full((len(rows), rows.length + 1), PAD, dtype=np.int64)
         labels = np.full((len(rows), rows.length + 1), IGNORED, dtype=np.int64)
-        row, column, token = slices(self._heads[1], self._heads[0][rows.templates], heads)
+        row, column, token = self._heads.gather(rows.templates)
         tokens[row, column] = token
         row, column, token, place = tokens_between(self._separated, self._items, spans.first, spans.end)
         tokens[row, heads[row] + column] = token
@@ -127,6 +127,6 @@ class Windows(Lessons[WindowRows]):
         )
         if not self.paths:
             return batch
-        nodes = tokens_between((self.paths.offsets, self.paths.nodes), self._items, spans.first, spans.end)[2]
+        nodes = tokens_between(self.paths.nodes, self._items, spans.first, spans.end)[2]
         places = row * rows.length + heads[row] + column - 1
         return batch.over(self.paths.choices(places[taught], nodes[taught]))

@@ -1,4 +1,4 @@
-"""The output layer and its loss, a block of rows at a time: logits of a whole batch are never held.
+"""Cross-entropy of the output layer, a block of rows at a time: logits of a whole batch are never held.
 
     total = output_loss(hidden, head.weight, labels, count=taught)
 
@@ -24,12 +24,12 @@ from components.networks.rounding import round_up
 from components.recommender.batches.batch import IGNORED
 
 _CELLS_CPU = 1 << 21
-"""Logits at a time, 8 MB; from 2^20 to 2^22 it takes as long, at 2^18 twice."""
+"""Logits at a time, 8 MB."""
 _CELLS_GPU = 1 << 23
-"""A guess, 32 MB: what lies between two kernels fits into the cache of an H100 or H200."""
+"""A guess, 32 MB: what lies between two kernels fits into the cache of a large GPU."""
 _ROWS = 64
 """Rows are filled up to a multiple of this. oneDNN makes kernels for each number of them and keeps them, and every
-batch has another one: the memory of a training grew step by step (docs/decisions.md)."""
+batch has another one: the memory of a training grew step by step (docs/log.md)."""
 
 
 def output_loss(
@@ -136,8 +136,7 @@ def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, T
 
 
 def _is_fused(device: torch.device) -> bool:
-    """Whether a log-softmax is one pass over the logits. On a CPU powers of two and a sum are faster: torch's exp2
-    takes a quarter of the time of its exp on an AMD processor (`textid/decoding/shortlist.py`)."""
+    """Whether a log-softmax is one pass over the logits. On a CPU powers of two and a sum are faster (`LOG2_E`)."""
     return device.type != "cpu"
 
 

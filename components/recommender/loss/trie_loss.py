@@ -1,4 +1,4 @@
-"""The loss of writing an ID where only what the trie allows can be written: a softmax over the children of a node.
+"""Cross-entropy over the children of each trie node: the loss of an ID where only the trie's tokens can be written.
 
     total = trie_loss(hidden, head.weight, batch.choices)
 
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from components.recommender.loss.output_loss import output_loss
 from components.recommender.trie.choices import Choices
-from components.recommender.trie.softmax import log_softmax_of_siblings
+from components.recommender.trie.segment_softmax import segment_log_softmax
 
 
 def trie_loss(
@@ -98,7 +98,7 @@ class _Options(torch.autograd.Function):
 
 def _losses(logits: Tensor, owners: Tensor, chosen: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy [k] of each choice, and its gradient by the logits [m]. owners [m]; chosen [k]."""
-    logs = log_softmax_of_siblings(logits, owners, len(chosen))
+    logs = segment_log_softmax(logits, owners, len(chosen))
     losses = (smoothing - 1.0) * logs.index_select(0, chosen)
     gradient = logs.exp().index_add_(0, chosen, torch.full_like(losses, smoothing - 1.0))
     if smoothing:

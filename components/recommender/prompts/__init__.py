@@ -1,1 +1,1 @@
-"""What a recommender reads: phrasings around a history, the user ID in front of it, and how far back it reaches."""
+"""Prompts of the recommender: templates around a history, the user ID in front of it, how many items it holds."""

@@ -1,4 +1,4 @@
-"""How far back a prompt reaches: the newest items before a target, as many as may stand in it."""
+"""How many items of a history a prompt holds: the newest before a target, within limits of items and tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from components.storage.ragged import Ints
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Prompts: a few phrasings around a history of item IDs, put together on token ids.
+"""Prompt templates around a history of item IDs, filled in on token ids.
 
     prompts = Prompts()                                  # or Prompts.load(bundle / "prompts.json")
     pieces = prompts.tokenise(tokenizer)
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
+from components.settings.train import Family
 from components.storage.artifacts import publish_json, read_json
 
 TEMPLATES = (
@@ -163,3 +164,8 @@ class Prompts:
             raise BadInput(
                 f"does not hold prompts: {error!r}", where=str(path), mend="restore the file, or train again"
             ) from error
+
+
+def prompts_of(family: Family) -> Prompts:
+    """The built-in phrasings. A decoder-only model writes right after the history: their words stand before it."""
+    return Prompts(OPENINGS, open_ended=True) if family == "decoder-only" else Prompts()

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import encode_words
 
@@ -38,18 +38,18 @@ class UserIds:
             self._read(counts, last, place, item)
         return self._best(counts, last)
 
-    def before(self, offsets: Sequence[int], items: Sequence[int]) -> list[tuple[int, ...]]:
-        """For every place in histories laid end to end, the user ID of the items before it in the same history.
+    def before(self, histories: Ragged) -> list[tuple[int, ...]]:
+        """For every place in `histories.values`, the user ID of the items before it in the same history.
 
-        history u is items[offsets[u]:offsets[u + 1]]. The same as `of` on every prefix, read once.
+        The same as `of` on every prefix, read once.
         """
         found: list[tuple[int, ...]] = []
-        for start, end in pairwise(offsets):
+        for history in histories:
             counts: Counter[str] = Counter()
             last: dict[str, int] = {}
-            for place in range(start, end):
+            for place, item in enumerate(history.tolist()):
                 found.append(self._best(counts, last))
-                self._read(counts, last, place, items[place])
+                self._read(counts, last, place, item)
         return found
 
     def _read(self, counts: Counter[str], last: dict[str, int], place: int, item: int) -> None:

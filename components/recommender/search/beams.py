@@ -1,4 +1,4 @@
-"""What a beam search holds: live beams, their candidates, finished items; and how equal scores are ordered."""
+"""State of a beam search over the trie: live beams, their children, finished items. Ties go by item number."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Hits:
 class Live:
     """The beams of all users after `depth` tokens, best first; those with score -inf are dead and keep the shape."""
 
-    state: Any
+    cache: Any
     """What the model remembers of them."""
     nodes: Tensor
     """[users, beams]: where each stands in the trie."""
@@ -45,9 +45,9 @@ class Live:
     depth: int
 
     @classmethod
-    def at_root(cls, state: Any, users: int, device: torch.device) -> Live:
+    def at_root(cls, cache: Any, users: int, device: torch.device) -> Live:
         nodes = torch.full((users, 1), ROOT, device=device)
-        return cls(state, nodes, torch.zeros(users, 1, device=device), torch.zeros_like(nodes), 0)
+        return cls(cache, nodes, torch.zeros(users, 1, device=device), torch.zeros_like(nodes), 0)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Items that a user must not get, as nodes of the trie: exact, and free where no whole branch is affected."""
+"""Items excluded from a user's results, as the trie nodes below which nothing else is left: exact, and nearly free."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.recommender.packed import pack
 from components.recommender.trie.trie import Trie
+from components.storage.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Excluded:
     @classmethod
     def of(cls, trie: Trie, excluded: Sequence[Sequence[int]]) -> Excluded:
         """`excluded`: item numbers per user, in any order, repeated or not."""
-        offsets, items = pack(excluded)
-        users = np.repeat(np.arange(len(excluded)), np.diff(offsets))
+        packed = Ragged.of(excluded)
+        users, items = packed.owners, packed.values
         pairs = np.unique(users * trie.items + items)
         users, items = pairs // trie.items, pairs % trie.items
         device = trie.children.device

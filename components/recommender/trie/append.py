@@ -1,4 +1,4 @@
-"""New items into a trie that stands, without building it again.
+"""Add items to a trie without building it again; for a server that takes in new items, which no command does yet.
 
     longer = append(trie, token_ids)                            # numbered after all others
     longer = append(trie, token_ids, numbers=[0, 7, 7_000])     # the places of the new items in the longer table
@@ -7,7 +7,7 @@ Nodes are numbered breadth first, and those of one depth by (parent, token): so 
 to find before which old node each new node belongs, and then both are merged in a few passes. No old ID is sorted or
 walked again. What comes out is equal, array by array, to the trie that is built of all IDs.
 
-For a process that takes in new items while it runs. The engine, which is loaded anew with every table, builds its trie.
+The engine, which is loaded anew with every table, builds its trie.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from components.errors import BadInput
-from components.recommender.packed import pack, slices
 from components.recommender.trie.arrays import MEND, WHERE, Ints, Rows, check, same_id, shared_tokens, sorted_rows
 from components.recommender.trie.trie import Trie
+from components.storage.ragged import Ragged
 
 
 def append(trie: Trie, token_ids: Sequence[Sequence[int]], *, numbers: Sequence[int] | None = None) -> Trie:
@@ -32,8 +32,8 @@ def append(trie: Trie, token_ids: Sequence[Sequence[int]], *, numbers: Sequence[
     numbers: the item number of each new ID in the longer table; the old items keep their order around them (default:
     after all others). Raises `BadInput` for an ID that is empty, or that another item has.
     """
-    offsets, values = pack(token_ids)
-    sizes = np.diff(offsets)
+    added = Ragged.of(token_ids)
+    sizes, values = added.lengths, added.values
     check(sizes, values, int(trie.vocabulary[trie.end_column]))
     is_new = _places(trie.items, len(sizes), numbers)
     mine = np.arange(trie.items, len(is_new)) if numbers is None else np.asarray(numbers, dtype=np.int64)
@@ -49,7 +49,7 @@ def append(trie: Trie, token_ids: Sequence[Sequence[int]], *, numbers: Sequence[
     if len(known) < len(vocabulary):  # new tokens came in between
         old_ids, old["columns"] = place[old_ids], place[old["columns"]]
     ids[~is_new, : trie.depth] = old_ids
-    rows, columns, tokens = slices(values, offsets[:-1], sizes)
+    rows, columns, tokens = added.gather(np.arange(len(added)))
     ids[mine[rows], columns] = np.searchsorted(vocabulary, tokens)
     lengths = np.empty(len(is_new), dtype=np.int32)
     lengths[~is_new], lengths[mine] = trie.lengths.cpu().numpy(), sizes + 1

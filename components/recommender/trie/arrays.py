@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.errors import BadInput
+from components.storage.ragged import Ints
 
 WHERE, MEND = "ID table", "run `index` again; its report checks every ID"
 MAX_TOKEN = 1 << 24
@@ -25,7 +26,6 @@ NO_ITEM = np.iinfo(np.int32).max
 _PIECE_CELLS = 1 << 17
 """Tokens at a time: what is made on the way, often of 64 bits, stays in a core's cache."""
 
-Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
 

@@ -1,7 +1,7 @@
-"""Where an ID has a choice: the labels of a batch as steps down a trie, for a loss over the legal tokens alone.
+"""The labels of a batch as choices among the children of trie nodes, for the loss over the trie.
 
     paths = Paths.of(trie)
-    choices = paths.choices(places, nodes)         # in a batch, for `models/trie_loss.py`
+    choices = paths.choices(places, nodes)         # in a batch, for `loss/trie_loss.py`
 
 A token without alternative needs no teaching: of Beauty's IDs, 5.9 tokens with their end, half have one. The first
 token of an ID is chosen among thousands, the same ones for all IDs, a later one among ten or so: so the first ones are
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.recommender.packed import Ints, slices
 from components.recommender.trie.trie import ROOT, Trie
+from components.storage.ragged import Ints, Ragged, slices
 
 _OPTIONS = 1 << 15
 """Options of a block, about: 25 MB of their output rows at d = 192."""
@@ -59,10 +59,8 @@ class Choices:
 class Paths:
     """The nodes that the IDs of all items lead through: 4 bytes a token, end tokens included, beside the trie."""
 
-    offsets: Ints
-    """[items + 1]"""
-    nodes: NDArray[np.int32]
-    """Node reached by each token of item i's ID: nodes[offsets[i]:offsets[i + 1]]."""
+    nodes: Ragged
+    """Row i: the node reached by each token of item i's ID."""
     children: NDArray[np.int32]
     """[nodes + 1], `parents` and `tokens` [nodes]: the trie's, on the host; tokens are those of the model."""
     parents: NDArray[np.int32]
@@ -78,11 +76,11 @@ class Paths:
             nodes[(offsets[1:] - back)[live]] = at[live]
             at[live] = parents[at[live]]
         tokens = trie.vocabulary.numpy()[trie.columns.numpy()]
-        return cls(offsets, nodes, trie.children.numpy(), parents, tokens)
+        return cls(Ragged(offsets, nodes), trie.children.numpy(), parents, tokens)
 
     def of_labels(self, items: Ints, width: int) -> Choices:
         """Of labels [rows, width] that are the whole IDs of `items` [rows]."""
-        row, column, node = slices(self.nodes, self.offsets[items], self.offsets[items + 1] - self.offsets[items])
+        row, column, node = self.nodes.gather(items)
         return self.choices(row * width + column, node)
 
     def choices(self, places: Ints, nodes: NDArray[np.integer]) -> Choices:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.errors import BadInput
-from components.recommender.packed import pack
 from components.recommender.trie.arrays import trie_arrays
 from components.storage.artifacts import publishing
+from components.storage.ragged import Ragged
 
 ROOT = 0
 _TABLE = "table_digest"
@@ -64,8 +64,8 @@ class Trie:
     @classmethod
     def build(cls, token_ids: Sequence[Sequence[int]], *, end_token: int) -> Trie:
         """From the ID of each item, without end tokens. Raises `BadInput` for none, an empty or an equal one."""
-        offsets, values = pack(token_ids)
-        return cls.of(offsets, values, end_token=end_token)
+        packed = Ragged.of(token_ids)
+        return cls.of(packed.offsets, packed.values, end_token=end_token)
 
     @classmethod
     def of(cls, offsets: NDArray[np.int64], values: NDArray[np.int32], *, end_token: int) -> Trie:

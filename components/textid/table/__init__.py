@@ -1,1 +1,1 @@
-"""The ID table, the contract it keeps, how good its IDs are, and which of them are taken."""
+"""The ID table, its contract, the quality of its IDs, and the set of taken IDs."""

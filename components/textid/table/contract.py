@@ -1,4 +1,4 @@
-"""The rules of an ID table, each a function from the table to the rows that break it."""
+"""The contract of an ID table: check every rule, list the rows that break it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def check(
         "an item has exactly one ID": _shared(item_ids, item_ids),
         "IDs are unique as words": _shared(item_ids, words),
         "IDs are unique as token sequences": _shared(item_ids, token_ids),
-        "IDs are not empty": [(item, said) for item, said, tokens, _, _ in rows if not said or not tokens],
-        "IDs are words only": [(item, said) for item, said, _, _, _ in rows if normalise(said) != said],
+        "IDs are not empty": [(item, text) for item, text, tokens, _, _ in rows if not text or not tokens],
+        "IDs are words only": [(item, text) for item, text, _, _, _ in rows if normalise(text) != text],
         f"IDs have at most {max_tokens} tokens": [
-            (item, said) for item, said, tokens, _, _ in rows if len(tokens) > max_tokens
+            (item, text) for item, text, tokens, _, _ in rows if len(tokens) > max_tokens
         ],
         "encode, decode, encode is the identity": [
-            (item, said) for item, said, tokens, encoded, back in rows if tokens != encoded or back != said
+            (item, text) for item, text, tokens, encoded, back in rows if tokens != encoded or back != text
         ],
     }
     return [
-        {"rule": rule, "count": len(bad), "rows": [{"item_id": item, "words": said} for item, said in bad[:_SHOWN]]}
+        {"rule": rule, "count": len(bad), "rows": [{"item_id": item, "words": text} for item, text in bad[:_SHOWN]]}
         for rule, bad in broken.items()
     ]
 

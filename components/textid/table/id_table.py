@@ -49,8 +49,8 @@ class IdTable:
     def from_words(cls, tokenizer: PreTrainedTokenizerBase, words: Mapping[str, str]) -> IdTable:
         """A table of `item_id -> words`, with the canonical token ids."""
         item_ids = tuple(sorted(words))
-        said = tuple(words[item_id] for item_id in item_ids)
-        return cls(item_ids, said, tuple(encode_words(tokenizer, said)))
+        column = tuple(words[item_id] for item_id in item_ids)
+        return cls(item_ids, column, tuple(encode_words(tokenizer, column)))
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -1,4 +1,4 @@
-"""The IDs given so far, and how an ID becomes a free one: a word of the item's own text, or at last a number."""
+"""The set of taken IDs, and how an ID is made unique: with a further word of the item's text or, at last, a number."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from components.errors import BadInput
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import cuts_by_word, decode_words, encode_words
 
-# The first word of an item about which nothing is known.
+# The ID of an item without words begins with this.
 _NAMELESS = "item"
 
 
 class TakenIds:
-    """Which words are taken, for one tokenizer and one greatest length."""
+    """The IDs that are taken, for one tokenizer and one greatest length (tokens)."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, taken: Iterable[str] = ()) -> None:
         self._tokenizer = tokenizer
@@ -30,41 +30,41 @@ class TakenIds:
         return words in self._taken
 
     def take(self, words: str) -> None:
-        """Give `words` away. Raises ValueError if somebody has them."""
+        """Add an ID. Raises ValueError if it is taken."""
         if words in self._taken:
             raise ValueError(f"{words!r} is taken")
         self._taken.add(words)
 
     def usable(self, words: Sequence[str]) -> list[bool]:
-        """Whether each keeps the contract of the ID table, but for being unique: see `contract.check`.
+        """Whether each ID keeps the contract of the ID table but for uniqueness (`contract.check`).
 
-        Two different IDs that are usable have different token ids, as these decode to the words.
+        Two different usable IDs have different token ids, as these decode to the words.
         """
         lengths = self._lengths_by_word(words) if self._by_word else self._read_back(words)
         return [length is not None and 0 < length <= self._max_tokens for length in lengths]
 
     def _read_back(self, words: Sequence[str]) -> list[int | None]:
-        """Tokens of each; None where they do not say the same again, or where `words` is no normal form."""
+        """Token count of each ID; None where it is no normal form, or its tokens do not decode to it."""
         encoded = encode_words(self._tokenizer, words)
         decoded = decode_words(self._tokenizer, encoded)
         return [
-            len(tokens) if back == said == normalise(said) else None
-            for said, tokens, back in zip(words, encoded, decoded, strict=True)
+            len(tokens) if back == text == normalise(text) else None
+            for text, tokens, back in zip(words, encoded, decoded, strict=True)
         ]
 
     def _lengths_by_word(self, words: Sequence[str]) -> list[int | None]:
-        """The same by way of the single words, of which a catalogue has few and the tokenizer is asked once each."""
-        parts = [said.split() for said in words]
+        """The same from the token counts of single words: a catalogue has few, and each is tokenised once."""
+        parts = [text.split() for text in words]
         fresh = list({word for found in parts for word in found if word not in self._lengths})
         self._lengths.update(zip(fresh, self._read_back(fresh), strict=True))
         lengths: list[int | None] = []
-        for said, found in zip(words, parts, strict=True):
+        for text, found in zip(words, parts, strict=True):
             known = [length for word in found if (length := self._lengths[word]) is not None]
-            lengths.append(sum(known) if len(known) == len(found) and " ".join(found) == said else None)
+            lengths.append(sum(known) if len(known) == len(found) and " ".join(found) == text else None)
         return lengths
 
     def distinguish(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-        """Take a free ID for each (words, spare): words and a spare one, the first that will do, or a number from 2 on.
+        """Take a free ID for each (words, spare): `words` with the first usable spare word, or with a number from 2 on.
 
         The end of `words` gives way where the ID would be too long. Raises `BadInput` when not even a number fits.
         """
@@ -72,7 +72,7 @@ class TakenIds:
         spares = [
             [word for word in spare if word not in base.split()] for base, (_, spare) in zip(bases, asked, strict=True)
         ]
-        # The first will nearly always do, and one call of the tokenizer for all takes a tenth of the time.
+        # The first nearly always fits, and one call of the tokenizer for all takes a tenth of the time.
         likely = [joined for base, spare in zip(bases, spares, strict=True) for joined in _joins(base, *spare[:1])]
         good = dict(zip(likely, self.usable(likely), strict=True))
         named = []

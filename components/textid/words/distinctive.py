@@ -1,8 +1,9 @@
-"""What the generator learns first, from scratch: text -> its most distinctive words, in the order they occur.
+"""The most distinctive words of each item text, in the order they occur: what the cold start teaches a generator.
 
-    distinctive_words(texts, max_words=5)     # ["nutra nail day growth calcium", ...]
+    statistics = WordStatistics.of(texts)
+    statistics.name(row, max_words=5)         # "nutra nail day growth calcium"
 
-TF-IDF over the catalogue (Spärck Jones, 1972), bent so that the words read like a name; tuned by eye on the real
+TF-IDF over the catalogue (Spärck Jones, 1972), adjusted so that the words read like a name; tuned by eye on real
 catalogues beside the IDs of the IDGenRec authors.
 """
 
@@ -26,11 +27,11 @@ from components.textid.words.tokenizer import encode_words
 _RARE = 4
 # A word of more than this share of the texts names nothing ("beauty", "ounce"); it is taken where there is no other.
 _COMMON = 0.25
-# Position at which a word weighs half: what a text says first, its title, names the item best.
+# Position at which a word weighs half: the beginning of a text, its title, names the item best.
 _HALF = 24
-# A word that a further field of the text says again weighs this much more: the title and the brand, or the title and
-# the categories, agree on who made the item and on what it is.
-_SAID_AGAIN = 0.7
+# A word weighs this much more for each further field that repeats it: the title and the brand, or the title and the
+# categories, agree on who made the item and on what it is.
+_REPEATED = 0.7
 # Share of its neighbours' weights that a word gets, if it is not dull: "fisher price" and "hot wheels" stay whole.
 _NEIGHBOURS = 0.2
 # A word of less than this share of the best one's score only fills up: "boscia purifying cleansing gel *fluid*".
@@ -38,8 +39,8 @@ _LEAST = 0.25
 # What a code ("135l01"), a number, a single letter or a dull word weighs: it separates, but nobody remembers it.
 _DULL = 0.3
 _CODE = re.compile(r".*[0-9].*|.")
-# English that no statistics of one catalogue finds: grammar, measures, and what shops say of any parcel. A catalogue in
-# another language does without.
+# English words that the statistics of one catalogue do not find: grammar, measures, shipping. A catalogue in another
+# language has no such list.
 _DULL_WORDS = frozenset(
     split("""
     a an and any are as at be by can do for from has have if in into is it its may more not of off on one only or our
@@ -51,19 +52,9 @@ _DULL_WORDS = frozenset(
 _LABEL_FORM = re.compile(r"(?:^|,\s)\s*([^\W\d]\w*):\s")
 
 
-def distinctive_words(texts: Sequence[str], *, max_words: int) -> list[str]:
-    """For each text at most `max_words` distinctive words, joined by spaces, in the order they occur.
-
-    A text gets "" only if it holds no word but labels of the item template. Linear in the words of the catalogue;
-    ties go to the earlier word.
-    """
-    catalogue = _Catalogue.read(texts)
-    return [catalogue.name(row, max_words) for row in range(len(texts))]
-
-
 def ranked_words(texts: Sequence[str], rows: Iterable[int] | None = None, *, max_words: int) -> list[list[str]]:
     """For each text, or for those numbered `rows` alone, at most `max_words` words, the most distinctive first."""
-    catalogue = _Catalogue.read(texts)
+    catalogue = WordStatistics.of(texts)
     rows = range(len(texts)) if rows is None else rows
     return [[catalogue.words[number] for number in catalogue.ranked(row)[:max_words]] for row in rows]
 
@@ -76,16 +67,16 @@ def cold_start_targets(
     Where not all fit, the most distinctive that do are taken, not the first. () for a text without a word that fits;
     leave such an item out of the training.
     """
-    catalogue = _Catalogue.read(texts)
+    catalogue = WordStatistics.of(texts)
     targets = encode_words(tokenizer, [catalogue.name(row, max_words) for row in range(len(texts))])
     long = [row for row, tokens in enumerate(targets) if len(tokens) > max_tokens]
     chosen: dict[int, list[int]] = {row: [] for row in long}
     for place in range(max_words):  # the best word first, then each further one that fits beside those before it
         longer = {row: chosen[row] + catalogue.strong(row, max_words)[place : place + 1] for row in long}
-        encoded = encode_words(tokenizer, [catalogue.said(row, numbers) for row, numbers in longer.items()])
+        encoded = encode_words(tokenizer, [catalogue.in_order(row, numbers) for row, numbers in longer.items()])
         chosen |= {row: longer[row] for row, tokens in zip(long, encoded, strict=True) if len(tokens) <= max_tokens}
     for row, tokens in zip(
-        long, encode_words(tokenizer, [catalogue.said(*each) for each in chosen.items()]), strict=True
+        long, encode_words(tokenizer, [catalogue.in_order(*each) for each in chosen.items()]), strict=True
     ):
         targets[row] = tokens
     return targets
@@ -104,8 +95,8 @@ def fit(tokenizer: PreTrainedTokenizerBase, words: Sequence[str], *, max_tokens:
 
 
 @dataclass(frozen=True)
-class _Catalogue:
-    """Texts as arrays of word numbers (4 bytes a word, whatever the size of the catalogue), and each word's weight."""
+class WordStatistics:
+    """The texts of a catalogue as arrays of word numbers (4 bytes a word), and the weight of each word."""
 
     words: list[str]
     documents: list[array[int]]
@@ -115,7 +106,8 @@ class _Catalogue:
     labels: frozenset[int]
 
     @classmethod
-    def read(cls, texts: Sequence[str]) -> _Catalogue:
+    def of(cls, texts: Sequence[str]) -> WordStatistics:
+        """Count the words of all texts; linear in their number."""
         numbers: dict[str, int] = {}
         documents = [array("I", (numbers.setdefault(word, len(numbers)) for word in split(text))) for text in texts]
         frequency = Counter(number for document in documents for number in set(document))
@@ -143,14 +135,17 @@ class _Catalogue:
         strong = [number for number, score in scored if score >= _LEAST * scored[0][1]]
         return list(dict.fromkeys([*self._agreed(row, strong), *strong]))[:max_words]
 
-    def said(self, row: int, chosen: Sequence[int]) -> str:
+    def in_order(self, row: int, chosen: Sequence[int]) -> str:
         """Words of text `row` in the order they occur."""
         first = _first_positions(self.documents[row])
         return " ".join(self.words[number] for number in sorted(chosen, key=first.__getitem__))
 
     def name(self, row: int, max_words: int) -> str:
-        """What text `row` is called in at most so many words."""
-        return self.said(row, self.strong(row, max_words))
+        """At most `max_words` distinctive words of text `row`, joined by spaces, in the order they occur.
+
+        "" only if the text holds no word but labels of the item template. Ties go to the earlier word.
+        """
+        return self.in_order(row, self.strong(row, max_words))
 
     def _scored(self, row: int) -> list[tuple[int, float]]:
         document = self.documents[row]
@@ -159,7 +154,7 @@ class _Catalogue:
         scores: dict[int, float] = {}
         for number, position in first.items():
             beside = sum(own[near] for near in (position - 1, position + 1) if 0 <= near < len(own))
-            again = 1.0 + _SAID_AGAIN * (fields[_stem(self.words[number])] - 1)
+            again = 1.0 + _REPEATED * (fields[_stem(self.words[number])] - 1)
             beside *= not self.dull[number]
             scores[number] = (own[position] * again + _NEIGHBOURS * beside) / (1.0 + position / _HALF)
         candidates = [number for number in first if number not in self.labels]

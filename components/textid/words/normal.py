@@ -1,4 +1,4 @@
-"""Words only: the one normal form of everything that may stand in a textual ID.
+"""Normalise text to lower-case words: the only form that a textual ID may have.
 
     normalise("Crabtree & Evelyn's  Hand-Cream, 3.4oz")  ->  "crabtree evelyns hand cream 3 4oz"
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import unicodedata
 
-# Inside a word these are dropped, so that "women's" stays one word; everything else that is no letter parts words.
+# Dropped inside a word, so that "women's" stays one word; every other character that is no letter or digit separates.
 _JOINERS = frozenset("'’‘ʼ＇`´")
 
 
 class _Classes(dict[int, int | None]):
-    """Character -> itself, a space, or nothing; filled as characters are met, so that `str.translate` stays fast."""
+    """Table for `str.translate`: a character -> itself, a space or nothing; filled when a character first occurs."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))

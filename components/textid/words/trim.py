@@ -1,10 +1,10 @@
-"""Trim a vocabulary to what a catalogue uses: the output layer costs as much as the vocabulary is large.
+"""Trim a vocabulary to the tokens that a catalogue uses; the cost of the output layer is proportional to its size.
 
     tokenizer, kept = trim_tokenizer(tokenizer, texts)      # kept[new id] = old id
     trim_model(model, kept)                                 # the same rows of embeddings and output layer, in place
 
-What was used is cut into the same pieces as before, since no piece of the winning cut is gone; what is new to the
-catalogue is still spelt, in longer cuts, as all single characters stay. Unigram (T5, mT5, scratch) and BPE (BART,
+Texts of the catalogue are cut into the same pieces as before, since none of these is removed; new texts are still
+spelt, in more pieces, as all single characters stay. Unigram (T5, mT5, scratch) and BPE (BART,
 GPT-2, Llama, Qwen) can be trimmed. The results are an ordinary checkpoint and tokenizer.
 """
 

@@ -1,10 +1,10 @@
-"""Diverse (group) beam search for any Hugging Face encoder-decoder: several different candidates for each item.
+"""Diverse (group) beam search with a language model: several different candidates for each item.
 
 Vijayakumar et al., "Diverse Beam Search" (AAAI 2018), with Hamming diversity. Beams are parted into groups; in every
 step the groups choose one after the other, and a token costs `diversity_penalty` for each beam of an earlier group
-that has just taken it. Within a group it is the usual beam search, so `groups=1` is exactly that. The encoder runs
-once per item, the decoder one step at a time with a cache for all groups at once, and nothing in the loop asks the
-device for a value.
+that has just taken it. Within a group it is the usual beam search, so `groups=1` is exactly that. The model
+reads an item once and writes one token at a time with a cache for all groups at once, and nothing in the loop asks
+the device for a value.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from components.networks.cpu.shortlist import NONE, score_of, shortlist
-from components.networks.stepping import encode, stepper
+from components.networks.interface import LanguageModel
 
 
 @torch.inference_mode()
 def propose(
-    model: PreTrainedModel,
+    model: LanguageModel,
     input_ids: Tensor,
     attention_mask: Tensor,
     *,
@@ -29,11 +28,9 @@ def propose(
     groups: int,
     diversity_penalty: float,
     max_tokens: int,
-    eos_id: int,
     pad_id: int,
     allowed: Tensor | None = None,
     length_penalty: float = 1.0,
-    library: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Write `candidates` different token sequences for each of n items.
 
@@ -42,60 +39,56 @@ def propose(
     `pad_id`, and float32 scores [n, candidates], best first: the log-probability that the *model* gives the sequence
     and its end, divided by their length ^ `length_penalty`. The diversity penalty decides which sequences are found,
     it is not in their scores. A sequence that two groups found is returned once; missing ones have score -inf.
-    library: step by the library's forward even where there is a quicker one (to compare).
     """
     if candidates % groups:
         raise ValueError(f"{groups} groups do not divide {candidates} candidates")
-    columns, legal = _columns(model, allowed, eos_id, pad_id)
+    end = model.end_token
+    columns, legal = _columns(model.vocabulary_size, allowed, end, pad_id)
     columns = columns.to(input_ids.device)
-    beams = stepper(
-        model,
-        encode(model, input_ids, attention_mask, library=library),
-        attention_mask,
-        beams=candidates,
-        max_tokens=max_tokens,
-        columns=columns,
-        library=library,
-    )
-    state = _State.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)
+    logits = model.step_logits(columns)
+    cache = model.prefill(input_ids, attention_mask, capacity=1 + candidates * max_tokens)
+    beams = _Beams.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)
     # No token outside a beam's best `wanted` can be chosen: earlier groups penalise at most candidates - width tokens.
     wanted = min(candidates + candidates // groups, len(columns))
-    states = beams.first()
+    start = torch.full_like(input_ids[:, :1], model.start_token)
+    parents = torch.zeros_like(start)
+    states = model.step(cache, start[:, :, None], parents).flatten(0, 2)
     for step in range(max_tokens):
         # The end token stands last of the legal ones, and may not come first.
-        scores, places = shortlist(beams.logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
-        scores, tokens = (values.view(state.items, -1, wanted) for values in (scores, columns[places]))
+        scores, places = shortlist(logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
+        scores, tokens = (values.view(beams.items, -1, wanted) for values in (scores, columns[places]))
         parents = _choose(
-            state,
+            beams,
             scores.expand(-1, candidates, -1),
             tokens.expand(-1, candidates, -1),
             step=step,
-            eos_id=eos_id,
+            end=end,
             diversity_penalty=diversity_penalty,
             length_penalty=length_penalty,
         )
-        states = beams.next(parents, state.tokens[..., step].flatten(1))
-    ends = score_of(beams.logits, states, columns=len(columns), column=legal - 1)
-    _finish_all(state, ends.view_as(state.scores), (max_tokens + 1) ** length_penalty)
-    return _collect(state, candidates, pad_id)
+        if step == 0:  # all beams go on from the one row of their item
+            parents = torch.zeros_like(parents)
+        states = model.step(cache, beams.tokens[..., step].flatten(1)[:, :, None], parents).flatten(0, 2)
+    ends = score_of(logits, states, columns=len(columns), column=legal - 1)
+    _finish_all(beams, ends.view_as(beams.scores), (max_tokens + 1) ** length_penalty)
+    return _collect(beams, candidates, pad_id)
 
 
-def _columns(model: PreTrainedModel, allowed: Tensor | None, eos_id: int, pad_id: int) -> tuple[Tensor, int]:
-    """All tokens of a model, those that may be written first, then the end token, then the others; how many may be."""
-    size = int(model.get_output_embeddings().weight.shape[0])
+def _columns(size: int, allowed: Tensor | None, end: int, pad_id: int) -> tuple[Tensor, int]:
+    """All tokens of a vocabulary: those that may be written, the end token, then the others; and how many may be."""
     mask = torch.ones(size, dtype=torch.bool)
     if allowed is not None:
         mask.fill_(False)
         mask[: len(allowed)] = allowed.cpu()[:size]
-    mask[[eos_id, pad_id]] = False
+    mask[[end, pad_id]] = False
     others = ~mask
-    others[eos_id] = False
+    others[end] = False
     written = mask.nonzero().flatten()
-    return torch.cat([written, torch.tensor([eos_id]), others.nonzero().flatten()]), len(written) + 1
+    return torch.cat([written, torch.tensor([end]), others.nonzero().flatten()]), len(written) + 1
 
 
 @dataclass
-class _State:
+class _Beams:
     """Live beams and, for each group, its best finished sequences. n items, G groups of W beams, T tokens."""
 
     tokens: Tensor
@@ -112,7 +105,7 @@ class _State:
     """[n, G, W]: their score divided by length."""
 
     @classmethod
-    def start(cls, items: int, groups: int, width: int, length: int, pad_id: int, device: torch.device) -> _State:
+    def start(cls, items: int, groups: int, width: int, length: int, pad_id: int, device: torch.device) -> _Beams:
         tokens = torch.full((items, groups, width, length), pad_id, dtype=torch.long, device=device)
         nothing = torch.full((items, groups, width), NONE, device=device)
         first = nothing.clone()
@@ -125,12 +118,12 @@ class _State:
 
 
 def _choose(
-    state: _State,
+    beams: _Beams,
     scores: Tensor,
     tokens: Tensor,
     *,
     step: int,
-    eos_id: int,
+    end: int,
     diversity_penalty: float,
     length_penalty: float,
 ) -> Tensor:
@@ -138,11 +131,11 @@ def _choose(
 
     Returns the parent of every beam: [n, G * W].
     """
-    items, groups, width = state.ranking.shape
+    items, groups, width = beams.ranking.shape
     wanted = scores.shape[-1]
     scores, tokens = (values.reshape(items, groups, width, wanted) for values in (scores, tokens))
-    reached = (state.scores[..., None] + scores).flatten(2)  # [n, G, W * K]
-    ranking, tokens = (state.ranking[..., None] + scores).flatten(2), tokens.flatten(2)
+    reached = (beams.scores[..., None] + scores).flatten(2)  # [n, G, W * K]
+    ranking, tokens = (beams.ranking[..., None] + scores).flatten(2), tokens.flatten(2)
     ends: list[tuple[Tensor, Tensor]] = []  # for each group its 2W best and their places, as W of them may be ends
     live: list[tuple[Tensor, Tensor]] = []  # .. and among these the W that go on
     said: list[Tensor] = []  # .. and their tokens; -1 where a beam is dead, which takes nothing from anybody
@@ -153,44 +146,44 @@ def _choose(
             options = options - diversity_penalty * takers
         best, places = options.topk(2 * width)
         written = own.gather(1, places)
-        going, among = best.masked_fill(written == eos_id, NONE).topk(width)
+        going, among = best.masked_fill(written == end, NONE).topk(width)
         ends.append((best, places))
         live.append((going, among))
         said.append(written.gather(1, among).masked_fill(going == NONE, -1))
     best, places = (torch.stack(values, dim=1) for values in zip(*ends, strict=True))  # [n, G, 2W]
     going, among = (torch.stack(values, dim=1) for values in zip(*live, strict=True))  # [n, G, W]
     written, parents, reached = tokens.gather(2, places), places // wanted, reached.gather(2, places)
-    _finish(state, parents, best, reached, written == eos_id, (step + 1) ** length_penalty)
+    _finish(beams, parents, best, reached, written == end, (step + 1) ** length_penalty)
     parents = parents.gather(2, among)
-    state.tokens = _rows(state.tokens, parents)
-    state.tokens[..., step] = written.gather(2, among)
-    state.ranking, state.scores = going, reached.gather(2, among)
+    beams.tokens = _rows(beams.tokens, parents)
+    beams.tokens[..., step] = written.gather(2, among)
+    beams.ranking, beams.scores = going, reached.gather(2, among)
     return (parents + torch.arange(groups, device=parents.device)[:, None] * width).flatten(1)
 
 
-def _finish_all(state: _State, ends: Tensor, divisor: float) -> None:
+def _finish_all(beams: _Beams, ends: Tensor, divisor: float) -> None:
     """The longest sequences end here. ends: [n, G, W], log-probability of the end token."""
-    ranking, order = (state.ranking + ends).sort(dim=2, descending=True, stable=True)
-    scores = (state.scores + ends).gather(2, order)
-    _finish(state, order, ranking, scores, torch.ones_like(order, dtype=torch.bool), divisor)
+    ranking, order = (beams.ranking + ends).sort(dim=2, descending=True, stable=True)
+    scores = (beams.scores + ends).gather(2, order)
+    _finish(beams, order, ranking, scores, torch.ones_like(order, dtype=torch.bool), divisor)
 
 
-def _finish(state: _State, parents: Tensor, ranking: Tensor, scores: Tensor, ended: Tensor, divisor: float) -> None:
+def _finish(beams: _Beams, parents: Tensor, ranking: Tensor, scores: Tensor, ended: Tensor, divisor: float) -> None:
     """Move the ends among each group's W best into its finished sequences, of which the W best are kept."""
-    width = state.ranking.shape[2]
+    width = beams.ranking.shape[2]
     ranking = ranking[..., :width]
     open_ = ~ended[..., :width] | (ranking == NONE)
     ranking = (ranking / divisor).masked_fill(open_, NONE)
     scores = (scores[..., :width] / divisor).masked_fill(open_, NONE)
-    tokens = _rows(state.tokens, parents[..., :width])
-    state.done_ranking, place = torch.cat([state.done_ranking, ranking], dim=2).topk(width)
-    state.done_tokens = _rows(torch.cat([state.done_tokens, tokens], dim=2), place)
-    state.done_scores = torch.cat([state.done_scores, scores], dim=2).gather(2, place)
+    tokens = _rows(beams.tokens, parents[..., :width])
+    beams.done_ranking, place = torch.cat([beams.done_ranking, ranking], dim=2).topk(width)
+    beams.done_tokens = _rows(torch.cat([beams.done_tokens, tokens], dim=2), place)
+    beams.done_scores = torch.cat([beams.done_scores, scores], dim=2).gather(2, place)
 
 
-def _collect(state: _State, candidates: int, pad_id: int) -> tuple[Tensor, Tensor]:
+def _collect(beams: _Beams, candidates: int, pad_id: int) -> tuple[Tensor, Tensor]:
     """Finished sequences of all groups, best score first, each once."""
-    tokens, scores = state.done_tokens.flatten(1, 2), state.done_scores.flatten(1)
+    tokens, scores = beams.done_tokens.flatten(1, 2), beams.done_scores.flatten(1)
     scores, place = scores.sort(dim=1, descending=True, stable=True)
     tokens = _rows(tokens, place)
     same = (tokens[:, :, None] == tokens[:, None]).all(-1)  # [n, candidates, candidates]

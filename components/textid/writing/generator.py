@@ -14,6 +14,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.networks.cpu.threads import on_threads
+from components.networks.families import seq2seq_model
+from components.networks.lengths import WIDTH, batches_of_like_length
 from components.networks.rounding import round_up
 from components.progress import Progress
 from components.settings.params import Index
@@ -22,9 +24,6 @@ from components.textid.words.tokenizer import encode_texts, end_id, pad_id
 from components.textid.writing.candidates import Candidate, allowed_tokens, readable
 from components.textid.writing.diverse import propose
 from components.textid.writing.share import ALONE, Share
-
-_WIDTH = 8
-"""A batch's texts are padded to a multiple of this: oneDNN makes a kernel per shape, in some 0.3 ms."""
 
 Tokens = list[list[list[int]]]
 Scores = list[list[float]]
@@ -49,6 +48,7 @@ class Generator:
     def __post_init__(self) -> None:
         if self.device is not None:
             self.model.to(torch.device(self.device))  # type: ignore[arg-type]
+        self.language_model = seq2seq_model(self.model, end_token=end_id(self.tokenizer))
         self.allowed = allowed_tokens(self.tokenizer)
         self.known_words = frozenset().union(*self.own_words.values())
         self.first_choices: dict[str, str] = {}
@@ -60,7 +60,8 @@ class Generator:
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
         own = [self.own_words[item] for item, _ in items]
         found: list[list[Candidate]] = [[] for _ in items]
-        batches = _batches(encoded, self.settings.batch_items)
+        lengths = [len(row) for row in encoded]
+        batches = batches_of_like_length(lengths, self.settings.batch_items, longest_first=True)
         done: list[tuple[list[int], list[list[Candidate]]]] = []
         training = self.model.training
         self.model.eval()
@@ -103,25 +104,18 @@ class Generator:
 
     def _propose(self, rows: list[list[int]], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
         pad = pad_id(self.tokenizer)
-        width = round_up(max(map(len, rows)), _WIDTH)
+        width = round_up(max(map(len, rows)), WIDTH)
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
         tokens, scores = propose(
-            self.model,
+            self.language_model,
             ids.to(self.model.device, non_blocking=True),
             (torch.arange(width) < lengths[:, None]).long().to(self.model.device, non_blocking=True),
             candidates=self.settings.candidates,
             groups=self.settings.groups,
             diversity_penalty=penalty,
             max_tokens=max_tokens,
-            eos_id=end_id(self.tokenizer),
             pad_id=pad,
             allowed=self.allowed,
         )
         return tokens.tolist(), scores.tolist()
-
-
-def _batches(encoded: list[list[int]], size: int) -> list[list[int]]:
-    """Rows of `encoded` in batches of like length, the longest first; of one length in the order of the items."""
-    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
-    return [order[start : start + size] for start in range(0, len(order), size)]

@@ -1,1 +1,1 @@
-"""What a training is at one moment, how that is written whole or not at all, and when."""
+"""The state of a training, how it is written as a checkpoint, and when."""

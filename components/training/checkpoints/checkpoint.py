@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there. The newest two are kept; a damaged one is named, and the one before is used.
+"""Checkpoints on disk: whole or not there, the newest two kept; a damaged one is named, and the one before is used.
 
     checkpoints = Checkpoints(job.work, job.train_key)
     checkpoints.save(state)
@@ -15,6 +15,7 @@ import dataclasses
 import errno
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from components.errors import BadInput
+from components.processes.signals import Stop
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
 from components.training.checkpoints.state import (
     Best,
     Place,
-    State,
     Sums,
+    TrainingState,
     Weights,
     optimizer_tensors,
     restore_optimizer,
     restore_weights,
     weights_of,
 )
-from components.training.devices.cost import Spent
-from components.training.processes.crash import crash_point
+from components.training.crash import crash_point
+from components.training.devices.cost import Meter, Spent
+from components.training.devices.ranks import Ranks
 
 FORMAT = 2
 KEEP = 2
@@ -55,7 +58,7 @@ class Checkpoints:
         self._folder = work / "checkpoints"
         self._key = train_key
 
-    def save(self, state: State) -> Path:
+    def save(self, state: TrainingState) -> Path:
         """Write a checkpoint and remove all but the newest two.
 
         Raises `BadInput` when the disk is full or the folder cannot be written; earlier checkpoints then stay.
@@ -90,7 +93,9 @@ class Checkpoints:
             note(f"checkpoint {path} belongs to other inputs and is not used")
         return 0
 
-    def load(self, number: int, state: State, optimizer: Callable[[Place], torch.optim.Optimizer | None]) -> None:
+    def load(
+        self, number: int, state: TrainingState, optimizer: Callable[[Place], torch.optim.Optimizer | None]
+    ) -> None:
         """Put checkpoint `number` into `state`; `optimizer` makes the empty one of the phase at a place."""
         path = self._folder / f"{number:08d}"
         facts = read_json(path / "state.json")
@@ -125,7 +130,43 @@ class Checkpoints:
         return sorted(int(path.name) for path in self._folder.glob("[0-9]*"))
 
 
-def _write(path: Path, state: State, key: str) -> None:
+class Checkpointer:
+    """Decides when a checkpoint is written: every `seconds`, at the end of each phase, and when a signal asks to stop.
+
+    The first rank writes it; all ranks hold the same state, so that no message is needed.
+    """
+
+    def __init__(
+        self, state: TrainingState, checkpoints: Checkpoints, ranks: Ranks, stop: Stop, *, seconds: float
+    ) -> None:
+        self.stop = stop
+        self._state, self._checkpoints, self._ranks = state, checkpoints, ranks
+        self._seconds = seconds
+        self.meter: Meter | None = None
+        """Of the phase in progress."""
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether more than the allowed seconds of work are unsaved."""
+        return time.monotonic() - self._saved >= self._seconds
+
+    def save(self) -> None:
+        """Write a checkpoint now."""
+        if self.meter is not None:
+            self._state.spent = self.meter.spent()
+        if self._ranks.first:
+            self._checkpoints.save(self._state)
+        self._saved = time.monotonic()
+
+    def boundary(self, *, stop: bool, due: bool) -> None:
+        """Between two steps. Raises `Interrupted` where a stop was asked for; whoever catches it saves."""
+        if stop:
+            raise self.stop.error()
+        if due:
+            self.save()
+
+
+def _write(path: Path, state: TrainingState, key: str) -> None:
     save_file(weights_of(state.generator), path / "generator.safetensors")
     save_file(weights_of(state.recommender), path / "recommender.safetensors")
     crash_point("checkpoint.weights")
@@ -142,7 +183,7 @@ def _write(path: Path, state: State, key: str) -> None:
     write_manifest(path)
 
 
-def _facts(state: State, key: str) -> dict[str, Any]:
+def _facts(state: TrainingState, key: str) -> dict[str, Any]:
     best = state.best and {name: getattr(state.best, name) for name in ("ndcg", "round", "epoch", "metrics")}
     return {
         "format": FORMAT,

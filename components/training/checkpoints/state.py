@@ -1,4 +1,4 @@
-"""Everything that a training is at one moment; what a checkpoint holds, and nothing beside it."""
+"""The state of a training at one moment: all that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Place:
 
 @dataclass
 class Sums:
-    """What the epoch came to so far."""
+    """Sums over the steps of the epoch so far."""
 
     loss: float = 0.0
     tokens: int = 0
@@ -49,7 +49,7 @@ class Best:
 
 
 @dataclass
-class State:
+class TrainingState:
     """The training itself. `optimizer` is that of the phase in progress: each phase starts with a fresh one, as its
     learning rate starts from zero and the IDs it learns are new."""
 

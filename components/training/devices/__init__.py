@@ -1,1 +1,1 @@
-"""What a process computes with: its share of a step, its device, compilation, memory and what all of it costs."""
+"""What a process computes with: its rank, precision and compilation, micro-batches, and their cost."""

@@ -1,4 +1,4 @@
-"""What a phase costs: seconds of the clock and of the devices, and the largest memory; for progress, never for the log.
+"""Cost of a phase: seconds of the clock and of the devices, peak memory; reported as progress, never in the log.
 
 meter = Meter(ranks)
 ...                                      # the phase
@@ -36,7 +36,7 @@ NOTHING = Spent()
 
 
 class Meter:
-    """Counts from its making on, on every rank; all ranks make and read it at the same places of the alternation.
+    """Measures from its creation on, on every rank; all ranks create and read it at the same places of the alternation.
 
     before: what the phase had cost when it was resumed.
     """

@@ -1,4 +1,4 @@
-"""A rank's share of a step, some rows at a time, and half as many where the memory does not suffice.
+"""Micro-batches: the gradients of a rank's share of a step, some rows at a time, halved where memory runs out.
 
 The loss of a step is a sum over target tokens, so the gradients of the pieces add up to the gradient of the whole: how
 a share is cut changes no step beyond rounding (and which dropout masks are drawn). Ranks need not cut alike.
@@ -25,7 +25,7 @@ _NO_MEMORY = (
 """How torch's CPU allocator, C++ and oneDNN (twice) say it, all as a plain RuntimeError."""
 
 
-class Rows(Protocol):
+class BatchRows(Protocol):
     """Rows of a batch, not yet tensors."""
 
     def __len__(self) -> int: ...
@@ -37,7 +37,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Summed:
-    """What the pieces of a share came to; the gradients of their sum lie in the parameters."""
+    """Loss and tokens of a share, summed over its pieces; the gradients of the sum lie in the parameters."""
 
     loss: Tensor
     """Sum of the token losses (nats), float64 scalar on the device."""
@@ -57,7 +57,7 @@ class MicroBatch:
 
     def gradients(
         self,
-        share: Rows,
+        share: BatchRows,
         loss: Callable[[Any], tuple[Tensor, int]],
         parameters: Iterable[torch.nn.Parameter],
         device: torch.device,
@@ -92,7 +92,7 @@ class MicroBatch:
             self.retries += 1
 
     def _attempt(
-        self, share: Rows, loss: Callable[[Any], tuple[Tensor, int]], device: torch.device
+        self, share: BatchRows, loss: Callable[[Any], tuple[Tensor, int]], device: torch.device
     ) -> tuple[Tensor, int]:
         total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
         pieces = -(-len(share) // (self.rows or max(len(share), 1)))

@@ -1,4 +1,4 @@
-"""One training on several processes: each rank takes its share of every batch, and gradients are averaged by hand.
+"""One training on several processes (ranks): each takes its share of every batch, and gradients are averaged by hand.
 
 The loss of a step is (sum over the target tokens of all ranks) / (their number), so a rank with longer targets weighs
 more: two ranks with half a batch each take exactly the step that one rank takes with the whole batch.
@@ -8,17 +8,22 @@ DistributedDataParallel averages the ranks' means instead: another gradient when
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from components.errors import BadInput
 from components.networks.device import pick_device
+from components.storage.artifacts import publishing
+from components.storage.manifest import verify_manifest, write_manifest
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Ranks:
 
     def combine(
         self, parameters: Iterable[torch.nn.Parameter], loss: Tensor, tokens: int, stop: bool, retries: int = 0
-    ) -> Step:
+    ) -> StepSums:
         """Turn summed gradients into the mean over all ranks' tokens, in one all-reduce; equal on every rank after it.
 
         `loss` is this rank's sum over its `tokens` target tokens; `parameters` hold the gradient of that sum. A stop
@@ -48,7 +53,7 @@ class Ranks:
             for parameter in trained:
                 if parameter.grad is not None:
                     parameter.grad.div_(max(tokens, 1))
-            return Step(loss, tokens, stop, retries)
+            return StepSums(loss, tokens, stop, retries)
         # The facts go in float64: token counts beyond 2^24 are not exact in float32.
         facts = torch.stack([loss, *(loss.new_tensor(fact) for fact in (tokens, stop, retries))])
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
@@ -61,7 +66,7 @@ class Ranks:
         for parameter in trained:
             parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
             start += parameter.numel()
-        return Step(facts[0], all_tokens, bool(facts[2].item() > 0), int(facts[3].item()))
+        return StepSums(facts[0], all_tokens, bool(facts[2].item() > 0), int(facts[3].item()))
 
     def agree(self, value: int) -> int:
         """The first rank's `value`, on all ranks."""
@@ -93,8 +98,8 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step came to, over all ranks."""
+class StepSums:
+    """Loss, tokens and events of one step, summed over all ranks."""
 
     loss: Tensor
     """Sum over all ranks' target tokens (nats), float64 scalar; left on the device, so that reading it is a choice."""
@@ -103,6 +108,29 @@ class Step:
     """Whether any rank was asked to stop."""
     retries: int
     """Times that ranks began the step again because their memory did not suffice."""
+
+
+def write_once(folder: Path, key: str, ranks: Ranks, write: Callable[[Path], None]) -> Path:
+    """Have the first rank fill `folder`, unless it is there, whole and of this `key`; the other ranks wait.
+
+    Returns `folder`, which appears whole or not at all. What a killed process has left beside it is removed.
+    """
+    if ranks.first and not _whole(folder, key):
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+            shutil.rmtree(left)
+        with publishing(folder) as temporary:
+            temporary.mkdir()
+            write(temporary)
+            write_manifest(temporary, key=key)
+    ranks.wait()
+    return folder
+
+
+def _whole(folder: Path, key: str) -> bool:
+    try:
+        return bool(verify_manifest(folder).get("key") == key)
+    except BadInput:  # missing or damaged: it is made again, from inputs that are all there
+        return False
 
 
 @contextmanager

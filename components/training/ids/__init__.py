@@ -1,1 +1,1 @@
-"""ID tables outside the phases: by a rule instead of a generator, and what the stage `index` asks of a trained pair."""
+"""ID tables outside the phases: by a rule instead of a generator, and for the stage `index`."""

@@ -1,9 +1,9 @@
-"""IDs that no generator writes: an imported table, titles, random words (`train.ids`); what generated IDs have to beat.
+"""IDs by a rule instead of a generator: an imported table, titles, random words (`train.ids`); for comparison.
 
-    table, report = write_given(Rule("titles", seed=17), tokenizer, items_clean, max_tokens=10)
+    table, report = write_given(IdRule("titles", seed=17), tokenizer, items_clean, max_tokens=10)
 
-Such a rule stands still: one table serves all rounds, nothing trains the generator, and the stage `index` names new
-items by the same rule (`taken`: the pair's table), since a generator that has learned nothing could only babble.
+A rule does not learn: one table serves all rounds, the generator is not trained, and the stage `index` names new items
+by the same rule (`taken`: the pair's table).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from components.training.job import Job
 
 
 @dataclass(frozen=True)
-class Rule:
+class IdRule:
     """Where the IDs come from; `seed` draws the random words, `file` is the imported table."""
 
     source: IdSource
@@ -47,12 +47,12 @@ def given_table(job: Job, tokenizer: PreTrainedTokenizerBase) -> IdTable | None:
         if job.train.imported_ids is None:
             return None
         source = "imported"
-    rule = Rule(source, job.seed, _imported(job))
+    rule = IdRule(source, job.seed, _imported(job))
     return write_given(rule, tokenizer, job.items_clean, max_tokens=job.index.max_tokens)[0]
 
 
 def words_given(job: Job) -> list[str]:
-    """What the rule of a training makes IDs of beside the item texts, so that its vocabulary can write them.
+    """The words beside the item texts that a training's rule makes IDs of: its vocabulary must hold them.
 
     Raises `BadInput` as `given_table` does.
     """
@@ -63,7 +63,7 @@ def words_given(job: Job) -> list[str]:
 
 
 def write_given(
-    rule: Rule,
+    rule: IdRule,
     tokenizer: PreTrainedTokenizerBase,
     items_clean: Path,
     *,
@@ -99,7 +99,7 @@ def index_given(pair: Path, items_clean: Path, settings: Index, file: Path | Non
     verify_manifest(pair)
     facts, before = read_json(pair / FACTS), IdTable.load(pair / ID_TABLE)
     table, report = write_given(
-        Rule(facts["train"]["ids"], facts["seed"], file),
+        IdRule(facts["train"]["ids"], facts["seed"], file),
         load_tokenizer(pair / TOKENIZER),
         items_clean,
         max_tokens=settings.max_tokens,

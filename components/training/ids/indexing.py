@@ -8,31 +8,28 @@ its batches and assigns all of them: the table is that of one process, whatever 
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.errors import BadInput
 from components.processes.environment import prepare
+from components.processes.torchrun import run_job, run_ranks
 from components.progress import Progress
 from components.recommender.pair import Pair
 from components.settings.params import Index
 from components.storage import parquet
 from components.storage.artifacts import publish_json, read_json
+from components.storage.job import SavedAsJson
 from components.textid.table.id_table import IdTable
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
 from components.training.devices.ranks import joined
-from components.training.processes.torchrun import run_job, run_ranks
-
-_PATHS = ("pair", "items_clean", "work")
 
 
 @dataclass(frozen=True)
-class IndexJob:
+class IndexJob(SavedAsJson):
     """What to write IDs for, with what, and where."""
 
     pair: Path
@@ -43,21 +40,6 @@ class IndexJob:
     settings: Index
     device: str = "auto"
     ranks: int = 1
-
-    def save(self, path: Path) -> None:
-        """Write as JSON, atomically."""
-        value = dataclasses.asdict(self)
-        publish_json(path, value | {name: str(value[name]) for name in _PATHS})
-
-    @classmethod
-    def load(cls, path: Path) -> IndexJob:
-        """Read what `save` wrote. Raises `BadInput` for anything else."""
-        value: Any = read_json(path)
-        try:
-            paths = {name: Path(value[name]) for name in _PATHS}
-            return cls(**{**value, **paths, "settings": Index(**value["settings"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(f"not an index job: {error}", where=str(path), mend="run the stage `index`") from error
 
     @property
     def table(self) -> Path:
@@ -104,4 +86,5 @@ def _write(job: IndexJob, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
 
 if __name__ == "__main__":
     prepare()
-    sys.exit(run_job(Path(sys.argv[1]), IndexJob.load, _write))
+    path = Path(sys.argv[1])
+    sys.exit(run_job(path.parent, lambda progress: _write(IndexJob.load(path), progress)))

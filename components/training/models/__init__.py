@@ -1,1 +1,1 @@
-"""The two models of a training: how they begin, the adapters that learn in their stead, how they are published."""
+"""The two models of a training: untrained, pretrained, with LoRA adapters."""

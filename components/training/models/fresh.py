@@ -1,27 +1,28 @@
-"""The tokenizer and the two fresh models of a training."""
+"""The tokenizer and the two untrained (or pretrained) models that a training begins with."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
 from components.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
 from components.networks.copying import ready_to_copy
+from components.networks.families import language_model
+from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
-from components.recommender.models.families import prompts_of, recommender_of
-from components.recommender.models.interface import Recommender
+from components.recommender.prompts.phrasings import prompts_of
 from components.storage.artifacts import publish_json, read_json
 from components.textid.words.tokenizer import end_id, pad_id, train_tokenizer
 from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
-from components.training.checkpoints.state import State
+from components.training.checkpoints.state import TrainingState
 from components.training.context import Context
-from components.training.devices.ranks import Ranks
+from components.training.devices.ranks import Ranks, write_once
 from components.training.ids.given import words_given
 from components.training.job import Job
 from components.training.models import lora
 from components.training.packed.dataset import Dataset
-from components.training.packed.once import once
 from components.training.steps.seeds import derive
 
 KEPT = "kept.json"
@@ -36,8 +37,8 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
     """
     if job.train.lora_rank:
         lora.check_installed()
-    folder = once(job.work / "tokenizer", job.train_key, ranks, lambda folder: _write_tokenizer(job, data, folder))
-    return load_tokenizer(folder)
+    write = partial(_write_tokenizer, job, data)
+    return load_tokenizer(write_once(job.work / "tokenizer", job.train_key, ranks, write))
 
 
 def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
@@ -79,14 +80,14 @@ def _check_shared(tokenizer: Any, job: Job) -> None:
         )
 
 
-def fresh_models(context: Context) -> tuple[State, Recommender]:
+def fresh_models(context: Context) -> tuple[TrainingState, LanguageModel]:
     """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
-    train, device = context.job.train, context.ranks.device
-    state = State(_generator(context).to(device), _recommender(context).to(device))
-    return state, recommender_of(train.family, state.recommender, end_token=context.end_token)
+    device = context.ranks.device
+    state = TrainingState(_generator(context).to(device), _recommender(context).to(device))
+    return state, language_model(state.recommender, end_token=context.end_token)
 
 
-def fresh_recommender(context: Context, state: State) -> None:
+def fresh_recommender(context: Context, state: TrainingState) -> None:
     """Put the recommender back to its untrained weights, in place (`refit` starts over)."""
     state.recommender.load_state_dict(_recommender(context).state_dict())
 
@@ -94,7 +95,7 @@ def fresh_recommender(context: Context, state: State) -> None:
 def _generator(context: Context) -> Any:
     name, seed = context.job.train.generator_backbone, context.job.seed
     # Dropout keeps a generator from learning to copy: on Amazon Beauty its loss was 5.9 after 3 epochs with 0.1 and 4.2
-    # without. There is nothing to overfit either, as the items that it learns from are those that it writes for.
+    # without. Overfitting is no danger: the items that it learns from are those that it writes for.
     model = build(name, **_size(context), dropout=0.0, seed=derive(seed, "generator"))
     if name == SCRATCH:
         ready_to_copy(model, seed=derive(seed, "copying"))
@@ -129,9 +130,9 @@ def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
         trim_model(model, read_json(kept))
     check_fit(model.config, context.tokenizer, name=name)
     positions = getattr(model.config, "max_position_embeddings", None)
-    if role == "generator" and positions is not None and context.longest_text > positions:
+    if role == "generator" and positions is not None and context.texts.longest > positions:
         raise BadInput(
-            f"an item text takes {context.longest_text} tokens, {name} has {positions} positions",
+            f"an item text takes {context.texts.longest} tokens, {name} has {positions} positions",
             where="train.max_item_tokens",
             mend=f"set it to {positions} or less",
         )

@@ -1,1 +1,1 @@
-"""Tables and texts as plain numbers in mapped files, written once for all ranks and for a resumed training."""
+"""Tables and item texts of a training as numbers in mapped files, written once for all ranks."""

@@ -20,15 +20,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.errors import BadInput
-from components.recommender.packed import slices
 from components.storage import parquet
-from components.training.devices.ranks import Ranks
+from components.storage.ragged import Ints, Ragged, RaggedWriter, Strings, mapped, slices
+from components.training.devices.ranks import Ranks, write_once
 from components.training.job import Job
-from components.training.packed.once import once
-from components.training.packed.rows import Ints, Ragged, RaggedWriter, Strings, mapped
 
 PACKED, TOKENISED = "packed", "tokenised"
-"""Folders in the job's work folder: the tables, and the tokens of the item texts (`Context.build`)."""
+"""Folders in the job's work folder: the tables, and the tokens of the item texts (texts.py)."""
 _USERS = 65_536
 """Users at a time where one history file is made of another."""
 
@@ -69,7 +67,7 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
 
     Raises `BadInput` where a file, column or item is missing, or a user occurs twice.
     """
-    folder = once(job.work / PACKED, job.train_key, ranks or Ranks(), lambda folder: _pack(job, folder))
+    folder = write_once(job.work / PACKED, job.train_key, ranks or Ranks(), lambda folder: _pack(job, folder))
     return Dataset(
         item_ids=Strings(Ragged.load(folder, "item_ids", np.uint8)),
         texts=Strings(Ragged.load(folder, "texts", np.uint8)),
@@ -86,21 +84,6 @@ def clear(job: Job) -> None:
     """Remove the files of a training that is over, gigabytes for a large shop; a process that maps them keeps them."""
     for name in (PACKED, TOKENISED):
         shutil.rmtree(job.work / name, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Starts:
-    """starts[places]: where the history begins that each place of `histories.values` belongs to."""
-
-    offsets: Ints
-
-    def __getitem__(self, places: Any) -> Any:
-        return self.offsets[np.searchsorted(self.offsets, places, side="right") - 1]
-
-
-def starts(histories: Ragged) -> Starts:
-    """Where histories begin, looked up and not stored: one number for every interaction would be twice their size."""
-    return Starts(histories.offsets)
 
 
 def _pack(job: Job, folder: Path) -> None:
@@ -189,14 +172,14 @@ def _joined(
     bounds: Ints, values: NDArray[Any], at: Ints, chosen: Ints, contexts: Ragged, targets: NDArray[np.int32]
 ) -> tuple[Ints, NDArray[np.int32]]:
     """Rows values[bounds[i]:bounds[i + 1]], row at[j] prolonged by context and target number chosen[j]."""
-    before, between = np.diff(bounds), contexts.offsets[chosen + 1] - contexts.offsets[chosen]
+    before, between = np.diff(bounds), contexts.lengths_of(chosen)
     lengths = before.copy()
     lengths[at] += between + 1
     starts = np.cumsum(lengths) - lengths
     joined = np.zeros(int(lengths.sum()), np.int32)
     row, column, value = slices(values, bounds[:-1], before)
     joined[starts[row] + column] = value
-    row, column, value = slices(contexts.values, contexts.offsets[chosen], between)
+    row, column, value = contexts.gather(chosen)
     joined[(starts + before)[at][row] + column] = value
     joined[(starts + before)[at] + between] = targets[chosen]
     return lengths, joined

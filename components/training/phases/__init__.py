@@ -1,1 +1,1 @@
-"""What happens between two checkpoints: cold start, generator phase, re-index, recommender phase, validation."""
+"""The phases of the alternation: cold start, generator phase, re-index, recommender phase with validation."""

@@ -1,4 +1,4 @@
-"""Recommender phase: plain training on the hard IDs of one table, of prefixes or of whole histories."""
+"""Recommender phase: sequence-to-sequence training on the hard IDs of one table; the training set of a round."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from components.networks.interface import LanguageModel
 from components.recommender.batches.epochs import Epoch
-from components.recommender.models.interface import Recommender
+from components.recommender.batches.samples import Samples
+from components.recommender.batches.training_set import TrainingSet
+from components.recommender.batches.windows import Windows
+from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.user_ids import UserIds
+from components.recommender.trie.choices import Paths
+from components.recommender.trie.trie import Trie
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
+from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
-from components.training.packed.rows import Ragged
 from components.training.steps.seeds import derive
 
 
 class RecommenderPhase:
-    """A phase for `loop.train`; `after` validates and decides whether to stop early."""
+    """A phase for `loop.train_phase`; `after` validates and decides whether to stop early."""
 
     def __init__(
         self,
         context: Context,
-        recommender: Recommender,
+        recommender: LanguageModel,
         table: IdTable,
         *,
         round: int,
@@ -34,9 +42,10 @@ class RecommenderPhase:
         settings = context.job.train.recommender
         self.name, self.round, self.peak_lr = name, round, settings.lr
         self.epochs = settings.epochs if epochs is None else epochs
-        self.micro_batch, self.compiled = MicroBatch(settings.micro_batch), context.compiled(recommender.module)
+        self.micro_batch = MicroBatch(settings.micro_batch)
+        self.compiled = Compiled(recommender.module, context.job.train.compile, context.ranks.device)
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
-        self._samples = context.lessons(table, histories)
+        self._samples = training_set(context, table, histories)
         self._epoch: Epoch[Any] | None = None
 
     @property
@@ -53,9 +62,10 @@ class RecommenderPhase:
 
     def loss(self, rows: Any) -> tuple[Tensor, int]:
         self.module.train()
-        batch = self._samples.collate(rows).to(self._context.ranks.device)
-        with self._context.autocast():
-            loss = self._recommender.loss(batch, label_smoothing=self._settings.label_smoothing)
+        device = self._context.ranks.device
+        batch = self._samples.collate(rows).to(device)
+        with autocast(self._context.job.train.precision, device):
+            loss = batch_loss(self._recommender, batch, label_smoothing=self._settings.label_smoothing)
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
@@ -65,3 +75,47 @@ class RecommenderPhase:
             if (room := self._epoch.label_room) and self._settings.loss == "vocabulary":
                 row["label_padding_share"] = round(1 - row["target_tokens"] / room, 6)
         return self._after(epoch, row)
+
+
+def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> TrainingSet[Any]:
+    """Samples of the training histories, or of others, under one ID table.
+
+    Prefixes of histories for an encoder-decoder; whole histories for a decoder-only model, of which one forward
+    supervises every item.
+    """
+    if context.job.train.family == "encoder-decoder":
+        return samples(context, table, histories)
+    histories = histories or context.data.histories
+    return Windows(
+        histories,
+        table.token_ids,
+        context.pieces,
+        max_history=context.job.train.max_history,
+        paths=_trie_paths(context, table),
+    )
+
+
+def samples(context: Context, table: IdTable, histories: Ragged | None = None) -> Samples:
+    """Prefixes of the training histories, or of others; IDs in prompts and labels are those of `table`."""
+    histories, users = histories or context.data.histories, user_ids(context, table)
+    return Samples(
+        histories,
+        table.token_ids,
+        context.pieces,
+        end_token=context.end_token,
+        max_history=context.job.train.max_history,
+        users=None if users is None else users.before(histories),
+        paths=_trie_paths(context, table),
+    )
+
+
+def user_ids(context: Context, table: IdTable) -> UserIds | None:
+    """User IDs made of the words of `table`, where `train.user_id` is on."""
+    return UserIds(table, context.tokenizer) if context.job.train.user_id else None
+
+
+def _trie_paths(context: Context, table: IdTable) -> Paths | None:
+    """The trie nodes of each ID, where `train.recommender.loss` is taken over the trie."""
+    if context.job.train.recommender.loss == "vocabulary":
+        return None
+    return Paths.of(Trie.build(table.token_ids, end_token=context.end_token))

@@ -8,21 +8,21 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.textid.table.id_table import IdTable
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
-from components.training.checkpoints.state import State
+from components.training.checkpoints.state import TrainingState
 from components.training.context import Context
-from components.training.processes.crash import crash_point
-from components.training.processes.stop import Stop
+from components.training.crash import crash_point
 
 EXAMPLES = 12
 """IDs that a log line shows, spread over the catalogue."""
 
 
 def reindex(
-    context: Context, state: State, round_number: int, stop: Stop, progress: Progress
+    context: Context, state: TrainingState, round_number: int, stop: Stop, progress: Progress
 ) -> tuple[IdTable, dict[str, Any]]:
     """A new table for the whole catalogue, and its log line: churn against the table before, examples, figures.
 
@@ -46,7 +46,7 @@ def reindex(
     return table, row
 
 
-def _written(context: Context, state: State, stop: Stop, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
+def _written(context: Context, state: TrainingState, stop: Stop, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
     """What the generator writes, and the writer's report."""
     job, ranks = context.job, context.ranks
 
@@ -64,12 +64,12 @@ def _written(context: Context, state: State, stop: Stop, progress: Progress) -> 
             max_item_tokens=job.train.max_item_tokens,
             device=ranks.device,
             share=Share(ranks.rank, ranks.size, boundary if ranks.size > 1 else None),
-            progress=Progress([_PassOn(progress)], every_seconds=0.0),
+            progress=Progress([_CrashPointSink(progress)], every_seconds=0.0),
         )
 
 
-class _PassOn:
-    """A progress sink that is a crash point: the writer belongs to another room, and has none of its own."""
+class _CrashPointSink:
+    """Passes progress on and is a crash point: the writer belongs to another room and has no crash points."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -4,7 +4,7 @@ An ID is a choice of words, and no gradient passes a choice. So the recommender 
 *mean embedding* under the generator's distribution there: probabilities x embedding table. The released code mixes
 log-probabilities (negative weights that do not sum to one), and decodes with gradient, one step after the other.
 
-Here the words are found first, without gradient (`greedy.py`, from the encoder's states of the pass that has it), and
+Here the words are found first, without gradient (`greedy`, from the encoder's states of the pass that has it), and
 ONE teacher-forced forward over them gives the distributions with gradient. Both ways feed the decoder the same tokens,
 and the choice itself passes no gradient in either, so the gradients are equal; `tests/training/phases/test_soft.py`
 holds them equal to 1e-6 in float64. The distributions are computed where a prompt reads them: of padding steps there
@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.recommender.models.interface import Soft, decoder_states, shifted
+from components.networks.cpu.linear import linear
+from components.networks.encoder_decoder import EncoderDecoder
+from components.networks.interface import LanguageModel, Placed
 from components.recommender.prompts.phrasings import Prompt
-from components.training.phases.greedy import greedy
 
 _MULTIPLE = 64
 """Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
@@ -61,27 +62,59 @@ class SoftIds:
 
 
 def write_soft(
-    generator: Any, texts: Sequence[tuple[Tensor, Tensor]], *, max_tokens: int, never: Sequence[int]
+    generator: EncoderDecoder, texts: Sequence[tuple[Tensor, Tensor]], *, max_tokens: int, never: Sequence[int]
 ) -> SoftIds:
     """Soft IDs of items from their texts, with the encoder run once.
 
     `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
     to `max_tokens` tokens, none of `never` (padding, unknown) among them.
     """
-    encoder = generator.get_encoder()
-    encoded = [(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask) for ids, mask in texts]
+    encoded = [(generator.encode(ids, mask), mask) for ids, mask in texts]
     written = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
     tokens = written.cpu()
-    read = (tokens == generator.config.eos_token_id).long().cumsum(1) == 0
+    read = (tokens == generator.end_token).long().cumsum(1) == 0
     longest = int(read.sum(1).max())  # no prompt reads a step after it
     parts = written[:, :longest].split([len(mask) for _, mask in encoded])
-    states = torch.cat([_states(generator, *group, part) for group, part in zip(encoded, parts, strict=True)])
+    states = torch.cat([generator.decode(*group, part) for group, part in zip(encoded, parts, strict=True)])
     rows = read[:, :longest].flatten().nonzero()[:, 0]
     filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)]).to(written.device, non_blocking=True)
-    logits = _logits(generator, states.flatten(0, 1)[filled])
+    logits = generator.logits(states.flatten(0, 1)[filled])
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
     return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
+
+
+def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
+    """The greedy choice [...] from logits [..., vocabulary]: the one rule of what is most probable."""
+    allowed = logits.clone()
+    allowed[..., list(never)] = float("-inf")
+    return allowed.argmax(-1)
+
+
+@torch.no_grad()
+def greedy(
+    generator: EncoderDecoder, encoded: Tensor, attention_mask: Tensor, *, max_tokens: int, never: Sequence[int]
+) -> Tensor:
+    """Most probable token at each step, [items, max_tokens], padding after the end token.
+
+    `encoded` [items, S, d] and `attention_mask` [items, S]: the encoder's states of the item texts. None of `never`
+    stands in an ID, and no end token at its first step: an empty ID names nothing.
+    """
+    pad, end = generator.module.config.pad_token_id, generator.end_token
+    cache = generator.prefill_encoded(encoded, attention_mask, capacity=1 + max_tokens)
+    logits = generator.step_logits()
+    parents = torch.zeros(len(encoded), 1, dtype=torch.int64, device=encoded.device)
+    open_rows = torch.ones(len(encoded), dtype=torch.bool, device=encoded.device)
+    tokens = torch.full((len(encoded), max_tokens), pad, device=encoded.device)
+    choice = torch.full_like(parents[:, 0], generator.start_token)
+    for step in range(max_tokens):
+        states = generator.step(cache, choice[:, None, None], parents).flatten(0, 2)
+        choice = choose(logits(states), never if step else [*never, end])
+        tokens[:, step] = torch.where(open_rows, choice, pad)
+        open_rows &= choice != end
+        if step + 1 < max_tokens and not open_rows.any():
+            break
+    return tokens
 
 
 def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -91,20 +124,31 @@ def _side_by_side(encoded: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Ten
     return torch.cat(states), torch.cat([functional.pad(mask, (0, width - mask.shape[1])) for _, mask in encoded])
 
 
-def _states(generator: Any, encoded: Tensor, attention_mask: Tensor, tokens: Tensor) -> Tensor:
-    """Decoder states [items, L, d]: at each step, after the start token and the words before it."""
-    return decoder_states(generator, shifted(tokens, generator.config.decoder_start_token_id), encoded, attention_mask)
+def splice(
+    model: LanguageModel,
+    input_ids: Tensor,
+    prompts: Sequence[Prompt],
+    items: Sequence[Sequence[int]],
+    soft: SoftIds,
+) -> Tensor:
+    """Embeddings [rows, S, d] of a batch of prompts, with the mean embeddings of `soft` where `places` says."""
+    rows, columns, steps = places(prompts, items, soft)
+    return model.embed(input_ids, Placed(rows, columns, mean_embeddings(model, soft.probabilities), steps))
 
 
-def _logits(generator: Any, states: Tensor) -> Tensor:
-    """Logits [..., vocabulary] of decoder states [..., d]: what the library's forward does after its decoder."""
-    logits: Tensor = generator.get_output_embeddings()(states)
-    bias = getattr(generator, "final_logits_bias", None)
-    return logits if bias is None else logits + bias
+def mean_embeddings(model: LanguageModel, probabilities: Tensor) -> Tensor:
+    """Probabilities [n, vocabulary] x the embedding table, with gradient: [n, d].
+
+    The table may have more rows than there are probabilities: checkpoints round their vocabulary up. BART's multiplies
+    its rows by an `embed_scale`.
+    """
+    table: Any = model.module.get_input_embeddings()
+    weight = table.weight[: probabilities.shape[1]]
+    return linear(probabilities.to(weight.dtype), weight.T) * getattr(table, "embed_scale", 1.0)
 
 
-def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> Soft:
-    """Where the distributions of `soft` stand in a batch of prompts.
+def places(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: SoftIds) -> tuple[Tensor, Tensor, Tensor]:
+    """Where soft IDs stand in a batch of prompts: [n] rows, columns, and rows of `soft.probabilities`.
 
     `items[row]`: number in `soft` of each history item of that prompt, oldest first; -1 where its ID is a hard one. The
     last ones are meant where a prompt kept fewer items. Steps from the end token on have no place: they are masked.
@@ -120,7 +164,7 @@ def splice(prompts: Sequence[Prompt], items: Sequence[Sequence[int]], soft: Soft
                 columns += range(start, end)
                 numbers += [number] * (end - start)
                 steps += range(end - start)
-    places = torch.tensor([rows, columns, numbers, steps], dtype=torch.int64)
-    places[3] += soft.starts[places[2]]
-    row, column, _, step = places.to(soft.probabilities.device, non_blocking=True)
-    return Soft(rows=row, columns=column, probabilities=soft.probabilities, steps=step)
+    found = torch.tensor([rows, columns, numbers, steps], dtype=torch.int64)
+    found[3] += soft.starts[found[2]]
+    row, column, _, step = found.to(soft.probabilities.device, non_blocking=True)
+    return row, column, step

@@ -1,1 +1,1 @@
-"""The one loop that all phases share, its learning rate, and where its random draws come from."""
+"""The training loop that all phases share, and the seeds of its random draws."""

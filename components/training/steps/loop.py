@@ -1,6 +1,6 @@
-"""One loop for every phase that trains: steps, averaging over ranks, clipping, schedule, checkpoints, stops.
+"""The training loop of every phase: steps, averaging over ranks, clipping, learning rate, checkpoints, stops.
 
-A phase says what a batch is and what its loss is; the loop knows nothing of IDs or users.
+A phase defines its batches and its loss; the loop knows nothing of IDs or users.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from components.errors import BadInput
 from components.progress import Progress
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import Place, State, Sums
-from components.training.devices.compiling import Compiled
-from components.training.devices.micro_batch import MicroBatch, Rows, Summed
+from components.training.checkpoints.checkpoint import Checkpointer
+from components.training.checkpoints.state import Place, Sums, TrainingState
+from components.training.crash import crash_point
+from components.training.devices.forward import Compiled
+from components.training.devices.micro_batch import BatchRows, MicroBatch, Summed
 from components.training.devices.ranks import Ranks
-from components.training.processes.crash import crash_point
-from components.training.steps.schedule import learning_rate
 from components.training.steps.seeds import seed_torch
 
 _READ_EVERY = 32
@@ -45,7 +44,7 @@ class Phase(Protocol):
         """What is trained."""
         ...
 
-    def batches(self, epoch: int) -> Sequence[Rows]:
+    def batches(self, epoch: int) -> Sequence[BatchRows]:
         """The batches of an epoch, about equally many in each: a function of seed and epoch alone."""
         ...
 
@@ -77,7 +76,21 @@ class Optimisation:
         return learning_rate(step, steps=steps, peak=phase.peak_lr, warmup_share=self.warmup_share)
 
 
-def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: Keeper, progress: Progress) -> None:
+def learning_rate(step: int, *, steps: int, peak: float, warmup_share: float) -> float:
+    """Rate of `step` (counted from 0) out of `steps`.
+
+    It rises linearly over the first `warmup_share` of the steps (at least one), then falls along half a cosine to just
+    above zero at the last step. A pure function, so that no checkpoint holds a scheduler.
+    """
+    warmup = max(1, round(warmup_share * steps))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup + 1) / (steps - warmup + 1)))
+
+
+def train_phase(
+    phase: Phase, state: TrainingState, how: Optimisation, ranks: Ranks, checkpointer: Checkpointer, progress: Progress
+) -> None:
     """Run what is left of a phase, from `state.place` on; the optimizer and the gradients are gone at the end.
 
     Raises `Interrupted` between two steps when a signal came, and `BadInput` when the loss is no longer a number.
@@ -87,7 +100,7 @@ def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: K
     while place.epoch < phase.epochs:
         batches = phase.batches(place.epoch)
         if place.batch < len(batches):
-            _epoch(phase, batches, state, how, ranks, keeper, progress)
+            _epoch(phase, batches, state, how, ranks, checkpointer, progress)
         row = _row(phase, state, len(batches), how)
         enough = phase.end_epoch(place.epoch, row)
         state.log.append(row)
@@ -96,7 +109,7 @@ def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: K
         _report(row, state.steps, progress)
         if place.epoch < phase.epochs:
             # Several ranks agree on a stop in a step: one that left here would leave the others waiting in the next.
-            keeper.boundary(stop=keeper.stop.requested and ranks.size == 1, due=keeper.due())
+            checkpointer.boundary(stop=checkpointer.stop.requested and ranks.size == 1, due=checkpointer.due())
     state.optimizer = None
     phase.module.zero_grad()
 
@@ -104,10 +117,10 @@ def train(phase: Phase, state: State, how: Optimisation, ranks: Ranks, keeper: K
 def _epoch(
     phase: Phase,
     batches: Sequence[Any],
-    state: State,
+    state: TrainingState,
     how: Optimisation,
     ranks: Ranks,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     progress: Progress,
 ) -> None:
     """The steps of one epoch, from `state.place.batch` on."""
@@ -122,7 +135,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         own = _gradients(phase, batches[place.batch].share(ranks.rank, ranks.size), place, how, ranks, progress)
-        whole = ranks.combine(phase.module.parameters(), own.loss, own.tokens, keeper.stop.requested, own.retries)
+        whole = ranks.combine(phase.module.parameters(), own.loss, own.tokens, checkpointer.stop.requested, own.retries)
         if whole.retries:
             _tell_halved(phase, state, ranks, progress)
         norm = _clip(phase.module, how.grad_clip)
@@ -131,18 +144,20 @@ def _epoch(
         place.batch += 1
         state.steps += 1
         crash_point(f"{phase.name}.batch")
-        due = keeper.due()
+        due = checkpointer.due()
         if due or whole.stop or ranks.device.type == "cpu" or len(unread) >= _READ_EVERY:
             _read(unread, state.sums, phase)
         progress.advance(task, step + 1, steps, force=step + 1 == steps)
-        keeper.boundary(stop=whole.stop, due=due)
+        checkpointer.boundary(stop=whole.stop, due=due)
     _read(unread, state.sums, phase)
     progress.metrics(
         {f"{phase.name}/batches_per_s": (len(batches) - begun) / (time.monotonic() - started)}, step=state.steps
     )
 
 
-def _gradients(phase: Phase, share: Rows, place: Place, how: Optimisation, ranks: Ranks, progress: Progress) -> Summed:
+def _gradients(
+    phase: Phase, share: BatchRows, place: Place, how: Optimisation, ranks: Ranks, progress: Progress
+) -> Summed:
     """This rank's gradients of a step, done again from its beginning where memory or the compiler did not suffice."""
 
     def begin() -> None:
@@ -162,7 +177,7 @@ def _gradients(phase: Phase, share: Rows, place: Place, how: Optimisation, ranks
     return attempt()
 
 
-def _tell_halved(phase: Phase, state: State, ranks: Ranks, progress: Progress) -> None:
+def _tell_halved(phase: Phase, state: TrainingState, ranks: Ranks, progress: Progress) -> None:
     """Agree on the rows that every rank has memory for, and say so where people look: here, in the log, in MLflow."""
     micro = phase.micro_batch
     micro.rows = ranks.smallest(micro.rows or sys.maxsize)
@@ -195,7 +210,7 @@ def _read(unread: list[tuple[Tensor, int, Tensor]], sums: Sums, phase: Phase) ->
         )
 
 
-def _row(phase: Phase, state: State, batches: int, how: Optimisation) -> dict[str, Any]:
+def _row(phase: Phase, state: TrainingState, batches: int, how: Optimisation) -> dict[str, Any]:
     """Log line of an epoch: no clock in it, so that equal runs write equal logs."""
     return {
         "event": "epoch",

@@ -7,8 +7,6 @@ a checkpoint holds that place.
 from __future__ import annotations
 
 import hashlib
-import heapq
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,14 +26,3 @@ def rng(seed: int, *place: int | str) -> np.random.Generator:
 def seed_torch(seed: int, *place: int | str) -> None:
     """Seed PyTorch (CPU and GPUs) for a place: dropout masks and fresh weights then depend on nothing else."""
     torch.manual_seed(derive(seed, *place))
-
-
-def hash_order(seed: int, names: Sequence[str], count: int) -> list[int]:
-    """Positions of the `count` of `names` with the smallest hash of seed and name: a fixed sample in a fixed order,
-    whatever the order of the names; of ten million of them no more than `count` are held in memory."""
-
-    def key(at: int) -> tuple[bytes, str]:
-        name = names[at]
-        return hashlib.sha256(f"{seed}/{name}".encode()).digest(), name
-
-    return heapq.nsmallest(count, range(len(names)), key=key)

@@ -16,7 +16,7 @@ import yaml
 
 from components.data.clean.kcore import k_core
 from components.data.demo import shop as demo_shop
-from components.data.demo.demo import right_answers
+from components.data.demo.customers import right_answers
 from components.data.ingest.ingest import ingest
 from components.errors import BadInput
 from components.settings.params import Ingest

@@ -16,7 +16,7 @@ from components.networks.cpu.threads import on_threads
 from components.progress import Progress
 from components.settings.params import Index
 from components.textid.words.tokenizer import train_tokenizer
-from components.textid.writing.generator import Generator, _batches
+from components.textid.writing.generator import Generator
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
 from tests.textid.conftest import tiny_t5
@@ -162,10 +162,3 @@ def test_the_progress_and_the_stop_between_batches_stay(threads: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_ids(model, tokenizer, IDS, TEXTS, SETTINGS, max_item_tokens=24, share=Share(boundary=stop))
     assert torch.get_num_threads() == threads
-
-
-def test_batches_hold_texts_of_like_length() -> None:
-    """Prevents a batch that is mostly padding, and an item that is written twice or never."""
-    encoded = [[7] * length for length in (3, 40, 8, 41, 3, 9, 42, 2)]
-    batches = _batches(encoded, 3)
-    assert batches == [[6, 3, 1], [5, 2, 0], [4, 7]]

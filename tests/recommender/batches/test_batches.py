@@ -12,9 +12,9 @@ import torch
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.epochs import SHAPES
 from components.recommender.batches.samples import Samples
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Prompts
+from components.recommender.prompts.phrasings import Prompts, prompts_of
 from components.settings.train import Family
+from components.storage.ragged import Ragged
 
 END = 1
 TOKEN_IDS = [tuple(range(3, 4 + number % 5)) for number in range(12)]
@@ -29,7 +29,7 @@ def histories(users: int = 30) -> tuple[np.ndarray, np.ndarray]:
 def samples(tokenizer: Any, family: Family = "encoder-decoder", **settings: Any) -> Samples:
     offsets, items = histories()
     pieces = prompts_of(family).tokenise(tokenizer)
-    return Samples(offsets, items, TOKEN_IDS, pieces, end_token=END, **{"max_history": 6, **settings})
+    return Samples(Ragged(offsets, items), TOKEN_IDS, pieces, end_token=END, **{"max_history": 6, **settings})
 
 
 @pytest.mark.parametrize("max_tokens", [14, 25, 512])
@@ -107,7 +107,7 @@ def test_labels_of_like_length_come_together(tokenizer: Any) -> None:
     random = np.random.default_rng(0)
     ids = [tuple(random.integers(2, 99, size=length)) for length in 2 + random.binomial(8, 0.4, size=300)]
     offsets, items = np.arange(0, 8001, 4), random.integers(300, size=8000)
-    packed = Samples(offsets, items, ids, Prompts().tokenise(tokenizer), end_token=END, max_history=20)
+    packed = Samples(Ragged(offsets, items), ids, Prompts().tokenise(tokenizer), end_token=END, max_history=20)
     epoch = packed.epoch(seed=1, number=0, batch_size=32)
     labels = [packed.collate(rows).labels for rows in epoch]
     own = sum(int((each != IGNORED).sum()) for each in labels)

@@ -17,21 +17,21 @@ from components.recommender.batches.epochs import MULTIPLE, SHAPES, Epoch, Ints,
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.shuffle import Shuffle
 from components.recommender.batches.windows import Windows
-from components.recommender.models.families import prompts_of
-from components.recommender.packed import pack
+from components.recommender.prompts.phrasings import prompts_of
 from components.settings.train import Family
+from components.storage.ragged import Ragged
 from components.textid.words.normal import normalise
 from components.textid.writing.imported import read_imported
 
 FAMILIES: list[Family] = ["encoder-decoder", "decoder-only"]
 
 
-def lessons_of(family: Family, offsets: Ints, items: Ints, ids: Sequence[tuple[int, ...]], tokenizer: Any) -> Any:
+def training_set_of(family: Family, histories: Ragged, ids: Sequence[tuple[int, ...]], tokenizer: Any) -> Any:
     """What a recommender of that family learns from: a prefix a row, or a history a row."""
     pieces = prompts_of(family).tokenise(tokenizer)
     if family == "encoder-decoder":
-        return Samples(offsets, items, ids, pieces, end_token=1, max_history=20)
-    return Windows(offsets, items, ids, pieces, max_history=20)
+        return Samples(histories, ids, pieces, end_token=1, max_history=20)
+    return Windows(histories, ids, pieces, max_history=20)
 
 
 def test_a_shuffle_has_every_number_once() -> None:
@@ -167,11 +167,11 @@ def test_one_prefix_is_another_in_every_epoch_and_the_whole_history_sooner_or_la
 ) -> None:
     """Prevents an epoch of minutes that shows each user the same target for ever."""
     offsets, items = np.array([0, 4, 4, 5, 12]), np.arange(12)
-    lessons = lessons_of(family, offsets, items, [(3, 4)] * 12, tokenizer)
+    training_set = training_set_of(family, Ragged(offsets, items), [(3, 4)] * 12, tokenizer)
     phrasings = len(prompts_of(family).tokenise(tokenizer))
 
     def drawn(number: int) -> tuple[list[int], list[int]]:
-        rows = list(lessons.epoch(seed=1, number=number, batch_size=4, prefixes="one"))
+        rows = list(training_set.epoch(seed=1, number=number, batch_size=4, prefixes="one"))
         places = [row.targets if family == "encoder-decoder" else row.spans.end - 1 for row in rows]
         return sorted(np.concatenate(places).tolist()), np.concatenate([row.templates for row in rows]).tolist()
 
@@ -188,10 +188,10 @@ def test_padded_lengths_hold_samples_that_were_not_looked_at(tokenizer: Any, mon
     offsets, items = np.arange(0, 101, 10), np.arange(100)
     ids = [(3,) * (1 + 9 * (number in (17, 58, 83))) for number in range(100)]
     for family in FAMILIES:
-        lessons = lessons_of(family, offsets, items, ids, tokenizer)
+        training_set = training_set_of(family, Ragged(offsets, items), ids, tokenizer)
         for prefixes in ("all", "one"):
-            for rows in lessons.epoch(seed=1, number=0, batch_size=4, prefixes=prefixes):
-                assert int(lessons.collate(rows).attention_mask.sum()) > 0
+            for rows in training_set.epoch(seed=1, number=0, batch_size=4, prefixes=prefixes):
+                assert int(training_set.collate(rows).attention_mask.sum()) > 0
 
 
 @pytest.mark.real
@@ -208,10 +208,10 @@ def test_padding_is_under_a_tenth_on_real_histories(family: Family, shared_data:
     users: dict[str, list[tuple[int, int]]] = {}
     for user, item, position, *_ in rows:
         users.setdefault(user, []).append((int(position), number[item]))
-    offsets, items = pack([[item for _, item in sorted(history)][:-2] for history in users.values()])
-    lessons = lessons_of(family, offsets, items, ids, tokenizer)
+    packed = Ragged.of([[item for _, item in sorted(history)][:-2] for history in users.values()])
+    training_set = training_set_of(family, packed, ids, tokenizer)
     for prefixes in ("all", "one"):
         for sizes in ({"batch_size": 64}, {"batch_size": 64, "batch_tokens": 4096}):
-            epoch = lessons.epoch(seed=17, number=0, prefixes=prefixes, **sizes)
+            epoch = training_set.epoch(seed=17, number=0, prefixes=prefixes, **sizes)
             assert 0.0 < epoch.padding < 0.1
-            assert len(lessons.lengths(prefixes)) <= SHAPES + 1
+            assert len(training_set.lengths(prefixes)) <= SHAPES + 1

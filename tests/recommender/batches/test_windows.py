@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from components.networks.causal import Causal
 from components.recommender.batches.batch import IGNORED, batch_of
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
-from components.recommender.models.causal import Causal
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Pieces
-from tests.recommender.causal_models import CAUSAL_KINDS, END, make_causal
+from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.phrasings import Pieces, prompts_of
+from components.storage.ragged import Ragged
+from tests.networks.causal_models import CAUSAL_KINDS, END, make_causal
 
 TOKEN_IDS = [tuple(range(3, 4 + number % 5)) for number in range(12)]
 SETTINGS: list[dict[str, int]] = [{"max_history": 6}, {"max_history": 20}, {"max_history": 20, "max_tokens": 25}]
@@ -32,7 +33,7 @@ def pieces_of(tokenizer: Any) -> Pieces:
 
 
 def windows(tokenizer: Any, **settings: int) -> Windows:
-    return Windows(*histories(), TOKEN_IDS, pieces_of(tokenizer), **settings)
+    return Windows(Ragged(*histories()), TOKEN_IDS, pieces_of(tokenizer), **settings)
 
 
 @pytest.mark.parametrize("kind", CAUSAL_KINDS)
@@ -42,17 +43,17 @@ def test_one_forward_has_the_loss_of_all_prefixes(tokenizer: Any, kind: str) -> 
     model = Causal(make_causal(kind, len(tokenizer)).double(), end_token=END)
     offsets, items = histories(users=9, longest=7)
     pieces = pieces_of(tokenizer)
-    packed = Windows(offsets, items, TOKEN_IDS, pieces, max_history=6)
+    packed = Windows(Ragged(offsets, items), TOKEN_IDS, pieces, max_history=6)
     one_by_one, together, tokens = 0.0, 0.0, 0
     for rows in packed.epoch(seed=1, number=0, batch_size=4):
         with torch.no_grad():
-            loss = model.loss(packed.collate(rows))
+            loss = batch_loss(model, packed.collate(rows))
         together, tokens = together + float(loss.total), tokens + loss.count
         for first, end, template in zip(rows.spans.first, rows.spans.end, rows.templates, strict=True):
             ids = [TOKEN_IDS[item] for item in items[first:end]]
             prompts = [pieces.build(int(template), ids[:count], max_tokens=512) for count in range(len(ids))]
             with torch.no_grad():
-                one_by_one += float(model.loss(batch_of(prompts, ids, end_token=END)).total)
+                one_by_one += float(batch_loss(model, batch_of(prompts, ids, end_token=END)).total)
     assert tokens == sum(len(TOKEN_IDS[item]) + 1 for item in items)
     # Cross-entropies are summed in float32: some 7 digits of sums of hundreds of nats.
     assert together / tokens == pytest.approx(one_by_one / tokens, abs=1e-5)
@@ -107,7 +108,7 @@ def test_one_prefix_per_user_is_the_sample_of_the_other_family(tokenizer: Any) -
     """An ablation of `prefixes` compares like with like: the same targets, each from its whole prompt."""
     offsets, items = histories()
     pieces, packed = pieces_of(tokenizer), windows(tokenizer, max_history=6)
-    slow = Samples(offsets, items, TOKEN_IDS, pieces, end_token=END, max_history=6)
+    slow = Samples(Ragged(offsets, items), TOKEN_IDS, pieces, end_token=END, max_history=6)
     drawn: list[int] = []
     for rows in packed.epoch(seed=1, number=0, batch_size=7, prefixes="one"):
         batch = packed.collate(rows)
@@ -125,7 +126,7 @@ def test_one_prefix_may_be_longer_than_every_window(tokenizer: Any) -> None:
     """A drawn target can end a window that no epoch of whole histories has: it must find a padded length too."""
     items = np.array([0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0])
     packed = Windows(
-        np.array([0, len(items)]), items, [(3,), *[()] * 3, (3,) * 40], pieces_of(tokenizer), max_history=3
+        Ragged(np.array([0, len(items)]), items), [(3,), *[()] * 3, (3,) * 40], pieces_of(tokenizer), max_history=3
     )
     longest = [
         packed.collate(rows).attention_mask.sum(1).max() for rows in packed.epoch(seed=1, number=0, batch_size=9)
@@ -161,5 +162,5 @@ def test_epochs_shapes_and_shares(tokenizer: Any) -> None:
 
 def test_no_histories_no_batches(tokenizer: Any) -> None:
     """Users without training items are legal; there is nothing to teach then."""
-    empty = Windows(np.array([0, 0, 0]), np.zeros(0, dtype=np.int64), TOKEN_IDS, pieces_of(tokenizer), max_history=6)
+    empty = Windows(Ragged.of([[], []]), TOKEN_IDS, pieces_of(tokenizer), max_history=6)
     assert list(empty.epoch(seed=1, number=0, batch_size=4)) == []

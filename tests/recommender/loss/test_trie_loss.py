@@ -12,13 +12,15 @@ from torch import Tensor
 from components.recommender.batches.batch import IGNORED, Batch, batch_of
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.windows import Windows
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.loss.trie_loss import trie_loss
-from components.recommender.models.families import prompts_of
+from components.recommender.prompts.phrasings import prompts_of
 from components.recommender.search.search import BeamSearch
 from components.recommender.trie import choices as choosing
 from components.recommender.trie.choices import Choices, Paths
 from components.recommender.trie.trie import Trie
-from tests.recommender.causal_models import recommender_over
+from components.storage.ragged import Ragged
+from tests.networks.causal_models import model_over
 from tests.recommender.references import END
 from tests.recommender.search.decoders import VOCABULARY, make_ids, make_prompts
 
@@ -88,10 +90,10 @@ def test_only_choices_are_counted() -> None:
 @pytest.mark.parametrize("kind", ["t5", "bart", "llama"])
 def test_it_is_minus_the_score_of_the_beam_search(make_model: Any, kind: str) -> None:
     """What is taught must be what is asked for: any difference would be learned and never seen."""
-    recommender = recommender_over(make_model(VOCABULARY, kind=kind))
+    model = model_over(make_model(VOCABULARY, kind=kind))
     input_ids, mask = make_prompts(5)
     trie = Trie.build(IDS, end_token=END)
-    hits = BeamSearch(recommender, trie, beams=60, scores="trie")(input_ids, mask)
+    hits = BeamSearch(model, trie, beams=60, scores="trie")(input_ids, mask)
     items = hits.items[:, 0].tolist()
     labels = torch.full((5, 9), IGNORED)
     for row, item in enumerate(items):
@@ -101,9 +103,9 @@ def test_it_is_minus_the_score_of_the_beam_search(make_model: Any, kind: str) ->
     for row in range(5):
         own = choices_of([items[row]])
         batch = Batch(input_ids[row : row + 1], mask[row : row + 1], labels[row : row + 1], own.count, choices=own)
-        losses.append(recommender.loss(batch).total.item())
+        losses.append(batch_loss(model, batch).total.item())
     np.testing.assert_allclose(losses, -hits.scores[:, 0].numpy(), atol=1e-4)
-    whole = recommender.loss(Batch(input_ids, mask, labels, chosen.count, choices=chosen))
+    whole = batch_loss(model, Batch(input_ids, mask, labels, chosen.count, choices=chosen))
     assert whole.count == chosen.count
     assert whole.total.item() == pytest.approx(sum(losses), rel=1e-5)
 
@@ -114,12 +116,12 @@ def test_histories_at_once_are_their_prefixes(tokenizer: Any, make_model: Any, m
     random = np.random.default_rng(4)
     offsets, items = np.array([0, 5, 6, 13]), random.integers(len(IDS), size=13)
     pieces = prompts_of("decoder-only").tokenise(tokenizer)
-    windows = Windows(offsets, items, IDS, pieces, max_history=max_history, paths=PATHS)
-    model = recommender_over(make_model(len(tokenizer), kind="llama"))
+    windows = Windows(Ragged(offsets, items), IDS, pieces, max_history=max_history, paths=PATHS)
+    model = model_over(make_model(len(tokenizer), kind="llama"))
     at_once, one_by_one, count = 0.0, 0.0, 0
     for rows in windows.epoch(seed=1, number=0, batch_size=2):
         with torch.no_grad():
-            loss = model.loss(windows.collate(rows))
+            loss = batch_loss(model, windows.collate(rows))
         at_once, count = at_once + float(loss.total), count + loss.count
         spans = rows.spans
         for first, taught, end, template in zip(spans.first, spans.taught, spans.end, rows.templates, strict=True):
@@ -128,7 +130,7 @@ def test_histories_at_once_are_their_prefixes(tokenizer: Any, make_model: Any, m
                 batch = batch_of([prompt], [IDS[items[place]]], end_token=END)
                 batch = batch.over(PATHS.of_labels(items[place : place + 1], batch.labels.shape[1]))
                 with torch.no_grad():
-                    one_by_one += float(model.loss(batch).total)
+                    one_by_one += float(batch_loss(model, batch).total)
     assert at_once == pytest.approx(one_by_one, rel=1e-5)
     assert count == choices_of(items.tolist()).count
 
@@ -137,7 +139,7 @@ def test_samples_carry_the_choices_of_their_targets(tokenizer: Any) -> None:
     """Choices of another item's ID would be taught after the right prompt."""
     offsets, items = np.array([0, 4, 9]), np.arange(9) * 5
     pieces = prompts_of("encoder-decoder").tokenise(tokenizer)
-    samples = Samples(offsets, items, IDS, pieces, end_token=END, max_history=20, paths=PATHS)
+    samples = Samples(Ragged(offsets, items), IDS, pieces, end_token=END, max_history=20, paths=PATHS)
     for rows in samples.epoch(seed=1, number=0, batch_size=4):
         batch = samples.collate(rows)
         expected = choices_of(items[rows.targets].tolist(), batch.labels.shape[1])
@@ -151,15 +153,15 @@ def test_samples_carry_the_choices_of_their_targets(tokenizer: Any) -> None:
 
 def test_in_bf16_it_is_the_same_up_to_rounding(make_model: Any) -> None:
     """Autocast hands over rounded states: sums in bf16 would lose small options."""
-    recommender = recommender_over(make_model(VOCABULARY, kind="llama"))
+    model = model_over(make_model(VOCABULARY, kind="llama"))
     input_ids, mask = make_prompts(5)
     items = [1, 2, 3, 40, 50]
     labels = torch.full((5, 9), IGNORED)
     for row, item in enumerate(items):
         labels[row, : len(IDS[item]) + 1] = torch.tensor([*IDS[item], END])
     batch = Batch(input_ids, mask, labels, choices_of(items).count, choices=choices_of(items))
-    exact = recommender.loss(batch)
+    exact = batch_loss(model, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = recommender.loss(batch)
+        rounded = batch_loss(model, batch)
     assert rounded.total.dtype is torch.float32
     assert rounded.total.item() == pytest.approx(exact.total.item(), rel=0.02)

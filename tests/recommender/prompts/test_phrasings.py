@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from components.errors import BadInput
-from components.recommender.models.families import prompts_of
-from components.recommender.prompts.phrasings import Prompts
+from components.recommender.prompts.phrasings import Prompts, prompts_of
 
 ITEMS = [(3, 4), (5,), (6, 7, 8)]
 

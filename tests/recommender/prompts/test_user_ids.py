@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.recommender.prompts.user_ids import WORDS, UserIds
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 
 NAMES = ["black soap", "black towel", "honey soap", "lemon cream", "sonic brush mia"]
@@ -37,9 +38,5 @@ def test_no_history_no_user_id(tokenizer: Any) -> None:
 def test_each_place_sees_its_own_past_alone(tokenizer: Any, histories: list[list[int]]) -> None:
     """Prevents the released code's leak: the ID in the prompt of a target is that of the items before it alone."""
     users = user_ids(tokenizer)
-    offsets, items = [0], []
-    for history in histories:
-        items += history
-        offsets.append(len(items))
     expected = [users.of(history[:place]) for history in histories for place in range(len(history))]
-    assert users.before(offsets, items) == expected
+    assert users.before(Ragged.of(histories)) == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.textid.words.distinctive import cold_start_targets, distinctive_words, fit, ranked_words
+from components.textid.words.distinctive import WordStatistics, cold_start_targets, fit, ranked_words
 from components.textid.words.tokenizer import decode_words, encode_words, train_tokenizer
 
 TYPES = ["soap", "shampoo", "candle", "lotion", "brush", "comb", "towel", "mirror"]
@@ -20,6 +20,12 @@ TEXTS = [
     for kind in TYPES
     for size in (8, 16)
 ]
+
+
+def distinctive_words(texts: list[str], *, max_words: int) -> list[str]:
+    """The name of every text."""
+    statistics = WordStatistics.of(texts)
+    return [statistics.name(row, max_words) for row in range(len(texts))]
 
 
 def test_takes_the_name_in_the_order_it_occurs() -> None:

@@ -16,7 +16,7 @@ from components.networks.backbone import load_model, save_model
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.textid.words.tokenizer import decode_words, encode_texts, encode_words, train_tokenizer
 from components.textid.words.trim import trim_model, trim_tokenizer
-from tests.recommender.causal_models import make_causal
+from tests.networks.causal_models import make_causal
 from tests.textid.conftest import tiny_bart
 
 ELSEWHERE = [f"the {word} of {other}" for word in ("garden", "lighthouse", "kettle") for other in ("anna", "bornholm")]

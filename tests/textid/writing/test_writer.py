@@ -18,7 +18,7 @@ from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens, readable
 from components.textid.writing.generator import Generator
 from components.textid.writing.writer import write_ids
-from tests.recommender.seq2seq_models import make_bart
+from tests.networks.seq2seq_models import make_bart
 
 SETTINGS = Index(max_tokens=8, candidates=4, groups=2, diversity_penalty=1.0, retries=2, batch_items=5)
 TEXTS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.state import Place, State, Sums
+from components.training.checkpoints.state import Place, Sums, TrainingState
 from components.training.devices.cost import Spent
 
 RESUMED = {"generator", "recommender", "optimizer", "table", "best"}
@@ -19,8 +19,8 @@ def test_every_number_of_the_state_comes_back(tmp_path: Path) -> None:
     """Prevents: patience that counts from nothing after a resume and trains on for longer, costs that begin anew, and
     whatever is added to the state and not to the checkpoint."""
 
-    def state() -> State:
-        return State(nn.Linear(1, 1), nn.Linear(1, 1))
+    def state() -> TrainingState:
+        return TrainingState(nn.Linear(1, 1), nn.Linear(1, 1))
 
     saved, loaded, fresh = state(), state(), state()
     saved.place, saved.sums, saved.spent = Place(2, 3, 4), Sums(1.5, 6, 7.5), Spent(8.0, 9.0)
@@ -28,6 +28,6 @@ def test_every_number_of_the_state_comes_back(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "k")
     checkpoints.save(saved)
     checkpoints.load(1, loaded, lambda place: None)
-    for name in {spec.name for spec in fields(State)} - RESUMED:
+    for name in {spec.name for spec in fields(TrainingState)} - RESUMED:
         assert getattr(saved, name) != getattr(fresh, name), f"give {name} a value here"
         assert getattr(loaded, name) == getattr(saved, name), name

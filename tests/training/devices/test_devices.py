@@ -13,19 +13,18 @@ from torch import nn
 
 from components.errors import BadInput
 from components.networks.backbone import build
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.train import RecommenderTraining
 from components.storage.manifest import sha256
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import State
-from components.training.devices.compiling import Compiled
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
+from components.training.checkpoints.state import TrainingState
 from components.training.devices.cost import Meter, Spent
+from components.training.devices.forward import Compiled
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
-from components.training.processes.stop import Stop
 from components.training.run import train
-from tests.training.heard import Heard
+from tests.training.recording import RecordingSink
 
 MakeJob = Callable[..., Job]
 CPU = torch.device("cpu")
@@ -60,7 +59,7 @@ def test_bf16_learns_what_float32_learns(make_job: MakeJob, family: str) -> None
 
 def test_the_cost_of_each_phase_is_reported_and_not_logged(make_job: MakeJob) -> None:
     """Prevents a phase whose cost MLflow does not show, and a clock in files that must be equal for equal runs."""
-    heard, job = Heard(), make_job()
+    heard, job = RecordingSink(), make_job()
     train(job, Progress([heard]))
     figures = heard.figures()
     for phase in ("cold_start_1", "index_1", "recommender_1", "generator_2", "index_2", "recommender_2"):
@@ -73,11 +72,11 @@ def test_the_cost_of_each_phase_is_reported_and_not_logged(make_job: MakeJob) ->
 def test_a_resumed_phase_has_cost_what_all_its_parts_did(tmp_path: Path) -> None:
     """Prevents a phase that was killed near its end from being reported as cheap."""
     tiny = build("scratch", size="micro", vocabulary_size=32)
-    state, checkpoints = State(tiny, tiny), Checkpoints(tmp_path, "k" * 64)
-    keeper = Keeper(state, checkpoints, Ranks(), Stop(), seconds=0.0)
-    keeper.meter = Meter(Ranks(), Spent(seconds=100.0, device_seconds=50.0))
-    keeper.save()
-    resumed = State(tiny, tiny)
+    state, checkpoints = TrainingState(tiny, tiny), Checkpoints(tmp_path, "k" * 64)
+    checkpointer = Checkpointer(state, checkpoints, Ranks(), Stop(), seconds=0.0)
+    checkpointer.meter = Meter(Ranks(), Spent(seconds=100.0, device_seconds=50.0))
+    checkpointer.save()
+    resumed = TrainingState(tiny, tiny)
     checkpoints.load(checkpoints.newest(pytest.fail), resumed, lambda place: None)
     assert resumed.spent.seconds > 100.0
     figures = Meter(Ranks(), resumed.spent).figures("at")
@@ -152,7 +151,7 @@ def test_without_a_compiler_auto_goes_on_and_says_so(make_job: MakeJob, monkeypa
     train(plain, Progress())
     breaks(monkeypatch)
     monkeypatch.setattr(Compiled, "__init__", as_on_a_gpu(Compiled.__init__))
-    heard, job = Heard(), make_job("broken", rounds=1, recommender=once)
+    heard, job = RecordingSink(), make_job("broken", rounds=1, recommender=once)
     train(job, Progress([heard]))
     notes = [fields["text"] for event, fields in heard.events if event == "note"]
     assert any("torch.compile failed, training goes on without it: Unsupported" in note for note in notes)
@@ -183,7 +182,7 @@ def test_one_graph_holds_every_shape(family: str, make_job: MakeJob, monkeypatch
     """Prevents a forward that cannot be traced whole, one that is traced anew for each length, and another result.
 
     Real tracing without code generation, which takes a minute of CPU for a layer; `compile: on` with a compiler was
-    tried by hand (docs/decisions.md).
+    tried by hand (docs/log.md).
     """
     from torch._dynamo.utils import counters
 

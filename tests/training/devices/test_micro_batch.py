@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from components.errors import BadInput
+from components.networks.interface import LanguageModel
 from components.progress import Progress
-from components.recommender.models.interface import Loss
-from components.recommender.models.t5 import EncoderDecoder
+from components.recommender.batches.batch import Batch
+from components.recommender.loss.batch_loss import Loss, batch_loss
 from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.storage.manifest import sha256
 from components.textid.writing.imported import adopt
@@ -25,14 +26,15 @@ from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
+from components.training.phases import generator, recommender
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
 from components.training.run import train
 from components.training.steps.loop import Phase
 from tests.training.conftest import write_tables
-from tests.training.heard import Heard
-from tests.training.zygote import Zygote
+from tests.training.fork_server import ForkServer
+from tests.training.recording import RecordingSink
 
 MakeJob = Callable[..., Job]
 CPU = torch.device("cpu")
@@ -78,15 +80,16 @@ def test_pieces_add_up_to_the_step(make_job: MakeJob, family: str) -> None:
 
 def most_rows(monkeypatch: pytest.MonkeyPatch, rows: int, error: Exception) -> list[int]:
     """Let the recommender's loss raise `error` for more rows than that, as the allocator would; returns what it saw."""
-    real, seen = EncoderDecoder.loss, []
+    seen = list[int]()
 
-    def loss(self: EncoderDecoder, batch: Any, **settings: Any) -> Loss:
+    def loss(model: LanguageModel, batch: Batch, **settings: Any) -> Loss:
         seen.append(len(batch.input_ids))
         if len(batch.input_ids) > rows:
             raise error
-        return real(self, batch, **settings)
+        return batch_loss(model, batch, **settings)
 
-    monkeypatch.setattr(EncoderDecoder, "loss", loss)
+    for phase in (recommender, generator):
+        monkeypatch.setattr(phase, "batch_loss", loss)
     return seen
 
 
@@ -106,7 +109,7 @@ def test_out_of_memory_halves_the_rows_and_says_so(
     small = RecommenderTraining(epochs=1, batch_size=8, micro_batch=2, valid_users=8, valid_beams=5)
     job = make_job("small", dropout=0.0, rounds=1, recommender=small)
     train(job, Progress())
-    heard = Heard()
+    heard = RecordingSink()
     halved = make_job("halved", dropout=0.0, rounds=1, recommender=replace(small, micro_batch=0))
     seen = most_rows(monkeypatch, 2, error)
     train(halved, Progress([heard]))
@@ -187,7 +190,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     assert ran_out(MemoryError())
 
 
-def test_a_machine_that_has_no_more_memory(zygote: Zygote, make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_machine_that_has_no_more_memory(fork_server: ForkServer, make_job: MakeJob, tmp_path: Path) -> None:
     """The allocator's own exception, from a limit on the process's memory: prevents a message that torch has changed,
     and memory that is held by the failed attempt. 256 rows at once take more than the limit."""
     wide = RecommenderTraining(epochs=1, batch_size=256, valid_users=2, valid_beams=2)
@@ -199,7 +202,7 @@ def test_a_machine_that_has_no_more_memory(zygote: Zygote, make_job: MakeJob, tm
         recommender=wide,
     )
     write_tables(tmp_path / "tables", users=160)
-    answer = zygote.run(job, TEST_MEMORY_MIB="400")
+    answer = fork_server.run(job, TEST_MEMORY_MIB="400")
     assert answer["code"] == 0, answer["error"]
     assert "out of memory in recommender" in answer["error"]
     rows = [json.loads(line) for line in (job.out / "training_log.jsonl").read_text().splitlines()]

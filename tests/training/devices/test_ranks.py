@@ -17,33 +17,34 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from components.errors import BadInput, Interrupted
+from components.processes.torchrun import run_ranks
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.training.devices.ranks import Ranks, joined
 from components.training.job import Job
-from components.training.processes.torchrun import run_ranks
 from components.training.run import launch
 from tests.training.conftest import micro
-from tests.training.heard import Heard
+from tests.training.fork_server import ForkServer
+from tests.training.recording import RecordingSink
 from tests.training.slow_save import SAVED
-from tests.training.zygote import Zygote
 
 MakeJob = Callable[..., Job]
 
 
-def gradients(zygote: Zygote, job: Job, ranks: int, micro_batch: int = 0) -> dict[str, Tensor]:
+def gradients(fork_server: ForkServer, job: Job, ranks: int, micro_batch: int = 0) -> dict[str, Tensor]:
     """Averaged gradients of one step of each phase, by that many processes."""
     out = job.work.parent / f"gradients{ranks}-{micro_batch}.safetensors"
-    answer = zygote.run(job, ranks=ranks, TEST_STEP=str(out), TEST_MICRO_BATCH=str(micro_batch))
+    answer = fork_server.run(job, ranks=ranks, TEST_STEP=str(out), TEST_MICRO_BATCH=str(micro_batch))
     assert answer["code"] == 0, answer["error"]
     return load_file(out)
 
 
-def reindexed(zygote: Zygote, job: Job, ranks: int) -> list[dict[str, Any]]:
+def reindexed(fork_server: ForkServer, job: Job, ranks: int) -> list[dict[str, Any]]:
     """What each of that many processes says of a re-index."""
     out = job.work.parent / f"reindexed{ranks}"
-    answer = zygote.run(job, ranks=ranks, TEST_REINDEX=str(out))
+    answer = fork_server.run(job, ranks=ranks, TEST_REINDEX=str(out))
     assert answer["code"] == 0, answer["error"]
     return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(ranks)]
 
@@ -51,13 +52,13 @@ def reindexed(zygote: Zygote, job: Job, ranks: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("loss", ["vocabulary", "trie"])
 @pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
 def test_two_ranks_with_half_a_batch_take_the_step_of_one(
-    make_job: MakeJob, zygote: Zygote, family: str, loss: Any
+    make_job: MakeJob, fork_server: ForkServer, family: str, loss: Any
 ) -> None:
     """Prevents gradients that are not averaged, averaged by rank where the ranks' target tokens differ in number, or
     lost where each rank takes its half in pieces."""
     job = make_job(dropout=0.0, family=family, recommender=replace(micro().recommender, loss=loss))
-    one, two = gradients(zygote, job, 1), gradients(zygote, job, 2)
-    in_pieces = gradients(zygote, job, 2, micro_batch=1)
+    one, two = gradients(fork_server, job, 1), gradients(fork_server, job, 2)
+    in_pieces = gradients(fork_server, job, 2, micro_batch=1)
     assert set(one) == set(two) == set(in_pieces)
     assert {name.split("/")[0] for name in one} == {"cold_start", "recommender", "generator"}
     for name in one:
@@ -66,14 +67,16 @@ def test_two_ranks_with_half_a_batch_take_the_step_of_one(
     assert max(float(value.abs().max()) for name, value in one.items() if name.startswith("generator/enc")) > 1e-4
 
 
-def test_a_rank_without_memory_delays_the_others_and_changes_nothing(make_job: MakeJob, zygote: Zygote) -> None:
+def test_a_rank_without_memory_delays_the_others_and_changes_nothing(
+    make_job: MakeJob, fork_server: ForkServer
+) -> None:
     """Prevents ranks that wait for ever, or average different steps, when one of them has to begin a step again: losses
     and weights are those of ranks which took as many rows from the start, but for the rounding of the first step."""
     small = RecommenderTraining(epochs=1, batch_size=8, micro_batch=2, valid_users=4, valid_beams=2)
     pairs = []
     for name, rows, limit in (("small", 2, ""), ("halved", 0, "1:2")):
         job = make_job(name, dropout=0.0, rounds=1, recommender=replace(small, micro_batch=rows))
-        answer = zygote.run(job, ranks=2, TEST_MEMORY_ROWS=limit)
+        answer = fork_server.run(job, ranks=2, TEST_MEMORY_ROWS=limit)
         assert answer["code"] == 0, answer["error"]
         pairs.append(job.out)
     small_log, log = (
@@ -87,10 +90,10 @@ def test_a_rank_without_memory_delays_the_others_and_changes_nothing(make_job: M
         assert float((weights[0][name] - weights[1][name]).abs().mean()) < 1e-6, name
 
 
-def test_ranks_share_a_reindex_and_stop_it_together(make_job: MakeJob, zygote: Zygote) -> None:
+def test_ranks_share_a_reindex_and_stop_it_together(make_job: MakeJob, fork_server: ForkServer) -> None:
     """Prevents tables that depend on the number of ranks, and a signal to one rank that leaves the others waiting."""
     job = make_job()
-    found = [said for ranks in (1, 2) for said in reindexed(zygote, job, ranks)]
+    found = [said for ranks in (1, 2) for said in reindexed(fork_server, job, ranks)]
     assert len(found) == 3
     assert found[1:] == [found[0]] * 2
     assert found[0]["ended"] == "interrupted"
@@ -102,9 +105,9 @@ def learned(log: list[dict[str, Any]]) -> list[float]:
     return [row[name] for row in log if row["event"] == "epoch" for name in ("loss", "grad_norm")]
 
 
-def test_a_rank_without_memory_for_one_row_ends_all(make_job: MakeJob, zygote: Zygote) -> None:
+def test_a_rank_without_memory_for_one_row_ends_all(make_job: MakeJob, fork_server: ForkServer) -> None:
     """Prevents a rank that hangs in the all-reduce because its peer has given up."""
-    answer = zygote.run(make_job(rounds=1), ranks=2, TEST_MEMORY_ROWS="1:0")
+    answer = fork_server.run(make_job(rounds=1), ranks=2, TEST_MEMORY_ROWS="1:0")
     assert answer["codes"][1] == 2
     assert answer["codes"][0] != 0, "the other rank must end too"
     assert "one row at a time does not fit" in answer["error"]
@@ -114,12 +117,12 @@ def test_a_rank_without_memory_for_one_row_ends_all(make_job: MakeJob, zygote: Z
 def test_two_ranks_train_a_pair_that_recommends(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a launch whose progress, errors or result do not come back to the stage."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    heard = Heard()
+    heard = RecordingSink()
     job = make_job(ranks=2)
     facts = launch(job, Progress([heard]))
     assert facts["train_key"] == job.train_key
     assert any(event == "metrics" and "recommender/loss" in fields["values"] for event, fields in heard.events)
-    hits = Engine.load(job.out, device="cpu").recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)
+    hits = Engine.load(job.out, device="cpu").recommend([["s0soap"]], 3, Decoding(beams=5))
     assert len(hits[0]) == 3
     lines = (job.out / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines].count("index") == 2
@@ -141,7 +144,7 @@ def test_no_rank_ends_before_the_first_one_has_saved(make_job: MakeJob, monkeypa
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     job = make_job(ranks=2, rounds=1, recommender=RecommenderTraining(epochs=4000, batch_size=8, valid_users=1))
 
-    class Impatient(Heard):
+    class Impatient(RecordingSink):
         def emit(self, event: str, fields: Mapping[str, Any]) -> None:
             if event == "metrics" and "recommender/loss" in fields["values"] and not self.events:
                 super().emit(event, fields)

@@ -22,7 +22,7 @@ from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.random_ids import drawn_from, random_words
 from components.training.devices.ranks import Ranks
-from components.training.ids.given import Rule, index_given, write_given
+from components.training.ids.given import IdRule, index_given, write_given
 from components.training.job import Job
 from components.training.models.fresh import tokenizer_of
 from components.training.packed import dataset
@@ -56,14 +56,14 @@ def test_a_rule_keeps_the_contract_whatever_the_order_of_the_rows(
     titles: list[str | None] = [TITLES[0], TITLES[0], None, *TITLES[3:]]
     forth = items_file(tmp_path, list(range(len(ITEMS))), titles)
     back = items_file(tmp_path, list(range(len(ITEMS)))[::-1], titles)
-    table, report = write_given(Rule(source, 3), tokenizer, forth, max_tokens=LONGEST)
-    assert table == write_given(Rule(source, 3), tokenizer, back, max_tokens=LONGEST)[0]
+    table, report = write_given(IdRule(source, 3), tokenizer, forth, max_tokens=LONGEST)
+    assert table == write_given(IdRule(source, 3), tokenizer, back, max_tokens=LONGEST)[0]
     assert table.violations(tokenizer, max_tokens=LONGEST, item_ids=ITEMS) == []
     if source == "titles":
         assert table.words[3].startswith("acorn candle oz") and report["missing"] == 1
         assert report["distinguished"] >= 2
     else:
-        assert write_given(Rule(source, 4), tokenizer, forth, max_tokens=LONGEST)[0].words != table.words
+        assert write_given(IdRule(source, 4), tokenizer, forth, max_tokens=LONGEST)[0].words != table.words
         assert {word for words in table.words for word in words.split()} <= set(drawn_from(TEXTS))
 
 

@@ -24,6 +24,7 @@ from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.share import Share
 from components.training.ids.indexing import IndexJob, index_ids
+from tests.training.recording import RecordingSink
 
 COLOURS = ["red", "blue", "green", "white", "black", "grey", "pale pink", "deep violet"]
 TEXTS = [
@@ -54,21 +55,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> IndexJob:
 
 
 @pytest.fixture(scope="module")
-def alone(job: IndexJob) -> tuple[IdTable, dict[str, Any]]:
+def by_one_process(job: IndexJob) -> tuple[IdTable, dict[str, Any]]:
     return index_ids(job, Progress())
-
-
-class Heard:
-    """A sink that keeps the tasks it hears of."""
-
-    def __init__(self) -> None:
-        self.tasks: set[str] = set()
-
-    def emit(self, event: str, fields: Any) -> None:
-        self.tasks.add(fields.get("task", event))
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +68,13 @@ def one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_any_number_of_ranks_writes_the_same_table(
-    job: IndexJob, alone: tuple[IdTable, dict[str, Any]], ranks: int
+    job: IndexJob, by_one_process: tuple[IdTable, dict[str, Any]], ranks: int
 ) -> None:
     """Prevents a table that depends on the machine: batches lost or doubled, other items asked again."""
-    heard = Heard()
-    assert index_ids(replace(job, ranks=ranks), Progress([heard])) == alone
-    assert len(alone[1]["attempts"]) > 1  # the items left over were asked again, by all ranks together
-    assert "writing IDs (1)" in heard.tasks
+    sink = RecordingSink()
+    assert index_ids(replace(job, ranks=ranks), Progress([sink])) == by_one_process
+    assert len(by_one_process[1]["attempts"]) > 1  # the items left over were asked again, by all ranks together
+    assert "writing IDs (1)" in {fields.get("task") for _, fields in sink.events}
     assert not job.work.exists()
 
 
@@ -107,7 +95,7 @@ def test_what_the_ranks_refuse_reaches_the_caller(job: IndexJob) -> None:
         index_ids(replace(job, settings=small, ranks=2), Progress())
 
 
-class Terminate(Heard):
+class Terminate(RecordingSink):
     """Sends SIGTERM to its own process, which is the caller's, at the first progress it hears of."""
 
     def emit(self, event: str, fields: Any) -> None:
@@ -155,5 +143,5 @@ def test_a_broken_job_is_refused(job: IndexJob, tmp_path: Path) -> None:
     job.save(tmp_path / "job.json")
     assert IndexJob.load(tmp_path / "job.json") == job
     (tmp_path / "job.json").write_text("{}")
-    with pytest.raises(BadInput, match="not an index job"):
+    with pytest.raises(BadInput, match="not a valid IndexJob"):
         IndexJob.load(tmp_path / "job.json")

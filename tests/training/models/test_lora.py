@@ -21,6 +21,7 @@ from components.errors import BadInput
 from components.networks.backbone import load_model, save_model
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.storage.manifest import sha256
 from components.textid.writing.diverse import propose
@@ -33,8 +34,8 @@ from components.training.models.lora import adapt, merge
 from components.training.packed import dataset
 from components.training.phases.generator import GeneratorPhase
 from components.training.run import train
-from tests.recommender.causal_models import CAUSAL_KINDS, make_causal, recommender_over
-from tests.recommender.seq2seq_models import SEQ2SEQ_KINDS, make_seq2seq
+from tests.networks.causal_models import CAUSAL_KINDS, make_causal, model_over
+from tests.networks.seq2seq_models import SEQ2SEQ_KINDS, make_seq2seq
 from tests.training.pretrained import checkpoint
 
 pytest.importorskip("peft", reason="LoRA is an extra: pip install -c constraints.txt peft")
@@ -99,7 +100,7 @@ def test_a_merged_model_is_an_ordinary_one_that_says_the_same(kind: str, tmp_pat
 def test_decoding_reads_the_adapters(kind: str) -> None:
     """Prevents a decoding step that reads a matrix past its adapter: validation would judge another model."""
     _, model = taught(kind)
-    recommender = recommender_over(model)
+    recommender = model_over(model)
     prompt = torch.arange(3, 9)[None]
     first = torch.zeros(1, 1, dtype=torch.long)
     tokens = torch.tensor([[[7], [9]]])
@@ -121,8 +122,8 @@ def test_ids_are_written_with_the_adapters(kind: str) -> None:
     texts = torch.arange(3, 21).view(3, 6)
 
     def written(generator: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        how = {"candidates": 4, "groups": 2, "diversity_penalty": 0.5, "max_tokens": 3, "eos_id": 1, "pad_id": 0}
-        return propose(generator, texts, torch.ones_like(texts), **how)
+        how = {"candidates": 4, "groups": 2, "diversity_penalty": 0.5, "max_tokens": 3, "pad_id": 0}
+        return propose(model_over(generator), texts, torch.ones_like(texts), **how)
 
     (tokens, scores), (plain_tokens, _) = written(model), written(plain)
     assert not torch.equal(tokens, plain_tokens), "the adapters change nothing: nothing is tested"
@@ -165,7 +166,7 @@ def test_a_pair_trained_with_adapters_needs_no_peft_and_is_the_same_every_time(
 
     monkeypatch.setitem(sys.modules, "peft", None)  # from here on importing it is an error
     engine = Engine.load(calm.out, device="cpu")
-    assert len(engine.recommend([["s0soap"]], k=3, beams=5, scores="trie", mask_seen=True)[0]) == 3
+    assert len(engine.recommend([["s0soap"]], 3, Decoding(beams=5))[0]) == 3
 
 
 def test_the_generator_learns_through_its_own_adapters(make_job: MakeJob, tmp_path: Path) -> None:

@@ -27,28 +27,10 @@ from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.models.fresh import KEPT, fresh_models, tokenizer_of
 from components.training.packed import dataset
-from components.training.packed.rows import Ragged, RaggedWriter, Strings
-from components.training.phases.recommender import RecommenderPhase
+from components.training.phases.recommender import RecommenderPhase, training_set
 
 MakeJob = Callable[..., Job]
 LISTS = pa.list_(pa.string())
-
-
-def test_rows_survive_their_files(tmp_path: Path) -> None:
-    """Prevents rows that shift where a piece ends or is empty, and a crash on a file without a number in it."""
-    with RaggedWriter(tmp_path, "rows", np.int32) as writer:
-        for piece in ([[1, 2], []], [], [[3]], [[], [4, 5, 6]]):
-            flat = np.array([value for row in piece for value in row])
-            writer.add(np.array([len(row) for row in piece], dtype=np.int64), flat)
-    rows = Ragged.load(tmp_path, "rows", np.int32)
-    assert [rows.row(at).tolist() for at in range(len(rows))] == [[1, 2], [], [3], [], [4, 5, 6]]
-    assert rows.values.dtype == np.int32 and not rows.values.flags.writeable
-    with RaggedWriter(tmp_path, "none", np.uint8) as writer:
-        writer.add(np.zeros(2, np.int64), np.zeros(0, np.uint8))
-    texts = Strings(Ragged.load(tmp_path, "none", np.uint8))
-    assert list(texts) == ["", ""] and texts[-1] == "" and texts[:1] == [""]
-    with pytest.raises(IndexError):
-        texts[2]
 
 
 def tables_of(job: Job, shuffled: bool) -> tuple[dict[str, list[str]], dict[str, tuple[list[str], str]]]:
@@ -169,7 +151,7 @@ def test_item_texts_are_padded_as_they_are_asked_for(make_job: MakeJob) -> None:
     context = context_of(make_job())
     rows = encode_texts(context.tokenizer, list(context.data.texts), max_tokens=16)
     items = np.array([7, 0, 23, 7])
-    tokens, mask = context.item_texts(items)
+    tokens, mask = context.texts.tensors(items, context.ranks.device)
     assert [row[seen == 1].tolist() for row, seen in zip(tokens, mask, strict=True)] == [rows[item] for item in items]
     assert set(tokens[mask == 0].tolist()) <= {context.tokenizer.pad_token_id}
 
@@ -182,7 +164,7 @@ def test_a_budget_bounds_every_step_and_padding_is_reported(family: str, make_jo
     table = adopt({}, context.tokenizer, context.data.item_ids, context.data.texts, max_tokens=6)[0]
     phase = RecommenderPhase(context, fresh_models(context)[1], table, round=1, after=lambda epoch, row: False)
     batches = phase.batches(0)
-    collated = [context.lessons(table).collate(rows) for rows in batches]
+    collated = [training_set(context, table).collate(rows) for rows in batches]
     shapes = [batch.input_ids.shape for batch in collated]
     assert all(rows * length <= 96 or rows == 1 for rows, length in shapes) and len({rows for rows, _ in shapes}) > 1
     row: dict[str, Any] = {"target_tokens": sum(batch.target_tokens for batch in collated)}
@@ -199,7 +181,7 @@ def test_a_tokenizer_from_scratch_cuts_the_catalogue_as_before_it_was_trimmed(ma
     whole, trimmed = (context_of(make_job(name, trim_vocabulary=name == "b")) for name in ("a", "b"))
     assert len(trimmed.tokenizer) < len(whole.tokenizer)
     cuts = [
-        [context.tokenizer.convert_ids_to_tokens(row.tolist()) for row in map(context.texts.row, range(24))]
+        [context.tokenizer.convert_ids_to_tokens(row.tolist()) for row in map(context.texts.tokens.row, range(24))]
         + [context.tokenizer.convert_ids_to_tokens(list(head)) for head in context.pieces.heads]
         for context in (whole, trimmed)
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from components.networks.families import seq2seq_model
 from components.progress import Progress
 from components.recommender.engine import Engine
 from components.settings.train import GeneratorTraining
@@ -18,8 +19,8 @@ from components.training.job import Job
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.cold_start import ColdStart, Items, first_ids
-from components.training.phases.generator import GeneratorPhase
-from components.training.phases.recommender import RecommenderPhase
+from components.training.phases.generator import GeneratorPhase, outside_ids
+from components.training.phases.recommender import RecommenderPhase, user_ids
 from components.training.phases.soft import write_soft
 from components.training.run import train
 from tests.training.phases.conftest import World, world_of
@@ -58,7 +59,8 @@ def test_targets_histories_and_prompts_are_of_the_rounds_table(world: World) -> 
     """Prevents labels of one round's IDs behind prompts of another's."""
     for table in (world.table, world.other):
         phase = world.recommender_phase(table)
-        values, starts = world.context.data.histories.values, dataset.starts(world.context.data.histories)
+        histories = world.context.data.histories
+        values, starts = histories.values, histories.starts_of(np.arange(len(histories.values)))
         for rows in phase.batches(0):
             batch = phase._samples.collate(rows)
             for row, (target, template) in enumerate(zip(rows.targets, rows.templates, strict=True)):
@@ -97,9 +99,11 @@ def test_the_prompts_of_the_generator_phase_hold_its_words_for_the_newest_items_
         if weight.dim() > 1:
             torch.nn.init.normal_(weight)  # a fresh one writes the same for every item
 
+    generator = seq2seq_model(world.generator, end_token=context.end_token)
+
     def written(item: int) -> tuple[int, ...]:
-        texts = [context.item_texts(np.array([item]))]
-        return tuple(write_soft(world.generator, texts, max_tokens=6, never=context.never).words()[0])
+        texts = [context.texts.tensors(np.array([item]), context.ranks.device)]
+        return tuple(write_soft(generator, texts, max_tokens=6, never=outside_ids(context.tokenizer)).words()[0])
 
     phase, found, lengths = world.generator_phase(), set(), set()
     for rows in phase.batches(0):
@@ -115,7 +119,7 @@ def test_the_prompts_of_the_generator_phase_hold_its_words_for_the_newest_items_
 
 def test_soft_ids_hold_what_the_writer_may_write(world: World) -> None:
     """Prevents soft IDs of commas, the separator of the prompts, which no ID will ever hold."""
-    never = set(world.context.tokenizer.convert_ids_to_tokens(list(world.context.never)))
+    never = set(world.context.tokenizer.convert_ids_to_tokens(list(outside_ids(world.context.tokenizer))))
     assert {",", "<pad>", "<unk>", "<0xC3>", "▁"} <= never
     assert not {"</s>", "▁soap", "soap", "a", "7"} & never
 
@@ -134,8 +138,8 @@ def test_the_recommender_is_still_while_the_generator_learns(world: World) -> No
 def test_a_user_is_seen_once_per_epoch_of_the_generator_phase(world: World) -> None:
     """Prevents users with long histories from steering the IDs."""
     phase = world.generator_phase()
-    starts = dataset.starts(world.context.data.histories)
-    users = [int(starts[target]) for rows in phase.batches(0) for target in rows.targets]
+    starts_of = world.context.data.histories.starts_of
+    users = [int(start) for rows in phase.batches(0) for start in starts_of(rows.targets)]
     assert len(users) == len(set(users)) == 6
 
 
@@ -188,7 +192,7 @@ def test_user_id_stands_in_every_prompt_and_holds_no_target(make_job: MakeJob) -
     context = Context.build(job, tables, tokenizer_of(job, tables, Ranks()), Ranks())
     state, recommender = fresh_models(context)
     table = adopt({}, context.tokenizer, tables.item_ids, tables.texts, max_tokens=6)[0]
-    users = context.user_ids(table)
+    users = user_ids(context, table)
     assert users is not None
     phase = RecommenderPhase(context, recommender, table, round=1, after=lambda epoch, row: False)
     offsets, values = tables.histories.offsets, tables.histories.values

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from components.recommender.loss.batch_loss import batch_loss
 from components.settings.train import GeneratorTraining, RecommenderTraining
 from components.training.job import Job
-from components.training.packed import dataset
 from tests.training.phases.conftest import world_of
 
 MakeJob = Callable[..., Job]
@@ -19,12 +19,12 @@ def test_the_recommender_learns_as_it_is_set(make_job: MakeJob) -> None:
     settings = RecommenderTraining(batch_size=8, prefixes="one", label_smoothing=0.9)
     world = world_of(make_job(dropout=0.0, recommender=settings))
     phase = world.recommender_phase()
-    starts = dataset.starts(world.context.data.histories)
-    users = [int(starts[target]) for rows in phase.batches(0) for target in rows.targets]
+    starts_of = world.context.data.histories.starts_of
+    users = [int(start) for rows in phase.batches(0) for start in starts_of(rows.targets)]
     assert len(users) == len(set(users)) == 14
     rows = phase.batches(0)[0]
     batch = phase._samples.collate(rows)
-    plain, smooth = (world.recommender.loss(batch, label_smoothing=share).total.item() for share in (0.0, 0.9))
+    plain, smooth = (batch_loss(world.recommender, batch, label_smoothing=share).total.item() for share in (0.0, 0.9))
     assert phase.loss(rows)[0].item() == pytest.approx(smooth, rel=1e-6)
     assert abs(smooth - plain) > 0.1, "or this would show nothing"
 
@@ -36,8 +36,8 @@ def test_the_generator_learns_from_as_much_as_it_is_set_to(make_job: MakeJob) ->
     phase = world.generator_phase()
     batches = phase.batches(0)
     assert [len(rows) for rows in batches] == [7, 7]
-    values, starts = world.context.data.histories.values, dataset.starts(world.context.data.histories)
+    bought = world.context.data.histories
     targets = [int(target) for rows in batches for target in rows.targets]
-    assert max(target - starts[target] for target in targets) == 2, "or there would be nothing to cut"
+    assert max(targets - bought.starts_of(targets)) == 2, "or there would be nothing to cut"
     histories = [history.tolist() for rows in batches for history in phase.histories(rows)]
-    assert histories == [[values[target - 1]] for target in targets]
+    assert histories == [[bought.values[target - 1]] for target in targets]

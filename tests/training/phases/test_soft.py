@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
+from components.networks.encoder_decoder import EncoderDecoder, shifted
+from components.networks.families import seq2seq_model
+from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import batch_of
-from components.recommender.models.interface import Recommender, Soft, shifted
+from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Pieces, Prompt
-from components.training.phases.greedy import choose
-from components.training.phases.soft import SoftIds, splice, write_soft
-from tests.recommender.causal_models import make_causal, recommender_over
-from tests.recommender.seq2seq_models import make_bart
+from components.training.phases.soft import SoftIds, choose, mean_embeddings, places, splice, write_soft
+from tests.networks.causal_models import make_causal, model_over
+from tests.networks.seq2seq_models import make_bart
 
 VOCABULARY, LONGEST, END, NEVER = 24, 5, 1, (0, 2)
 PIECES = Pieces(heads=((3, 4), (5,)), tails=((6, END), (7, 8, END)), separator=(9,))
@@ -32,13 +34,13 @@ def texts(items: int, seed: int = 3) -> tuple[Tensor, Tensor]:
     return tokens * mask, mask
 
 
-def decode_with_gradient(generator: Any, input_ids: Tensor, mask: Tensor) -> SoftIds:
+def decode_with_gradient(generator: EncoderDecoder, input_ids: Tensor, mask: Tensor) -> SoftIds:
     """The slow reference: one full forward with gradient per step, as the released code decodes."""
-    tokens = torch.full((len(input_ids), 1), generator.config.decoder_start_token_id)
+    tokens = torch.full((len(input_ids), 1), generator.start_token)
     chosen, steps = [], []
     open_rows = torch.ones(len(input_ids), dtype=torch.bool)
     for step in range(LONGEST):
-        logits = generator(input_ids=input_ids, attention_mask=mask, decoder_input_ids=tokens).logits[:, -1]
+        logits = generator.module(input_ids=input_ids, attention_mask=mask, decoder_input_ids=tokens).logits[:, -1]
         steps.append(logits.softmax(-1))
         choice = choose(logits, [*NEVER, END] if step == 0 else NEVER)
         chosen.append(torch.where(open_rows, choice, 0))
@@ -49,7 +51,7 @@ def decode_with_gradient(generator: Any, input_ids: Tensor, mask: Tensor) -> Sof
     return SoftIds(whole, (ended == 0).sum(1), torch.stack(steps, 1)[ended == 0])
 
 
-def loss_of(recommender: Recommender, soft: SoftIds) -> tuple[Tensor, list[Prompt], list[list[int]]]:
+def loss_of(recommender: LanguageModel, soft: SoftIds) -> tuple[Tensor, list[Prompt], list[list[int]]]:
     """The recommender's loss on two users: one reads items 0, hard, 1; the other 2, 0."""
     words, hard = soft.words(), [10, 11]
     items = [[0, -1, 1], [2, 0]]
@@ -58,16 +60,20 @@ def loss_of(recommender: Recommender, soft: SoftIds) -> tuple[Tensor, list[Promp
         for row, chosen in enumerate(items)
     ]
     batch = batch_of(prompts, [[12, 13], [14]], end_token=END)
-    embeddings = recommender.embed(batch.input_ids, splice(prompts, items, soft))
-    return recommender.loss(batch, inputs_embeds=embeddings).total, prompts, items
+    embeddings = splice(recommender, batch.input_ids, prompts, items, soft)
+    return batch_loss(recommender, batch, embeddings=embeddings).total, prompts, items
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
 
 
+FOUND: dict[str, int] = {}
+"""Seeds of such generators, once searched for."""
+
+
 @pytest.fixture(params=["t5", "bart", "llama"])
-def models(request: pytest.FixtureRequest, make_t5: Callable[..., Any]) -> tuple[Any, Recommender]:
+def models(request: pytest.FixtureRequest, make_t5: Callable[..., Any]) -> tuple[EncoderDecoder, LanguageModel]:
     """A generator that ends its IDs at different lengths, some before the last step, and a frozen recommender."""
 
     def make(vocabulary: int, seed: int) -> Any:
@@ -77,15 +83,16 @@ def models(request: pytest.FixtureRequest, make_t5: Callable[..., Any]) -> tuple
 
     frozen = make_causal("llama", VOCABULARY).double() if request.param == "llama" else make(VOCABULARY, 1)
     frozen.requires_grad_(False)
-    for seed in range(100):
-        generator = make(VOCABULARY, seed)
+    for seed in range(FOUND.get(request.param, 0), 100):
+        generator = seq2seq_model(make(VOCABULARY, seed), end_token=END)
         lengths = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER).lengths
         if len(set(lengths.tolist())) > 1:
-            return generator, recommender_over(frozen)
+            FOUND[request.param] = seed
+            return generator, model_over(frozen)
     raise AssertionError("no seed gives IDs of different lengths")
 
 
-def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[Any, Recommender]) -> None:
+def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents a teacher-forced forward that is off by a step, or that sees other tokens than were decoded."""
     generator, recommender = models
     input_ids, mask = texts(3)
@@ -94,10 +101,10 @@ def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[An
         lambda: write_soft(generator, [(input_ids, mask)], max_tokens=LONGEST, never=NEVER),
         lambda: decode_with_gradient(generator, input_ids, mask),
     ):
-        generator.zero_grad()
+        generator.module.zero_grad()
         soft = write()
         loss_of(recommender, soft)[0].backward()
-        found.append((soft, gradients(generator)))
+        found.append((soft, gradients(generator.module)))
     (fast, by_fast), (slow, by_slow) = found
     assert fast.words() == slow.words()
     assert len({len(word) for word in fast.words()}) > 1, "IDs of one length would not test the end token"
@@ -119,26 +126,27 @@ def test_what_is_left_of_a_difference_is_the_float32_in_the_library_s_norm(
         return norm.weight * scaled
 
     monkeypatch.setattr(T5LayerNorm, "forward", exact)
-    generator, weights = make_t5(VOCABULARY, 3), torch.linspace(-1, 1, VOCABULARY, dtype=torch.float64)
+    generator = seq2seq_model(make_t5(VOCABULARY, 3), end_token=END)
+    weights = torch.linspace(-1, 1, VOCABULARY, dtype=torch.float64)
     found = []
     for write in (
         lambda: write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER),
         lambda: decode_with_gradient(generator, *texts(3)),
     ):
-        generator.zero_grad()
+        generator.module.zero_grad()
         soft = write()
         (soft.probabilities[: int(soft.lengths.sum())] @ weights).square().sum().backward()
-        found.append(gradients(generator))
+        found.append(gradients(generator.module))
     fast, slow = found
     assert max(float(gradient.abs().max()) for gradient in slow.values()) > 1e-3
     assert max(float((fast[name] - slow[name]).abs().max()) for name in slow) < 1e-13
 
 
-def test_only_the_generator_gets_gradients(models: tuple[Any, Recommender]) -> None:
+def test_only_the_generator_gets_gradients(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents a recommender that moves in the generator's phase."""
     generator, recommender = models
     loss_of(recommender, write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER))[0].backward()
-    assert gradients(generator)
+    assert gradients(generator.module)
     assert not gradients(recommender.module)
 
 
@@ -147,46 +155,45 @@ def one_hot(soft: SoftIds) -> SoftIds:
     return SoftIds(soft.tokens, soft.lengths, nn.functional.one_hot(written, VOCABULARY).double())
 
 
-def test_certain_soft_ids_are_the_hard_ids(models: tuple[Any, Recommender]) -> None:
+def test_certain_soft_ids_are_the_hard_ids(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents a splice at the wrong place: with one-hot probabilities the prompt must read as its tokens."""
     generator, recommender = models
     soft = one_hot(write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER))
     loss, prompts, _ = loss_of(recommender, soft)
-    hard = recommender.loss(batch_of(prompts, [[12, 13], [14]], end_token=END)).total
+    hard = batch_loss(recommender, batch_of(prompts, [[12, 13], [14]], end_token=END)).total
     assert torch.allclose(loss, hard, atol=1e-12, rtol=0)
 
 
-def test_steps_after_the_end_token_are_masked(models: tuple[Any, Recommender]) -> None:
+def test_steps_after_the_end_token_are_masked(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents distributions of padding steps from leaking into the prompt or from getting gradient."""
     generator, _ = models
     soft = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
     items = [[0, 1], [2]]
     prompts = [PIECES.build(0, [soft.words()[at] for at in chosen], max_tokens=64) for chosen in items]
-    placed = splice(prompts, items, soft)
-    assert len(placed.rows) == int(soft.lengths.sum())
+    rows, columns, steps = places(prompts, items, soft)
+    assert len(rows) == int(soft.lengths.sum())
     assert int(soft.lengths.min()) < LONGEST
     at = 0
     for row, (prompt, chosen) in enumerate(zip(prompts, items, strict=True)):
         for (start, end), number in zip(prompt.spans, chosen, strict=True):
-            assert placed.rows[at : at + end - start].tolist() == [row] * (end - start)
-            assert placed.columns[at : at + end - start].tolist() == list(range(start, end))
+            assert rows[at : at + end - start].tolist() == [row] * (end - start)
+            assert columns[at : at + end - start].tolist() == list(range(start, end))
             first = int(soft.starts[number])
-            expected = soft.probabilities[first : first + end - start]
-            assert torch.equal(placed.probabilities[placed.steps[at : at + end - start]], expected)
+            assert steps[at : at + end - start].tolist() == list(range(first, first + end - start))
             at += end - start
 
 
-def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[Any, Recommender]) -> None:
+def test_a_cut_history_keeps_its_newest_soft_ids(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents soft IDs that slide to the wrong item where a long prompt drops its oldest items."""
     generator, _ = models
     soft = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
     words = soft.words()
     prompt = PIECES.build(0, [words[0], words[1], words[2]], max_tokens=64, max_items=2)
-    placed = splice([prompt], [[0, 1, 2]], soft)
-    assert placed.steps.tolist() == list(range(len(words[0]), sum(map(len, words))))
+    _, _, steps = places([prompt], [[0, 1, 2]], soft)
+    assert steps.tolist() == list(range(len(words[0]), sum(map(len, words))))
 
 
-def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Recommender]) -> None:
+def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents the released code's error: log-probabilities as weights give another prompt and another loss."""
     generator, recommender = models
     soft = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
@@ -195,18 +202,24 @@ def test_probabilities_are_mixed_and_not_their_logarithms(models: tuple[Any, Rec
     right_loss, wrong_loss = (float(loss_of(recommender, ids)[0].detach()) for ids in (soft, wrong))
     assert abs(right_loss - wrong_loss) > 1e-2
     table = recommender.embed(torch.arange(VOCABULARY)[None])[0]  # as the model reads them: BART scales its rows
-    at = Soft(torch.tensor([0]), torch.tensor([2]), soft.probabilities[:1], torch.tensor([0]))
-    mixed = recommender.embed(torch.full((1, 4), 3), at)[0, 2]
+    mixed = mean_embeddings(recommender, soft.probabilities[:1])[0]
     by_hand = sum(float(p) * table[token] for token, p in enumerate(soft.probabilities[0].detach()))
     assert torch.allclose(mixed, by_hand, atol=1e-12)
 
 
+def test_a_wider_table_than_the_tokenizer_takes_soft_ids() -> None:
+    """Checkpoints round their vocabulary up; the generator knows the tokenizer's tokens alone."""
+    recommender = model_over(make_causal("qwen2", VOCABULARY))
+    certain = nn.functional.one_hot(torch.tensor([7]), VOCABULARY - 5).float()
+    torch.testing.assert_close(mean_embeddings(recommender, certain), recommender.embed(torch.tensor([7])))
+
+
 def test_an_id_is_never_empty_nor_unknown(make_t5: Callable[..., Any]) -> None:
     """Prevents empty IDs from a generator that wants to end at once, and tokens that no text can spell."""
-    generator = make_t5(VOCABULARY, 2)
+    generator = seq2seq_model(make_t5(VOCABULARY, 2), end_token=END)
     input_ids, mask = texts(4)
     with torch.no_grad():
-        generator.lm_head.weight[:] = 0  # tied: every logit is equal, so forbidden tokens come first in a tie
+        generator.module.lm_head.weight[:] = 0  # tied: every logit is equal, so forbidden tokens come first in a tie
     soft = write_soft(generator, [(input_ids, mask)], max_tokens=LONGEST, never=NEVER)
     assert int(soft.lengths.min()) >= 1
     assert not set(NEVER) & {token for word in soft.words() for token in word}
@@ -215,27 +228,27 @@ def test_an_id_is_never_empty_nor_unknown(make_t5: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("architecture", ["t5", "bart"])
 def test_states_and_head_are_the_library_s_forward(make_t5: Callable[..., Any], architecture: str) -> None:
     """Prevents a forgotten scale or bias between decoder and logits; tied T5s scale, BARTs add."""
-    generator = make_bart("bart", VOCABULARY, seed=0) if architecture == "bart" else make_t5(VOCABULARY, 0)
+    library = make_bart("bart", VOCABULARY, seed=0) if architecture == "bart" else make_t5(VOCABULARY, 0)
     if architecture == "bart":
-        generator.final_logits_bias.normal_()
+        library.final_logits_bias.normal_()
     else:
-        generator.config.scale_decoder_outputs = True
+        library.config.scale_decoder_outputs = True
     ids, mask = texts(3)
-    soft = write_soft(generator, [(ids, mask)], max_tokens=LONGEST, never=NEVER)
-    fed = shifted(soft.tokens, generator.config.decoder_start_token_id)
-    logits = generator(input_ids=ids, attention_mask=mask, decoder_input_ids=fed).logits
+    soft = write_soft(seq2seq_model(library, end_token=END), [(ids, mask)], max_tokens=LONGEST, never=NEVER)
+    fed = shifted(soft.tokens, library.config.decoder_start_token_id)
+    logits = library(input_ids=ids, attention_mask=mask, decoder_input_ids=fed).logits
     expected = torch.cat([row[:length] for row, length in zip(logits.softmax(-1), soft.lengths, strict=True)])
     assert torch.allclose(soft.probabilities[: len(expected)], expected.to(soft.probabilities.dtype), atol=1e-5)
 
 
-def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[Any, Recommender]) -> None:
+def test_hard_ids_are_read_as_words_and_taught_as_distributions(models: tuple[EncoderDecoder, LanguageModel]) -> None:
     """Prevents an ablation of softness without gradient, or one whose reading is not that of the words themselves."""
     generator, recommender = models
     hard = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER).straight_through()
     written = int(hard.lengths.sum())
     assert torch.equal(hard.probabilities[:written].detach(), one_hot(hard).probabilities)
     loss_of(recommender, hard)[0].backward()
-    assert max(float(gradient.abs().max()) for gradient in gradients(generator).values()) > 0
+    assert max(float(gradient.abs().max()) for gradient in gradients(generator.module).values()) > 0
     # Straight through: the distributions get the gradient at the words, exactly.
     soft = write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER)
     at_words = one_hot(soft)

@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.recommender.engine import Engine, Recommendation
+from components.settings.decoding import Decoding
 from components.settings.train import RecommenderTraining
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
@@ -23,7 +25,6 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.packed import dataset
 from components.training.phases.reindex import reindex
 from components.training.phases.validation import Validation, improves
-from components.training.processes.stop import Stop
 from tests.training.phases.conftest import World
 
 MakeJob = Callable[..., Job]
@@ -45,19 +46,18 @@ def measured(job: Job, target: str) -> dict[str, float]:
 def test_who_buys_again_can_be_found(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: with `clean.drop_repeats: false`, a validation of 0 whatever was learnt, so that the first state of all
     is kept, and prompts without the repeats that the model is taught on."""
-    asked: list[tuple[Any, dict[str, Any]]] = []
+    asked: list[tuple[Any, bool, bool]] = []
     recommend = Engine.recommend
 
-    def heard(self: Engine, histories: Any, **how: Any) -> Any:
-        asked.append((histories, how))
-        return recommend(self, histories, **how)
+    def heard(self: Engine, histories: Any, k: int, decoding: Decoding, progress: Progress) -> Any:
+        asked.append((histories, decoding.mask_seen, self.catalogue.drop_repeats))
+        return recommend(self, histories, k, decoding, progress)
 
     monkeypatch.setattr(Engine, "recommend", heard)
     settings = RecommenderTraining(valid_users=8, valid_beams=24)
     measured(make_job("again", recommender=settings), "s0soap")
     measured(make_job("new", recommender=settings), "b0brush")
-    assert [histories for histories, _ in asked] == [[HISTORY], [HISTORY]]
-    assert [(how["mask_seen"], how["drop_repeats"]) for _, how in asked] == [(False, False), (True, False)]
+    assert asked == [([HISTORY], False, False), ([HISTORY], True, False)]
 
 
 @pytest.mark.parametrize(("ranks", "hits", "gain"), [(1, 1, 1 / math.log2(3)), (2, 2, 1 / math.log2(3) + 1)])
@@ -71,7 +71,7 @@ def test_the_figures_are_of_the_whole_sample(
     sample = Validation.sample(context)
     target = context.data.item_ids[int(context.data.valid_targets[sample.users[0]])]
 
-    def recommend(self: Engine, histories: Any, **how: Any) -> list[list[Recommendation]]:
+    def recommend(self: Engine, histories: Any, *_: Any) -> list[list[Recommendation]]:
         assert not world.recommender.module.training
         first = [Recommendation(item, "", 0.0) for item in ("another", target)]
         return [first, *([] for _ in histories[1:])]

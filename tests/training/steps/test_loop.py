@@ -10,16 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.processes.signals import Stop
 from components.progress import Progress
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import State
-from components.training.devices.compiling import Compiled
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
+from components.training.checkpoints.state import TrainingState
+from components.training.devices.forward import Compiled
 from components.training.devices.micro_batch import MicroBatch
 from components.training.devices.ranks import Ranks
 from components.training.phases.cold_start import Items
-from components.training.processes.stop import Stop
-from components.training.steps.loop import Optimisation, train
+from components.training.steps.loop import Optimisation, train_phase
 
 
 class Pull:
@@ -48,9 +47,9 @@ class Pull:
 
 def trained(folder: Path, *, weight_decay: float = 0.0, grad_clip: float = 1.0) -> Pull:
     phase = Pull()
-    state = State(phase.module, phase.module)
-    keeper = Keeper(state, Checkpoints(folder, "k"), Ranks(), Stop(), seconds=600.0)
-    train(phase, state, Optimisation(17, weight_decay, grad_clip, 0.0), Ranks(), keeper, Progress())
+    state = TrainingState(phase.module, phase.module)
+    checkpointer = Checkpointer(state, Checkpoints(folder, "k"), Ranks(), Stop(), seconds=600.0)
+    train_phase(phase, state, Optimisation(17, weight_decay, grad_clip, 0.0), Ranks(), checkpointer, Progress())
     return phase
 
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from torch import nn
 
 from components.errors import BadInput, Interrupted
+from components.processes.signals import Stop
 from components.progress import Progress
 from components.settings.train import GeneratorTraining, Train
+from components.training import crash
 from components.training.alternation import epochs_until, plan
-from components.training.checkpoints.checkpoint import Checkpoints
-from components.training.checkpoints.keeper import Keeper
-from components.training.checkpoints.state import Best, Place, State
+from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
+from components.training.checkpoints.state import Best, Place, TrainingState
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed import dataset
-from components.training.processes import crash
-from components.training.processes.stop import Stop
-from components.training.steps.loop import Optimisation, train
-from components.training.steps.schedule import learning_rate
-from components.training.steps.seeds import derive, hash_order, rng
+from components.training.steps.loop import Optimisation, learning_rate, train_phase
+from components.training.steps.seeds import derive, rng
 
 MakeJob = Callable[..., Job]
 
@@ -41,16 +36,6 @@ def test_seeds_differ_by_place_and_repeat() -> None:
     assert len({derive(17, *place) for place in places}) == len(places)
     assert derive(17, "recommender", 1) == derive(17, "recommender", 1) < 2**63
     assert rng(17, "a").permutation(9).tolist() == rng(17, "a").permutation(9).tolist()
-
-
-def test_the_sample_of_users_does_not_depend_on_the_order_of_rows() -> None:
-    """Prevents another validation sample after a re-sorted table, one that follows the user ids, and one that is the
-    same whatever the seed."""
-    names = [f"u{number}" for number in range(40)]
-    chosen = [names[at] for at in hash_order(17, names, 10)]
-    assert chosen == [names[::-1][at] for at in hash_order(17, names[::-1], 10)]
-    assert chosen != names[:10]
-    assert chosen != [names[at] for at in hash_order(18, names, 10)]
 
 
 def test_the_rate_rises_then_falls_and_never_stops() -> None:
@@ -101,9 +86,6 @@ def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob
     assert prompt == [*history, "h0honey"]
     longer = loaded.with_validation()
     assert longer.row(at).tolist() == [*loaded.valid_prompt(at), loaded.valid_targets[at]]
-    assert dataset.starts(loaded.histories)[np.arange(len(loaded.histories.values))].tolist() == [
-        int(loaded.histories.offsets[user]) for user in range(14) for _ in loaded.histories.row(user)
-    ]
 
 
 def test_a_user_without_training_history_is_validated_from_the_context(make_job: MakeJob) -> None:
@@ -173,20 +155,6 @@ def test_a_planned_crash_comes_at_its_time(monkeypatch: pytest.MonkeyPatch) -> N
         crash.arm(None)
 
 
-def test_a_signal_waits_for_a_safe_place() -> None:
-    """Prevents a checkpoint of half a step, and a stage that ignores the scheduler while it writes IDs."""
-    before = signal.getsignal(signal.SIGTERM)
-    with Stop().listening() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.requested
-        with pytest.raises(Interrupted), stop.at_once():
-            raise AssertionError("a section must not begin after a signal")
-    with Stop().listening() as stop, pytest.raises(Interrupted), stop.at_once():
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise AssertionError("the section must be left at once")
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
 class Reached(Exception):
     """The second epoch was begun."""
 
@@ -211,10 +179,10 @@ def test_a_rank_never_leaves_the_others_between_two_epochs(ranks: int, ends: typ
     would wait for it in a step and lose what was learned since the last checkpoint."""
     stop = Stop()
     stop.signal = "SIGTERM"
-    state, here = State(nn.Linear(1, 1), nn.Linear(1, 1), place=Place(0, 0, 1)), Ranks(0, ranks)
-    keeper = Keeper(state, Checkpoints(tmp_path, "k"), here, stop, seconds=60.0)
+    state, here = TrainingState(nn.Linear(1, 1), nn.Linear(1, 1), place=Place(0, 0, 1)), Ranks(0, ranks)
+    checkpointer = Checkpointer(state, Checkpoints(tmp_path, "k"), here, stop, seconds=60.0)
     with pytest.raises(ends):
-        train(Epochs(), state, Optimisation(17, 0.0, 1.0, 0.05), here, keeper, Progress())  # type: ignore[arg-type]
+        train_phase(Epochs(), state, Optimisation(17, 0.0, 1.0, 0.05), here, checkpointer, Progress())  # type: ignore[arg-type]
 
 
 def test_refit_learns_as_many_epochs_as_were_chosen() -> None:

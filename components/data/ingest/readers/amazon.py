@@ -17,7 +17,7 @@ import ast
 import codecs
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,13 @@ _ASIN_LENGTH = 10
 _LOOKED_AT = 1000
 """Lines that tell items from users."""
 _WANTED = {key for keys in ITEM_KEYS.values() for key in keys}
+
+
+def recognised(names: Collection[str]) -> str | None:
+    """Why the folder is one of this format, by the names of its files; None where it is not."""
+    if any(name.startswith("meta_") for name in names):
+        return "A meta_ file beside reviews is an Amazon data set."
+    return None
 
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:

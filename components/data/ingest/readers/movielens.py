@@ -5,6 +5,7 @@ Titles and genres are the text; ratings and epoch seconds come along. 100K and 1
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +33,13 @@ GENRES = (
 """Order of the flags in u.item (ml-100k README)."""
 _RATINGS = ["user_id", "item_id", "rating", "timestamp"]
 _RATINGS_CSV = ("userId", "movieId", "rating", "timestamp")
+
+
+def recognised(names: Collection[str]) -> str | None:
+    """Why the folder is one of this format, by the names of its files; None where it is not."""
+    if {"u.data", "u.item"} <= set(names) or {"ratings.dat", "movies.dat"} <= set(names):
+        return "The file names are those of MovieLens."
+    return "ratings.csv and movies.csv are MovieLens." if {"ratings.csv", "movies.csv"} <= set(names) else None
 
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:

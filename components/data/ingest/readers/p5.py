@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +22,13 @@ FIELDS = ("title", "brand", "categories", "description", "price", "salesrank", "
 """Labels that the released item texts use: `title: ...; brand: ...; categories: ...`."""
 _LABEL = re.compile(rf"(?:^|;\s+)({'|'.join(FIELDS)}):\s*")
 _NOTHING = ("", "na", "none", "unknown")
+
+
+def recognised(names: Collection[str]) -> str | None:
+    """Why the folder is one of this format, by the names of its files; None where it is not."""
+    if any(name.endswith("user_sequence.txt") for name in names):
+        return "user_sequence.txt is the layout of P5 and IDGenRec: no times, file order only."
+    return None
 
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:

@@ -6,6 +6,7 @@ unless the data set says otherwise: `params.ingest.list_separator`), `float` a n
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,11 @@ from components.settings.params import Ingest
 TYPES = ("token", "token_seq", "float", "float_seq")
 _ITEM = ("item_id", "title", "brand", "categories", "description", "price", "attributes", "image_url")
 _INTERACTION = ("user_id", "item_id", "timestamp", "rating", "event")
+
+
+def recognised(names: Collection[str]) -> str | None:
+    """Why the folder is one of this format, by the names of its files; None where it is not."""
+    return "A .inter file is a RecBole atomic file." if any(name.endswith(".inter") for name in names) else None
 
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:

@@ -1,0 +1,69 @@
+"""The contenders, variants and metrics of an evaluation: names, labels, colours and order, for whoever shows figures.
+
+A baseline is one entry of `CONTENDERS` and one file in components/voices, of the same name. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MODEL = "model"
+
+Variant = Literal["masked", "unmasked"]
+VARIANTS: tuple[Variant, Variant] = ("masked", "unmasked")
+"""Lists without and with the items that a user has already."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """How one of those compared appears."""
+
+    label: str
+    """Head of its column and its name in a legend."""
+    phrase: str
+    """What stands for it in a sentence: "The model beats ..."."""
+    colour: str
+    """Of Okabe and Ito: told apart by colour-blind readers too, and in the report's dark mode."""
+
+
+CONTENDERS: dict[str, Contender] = {
+    MODEL: Contender("Idiom", "the model", "#0072B2"),
+    "item_graph": Contender("item graph", "the item graph, which needs no training", "#E69F00"),
+    "popularity": Contender("popularity", "popularity", "#8C8C8C"),
+}
+"""Name in metrics.json -> how it appears, in the order of tables and pictures: the model, then the strongest first."""
+
+
+def baselines() -> list[str]:
+    """All but the model, the weakest first: their order in per_user.parquet and on a terminal."""
+    return [name for name in reversed(CONTENDERS) if name != MODEL]
+
+
+def labels() -> dict[str, str]:
+    """Name -> label of all contenders, in order."""
+    return {name: contender.label for name, contender in CONTENDERS.items()}
+
+
+def logged_as(name: str) -> str:
+    """The group of a contender's figures in MLflow: those of the model are the test of the run, `test/recall_at_10`."""
+    return "test" if name == MODEL else name
+
+
+RANKING = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
+"""Metrics of a ranking, in order, and what they are called."""
+HEADLINE = ("recall", "ndcg")
+"""Those that decide a verdict, at the headline cut-off."""
+
+
+def metric_order(metric: str) -> tuple[int, int, str]:
+    """Key that sorts `recall_at_5`, ...: those of `RANKING` first, each by k as a number (a file has 10, 20, 5)."""
+    name, _, k = metric.partition("_at_")
+    kinds = list(RANKING)
+    return kinds.index(name) if name in kinds else len(kinds), int(k) if k.isdigit() else 0, metric
+
+
+def metric_label(metric: str) -> str:
+    """`recall_at_10` -> `Recall@10`."""
+    name, _, k = metric.partition("_at_")
+    return f"{RANKING.get(name, name)}@{k}"

@@ -1,0 +1,105 @@
+"""The training set of the recommender phase: its batches in each epoch, padded to few shapes.
+
+    for rows in training_set.epoch(seed=17, number=0, batch_size=64):
+        batch = training_set.collate(rows)
+
+Two ways: one row a prefix of a history (`samples.Samples`), or one row a history (`windows.Windows`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.recommender.batches.batch import MAX_TOKENS, Batch
+from components.recommender.batches.epochs import Epoch, R, padded_lengths
+from components.recommender.batches.prefixes import Prefixes, evenly
+from components.recommender.prompts.lookback import Lookback
+from components.recommender.prompts.phrasings import Pieces
+from components.recommender.trie.choices import Paths
+from components.storage.ragged import Ints, Ragged, slices
+
+
+class TrainingSet(ABC, Generic[R]):
+    """`histories`: item numbers of each user, oldest first; may be mapped from files. `token_ids`: the ID of each item
+    number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
+    IDs, for a loss over the trie."""
+
+    def __init__(
+        self,
+        histories: Ragged,
+        token_ids: Sequence[Sequence[int]],
+        pieces: Pieces,
+        *,
+        max_history: int,
+        max_tokens: int = MAX_TOKENS,
+        paths: Paths | None = None,
+    ) -> None:
+        self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
+        self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
+        self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
+        self._before = Lookback(self._items, self._separated.lengths, max_history)
+        self._lengths: dict[Prefixes, Ints] = {}
+
+    def epoch(
+        self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes = "all", batch_tokens: int = 0
+    ) -> Epoch[R]:
+        """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
+
+        `prefixes`: "all" teaches every target once, "one" draws one per user, another in every epoch. Phrasings are
+        drawn anew. `batch_tokens`: padded tokens of a batch, instead of `batch_size` rows.
+        """
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        draw = partial(self._draw, prefixes=prefixes)
+        return Epoch(self._count(prefixes), draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def lengths(self, prefixes: Prefixes = "all") -> Ints:
+        """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
+        if prefixes not in self._lengths:
+            found = self._draw(evenly(self._count(prefixes)), np.random.default_rng(0), prefixes)[1]
+            self._lengths[prefixes] = padded_lengths(found, self._longest())
+        return self._lengths[prefixes]
+
+    @abstractmethod
+    def collate(self, rows: R) -> Batch:
+        """The tensors of one batch."""
+
+    @abstractmethod
+    def _count(self, prefixes: Prefixes) -> int:
+        """Samples of an epoch."""
+
+    @abstractmethod
+    def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[R, Ints]:
+        """`epochs.Draw`."""
+
+    @abstractmethod
+    def _longest(self) -> int:
+        """Tokens that no row exceeds."""
+
+    @cached_property
+    def _learners(self) -> Ints:
+        """Users with at least one item before another."""
+        return np.flatnonzero(np.diff(self._offsets) > 1)
+
+    def _drawn(self, samples: Ints, random: np.random.Generator) -> Ints:
+        """Place of a random target, which is not the first item, of each of some learners."""
+        users = self._learners[samples]
+        return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
+
+
+def tokens_between(
+    tokens: Ragged, items: NDArray[np.integer], first: Ints, end: Ints
+) -> tuple[Ints, Ints, NDArray[np.int32], Ints]:
+    """The tokens of the items items[first[i]:end[i]], end to end; `tokens` holds them by item number.
+
+    Returns of each token: its row i, its place in the row, itself, and the place in `items` of the item it is of.
+    """
+    row, column, item = slices(items, first, end - first)
+    number, _, token = tokens.gather(item)
+    place, row = (first[row] + column)[number], row[number]
+    return row, np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row], token, place

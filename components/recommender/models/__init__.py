@@ -1,1 +1,0 @@
-"""Networks as recommenders: T5, BART, decoder-only."""
