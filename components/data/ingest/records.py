@@ -46,6 +46,7 @@ _BOM = b"\xef\xbb\xbf"
 
 _Bytes = npt.NDArray[np.uint8]
 _Places = npt.NDArray[np.int64]
+_NONE: _Places = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,9 @@ class _Structure:
     ends: _Places
     every: _Places
     newlines: _Places
+    escaped: _Places
+    """Quotes behind a backslash, which are characters; and those of them that stand outside of quotes."""
+    bare: _Places
 
 
 class _Scan:
@@ -169,15 +173,16 @@ class _Scan:
         """Where the fields and records of a chunk end; quotes behind a backslash are none."""
         every, newlines = np.flatnonzero(chunk == self.separator), np.flatnonzero(chunk == _NEWLINE)
         if self.quoting == "unquoted" or not (quote := chunk == _QUOTE).any():
-            return _Structure(np.empty(0, np.int64), every, newlines, every, newlines)
+            return _Structure(_NONE, every, newlines, every, newlines, _NONE, _NONE)
         quotes = np.flatnonzero(quote)
+        escaped = quotes[:0]
         if self.quoting == "backslash":
-            escaped = _escaped(chunk, quotes)
-            self.found.doubled += int(escaped.sum())
-            quote[quotes[escaped]] = False
-            quotes = quotes[~escaped]
+            behind = _escaped(chunk, quotes)
+            quotes, escaped = quotes[~behind], quotes[behind]
+            quote[escaped] = False
         inside = np.bitwise_xor.accumulate(quote.view(np.uint8)).view(bool)
-        return _Structure(quotes, every[~inside[every]], newlines[~inside[newlines]], every, newlines)
+        bare = escaped[~inside[escaped]]
+        return _Structure(quotes, every[~inside[every]], newlines[~inside[newlines]], every, newlines, escaped, bare)
 
     def last_end(self, content: bytes) -> int:
         """Where the last whole record ends; 0 where none does."""
@@ -191,9 +196,7 @@ class _Scan:
                 quotes, end, steps = quotes - content.count(b'"', before, end), before, steps + 1
             if not quotes % 2:
                 return end
-        doubled = self.found.doubled
         ends = self.structure(np.frombuffer(content, np.uint8)).ends
-        self.found.doubled = doubled  # `take` counts them
         return int(ends[-1]) + 1 if ends.size else 0
 
     def take(self, content: bytes, last: bool) -> None:
@@ -206,7 +209,12 @@ class _Scan:
         if not chunk.size:
             return
         found = self.structure(chunk)
+        self.found.doubled += found.escaped.size
         problem = self._misplaced(chunk, found.quotes, found.newlines)
+        if problem is None and found.bare.size:
+            place = int(found.bare[0])
+            what = f"a quote stands within a field that is not in quotes: {_around(chunk, place)}"
+            problem = Problem(self._line_of(place, found.newlines), what)
         if problem is None:
             problem = self._records(content, chunk, found.separators, found.ends, found.newlines, last)
         if problem is None and found.quotes.size % 2:

@@ -165,8 +165,13 @@ def test_stray_quotes_take_no_row(tmp_path: Path, notes: list[tuple[int, str]]) 
 
 @pytest.mark.parametrize(
     ("notes", "line"),
-    [([(10, '27" screen'), (20, '"a, b"')], 12), ([(20, '"a, b"'), (30, '"a" b')], 32), ([(20, '"a, b')], 22)],
-    ids=["in a bare field", "behind a quoted one", "without an end"],
+    [
+        ([(10, '27" screen'), (20, '"a, b"')], 12),
+        ([(10, '27\\" screen'), (20, '"a \\"b"')], 12),
+        ([(20, '"a, b"'), (30, '"a" b')], 32),
+        ([(20, '"a, b')], 22),
+    ],
+    ids=["in a bare field", "behind a backslash in a bare field", "behind a quoted one", "without an end"],
 )
 def test_quotes_that_fit_no_dialect_are_refused_with_their_line(
     tmp_path: Path, notes: list[tuple[int, str]], line: int
