@@ -12,14 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.recommender.trie.trie import Trie
 from components.storage import parquet
 from components.textid.table.id_table import IdTable
+
+if TYPE_CHECKING:
+    from components.recommender.trie.trie import Trie
 
 ID_TABLE, ITEMS, ALIASES = "id_table.parquet", "items.parquet", "aliases.parquet"
 """Files of a catalogue, in a pair, a bundle or beside a voice; a pair has the first alone."""
@@ -84,6 +86,8 @@ class Catalogue:
 
     def trie(self, end_token: int) -> Trie:
         """The trie of all textual IDs, whose item numbers are those of the catalogue."""
+        from components.recommender.trie.trie import Trie  # with torch, which a registration does without
+
         return Trie.build(self.table.token_ids, end_token=end_token)
 
 

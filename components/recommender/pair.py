@@ -5,6 +5,8 @@ with publishing(job.out) as directory:
     ...                                   # further files, such as training_log.jsonl
     write_manifest(directory)
 pair = Pair.load(job.out)                 # verifies the manifest; refuses pickles and remote code
+
+torch is imported by what reads or writes a model: a registration needs file names and tables alone.
 """
 
 from __future__ import annotations
@@ -15,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput, GateRefused
-from components.networks.backbone import load_model, save_model
-from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.recommender.catalogue import ID_TABLE
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.train import Family
@@ -48,6 +48,9 @@ class Pair:
 
     def write(self, directory: Path) -> None:
         """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
+        from components.networks.backbone import save_model
+        from components.networks.tokenizer import save_tokenizer
+
         directory.mkdir(parents=True, exist_ok=True)
         save_model(self.generator, directory / GENERATOR)
         save_model(self.recommender, directory / RECOMMENDER)
@@ -59,6 +62,8 @@ class Pair:
     @classmethod
     def load(cls, directory: Path) -> Pair:
         """Read a pair or a bundle. Raises `BadInput` for a file that is missing, changed, unlisted or unsafe."""
+        from components.networks.backbone import load_model
+
         verify_manifest(directory)
         table = IdTable.load(directory / ID_TABLE)
         return cls(generator=load_model(directory / GENERATOR), table=table, **parts(directory))
@@ -93,6 +98,9 @@ def drops_repeats(directory: Path, facts: Mapping[str, Any]) -> bool:
 def parts(directory: Path) -> dict[str, Any]:
     """All parts but the ID table and the generator, which recommending does not need. The manifest must have been
     verified."""
+    from components.networks.backbone import load_model
+    from components.networks.tokenizer import load_tokenizer
+
     facts = read_json(directory / FACTS)
     if not isinstance(facts, dict) or not isinstance(facts.get("max_history"), int):
         raise BadInput(
@@ -120,6 +128,8 @@ def published_table(pair: Path, path: Path, item_ids: Sequence[str]) -> IdTable:
     Raises `BadInput` where it is not of the catalogue `item_ids`, `GateRefused` where it breaks a rule (edited by hand,
     say).
     """
+    from components.networks.tokenizer import load_tokenizer
+
     verify_manifest(pair)
     table, mend = IdTable.load(path), "run the stage `index` again"
     if list(table.item_ids) != sorted(item_ids):
