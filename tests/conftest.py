@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.processes.environment import prepare
+from tests.warm_server import started
 
 # Offline, and one torch thread per process: two test processes share two cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -35,6 +37,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repository() -> Path:
     """Root of this checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def warm_server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of programs whose stages and ranks do not import the libraries again (warm_server.py)."""
+    with started(tmp_path_factory.mktemp("warm") / "socket", repository) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="module")
+def warm(warm_server: dict[str, str]) -> Iterator[None]:
+    """That environment for whatever the tests of a module start from here on."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in warm_server.items():
+            patched.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

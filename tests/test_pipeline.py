@@ -31,10 +31,13 @@ def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def by_flow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A workspace in which `make retrain`, the README's first command, has run the Prefect flow; what it printed."""
+def by_flow(tmp_path_factory: pytest.TempPathFactory, warm_server: dict[str, str]) -> tuple[Path, str]:
+    """A workspace in which `make retrain`, the README's first command, has run the Prefect flow; what it printed.
+
+    Its stages are forked from a process that has imported everything; those of `by_dvc` are as a person's.
+    """
     root = make_workspace(tmp_path_factory.mktemp("by_flow"))
-    done = command(root, "make", "retrain")
+    done = command(root, "make", "retrain", **warm_server)
     assert done.returncode == 0, done.stdout + done.stderr
     return root, done.stdout
 
@@ -164,12 +167,12 @@ def test_test_targets_cannot_reach_the_weights(by_dvc: Path, tmp_path: Path) -> 
     assert sha256(other.pair) == sha256(source.pair)
 
 
-def test_gate_ends_both_ways_with_exit_code_3(tmp_path: Path) -> None:
+def test_gate_ends_both_ways_with_exit_code_3(tmp_path: Path, warm_server: dict[str, str]) -> None:
     """Prevents a verdict that is written but not read: nothing after `validate` runs, and a scheduler sees why."""
     root = make_workspace(tmp_path / "refused")
     set_params(root, {"validate": {"min_users": 1_000_000}})
     for arguments in (["idiom", "repro"], ["idiom", "retrain"]):
-        done = command(root, *arguments)
+        done = command(root, *arguments, **warm_server)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "mend" in done.stdout + done.stderr
     assert not Layout(root, "demo").items_clean.exists()

@@ -87,7 +87,7 @@ def test_make_help() -> None:
 
 @pytest.mark.real
 @pytest.mark.server
-def test_own_data(shared_data: Path, tmp_path: Path) -> None:
+def test_own_data(shared_data: Path, tmp_path: Path, warm_server: dict[str, str]) -> None:
     """The real-data example as far as `clean`: params.yaml from `idiom init`, data linked, users sampled."""
     import polars as pl
 
@@ -97,6 +97,6 @@ def test_own_data(shared_data: Path, tmp_path: Path) -> None:
     root = make_workspace(tmp_path / "own", {})
     done = command(root, "idiom", "init", str(shared_data / "amazon-beauty"), "--sample-users", "300")
     assert done.returncode == 0, done.stdout + done.stderr
-    done = command(root, "idiom", "repro", "--stage", "clean")
+    done = command(root, "idiom", "repro", "--stage", "clean", **warm_server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert pl.read_parquet(Layout(root, "amazon-beauty").test_targets).height == 300

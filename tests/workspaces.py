@@ -36,6 +36,9 @@ MICRO: dict[str, Any] = {
 }
 """Settings with which all seven stages take seconds: the artifacts are real, the model is not good."""
 
+PREFECT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1800"}
+"""A flow's own server may take minutes to start on a machine with other work."""
+
 MADE_FROM = ("pyproject.toml", "constraints.txt", "infra/env.sh")
 """What the Makefile makes the environment from."""
 
@@ -84,7 +87,7 @@ def command(root: Path, *arguments: str, timeout: float = 1800, **environment: s
     return subprocess.run(
         arguments,
         cwd=root,
-        env={**clean, "PATH": path, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment},
+        env={**clean, **PREFECT, "PATH": path, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -25,7 +25,9 @@ KEY = "beef" * 16
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_person_sees_what_training_teaches_while_it_runs(tmp_path: Path, empty_store: Path) -> None:
+def test_a_person_sees_what_training_teaches_while_it_runs(
+    tmp_path: Path, empty_store: Path, warm_server: dict[str, str]
+) -> None:
     """Prevents losses, gradient norms, rates, validation, churn and ID examples that appear when all is over.
 
     Cannot flake: the training has rounds for hours, and the test ends it when it has seen everything.
@@ -36,7 +38,7 @@ def test_a_person_sees_what_training_teaches_while_it_runs(tmp_path: Path, empty
     # MLflow's migrations do not bear two processes that make one store at the same moment.
     (root / "mlflow.db").write_bytes(empty_store.read_bytes())
     run_here(root, "ingest", "validate", "clean")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | warm_server
     command = [sys.executable, "-m", "components", "train"]
     with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL) as process:
         try:

@@ -46,12 +46,12 @@ def rows(directory: Path) -> list[dict[str, Any]]:
     return [row for file in sorted(directory.glob("part-*.parquet")) for row in pq.read_table(file).to_pylist()]
 
 
-def start(scoring: Scoring, *arguments: str) -> subprocess.Popen[str]:
+def start(scoring: Scoring, *arguments: str, **more: str) -> subprocess.Popen[str]:
     path = scoring.out.parent / "scoring.json"
     scoring.save(path)
     command = [sys.executable, "-m", "components.scoring", str(path), *arguments]
     root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root}
+    environment = {**os.environ, "PYTHONPATH": root, **more}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

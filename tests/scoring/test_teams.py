@@ -82,9 +82,9 @@ def test_how_a_rank_ended_reaches_the_caller(scoring: Scoring, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_ranks_end_with_the_command(scoring: Scoring) -> None:
+def test_ranks_end_with_the_command(scoring: Scoring, warm_server: dict[str, str]) -> None:
     """Prevents ranks that write on, into the folder of the next run, after kill -9 of the command."""
-    process = start(scoring, "--workers", "2", "--torchrun")
+    process = start(scoring, "--workers", "2", "--torchrun", **warm_server)
     wait_until(lambda: len(finished(scoring)) >= 2, process)
     assert processes_with(f"ranks {scoring.folder}")
     process.kill()

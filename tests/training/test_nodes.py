@@ -25,7 +25,7 @@ MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def job(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, warm: None) -> Job:
     """A short training for two nodes with one rank each."""
     for name in ("IDIOM_NODE_RANK", "NODE_RANK", "SLURM_NODEID"):
         monkeypatch.delenv(name, raising=False)
@@ -69,7 +69,8 @@ def test_two_nodes_train_what_two_ranks_train(job: Job, make_job: MakeJob, fork_
 
 @pytest.mark.slow
 def test_an_error_on_one_node_is_told_on_both(job: Job) -> None:
-    """Prevents a node that waits for ever for one that has died, and an error that only the other screen shows."""
+    """Prevents a node that waits for ever for one that has died, an error that only the other screen shows, and
+    torchrun's bare "exit code 1" where a person wants to know what is wrong and how to mend it."""
     job.histories.unlink()
     results, _ = on_both_nodes(job)
     for result in results:
@@ -85,14 +86,14 @@ def test_a_folder_that_is_not_shared_is_refused(job: Job, tmp_path: Path, fork_s
 
 
 @pytest.mark.slow
-def test_accelerate_launch_starts_the_ranks(make_job: MakeJob, repository: Path) -> None:
+def test_accelerate_launch_starts_the_ranks(make_job: MakeJob, warm: None) -> None:
     """Prevents a group that only our own launcher can start: accelerate's users start it their way."""
     job = make_job("accelerated", rounds=1)
     job.save(job.work / "job.json")
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
     command += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--main_process_port", str(free_port()), "-m", "components.training", str(job.work / "job.json")]
-    environment = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "recommender, round 1" in done.stderr, "nobody follows the progress file: the first rank shows it"

@@ -129,16 +129,9 @@ def test_two_ranks_train_a_pair_that_recommends(make_job: MakeJob, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_an_error_of_a_rank_reaches_the_caller(make_job: MakeJob) -> None:
-    """Prevents torchrun's bare "exit code 1" where a person wants to know what is wrong and how to mend it."""
-    job = make_job(ranks=2, recommender=RecommenderTraining(batch_size=8))
-    job.histories.unlink()
-    with pytest.raises(BadInput, match=r"histories\.parquet"):
-        launch(job, Progress())
-
-
-@pytest.mark.slow
-def test_no_rank_ends_before_the_first_one_has_saved(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rank_ends_before_the_first_one_has_saved(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, warm: None
+) -> None:
     """Prevents "the checkpoint is saved" of a checkpoint that torchrun killed: it kills when another rank is gone, and
     all of them 30 seconds after a signal."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
