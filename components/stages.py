@@ -7,7 +7,8 @@ Imports stand inside the functions, because a stage should not pay for another's
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,18 @@ def run(stage: str, workspace: Path, params: Params) -> None:
 def ingest(workspace: Path, params: Params) -> None:
     """Raw files in any supported format -> canonical tables."""
     from components.data.ingest.ingest import ingest as ingest_tables
+    from components.data.ingest.ingest import warnings
 
-    ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset))
+    report = ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset))
+    _warn("ingest", warnings(report))
 
 
 def validate(workspace: Path, params: Params) -> None:
     """Canonical tables -> verdict and Data Docs; raises `GateRefused` on a critical failure."""
+    from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    validate_tables(params.validate, Layout(workspace, params.dataset))
+    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset))))
 
 
 def clean(workspace: Path, params: Params) -> None:
@@ -160,6 +164,25 @@ def register(workspace: Path, params: Params) -> None:
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
         register_bundle(params, layout, description=findings_as_markdown(layout), progress=progress)
+
+
+def data_warnings(workspace: Path, params: Params) -> list[str]:
+    """What `ingest` set aside and `validate` warned of, read from their artifacts; nothing where there are none yet."""
+    from components.data.ingest.ingest import warnings as of_ingest
+    from components.data.validate.validate import in_words as of_validate
+
+    layout = Layout(workspace, params.dataset)
+    lines = []
+    for path, in_lines in ((layout.ingest_report, of_ingest), (layout.verdict, of_validate)):
+        if path.is_file():
+            lines += in_lines(read_json(path))
+    return lines
+
+
+def _warn(stage: str, lines: Sequence[str]) -> None:
+    """Tell the person at the terminal: a warning in a JSON file warns nobody."""
+    for line in lines:
+        print(f"warning ({stage}): {line}", file=sys.stderr)
 
 
 def _reporting(*more: Sink) -> Any:

@@ -88,7 +88,9 @@ def repro(
     outcome = reproduce_all(workspace, stage, force=force)
     if outcome.message:
         typer.echo(f"error: {outcome.message}", err=True)
-    return outcome.exit_code or (0 if stage else _summary(workspace))
+    if outcome.exit_code:
+        return outcome.exit_code
+    return _warnings(workspace) if stage else _summary(workspace)
 
 
 @command
@@ -233,6 +235,16 @@ def _summary(workspace: Path) -> int:
     from flows.results import summary
 
     typer.echo("\n" + summary(workspace.resolve(), load(workspace / "params.yaml")))
+    return _warnings(workspace)
+
+
+def _warnings(workspace: Path) -> int:
+    """Say what is odd about the data once more at the end, also of stages that DVC found unchanged."""
+    from components.settings.file import load
+    from components.stages import data_warnings
+
+    for line in data_warnings(workspace.resolve(), load(workspace / "params.yaml")):
+        typer.echo(f"warning  {line}", err=True)
     return 0
 
 

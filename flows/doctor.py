@@ -152,6 +152,26 @@ def registered(workspace: Path) -> Iterator[Finding]:
         yield Finding("ok", "MLflow has what registration.json says, or nothing was registered yet")
 
 
+def locks(workspace: Path) -> Iterator[Finding]:
+    """DVC's list of who works on what; a broken one that nobody holds is removed here."""
+    from flows import dvc_lock
+
+    if done := dvc_lock.mend(workspace):
+        yield Finding("ok", f"mended: {done}")
+    elif dvc_lock.broken(workspace):
+        held = ", ".join(map(str, dvc_lock.holders(workspace)))
+        by = f"; processes in it that live: {held}" if held else ""
+        yield Finding(
+            "fail",
+            f"DVC cannot read {dvc_lock.RWLOCK}, so that no stage runs{by}",
+            f"end what runs there, then remove {workspace / dvc_lock.RWLOCK}",
+        )
+    elif held_by := dvc_lock.holders(workspace):
+        yield Finding("ok", f"a run is going on in this workspace: process {', '.join(map(str, held_by))}")
+    else:
+        yield Finding("ok", "no run holds DVC's locks")
+
+
 def disk(workspace: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(workspace).free / 2**30
     what, mend = f"{free:.1f} GiB free at {workspace}", "dvc gc --workspace drops old artifacts; idiom needs a few GiB"
@@ -192,6 +212,7 @@ CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (
     programs,
     graph,
     registered,
+    locks,
     disk,
     servers,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,9 +111,14 @@ class ProgressArtifact:
 
 
 def publish_result(
-    rows: list[dict[str, Any]], markdown: str, links: Mapping[str, str], warn: Callable[[str], object]
+    rows: list[dict[str, Any]],
+    markdown: str,
+    links: Mapping[str, str],
+    warn: Callable[[str], object],
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Publish the result table, the findings in words, and one link per entry of `links` (text -> address).
+    """Publish the result table, the findings in words, the warnings about the data, and one link per entry of `links`
+    (text -> address).
 
     A server that refuses them ends nothing, here and in `publish_scores`: the work is done, and `warn` is called.
     """
@@ -124,6 +129,9 @@ def publish_result(
             create_table_artifact(rows, key="result", description="The model beside its baselines, test users")
         if markdown:
             create_markdown_artifact(markdown, key="findings", description="What the evaluation says")
+        if warnings:
+            listed = "\n".join(f"- {line}" for line in warnings)
+            create_markdown_artifact(listed, key="warnings", description="What is odd about the data")
         for text, address in links.items():
             key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
             create_link_artifact(address, link_text=text, key=key)

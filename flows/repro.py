@@ -19,6 +19,7 @@ from typing import Literal
 
 from components.processes.child import running
 from components.stages import NO_BARS, PROGRESS_FILE
+from flows import dvc_lock
 from flows.environment import search_path
 
 Ending = Literal["Completed", "Cached", "BadInput", "Refused", "Interrupted", "Killed", "Busy", "Failed"]
@@ -87,6 +88,8 @@ def reproduce(
         environment[NO_BARS] = "1"
     command = ["dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    if mended := dvc_lock.mend(workspace):
+        on_line(mended)
     started = time.monotonic()
     with running(command, cwd=workspace, environment=environment, output="pipe") as child:
         for line in child.lines():
@@ -107,6 +110,8 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     """
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
     kept = b""
+    if mended := dvc_lock.mend(workspace):
+        print(mended, file=sys.stderr)
     started = time.monotonic()
     output: Literal["pipe", "terminal"] = "terminal" if sys.stderr.isatty() else "pipe"
     with running(command, cwd=workspace, environment=_environment(), output=output) as child:

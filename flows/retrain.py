@@ -109,9 +109,10 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
             return kind(name=state.name, message=state.message)
-    _publish(folder, params)
+    warnings = _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
-    return Completed(message=f"{len(states)} stages, {cached} of them cached")
+    said = f"; {len(warnings)} warnings about the data: {'; '.join(warnings)}" if warnings else ""
+    return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:
@@ -138,10 +139,17 @@ def checked(workspace: str) -> Path:
     return folder
 
 
-def _publish(folder: Path, params: Params) -> None:
+def _publish(folder: Path, params: Params) -> list[str]:
+    """Publish what came of it; returns what was warned of, which is logged too."""
+    from components.stages import data_warnings
     from flows.results import links, table, words
 
-    publish_result(table(folder, params), words(folder, params), links(folder, params), get_run_logger().warning)
+    logger = get_run_logger()
+    warnings = data_warnings(folder, params)
+    for line in warnings:
+        logger.warning(line)
+    publish_result(table(folder, params), words(folder, params), links(folder, params), logger.warning, warnings)
+    return warnings
 
 
 def exit_code(state: State[Any]) -> int:

@@ -110,15 +110,16 @@ def log_model(params: Params, layout: Layout, bundle: Path, tags: Mapping[str, s
 def signature() -> ModelSignature:
     """Input: history (list of strings), k (whole number, may be left out of any row). Output: lists and a sentence.
 
-    MLflow is told no type of what is in them, and the model checks it: of a list of strings with a null MLflow makes
-    other strings ("n", and "l" of "long"), a long refuses all rows where one has no k, and a double refuses int64.
+    MLflow is told no type of them, and the model checks it: of a list of strings with a null MLflow makes other strings
+    ("n", and "l" of "long"), of lists under `inputs` one array, which fails where histories differ in length; a long
+    refuses all rows where one has no k, and a double refuses int64.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import AnyType, Array
 
     return ModelSignature(
-        inputs=Schema([ColSpec(Array(AnyType()), "history"), ColSpec(AnyType(), "k", required=False)]),
+        inputs=Schema([ColSpec(AnyType(), "history"), ColSpec(AnyType(), "k", required=False)]),
         outputs=Schema(
             [
                 ColSpec(Array(DataType.string), "item_ids"),

@@ -1,9 +1,10 @@
 """The pyfunc model behind `mlflow models serve`; models-from-code: MLflow stores this file and the bundle, no pickle.
 
-Input, one row a user: `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are
-skipped) and `k` (how many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`,
-`titles`, `scores`, best first, and `sentence`, which a person could be shown. A history without any known item is
-answered with empty lists.
+Input, one row a user, under any key that MLflow knows (`dataframe_records`, `dataframe_split`, `inputs`, `instances`):
+`history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
+many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`,
+best first, and `sentence`, which a person could be shown. A history without any known item is answered with empty
+lists.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         """Load the bundle that was logged with the model; a changed file is refused."""
         from components.voices.load import load
 
+        _take_instances_as_rows()
         bundle = Path(context.artifacts["bundle"])
         verified(bundle)
         self.answers = Answers(load(bundle), decoding_of(bundle))
@@ -48,6 +50,26 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             else [DEFAULT_K] * len(model_input)
         )
         return pd.DataFrame(self.answers(histories, ks), columns=list(FIELDS))
+
+
+def _take_instances_as_rows() -> None:
+    """Make MLflow's server read `instances` as it reads `inputs`: a list of rows.
+
+    It makes one array of the histories of all rows instead, which fails where they differ in length, and then calls the
+    request invalid JSON.
+    """
+    from mlflow.utils import proto_json_utils as parsing
+
+    by_column, cast = getattr(parsing, "parse_instances_data", None), getattr(parsing, "_cast_schema_type", None)
+    if by_column is None or cast is None:
+        return  # another MLflow than the pinned one, which has to speak for itself
+
+    def by_row(data: Any, schema: Any = None) -> Any:
+        rows = data.get("instances")
+        whole = isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
+        return cast(rows, schema) if whole else by_column(data, schema)
+
+    parsing.parse_instances_data = by_row
 
 
 def _history(value: Any, row: int) -> list[str]:

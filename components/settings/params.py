@@ -25,6 +25,8 @@ _NO_MODEL_NAME = set("/:.%\"'")
 
 Format = Literal["demo", "p5", "recbole", "movielens", "amazon", "table"]
 """Names of the modules in components/data/ingest/readers, in the order in which `idiom init` tries them."""
+Quoting = Literal["rfc4180", "backslash", "unquoted"]
+QUOTINGS: tuple[Quoting, ...] = ("rfc4180", "backslash", "unquoted")
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,45 @@ class Ingest(Section):
     """Layout of the raw files; `idiom init PATH` finds it out."""
     path: str = "data/demo"
     """Folder of the raw files, relative to the workspace."""
-    items: str | None = None
-    """File name of the item table within `path` (null: the usual names of the format)."""
-    interactions: str | None = None
-    """File name of the interaction table within `path` (null: the usual names of the format)."""
+    items: str | list[str] | None = None
+    """The item table within `path`: a file, several (a list, a pattern `items-*.csv`, a folder) that are read as one,
+    or null: the usual names of the format."""
+    interactions: str | list[str] | None = None
+    """The interaction table within `path`, likewise."""
     columns: dict[str, str] = field(default_factory=dict)
     """Canonical column -> column in the raw file, where they differ: `{user_id: uid, timestamp: ts}`."""
+    quoting: dict[str, Quoting] = field(default_factory=dict)
+    """Table (`items`, `interactions`) -> how its fields are quoted. `rfc4180` (the usual one with commas): "a ""b"" c";
+    `backslash`: "a \\"b\\" c"; `unquoted` (the usual one with tabs): a quote is a character like any other."""
     list_separator: str | None = None
     """Splits a list column that comes as one string (`categories` as "A,B,C"); null leaves such a string whole."""
     min_rating: float | None = None
     """Keep interactions with at least this rating (null: all)."""
+    events: list[str] | dict[str, float] | None = None
+    """Kinds of the column `event` to keep: `[purchase]`; or with weights, `{purchase: 1, addtocart: 0.3}`, which become
+    the column `weight` (null: all kinds, alike)."""
+    order: Literal["data", "file"] = "data"
+    """What the order of a history may rest on. data: the position or time of each interaction. file: where there is
+    neither, the order of the rows in the file; without your word that order means nothing and is refused."""
+    max_set_aside_share: float = bounded(0.001, low=0.0, high=1.0)
+    """Largest accepted share of raw records that say nothing (no id, no order) and are set aside; what you ask for
+    yourself (`min_rating`, `events`) is not counted. More is refused, by `ingest` and by `validate`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         inside(self.path, key="ingest.path")
         for key in ("items", "interactions"):
-            if (name := getattr(self, key)) is not None:
+            given = getattr(self, key)
+            if given == []:
+                raise ValueError(f"{key} is an empty list; name a file, or leave it out")
+            for name in [given] if isinstance(given, str) else given or []:
                 inside(name, key=f"ingest.{key}")
+        if wrong := sorted(set(self.quoting) - {"items", "interactions"}):
+            raise ValueError(f"quoting names {wrong[0]!r}; it is said of the tables items and interactions")
+        if self.events is not None and not self.events:
+            raise ValueError("events is empty, which keeps nothing; name kinds, or leave it out")
+        if isinstance(self.events, dict) and min(self.events.values()) <= 0:
+            raise ValueError("events: a weight is above 0; leave out the kinds that do not count")
 
 
 Severity = Literal["critical", "warning", "info"]
@@ -93,7 +117,8 @@ class Clean(Section):
     merge_duplicates: bool = True
     """Merge items that are the same in all their text into the smallest id; their interactions follow."""
     drop_repeats: bool = True
-    """Of a user's interactions with one item keep the first only."""
+    """Do people take an item once? true: of a user's interactions with one item the first is kept, and only new items
+    are recommended. false, where people buy again: all are kept, and `evaluate.mask_seen` follows."""
     min_user_interactions: int = bounded(5, low=3)
     """k-core, users: at least 3, one each for training, validation and test."""
     min_item_interactions: int = bounded(5, low=1)
@@ -137,7 +162,8 @@ class Index(Section):
 @dataclass(frozen=True)
 class Evaluate(Decoding):
     """The one look at the test set, decoded as the inherited settings say; `mask_seen` decides which figures are the
-    headline, and the other variant is reported beside it."""
+    headline, and the other variant is reported beside it. Where params.yaml does not name it, it follows
+    `clean.drop_repeats`: where people buy again, masked lists hold none of the right answers."""
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20])
     """Cut-offs of recall@k and NDCG@k."""

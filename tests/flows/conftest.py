@@ -90,6 +90,21 @@ class MiniWorkspace:
         """Say how a stage behaves from now on: exit=, what=, sleep=, kill=, progress=[events]."""
         (self.root / "knobs" / f"{stage}.json").write_text(json.dumps(knobs))
 
+    def warn(self) -> None:
+        """Reports of `ingest` and `validate` with something to say, beside what the stages write."""
+        sound = {"records": 48, "kept": 48, "set_aside": {}, "such_as": []}
+        found = {"records": 320, "kept": 318, "set_aside": {"missing_id": 2}, "such_as": ["row 3", "row 4"]}
+        check = {"name": "few_ties_in_time", "meaning": "Few users have ties.", "mend": "bring times."}
+        check |= {"observed": 0.7, "threshold": 0.5, "bound": "at most"}
+        reports = {
+            "ingest/report.json": {"conservation": {"interactions": found, "items": sound}, "remarks": []},
+            "validate/verdict.json": {"warnings": [check["name"]], "checks": [check]},
+        }
+        for name, content in reports.items():
+            path = self.root / "artifacts" / "mini" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+
     def out(self, stage: str) -> Path:
         return self.root / "artifacts" / "mini" / stage / "out.txt"
 

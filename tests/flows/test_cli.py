@@ -114,6 +114,21 @@ def test_repro_up_to_a_stage(mini: Any) -> None:
     assert mini.out("validate").exists() and not mini.out("clean").exists()
 
 
+def test_repro_says_what_the_data_warn_of(mini: Any) -> None:
+    """Prevents: a warning in a JSON file, which warns nobody; also where DVC found the stages unchanged."""
+    mini.warn()
+    for _ in range(2):
+        done = idiom("repro", "--stage", "validate", "--workspace", mini.root)
+        assert done.exit_code == 0
+        assert (
+            "warning  few_ties_in_time: Few users have ties. Observed 0.7, at most 0.5. Mend: bring times."
+            in done.output
+        )
+        assert (
+            "warning  2 of 320 records of the interactions are set aside: 2 have no id (row 3, row 4)." in done.output
+        )
+
+
 def test_ctrl_c_of_repro_waits_for_the_checkpoint(mini: Any) -> None:
     """Prevents: Ctrl-C that kills DVC and the training with it, an hour of work lost."""
     mini.behave("train", sleep=60)
@@ -172,6 +187,38 @@ def test_doctor_finds_what_is_wrong(mini: Any, monkeypatch: pytest.MonkeyPatch) 
     assert any(line.startswith("warn") and "polars 9.9 (pinned 2.1.0)" in line for line in lines)
     assert any(line.startswith("fail") and "127.0.0.1:1" in line for line in lines)
     assert any(line.startswith("fail") and "no raw data" in line for line in lines)
+
+
+@pytest.mark.parametrize("content", ["", '{"write": {"artifacts/x": {"pid": 99', "null", '["x"]'])
+def test_a_broken_list_of_locks_is_mended(mini: Any, content: str) -> None:
+    """Prevents: every night that ends with "JSON structure is corrupted" until somebody removes a file by hand."""
+    from flows import doctor
+
+    lock = mini.root / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(content)
+    (finding,) = doctor.locks(mini.root)
+    assert (finding.status, finding.what.startswith("mended: ")) == ("ok", True)
+    assert not lock.exists()
+    lock.write_text(content)
+    assert idiom("repro", "--stage", "ingest", "--workspace", mini.root).exit_code == 0
+
+
+def test_a_list_of_locks_that_somebody_holds_is_left(mini: Any) -> None:
+    """Prevents: a doctor that takes the lock away from a training that runs."""
+    from flows import doctor
+
+    lock = mini.root / ".dvc" / "tmp" / "rwlock"
+    lock.parent.mkdir(exist_ok=True)
+    whole = json.dumps({"write": {"artifacts/x": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}})
+    for content, status in ((whole, "ok"), (whole[:-9], "fail")):
+        lock.write_text(content)
+        (finding,) = doctor.locks(mini.root)
+        assert (finding.status, str(os.getpid()) in finding.what) == (status, True)
+        assert lock.read_text() == content
+    lock.write_text(whole.replace(str(os.getpid()), "999999999"))
+    (finding,) = doctor.locks(mini.root)
+    assert (finding.status, finding.what) == ("ok", "no run holds DVC's locks")
 
 
 def test_doctor_is_content_with_this_environment(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,15 @@ def test_seven_tasks_in_order_and_cached_the_second_time(prefect_server: Any, mi
     assert second.message == "7 stages, 6 of them cached"
 
 
+def test_what_the_data_warn_of_stands_in_the_result(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a nightly run in green whose data lose their order, said in a file that nobody opens."""
+    mini.warn()
+    state = run(mini.root)
+    assert "2 warnings about the data: 2 of 320 records of the interactions are set aside" in state.message
+    assert "few_ties_in_time" in state.message
+    assert "- few_ties_in_time: Few users have ties." in artifacts(prefect_server, state)["warnings"]["data"]
+
+
 def test_what_mlflow_lost_is_registered_again(prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents *Cached* for a version that was deleted with the store: DVC sees registration.json, and no database."""
     import flows.retrain as module

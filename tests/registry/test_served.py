@@ -60,6 +60,45 @@ def test_an_answer_holds_ids_words_titles_scores_and_a_sentence(model: Any) -> N
     assert answer["sentence"] == "Because you chose Title of i0 and Title of i6: Title of i1."
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dataframe_records": [{"history": ["i0", "i1"], "k": 3}, {"history": ["i2"]}]},
+        {"inputs": [{"history": ["i0", "i1"], "k": 3}, {"history": ["i2"]}]},
+        {"instances": [{"history": ["i0", "i1"], "k": 3}, {"history": ["i2"]}]},
+        {"inputs": {"history": [["i0", "i1"], ["i2"]], "k": [3, 10]}},
+        {"instances": {"history": [["i0", "i1"], ["i2"]], "k": [3, 10]}},
+        {"dataframe_split": {"columns": ["history", "k"], "data": [[["i0", "i1"], 3], [["i2"], 10]]}},
+    ],
+    ids=lambda body: "-".join(f"{key}-{type(value).__name__}" for key, value in body.items()),
+)
+def test_every_form_of_request_that_mlflow_knows_is_answered(model: Any, body: dict[str, Any]) -> None:
+    """Prevents a 400 with the wrong reason ("invalid JSON", "item ids are strings") for histories of unlike lengths."""
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    asked = infer_and_parse_data(body, model.metadata.get_input_schema())
+    answers = model.predict(asked).to_dict("records")
+    assert [answer["item_ids"] for answer in answers] == [
+        answer["item_ids"] for answer in ask(model, {"history": ["i0", "i1"], "k": 3}, {"history": ["i2"], "k": 10})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"inputs": [{"history": "i0"}]}, "row 0: `history` is 'i0', not a list of item ids"),
+        ({"instances": [{"history": ["i0"]}, {"history": [7]}]}, "row 1: `history` holds 7; item ids are strings"),
+        ({"inputs": [{"items": ["i0"]}]}, "history"),
+    ],
+)
+def test_other_forms_are_refused_with_the_right_reason(model: Any, body: dict[str, Any], reason: str) -> None:
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    with pytest.raises(MlflowException) as caught:
+        model.predict(infer_and_parse_data(body, model.metadata.get_input_schema()))
+    assert reason in str(caught.value)
+
+
 def test_a_row_is_answered_alone_as_in_a_batch(model: Any) -> None:
     """Prevents an answer that changes with its neighbours: k of one row widening the beams of another."""
     rows = [{"history": ["i0"], "k": 2}, {"history": ["i1"], "k": 5}, {"history": ["i2"], "k": 2}]

@@ -148,3 +148,12 @@ def test_settings_need_no_pydantic() -> None:
     without = "import sys; sys.modules.update(pydantic=None, yaml=None);"
     code = f"{without} from components.settings.params import Params; Params()"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_masking_follows_the_setting_of_repeats() -> None:
+    """Prevents: a shop whose customers buy again judged 0.0000 for everybody, as every right answer is masked."""
+    assert from_dict({}).evaluate.mask_seen
+    assert not from_dict({"clean": {"drop_repeats": False}}).evaluate.mask_seen
+    assert not from_dict({"clean": {"drop_repeats": False}, "evaluate": {"beams": 5}}).evaluate.mask_seen
+    assert from_dict({"clean": {"drop_repeats": False}, "evaluate": {"mask_seen": True}}).evaluate.mask_seen
+    assert not from_dict({"evaluate": {"mask_seen": False}}).evaluate.mask_seen

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
 from components.data.canonical.tables import ITEM_COLUMNS, LIST_COLUMNS, RawFile
-from components.data.ingest import ids, scanning
+from components.data.ingest import ids, scanning, values
+from components.settings.params import Ingest
 
-# "$1,299.00", "from 14.99", "12.99 EUR"; a price cell that begins with other text (2018 metadata hold CSS) is no price.
-_PRICE = r"^\s*(?:from\s+)?[^\d\s.{]{0,4}\s?(\d[\d,]*(?:\.\d+)?)"
-_DECIMAL_COMMA = r",(\d{2})(\D*)$"
+_NO_PRICE = (*ids.MISSING, "n/a", "na", "-")
+_LOOKED_AT = 1000
+"""Values of a column that tell whether it holds records."""
 
 
 def canonical(
-    raw: pl.LazyFrame, file: RawFile, *, interacted: pl.Series, list_separator: str | None
+    raw: pl.LazyFrame, file: RawFile, settings: Ingest, *, interacted: pl.Series
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The item table sorted by item_id, and facts for the report.
 
     Equal rows collapse; of rows that differ under one id the one with most text stays (the first of equals); items of
-    `interacted` (distinct ids) that the table lacks are added with null text. Raises `BadInput` for a missing id.
+    `interacted` (distinct ids) that the table lacks are added with null text. `facts["set_aside"]`: reason -> rows that
+    were read and are not among them. Raises `BadInput` for ids that are missing or damaged.
     """
     scanning.require_plain(raw, ["item_id"], file)
     frame = scanning.collect(raw, file)
+    facts: dict[str, Any] = {"rows": frame.height, "set_aside": {}, "damaged_rows": []}
     frame = frame.with_columns(ids.checked(frame["item_id"], file))
-    typed = {name: _column(frame[name], list_separator) for name in frame.columns}
+    frame = _with_ids(frame, file, settings.max_set_aside_share, facts)
+    ids.refuse_other_writing(interacted.alias("item_id"), frame["item_id"].unique(), file.shown)
+    typed = {name: _column(frame[name], settings.list_separator, facts) for name in frame.columns}
     kept = {name: column for name, column in typed.items() if column is not None}
     kept.setdefault("title", pl.Series("title", [None] * frame.height, dtype=pl.String))
-    table, facts = _one_row_each(pl.DataFrame({name: kept[name] for name in sorted(kept, key=_place)}))
+    table, collapsed = _one_row_each(pl.DataFrame({name: kept[name] for name in sorted(kept, key=_place)}))
+    for reason, count in collapsed.items():
+        if count:
+            facts["set_aside"][{"equal_rows_collapsed": "equal", "conflicting_rows_dropped": "conflicting"}[reason]] = (
+                count
+            )
     absent = interacted.to_frame("item_id").join(table, on="item_id", how="anti")
-    facts |= {
-        "rows": frame.height,
+    facts |= collapsed | {
         "items": table.height + absent.height,
+        "from_the_table": table.height,
         "not_in_item_table": absent.height,
         "without_interaction": table.join(interacted.to_frame("item_id"), on="item_id", how="anti").height,
         "columns": table.columns,
@@ -45,74 +53,90 @@ def canonical(
     return pl.concat([table, absent], how="diagonal").sort("item_id"), facts
 
 
+def _with_ids(frame: pl.DataFrame, file: RawFile, most: float, facts: dict[str, Any]) -> pl.DataFrame:
+    """Rows with an id; few others are set aside. Raises `BadInput` for more than the share `most`."""
+    gone = frame["item_id"].is_null().arg_true()
+    if not len(gone):
+        return frame
+    if len(gone) > most * frame.height:
+        raise ids.missing(gone.to_list(), "item_id", file)
+    facts["set_aside"]["missing_id"] = len(gone)
+    facts["damaged_rows"] = [file.row(row) for row in gone.head(10).to_list()]
+    return frame.drop_nulls("item_id")
+
+
 def _place(name: str) -> tuple[int, str]:
     return (ITEM_COLUMNS.index(name) if name in ITEM_COLUMNS else len(ITEM_COLUMNS), name)
 
 
-def _column(values: pl.Series, separator: str | None) -> pl.Series | None:
-    """A column of the kind its name asks for; None for a further column that is not text (a flag, a number)."""
-    if values.dtype in (pl.Categorical, pl.Enum):
-        values = values.cast(pl.String)
-    if values.name == "item_id":
-        return values
-    if values.name in LIST_COLUMNS:
-        return _mapped(values, lambda value: flat(value, separator), pl.List(pl.String))
-    if values.name == "price":
-        if values.dtype.is_nested():
+def _column(column: pl.Series, separator: str | None, facts: dict[str, Any]) -> pl.Series | None:
+    """A column of the kind its name asks for; None for a further column that is no text (a number, a record)."""
+    if column.dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)
+    if column.name == "item_id":
+        return column
+    if column.name in LIST_COLUMNS:
+        _count_cut(column, facts)
+        return _mapped(column, lambda value: values.flat(value, separator), pl.List(pl.String))
+    if column.name == "price":
+        return None if column.dtype.is_nested() else _prices(column, facts)
+    if column.dtype == pl.String and column.name in ("title", "brand", "image_url"):
+        return _mapped(column, lambda value: value if value and not value.isspace() else None, pl.String)
+    if column.dtype == pl.String or isinstance(column.dtype, pl.List):
+        if column.name not in ITEM_COLUMNS and _holds_records(column):
             return None
-        text = values.cast(pl.String).str.replace(_DECIMAL_COMMA, ".$1$2").str.extract(_PRICE).str.replace_all(",", "")
-        return text.cast(pl.Float64, strict=False).alias("price")
-    if values.dtype == pl.String and values.name in ("title", "brand", "image_url"):
-        return _mapped(values, lambda value: value if value and not value.isspace() else None, pl.String)
-    if values.dtype == pl.String or isinstance(values.dtype, pl.List):
-        text = _mapped(values, _joined, pl.String)
-        return None if values.name not in ITEM_COLUMNS and text.null_count() == len(text) else text
-    if values.name in ITEM_COLUMNS and (values.dtype.is_numeric() or values.dtype.is_temporal()):
-        return values.cast(pl.String)
+        _count_cut(column, facts)
+        text = _mapped(column, values.joined, pl.String)
+        return None if column.name not in ITEM_COLUMNS and text.null_count() == len(text) else text
+    if column.name in ITEM_COLUMNS and (column.dtype.is_numeric() or column.dtype.is_temporal()):
+        return column.cast(pl.String)
     return None
 
 
-def _mapped(values: pl.Series, function: Any, dtype: Any) -> pl.Series:
-    return pl.Series(values.name, [function(value) for value in values.to_list()], dtype=dtype)
+def _mapped(column: pl.Series, function: Callable[[Any], Any], dtype: Any) -> pl.Series:
+    return pl.Series(column.name, [function(value) for value in column.to_list()], dtype=dtype)
 
 
-def flat(value: Any, separator: str | None) -> list[str]:
-    """The texts of a (nested) list in order, each once; text that holds a list is read, other text is split."""
-    return list(dict.fromkeys(text for text in (part.strip() for part in _texts(value, separator)) if text))
+def _holds_records(column: pl.Series) -> bool:
+    """Whether most of what stands there are records ({"Monday": "7:0-18:0"}): flags and figures, no text to read."""
+    if isinstance(column.dtype, pl.List):
+        return False
+    some = column.drop_nulls().head(_LOOKED_AT).to_list()
+    filled = [text for text in some if text.strip()]
+    return bool(filled) and sum(values.as_record(text) is not None for text in filled) * 2 > len(filled)
 
 
-def _texts(value: Any, separator: str | None) -> Iterator[str]:
-    if isinstance(value, str):
-        listed = _as_list(value)
-        if listed is not None:
-            yield from _texts(listed, None)
-        else:
-            yield from value.split(separator) if separator else [value]
-    elif isinstance(value, Iterable) and not isinstance(value, dict):
-        for part in value:
-            yield from _texts(part, None)
-    elif value is not None and not isinstance(value, dict):
-        yield str(value)
+def _count_cut(column: pl.Series, facts: dict[str, Any]) -> None:
+    if column.dtype != pl.String:
+        return
+    dotted = column.filter(column.str.contains(r"\.\.\.").fill_null(False))
+    cut = sum(values.is_cut(text) for text in dotted.to_list())
+    if cut:
+        facts.setdefault("lists_cut", {})[column.name] = cut
 
 
-def _as_list(text: str) -> list[Any] | None:
-    """The list that `text` spells, as JSON or as Python (`['A', 'B']`, what pandas writes into a CSV)."""
-    if not text.startswith("["):
-        return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(value, list):
-            return value
-    return None
-
-
-def _joined(value: Any) -> str | None:
-    """One text: a list of paragraphs is joined, an empty text is a missing one."""
-    text = value if isinstance(value, str) and _as_list(value) is None else " ".join(filter(None, _texts(value, None)))
-    return text if text and not text.isspace() else None
+def _prices(column: pl.Series, facts: dict[str, Any]) -> pl.Series:
+    """Prices as numbers; what cannot be read is null, and counted."""
+    if column.dtype.is_numeric():
+        return column.cast(pl.Float64)
+    text = column.cast(pl.String).str.strip_chars()
+    different = text.drop_nulls().unique().to_list()
+    read = values.price_reader(different)
+    known = {value: read(value) for value in different}
+    if different:
+        prices = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Float64)
+    else:
+        prices = text.cast(pl.Float64, strict=False)
+    unread = text.filter(prices.is_null() & ~text.str.to_lowercase().is_in(_NO_PRICE))
+    if len(unread):
+        facts["prices_unread"] = {
+            "count": len(unread),
+            "such_as": unread.unique().sort().str.head(40).head(3).to_list(),
+        }
+    signs = set().union(*(values.currencies(value) for value in different)) if different else set()
+    if len(signs) > 1:
+        facts["currencies"] = sorted(signs)
+    return prices.alias("price")
 
 
 def _one_row_each(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:

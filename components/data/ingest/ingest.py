@@ -9,6 +9,7 @@ Everything is read and checked before anything is published: on bad input the ar
 from __future__ import annotations
 
 import importlib
+import os
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +17,9 @@ from typing import Any, get_args
 
 import polars as pl
 
+from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
-from components.data.ingest import catalogue, interactions
+from components.data.ingest import catalogue, conservation, interactions, rawfiles
 from components.errors import BadInput
 from components.settings.params import Format, Ingest
 from components.storage import artifacts
@@ -27,27 +29,14 @@ from components.storage.layout import Layout
 def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
     """Read `raw`, publish items.parquet, interactions.parquet and report.json, and return the report.
 
-    Raises `BadInput` (what, where, mend) for anything that cannot be read, and `GateRefused` for sequences that are
-    sorted by item code (format p5); nothing is published then.
+    Raises `BadInput` (what, where, mend) for anything that cannot be read or accounted for, and `GateRefused` for
+    sequences that are sorted by item code (format p5); nothing is published then.
     """
     source = reader(settings.format)
     with tempfile.TemporaryDirectory(prefix="idiom-ingest-") as scratch:
         tables: Tables = source.read(settings, raw, Path(scratch))
-        history, about_interactions = interactions.canonical(
-            tables.interactions, tables.interactions_file, min_rating=settings.min_rating
-        )
-        items, about_items = catalogue.canonical(
-            tables.items,
-            tables.items_file,
-            interacted=history.items.alias("item_id"),
-            list_separator=settings.list_separator,
-        )
-    report: dict[str, Any] = {
-        "format": settings.format,
-        "items": about_items,
-        "interactions": about_interactions,
-        "reader": dict(tables.facts),
-    }
+        history, items, report = canonical(settings, tables)
+    report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
     report["notes"] = notes(report)
     outputs = (layout.items, layout.interactions, layout.ingest_report)
     with artifacts.publishing_together(*outputs) as (items_to, interactions_to, report_to):
@@ -55,6 +44,37 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
         _write(interactions.decoded(history), interactions_to)
         artifacts.publish_json(report_to, report)
     return report
+
+
+def canonical(settings: Ingest, tables: Tables) -> tuple[Coded, pl.DataFrame, dict[str, Any]]:
+    """The interactions in codes, the items, and what the report says of both; their records are accounted for."""
+    history, about_interactions = interactions.canonical(tables.interactions, tables.interactions_file, settings)
+    items, about_items = catalogue.canonical(
+        tables.items, tables.items_file, settings, interacted=history.items.alias("item_id")
+    )
+    accounts: dict[str, Any] = {
+        "interactions": conservation.reconciled(
+            tables.interactions_file, about_interactions, kept=about_interactions["interactions"]
+        ),
+        "items": conservation.reconciled(tables.items_file, about_items, kept=about_items["from_the_table"]),
+    }
+    accounts["share_set_aside"] = conservation.share_set_aside(accounts)
+    accounts["max_set_aside_share"] = settings.max_set_aside_share
+    report = {
+        "items": about_items,
+        "interactions": about_interactions,
+        "conservation": accounts,
+        "remarks": list(dict.fromkeys((*tables.interactions_file.remarks, *tables.items_file.remarks))),
+        "unused": {table: sorted(columns) for table, columns in tables.unused.items() if columns},
+    }
+    return history, items, report
+
+
+def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:
+    """Names of the raw files that were read, and of what else lies in the folder."""
+    files = [part for file in (tables.interactions_file, tables.items_file) for part in file.parts or (file,)]
+    read = sorted({os.path.relpath(file.shown, raw) for file in files})
+    return {"read": read, "not_read": rawfiles.others(raw, read)}
 
 
 def reader(name: str) -> ModuleType:
@@ -77,13 +97,15 @@ def notes(report: dict[str, Any]) -> list[str]:
     order = {
         "position": "Order within a user: the given position.",
         "timestamp": "Order within a user: time; equal times in file order.",
-        "file": "The source has neither time nor position: file order is taken as the order of each user's history.",
+        "file": "Order within a user: file order, as ingest.order says; the source has neither time nor position.",
+        "unknown": "Order within a user: not known.",
     }[history["order"]]
     counted = [
         (history["steps_back_in_time"], "steps of a history go back in time against the given order"),
         (history["steps_at_the_same_time"], "steps of a history have the same time as the one before"),
         (history["rows_without_time"], "interactions have no time"),
         (history.get("rows_without_position", 0), "interactions have no position, so that none is used"),
+        (history["users_with_a_position_twice"], "users have a position twice: it is no order, time is"),
         (history.get("users_in_file_order", 0), "users lack some times and are kept in file order"),
         (history["repeats"], "interactions repeat an item that the user has already"),
         (history.get("below_min_rating", 0), "interactions were rated below min_rating and left out"),
@@ -92,11 +114,40 @@ def notes(report: dict[str, Any]) -> list[str]:
         (items["equal_rows_collapsed"], "item rows stood twice and were collapsed"),
         (items["conflicting_rows_dropped"], "item rows contradicted another of the same id; the longest text stayed"),
         (items["without_interaction"], "items have no interaction"),
+        (items.get("prices_unread", {}).get("count", 0), f"prices cannot be read, such as {_unread(items)}"),
     ]
     lines = [order] + [f"{count:,} {what}." for count, what in counted if count]
+    lines += [f"{count:,} lists of {name} were cut short by numpy (...)." for name, count in _cut(items)]
+    if len(history.get("events", {})) > 1:
+        lines.append(_events(history["events"], history["set_aside"].get("other_event", 0)))
     if items["columns_left_out"]:
         lines.append(f"Item columns without text, left out: {', '.join(items['columns_left_out'])}.")
-    return lines
+    for table, columns in report.get("unused", {}).items():
+        lines.append(f"Columns of the {table} that are not used: {', '.join(columns)}.")
+    if items.get("currencies"):
+        lines.append(f"Prices are in several currencies, which are not converted: {', '.join(items['currencies'])}.")
+    if left := report.get("files", {}).get("not_read"):
+        lines.append(f"Files that are not read: {', '.join(left[:20])}{', ...' if len(left) > 20 else ''}.")
+    return lines + report.get("remarks", [])
+
+
+def warnings(report: dict[str, Any]) -> list[str]:
+    """What a person has to be told when `ingest` has run: records that were set aside, files that may be cut off."""
+    return conservation.in_words(report) + report["remarks"]
+
+
+def _unread(items: dict[str, Any]) -> str:
+    return ", ".join(repr(text) for text in items.get("prices_unread", {}).get("such_as", []))
+
+
+def _cut(items: dict[str, Any]) -> list[tuple[str, int]]:
+    return list(items.get("lists_cut", {}).items())
+
+
+def _events(counts: dict[str, int], others: int) -> str:
+    kinds = ", ".join(f"{kind or '(empty)'} {count:,}" for kind, count in list(counts.items())[:8])
+    kept = f"{others:,} of other kinds than ingest.events are set aside" if others else "all count alike"
+    return f"Kinds of interactions: {kinds}; {kept} (ingest.events chooses)."
 
 
 def _write(table: pl.LazyFrame, path: Path) -> None:

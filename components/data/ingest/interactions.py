@@ -1,13 +1,15 @@
 """Raw interactions -> the canonical ones: ids as text, times in UTC, a position within each user.
 
-The order within a user is the given position where there is one; else time, ties in file order; else file order. Which
-of the three it was stands in the report: nothing downstream may treat file order as time.
+The order within a user is the given position where there is one, and no user has the same one twice; else time, ties
+in order of position or file. File order alone is an order only where `ingest.order` says so. Which of them it was
+stands in the report: nothing downstream may treat file order as time.
 
 Ids are read as a stream and held as 32-bit codes (`coded`), so that ten million rows sort in a few seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -16,43 +18,56 @@ from components.data.canonical.coded import Coded
 from components.data.canonical.tables import TIMESTAMP, RawFile
 from components.data.ingest import ids, scanning, times
 from components.errors import BadInput
+from components.settings.params import Ingest
 
-_OPTIONAL = ("position", "timestamp", "rating")
+_OPTIONAL = ("position", "timestamp", "rating", "event")
+_MOST_KINDS = 1000
 
 
-def canonical(raw: pl.LazyFrame, file: RawFile, *, min_rating: float | None) -> tuple[Coded, dict[str, Any]]:
-    """The interactions in codes, sorted by user and position (with a column `rating` where there is one), and facts.
+class OrderUnknown(BadInput):
+    """Neither time nor position says in which order the interactions of a user happened."""
 
-    Raises `BadInput` naming up to ten rows (counted from 1, a header not counted) for an id that is missing or a value
-    of a wrong type; or if nothing is left.
+
+def canonical(raw: pl.LazyFrame, file: RawFile, settings: Ingest) -> tuple[Coded, dict[str, Any]]:
+    """The interactions in codes, sorted by user and position (with `rating` and `weight` if there are some), and facts.
+
+    `facts["set_aside"]`: reason -> rows that were read and are not among them. Raises `BadInput` naming up to ten rows
+    (counted from 1, a header not counted) for ids that are missing or damaged, a value of a wrong type, or an order
+    that nobody can know; or if nothing is left.
     """
     names = raw.collect_schema().names()
     scanning.require_plain(raw, ("user_id", "item_id", *_OPTIONAL), file)
     users, items = ids.distinct(raw, "user_id", file), ids.distinct(raw, "item_id", file)
+    ids.refuse_two_writings(users, file)
     codes = {"user": _code("user_id", users), "item": _code("item_id", items)}
     rows = scanning.collect(raw.select(**codes, **{name: name for name in _OPTIONAL if name in names}), file)
     if rows.is_empty():
         raise BadInput("holds no interaction", where=file.shown, mend="get a whole copy of it")
-    facts: dict[str, Any] = {"rows": rows.height, "time_unit": "none"}
+    facts: dict[str, Any] = {"rows": rows.height, "set_aside": {}, "damaged_rows": [], "time_unit": "none"}
+    gone = _without_ids(rows, file, settings.max_set_aside_share, facts)
     if "timestamp" in names:
         moments, facts["time_unit"] = times.to_utc(rows["timestamp"], file)
     else:
         moments = pl.Series([None], dtype=TIMESTAMP).new_from_index(0, rows.height)
     rows = rows.with_columns(moments.alias("timestamp"))
     rows = rows.with_columns(numbers(rows[name], file) for name in ("position", "rating") if name in names)
-    coded = Coded(rows, users, items)
-    if min_rating is not None:
-        coded = _rated(coded, min_rating, file, facts)
+    rows = rows.with_row_index("row")
+    rows = rows.filter(~gone) if gone.any() else rows
+    if "event" in names or settings.events is not None:
+        rows = _chosen_events(rows, settings.events, file, facts)
+    if settings.min_rating is not None:
+        rows = _rated(rows, settings.min_rating, file, facts)
     if "position" in names:
-        facts["rows_without_position"] = coded.rows["position"].null_count()
-    facts["rows_without_time"] = coded.rows["timestamp"].null_count()
-    coded = Coded(_ordered(coded.rows, facts), coded.users, coded.items)
+        facts["rows_without_position"] = rows["position"].null_count()
+    facts["rows_without_time"] = rows["timestamp"].null_count()
+    rows = _ordered(rows, file, users, settings, facts).drop("row")
+    coded = _renumbered(Coded(rows, users, items))
     return coded, facts | _counts(coded)
 
 
 def decoded(coded: Coded) -> pl.LazyFrame:
     """The canonical table of `coded`, lazily: ids come back batch by batch while it is written."""
-    extra = ["rating"] if "rating" in coded.rows.columns else []
+    extra = [name for name in ("rating", "weight") if name in coded.rows.columns]
     return coded.rows.lazy().select(
         pl.col("user").cat.to(pl.Enum(coded.users)).cast(pl.String).alias("user_id"),
         pl.col("item").cat.to(pl.Enum(coded.items)).cast(pl.String).alias("item_id"),
@@ -70,7 +85,7 @@ def numbers(values: pl.Series, file: RawFile) -> pl.Series:
     parsed = given.cast(pl.Float64, strict=False)
     wrong = (parsed.is_null() & given.is_not_null() & ~given.str.to_lowercase().is_in(ids.MISSING)).arg_true()
     if len(wrong):
-        shown = ", ".join(f"row {row + 1}: {given[row]!r}" for row in wrong.head(10).to_list())
+        shown = ", ".join(f"{file.row(row)}: {given[row]!r}" for row in wrong.head(10).to_list())
         raise BadInput(
             f"{len(wrong):,} values of {values.name} are not numbers: {shown}",
             where=f"{file.shown}, column {values.name}",
@@ -80,12 +95,57 @@ def numbers(values: pl.Series, file: RawFile) -> pl.Series:
 
 
 def _code(column: str, known: pl.Series) -> pl.Expr:
-    return ids.text(column).cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+    """The place of each id among the `known` ones; null where it says that there is none."""
+    return ids.text(column).cast(pl.Enum(known), strict=False).to_physical().cast(pl.UInt32)
 
 
-def _rated(coded: Coded, least: float, file: RawFile, facts: dict[str, Any]) -> Coded:
-    """Keep what was rated `least` or more, and only the ids that are left."""
-    rows = coded.rows
+def _without_ids(rows: pl.DataFrame, file: RawFile, most: float, facts: dict[str, Any]) -> pl.Series:
+    """Which rows lack an id. Few of them are set aside; raises `BadInput` for more than the share `most`."""
+    gone = rows["user"].is_null() | rows["item"].is_null()
+    if not gone.any():
+        return gone
+    if int(gone.sum()) > most * rows.height:
+        column = "user" if rows["user"].null_count() else "item"
+        raise ids.missing(rows[column].is_null().arg_true().to_list(), f"{column}_id", file)
+    places = gone.arg_true()
+    facts["set_aside"]["missing_id"] = len(places)
+    facts["damaged_rows"] = [file.row(row) for row in places.head(10).to_list()]
+    return gone
+
+
+def _chosen_events(
+    rows: pl.DataFrame, chosen: list[str] | Mapping[str, float] | None, file: RawFile, facts: dict[str, Any]
+) -> pl.DataFrame:
+    """Keep the kinds of `chosen` (None: all), with their weights if it has some; count all kinds."""
+    mend = "name some of them in ingest.events, or remove it"
+    if "event" not in rows.columns:
+        mend = "remove ingest.events, or map the column: ingest.columns: {event: ...}"
+        raise BadInput("ingest.events is set, but there is no event column", where=file.shown, mend=mend)
+    rows = rows.with_columns(pl.col("event").cast(pl.String).str.strip_chars().fill_null(""))
+    counts = dict(rows["event"].value_counts(sort=True).sort("count", "event", descending=[True, False]).iter_rows())
+    if len(counts) > _MOST_KINDS:
+        raise BadInput(
+            f"the event column has {len(counts):,} different kinds, such as {', '.join(list(counts)[:5])}",
+            where=file.shown,
+            mend="map another column to event in ingest.columns, or none",
+        )
+    facts["events"] = counts
+    if chosen is None:
+        return rows.drop("event")
+    absent = [kind for kind in chosen if kind not in counts]
+    if absent:
+        found = ", ".join(f"{kind or '(empty)'} {count:,}" for kind, count in list(counts.items())[:12])
+        raise BadInput(f"no interaction is of the kind {absent[0]!r}; found: {found}", where=file.shown, mend=mend)
+    kept = rows.filter(pl.col("event").is_in(list(chosen)))
+    if kept.height < rows.height:
+        facts["set_aside"]["other_event"] = rows.height - kept.height
+    if isinstance(chosen, Mapping):
+        kept = kept.with_columns(pl.col("event").replace_strict(dict(chosen), return_dtype=pl.Float64).alias("weight"))
+    return kept.drop("event")
+
+
+def _rated(rows: pl.DataFrame, least: float, file: RawFile, facts: dict[str, Any]) -> pl.DataFrame:
+    """Keep what was rated `least` or more."""
     if "rating" not in rows.columns:
         raise BadInput(
             "min_rating is set, but there is no rating column",
@@ -101,33 +161,113 @@ def _rated(coded: Coded, least: float, file: RawFile, facts: dict[str, Any]) -> 
             mend="lower ingest.min_rating",
         )
     facts["below_min_rating"] = rows.height - kept.height
-    users, items = kept["user"].unique().sort(), kept["item"].unique().sort()
-    kept = kept.with_columns(
-        users.search_sorted(kept["user"]).cast(pl.UInt32).alias("user"),
-        items.search_sorted(kept["item"]).cast(pl.UInt32).alias("item"),
+    if kept.height < rows.height:
+        facts["set_aside"]["below_min_rating"] = rows.height - kept.height
+    return kept
+
+
+def _renumbered(coded: Coded) -> Coded:
+    """Without the ids that no row has any more; codes follow the sorted ids again."""
+    rows, users, items = coded.rows, coded.rows["user"].unique().sort(), coded.rows["item"].unique().sort()
+    if len(users) == len(coded.users) and len(items) == len(coded.items):
+        return coded
+    rows = rows.with_columns(
+        users.search_sorted(rows["user"]).cast(pl.UInt32).alias("user"),
+        items.search_sorted(rows["item"]).cast(pl.UInt32).alias("item"),
     )
-    return Coded(kept, coded.users.gather(users), coded.items.gather(items))
+    return Coded(rows, coded.users.gather(users), coded.items.gather(items))
 
 
-def _ordered(rows: pl.DataFrame, facts: dict[str, Any]) -> pl.DataFrame:
-    """Sort by user and order within the user, number the positions, and say what the order rests on."""
-    if "position" in rows.columns and rows["position"].null_count() == 0:
+def _ordered(
+    rows: pl.DataFrame, file: RawFile, users: pl.Series, settings: Ingest, facts: dict[str, Any]
+) -> pl.DataFrame:
+    """Sort by user and order within the user, number the positions, and say what the order rests on.
+
+    Raises `BadInput` where nothing says the order, unless `ingest.order` takes that of the file.
+    """
+    by_file, timeless = settings.order == "file", facts["rows_without_time"] == rows.height
+    given = "position" in rows.columns and rows["position"].null_count() == 0
+    twice = _positions_twice(rows) if given else rows.clear()
+    facts["users_with_a_position_twice"] = twice["user"].n_unique()
+    if given and twice.is_empty():
         facts["order"] = "position"
         rows = rows.sort("user", "position", maintain_order=True)
-    elif facts["rows_without_time"] == rows.height:
+    elif not timeless:
+        facts["order"] = "timestamp"
+        ties = ["position"] if given else []
+        rows = _by_time(rows, ties, file, settings, facts)
+    elif by_file:
         facts["order"] = "file"
         rows = rows.sort("user", maintain_order=True)
+    elif given:
+        raise _restarting(twice, rows, file, users)
     else:
-        facts["order"] = "timestamp"
-        # A user with some times missing cannot be put in order of time without guessing: file order for all of them.
-        partly = rows.filter(pl.col("timestamp").is_null())["user"].unique()
-        facts["users_in_file_order"] = len(partly)
-        key = pl.when(~pl.col("user").is_in(partly.implode())).then("timestamp") if len(partly) else pl.col("timestamp")
-        rows = rows.sort("user", key, maintain_order=True)
+        lacking = " and some have no position" if "position" in rows.columns else " or position"
+        raise OrderUnknown(
+            f"the order of the histories is not known: no interaction has a time{lacking}",
+            where=file.shown,
+            mend="map the time column (ingest.columns: {timestamp: ...}); only if the rows stand in the order in which "
+            "they happened, say so: ingest.order: file",
+        )
     # Faster than a window per user by an order of magnitude: the row number, less that of the user's first row.
     index = pl.int_range(pl.len(), dtype=pl.Int32)
     first = pl.when(pl.col("user").ne_missing(pl.col("user").shift())).then(index).forward_fill()
     return rows.with_columns((index - first).alias("position"))
+
+
+def _positions_twice(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose position another row of their user has as well."""
+    placed = rows.select("user", "position", "row").sort("user", "position", maintain_order=True)
+    again = (pl.col("user") == pl.col("user").shift()) & (pl.col("position") == pl.col("position").shift())
+    return placed.filter(again | again.shift(-1).fill_null(False))
+
+
+def _restarting(twice: pl.DataFrame, rows: pl.DataFrame, file: RawFile, users: pl.Series) -> BadInput:
+    """A position that starts again, in each session say, orders nothing."""
+    user = twice["user"][0]
+    same = twice.filter((pl.col("user") == user) & (pl.col("position") == twice["position"][0]))["row"].head(3)
+    shown = ", ".join(file.row(row) for row in same.to_list())
+    return BadInput(
+        f"positions repeat within a user, so that they are no order: {twice['user'].n_unique():,} of "
+        f"{rows['user'].n_unique():,} users; {users[user]} has position {twice['position'][0]:g} in {shown}",
+        where=f"{file.shown}, column position",
+        mend="number the interactions of a user through all sessions, or map a time (ingest.columns: {timestamp: ...});"
+        " only if the rows stand in the order in which they happened, say so: ingest.order: file",
+    )
+
+
+def _by_time(
+    rows: pl.DataFrame, ties: list[str], file: RawFile, settings: Ingest, facts: dict[str, Any]
+) -> pl.DataFrame:
+    """Sorted by time. A user with some times missing cannot be put in order without guessing.
+
+    Few such users are set aside; with `ingest.order: file` they keep file order; else raises `BadInput`.
+    """
+    partly = rows.filter(pl.col("timestamp").is_null())["user"].unique()
+    facts["users_in_file_order"] = 0
+    if partly.is_empty():
+        return rows.sort("user", "timestamp", *ties, maintain_order=True)
+    incomplete = pl.col("user").is_in(partly.implode())
+    if settings.order == "file":
+        facts["users_in_file_order"] = len(partly)
+        return rows.sort(
+            "user", *(pl.when(~incomplete).then(name) for name in ("timestamp", *ties)), maintain_order=True
+        )
+    theirs = rows.filter(incomplete)
+    if theirs.height > settings.max_set_aside_share * facts["rows"]:
+        without = rows.filter(pl.col("timestamp").is_null())["row"]
+        shown = ", ".join(file.row(row) for row in without.head(10).to_list())
+        raise BadInput(
+            f"the order of {len(partly):,} users is not known: {len(without):,} of their interactions have no time "
+            f"({shown})",
+            where=f"{file.shown}, column timestamp",
+            mend="complete the times, or remove these users; ingest.order: file keeps such a user in the order of the "
+            "file",
+        )
+    facts["set_aside"]["order_unknown"] = theirs.height
+    facts["damaged_rows"] += [file.row(row) for row in theirs["row"].head(10 - len(facts["damaged_rows"])).to_list()]
+    facts["rows_without_time"] = 0
+    return rows.filter(~incomplete).sort("user", "timestamp", *ties, maintain_order=True)
 
 
 def _counts(coded: Coded) -> dict[str, Any]:

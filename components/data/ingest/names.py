@@ -19,11 +19,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "item_id": (
         *("item_id", "itemid", "item", "iid", "parent_asin", "asin", "product_id", "productid", "product", "sku"),
         *("article_id", "articleid", "movie_id", "movieid", "book_id", "track_id", "business_id", "goods_id", "i"),
+        *("video_id", "song_id", "artist_id", "game_id", "app_id", "news_id", "recipe_id", "listing_id", "poi_id"),
+        *("restaurant_id", "venue_id", "offer_id", "isbn", "ean", "gtin", "upc", "stock_code", "stockcode"),
     ),
     "position": ("position", "pos", "order", "step", "seq", "sequence"),
     "timestamp": (
         *("timestamp", "time", "ts", "unixreviewtime", "unix_time", "datetime", "date", "event_time", "created_at"),
         *("purchase_date", "order_date", "t_dat", "t"),
+    ),
+    "event": (
+        *("event", "event_type", "event_name", "action", "action_type", "behavior", "behaviour", "behavior_type"),
+        *("behaviour_type", "interaction_type", "activity", "activity_type", "kind", "verb", "type"),
     ),
     "rating": ("rating", "overall", "stars", "score", "rate"),
     "title": ("title", "name", "product_title", "item_title", "movie_title", "product_name", "prod_name", "item_name"),

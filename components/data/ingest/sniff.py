@@ -8,6 +8,7 @@ found["lines"]   # why, for people
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 from pathlib import Path
@@ -18,9 +19,11 @@ import polars as pl
 from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
 from components.data.clean.kcore import k_core
-from components.data.ingest import catalogue, interactions, rawfiles
-from components.data.ingest.ingest import notes, reader
-from components.data.ingest.sniff_table import suggest_table
+from components.data.ingest import rawfiles, scanning, times
+from components.data.ingest.conservation import in_words
+from components.data.ingest.ingest import canonical, files_of, notes, reader
+from components.data.ingest.interactions import OrderUnknown
+from components.data.ingest.sniff_table import SAMPLE_BYTES, suggest_table
 from components.errors import BadInput
 from components.settings.params import Clean, Format, Ingest
 
@@ -29,6 +32,8 @@ LOOKED_THROUGH = 64 * 2**20
 TEXT_FIELDS = ("title", "brand", "categories", "attributes", "description")
 _FILLED = 0.05
 _CORE = 5
+_REPEATED = 0.05
+"""Share of users with a repeated last item from which `init` speaks of it."""
 
 
 def suggest(path: Path) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def suggest(path: Path) -> dict[str, Any]:
         section = {**found, "path": f"data/raw/{name}"}
         params: dict[str, Any] = {"dataset": name, "ingest": section}
         lines = [f"Format: {found['format']}.", *lines]
-        if sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file()) <= LOOKED_THROUGH:
+        if sum((path / entry).stat().st_size for entry in rawfiles.tables_in(path)) <= LOOKED_THROUGH:
             more = Path(scratch) / "read"
             more.mkdir()
             clean, about = _clean(Ingest(**section), path, more)
@@ -63,10 +68,10 @@ def dataset_name(path: Path) -> str:
 
 
 def _look_deeper(path: Path) -> None:
-    """An archive often unpacks into one folder within the folder: say so."""
+    """An archive often unpacks into one folder within the folder: say so. A folder `events.csv/` of parts is one."""
     if path.is_dir() and not any(entry.is_file() for entry in path.iterdir()):
         folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
-        if folders:
+        if folders and not any(rawfiles.kind_of(name) and rawfiles.parts_in(path / name) for name in folders):
             raise BadInput(
                 f"the folder holds only folders: {', '.join(folders[:12])}",
                 where=str(path),
@@ -76,27 +81,49 @@ def _look_deeper(path: Path) -> None:
 
 def _format(path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The format by the names of the files; plain tables if none of the known layouts is there."""
-    names = {rawfiles.plain_name(name) for name in rawfiles.names_in(path)}
+    names = {rawfiles.plain_name(name) for name in rawfiles.tables_in(path)}
     for name in get_args(Format):
         if name != "table" and (why := reader(name).recognised(names)) is not None:
-            return {"format": name}, [why]
+            return {"format": name, **_quoting(name, path, scratch)}, [why]
     return suggest_table(path, scratch)
+
+
+def _quoting(name: str, path: Path, scratch: Path) -> dict[str, Any]:
+    """`quoting` of the delimited files that a known layout reads, where it is not the usual one. Raises `BadInput`."""
+    tables = {"movies.csv": "items", "ratings.csv": "interactions"} if name == "movielens" else {}
+    found = {}
+    for file_name in rawfiles.names_in(path):
+        table = tables.get(rawfiles.plain_name(file_name))
+        if name == "amazon" and rawfiles.kind_of(file_name) == "csv":
+            table = "items" if file_name.startswith("meta_") else "interactions"
+        if table is None:
+            continue
+        file = rawfiles.prepare(path / file_name, scratch, limit=SAMPLE_BYTES)
+        # The ratings of Amazon have no header, and no quotes.
+        headed = any(letter.isalpha() for letter in scanning.first_line(file).split(",")[-1])
+        if headed and (dialect := scanning.beginning(file, scratch, table)[1]) != "rfc4180":
+            found[table] = dialect
+    return {"quoting": found} if found else {}
 
 
 def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The `clean` section from the data as `ingest` would read them."""
     tables: Tables = reader(settings.format).read(settings, path, scratch)
-    history, about_history = interactions.canonical(tables.interactions, tables.interactions_file, min_rating=None)
-    items, about_items = catalogue.canonical(
-        tables.items,
-        tables.items_file,
-        interacted=history.items.alias("item_id"),
-        list_separator=settings.list_separator,
-    )
+    try:
+        history, items, report = canonical(settings, tables)
+    except OrderUnknown:  # said already, and not for us to decide: look at the rest
+        history, items, report = canonical(dataclasses.replace(settings, order="file"), tables)
+        report["interactions"]["order"] = "unknown"
+    about_history = report["interactions"]
     lines = [
         f"{about_history['interactions']:,} interactions of {about_history['users']:,} users, {items.height:,} items."
     ]
-    lines += notes({"items": about_items, "interactions": about_history})
+    if settings.format != "table":  # of plain tables every file and column was named already
+        report["files"] = files_of(path, tables)
+        lines = _examples(tables) + lines
+    else:
+        report["unused"] = {}
+    lines += notes(report) + in_words(report)
     fields = [name for name in TEXT_FIELDS if name in items.columns and _filled(items[name]) >= _FILLED]
     if not fields:
         raise BadInput(
@@ -105,9 +132,44 @@ def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any],
             mend="textual IDs are written from text: map a text column to title in ingest.columns",
         )
     lines.append(f"Item text from: {', '.join(fields)}.")
+    lines += _implausible(history) + _repeats(history)
     per_user, per_item, why = _core(history)
     lines.append(why)
     return {"text_fields": fields, "min_user_interactions": per_user, "min_item_interactions": per_item}, lines
+
+
+def _examples(tables: Tables) -> list[str]:
+    """What the columns of a known layout are taken for, with the values of the first row."""
+    lines = []
+    for role, frame in (("Interactions", tables.interactions), ("Items", tables.items)):
+        first = frame.head(1).collect()
+        shown = [f"{name} (e.g. {str(first[name][0])[:60]!r})" for name in first.columns] if first.height else []
+        lines += [f"{role}: {', '.join(shown)}"] if shown else []
+    return lines
+
+
+def _implausible(history: Coded) -> list[str]:
+    """Times that `validate` will refuse."""
+    moments = history.rows["timestamp"].drop_nulls()
+    outside = len(moments) - int(moments.is_between(times.EARLIEST, times.latest()).sum())
+    if not outside:
+        return []
+    return [f"BEWARE: {outside:,} times lie before 1990 or after tomorrow; `validate` refuses that. Is the unit right?"]
+
+
+def _repeats(history: Coded) -> list[str]:
+    """How many users' last item is one that they had before, and the setting that says whether that is real."""
+    user = pl.col("user")
+    last = user.ne_missing(user.shift(-1))
+    again = ~pl.struct("user", "item").is_first_distinct()
+    share = history.rows.select((last & again).sum() / last.sum()).item()
+    if share < _REPEATED:
+        return []
+    return [
+        f"{share:.0%} of the users end with an item that they had before. clean.drop_repeats: true (the default, as in "
+        "the papers) keeps the first of each and recommends only new items; where people buy again, set it to false: "
+        "cleaning, masking and the headline follow it."
+    ]
 
 
 def _filled(values: pl.Series) -> float:

@@ -111,6 +111,15 @@ def _catalogue() -> list[Check]:
 def _interactions() -> list[Check]:
     return [
         Check(
+            "records_accounted_for",
+            "interactions",
+            "critical",
+            "Every raw record is in the canonical tables, or `ingest` has set it aside for a reason; few say nothing "
+            "(no id, no order). What ingest.min_rating and ingest.events leave out is not counted.",
+            "Look at conservation in the report of `ingest`, which names rows; mend the export, or raise "
+            "ingest.max_set_aside_share.",
+        ),
+        Check(
             "interaction_ids_present",
             "interactions",
             "critical",
@@ -156,9 +165,11 @@ def _interactions() -> list[Check]:
         Check(
             "times_plausible",
             "interactions",
-            "warning",
-            "Times lie between 1990 and 2100; others are a wrong unit (seconds read as milliseconds) or placeholders.",
-            "Check the unit and the column of the time in ingest.columns.",
+            "critical",
+            "Times lie between 1990 and tomorrow; others are a wrong unit (seconds read as milliseconds) or "
+            "placeholders, and put histories in a wrong order.",
+            "Check the unit and the column of the time in ingest.columns. Where times really count from another zero, "
+            "say so with validate.severities: {times_plausible: warning}.",
         ),
         Check(
             "histories_long_enough",

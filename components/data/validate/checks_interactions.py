@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -10,14 +12,20 @@ from components.data.canonical import coded
 from components.data.validate.checks import ROWS_SHOWN, Measured, skipped
 from components.settings import params
 
-_EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _MAX_UNKNOWN = 0.2
 """A fifth of the interactions lost in the join is no longer a gap in the catalogue but a broken join."""
 _MAX_SHORT = 0.5
 
 
-def measure(interactions: coded.Coded, catalogue: pl.Series, settings: params.Validate) -> dict[str, Measured]:
-    """Measured checks of the suite `interactions`; `catalogue` holds the item ids of the catalogue."""
+def measure(
+    interactions: coded.Coded, catalogue: pl.Series, settings: params.Validate, conservation: Mapping[str, Any] | None
+) -> dict[str, Measured]:
+    """Measured checks of the suite `interactions`.
+
+    `catalogue` holds the item ids of the catalogue, `conservation` what the report of `ingest` says of raw records
+    (None: there is no such report).
+    """
     rows = interactions.rows
     missing = rows.filter(pl.any_horizontal(pl.col("user", "item").is_null()))
     unordered = rows.filter(pl.col("position") != _expected_position())
@@ -27,6 +35,7 @@ def measure(interactions: coded.Coded, catalogue: pl.Series, settings: params.Va
     short = lengths.filter(pl.col("len") < 3).sort("user")
     count = max(rows.height, 1)
     return {
+        "records_accounted_for": _accounted_for(conservation),
         "interaction_ids_present": Measured(missing.height, 0, show(missing, interactions)),
         "enough_users": Measured(len(interactions.users), settings.min_users, at_least=True),
         "positions_contiguous": Measured(unordered.height, 0, show(unordered, interactions)),
@@ -44,6 +53,19 @@ def measure(interactions: coded.Coded, catalogue: pl.Series, settings: params.Va
     }
 
 
+def _accounted_for(conservation: Mapping[str, Any] | None) -> Measured:
+    """The share set aside unasked; 1 where the counts of a table do not meet."""
+    if conservation is None:
+        return skipped(0, "there is no report of `ingest` beside the tables")
+    rows, meet = [], True
+    for table in ("interactions", "items"):
+        found = conservation[table]
+        meet &= found["records"] == found["kept"] + sum(found["set_aside"].values())
+        rows += [{"table": table, "row": row} for row in found["such_as"]]
+    share = conservation["share_set_aside"] if meet else 1.0
+    return Measured(share, conservation["max_set_aside_share"], rows[:ROWS_SHOWN])
+
+
 def _expected_position() -> pl.Expr:
     """Row number within the user, as the rows are sorted by user and position."""
     return pl.int_range(pl.len(), dtype=pl.Int32).over("user")
@@ -59,7 +81,8 @@ def _times_plausible(interactions: coded.Coded) -> Measured:
     rows = interactions.rows
     if rows["timestamp"].null_count() == rows.height:
         return skipped(0, "no interaction has a time")
-    odd = rows.filter(~pl.col("timestamp").is_between(_EARLIEST, _LATEST))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    odd = rows.filter(~pl.col("timestamp").is_between(_EARLIEST, tomorrow))
     return Measured(odd.height, 0, show(odd, interactions))
 
 

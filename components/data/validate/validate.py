@@ -8,6 +8,7 @@ not pass, and a failed critical check stops the graph here with exit code 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,7 @@ from components.data.validate.checks import CHECKS, Measured, severities
 from components.data.validate.expectations import assert_and_document, describe
 from components.errors import BadInput, GateRefused
 from components.settings import params
-from components.storage.artifacts import publish_json, publishing_together
+from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
 
 
@@ -34,7 +35,7 @@ def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
     interactions = coded.read(layout.interactions)
     measured, touched = checks_catalogue.measure(items, interactions, settings)
     _need_something_to_judge(interactions, touched, layout)
-    measured |= checks_interactions.measure(interactions, items["item_id"], settings)
+    measured |= checks_interactions.measure(interactions, items["item_id"], settings, _conservation(layout))
     measured |= leakage.measure(interactions, touched, settings)
 
     with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
@@ -44,6 +45,28 @@ def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
     if not verdict["passed"]:
         raise _refusal(verdict, layout)
     return verdict
+
+
+def in_words(verdict: Mapping[str, Any]) -> list[str]:
+    """The warnings of a verdict, one line each: `name: what is asked. Observed 0.3, at most 0.2. Mend: ...`."""
+    lines = []
+    for check in verdict["checks"]:
+        if check["name"] in verdict["warnings"]:
+            measure = Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least")
+            lines.append(f"{check['name']}: {check['meaning']} {describe(measure)} Mend: {check['mend']}")
+    return lines
+
+
+def _conservation(layout: Layout) -> dict[str, Any] | None:
+    """What the report of `ingest` says of raw records; tables that were made in another way have none."""
+    if not layout.ingest_report.is_file():
+        return None
+    report = read_json(layout.ingest_report)
+    found = report.get("conservation") if isinstance(report, dict) else None
+    if not isinstance(found, dict):
+        mend = "run `python -m components ingest`, which writes it"
+        raise BadInput("it says nothing of the raw records", where=str(layout.ingest_report), mend=mend)
+    return found
 
 
 def _need_something_to_judge(interactions: coded.Coded, touched: pl.DataFrame, layout: Layout) -> None:

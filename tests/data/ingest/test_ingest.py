@@ -235,9 +235,10 @@ def test_missing_ids_name_the_rows(workspace: Path, missing: str) -> None:
     refused(workspace, "1 rows have no user_id: row 3")
 
 
-def test_short_row_is_a_missing_id(workspace: Path) -> None:
-    (workspace / "raw" / "interactions.csv").write_text(ROWS + "u9\n")
-    refused(workspace, "1 rows have no item_id: row 4")
+def test_short_row_is_named(workspace: Path) -> None:
+    """Prevents: fields that are not there read as empty ones, and those that are there in the wrong column."""
+    (workspace / "raw" / "interactions.csv").write_text(ROWS + "u9\nu1,a,1700000000,5\n")
+    refused(workspace, "line 5 has 1 fields, the first line 4")
 
 
 def test_float_ids_are_refused(workspace: Path) -> None:
@@ -350,13 +351,20 @@ def test_ties_in_time_keep_file_order(workspace: Path) -> None:
 
 def test_user_with_a_time_missing_keeps_file_order(workspace: Path) -> None:
     """Prevents: rows without a time put first, as nulls sort."""
-    histories, facts = order_of(workspace, "user_id,item_id,timestamp\nu,a,300\nu,b,\nu,c,100\nv,a,2\nv,b,1\n")
+    rows = "user_id,item_id,timestamp\nu,a,300\nu,b,\nu,c,100\nv,a,2\nv,b,1\n"
+    (workspace / "raw" / "interactions.csv").write_text(rows)
+    refused(workspace, "the order of 1 users is not known", "row 2", "ingest.order: file")
+    histories, facts = order_of(workspace, rows, order="file")
     assert histories == {"u": ["a", "b", "c"], "v": ["b", "a"]}
     assert (facts["users_in_file_order"], facts["rows_without_time"]) == (1, 1)
 
 
-def test_without_time_and_position_file_order_is_the_order_and_is_said(workspace: Path) -> None:
-    histories, facts = order_of(workspace, "user_id,item_id\nu,c\nv,b\nu,a\n")
+def test_without_time_and_position_file_order_is_the_order_only_where_somebody_says_so(workspace: Path) -> None:
+    """Prevents: an order that nobody knows to be one taken for what happened."""
+    rows = "user_id,item_id\nu,c\nv,b\nu,a\n"
+    (workspace / "raw" / "interactions.csv").write_text(rows)
+    refused(workspace, "the order of the histories is not known", "ingest.order: file")
+    histories, facts = order_of(workspace, rows, order="file")
     assert histories == {"u": ["c", "a"], "v": ["b"]}
     assert facts["order"] == "file"
     assert "file order" in (workspace / "artifacts" / "shop" / "ingest" / "report.json").read_text()

@@ -88,4 +88,4 @@ def test_recbole(tmp_path: Path, edit: dict[str, bytes | None], message: str) ->
 
 
 def test_p5_not_utf8(tmp_path: Path) -> None:
-    refused(tmp_path, "p5", "not readable as text", format="p5", edit={"item_plain_text.txt": b"a caf\xe9\n"})
+    refused(tmp_path, "p5", "not UTF-8 .byte 0xe9.", format="p5", edit={"item_plain_text.txt": b"a caf\xe9\n"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,9 @@ from components.settings import params
 from tests.data.tables_of import START, catalogue, events, interactions, shop
 
 Tables = tuple[pl.DataFrame, pl.DataFrame]
+SOUND = {"records": 72, "kept": 72, "set_aside": {}, "such_as": []}
+ACCOUNT = {"interactions": SOUND, "items": SOUND, "share_set_aside": 0.0, "max_set_aside_share": 0.001}
+"""What the report of `ingest` says of raw records that are all there."""
 
 
 def measure(folder: Path, tables: Tables, **settings: float) -> dict[str, Measured]:
@@ -26,7 +29,7 @@ def measure(folder: Path, tables: Tables, **settings: float) -> dict[str, Measur
     measured, touched = checks_catalogue.measure(items, table, chosen)
     return (
         measured
-        | checks_interactions.measure(table, items["item_id"], chosen)
+        | checks_interactions.measure(table, items["item_id"], chosen, ACCOUNT)
         | leakage.measure(table, touched, chosen)
     )
 
@@ -178,3 +181,35 @@ def test_unknown_check_in_severities_names_the_known_ones() -> None:
     with pytest.raises(BadInput, match="unknown check no_orphanz") as caught:
         severities({"no_orphanz": "critical"})
     assert "no_orphans" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("aside", "kept", "share", "observed", "passed"),
+    [
+        ({"missing_id": 1}, 1999, 0.0005, 0.0005, True),
+        ({"missing_id": 40}, 1960, 0.02, 0.02, False),
+        ({"below_min_rating": 900}, 1100, 0.0, 0.0, True),
+        ({}, 1720, 0.0, 1.0, False),
+    ],
+)
+def test_raw_records_that_went_away(
+    tmp_path: Path, aside: dict[str, int], kept: int, share: float, observed: float, passed: bool
+) -> None:
+    """Prevents: rows that vanish between the file and the table, and a gate that a person's own filter closes."""
+    found = {"records": 2000, "kept": kept, "set_aside": aside, "such_as": ["row 3"]}
+    account = ACCOUNT | {"interactions": found, "share_set_aside": share}
+    items, rows = shop()
+    rows.write_parquet(tmp_path / "interactions.parquet")
+    table = coded.read(tmp_path / "interactions.parquet")
+    measured = checks_interactions.measure(table, items["item_id"], params.Validate(), account)["records_accounted_for"]
+    assert measured.observed == observed
+    assert (failed({"it": measured}) == set()) == passed
+    assert measured.rows == [{"table": "interactions", "row": "row 3"}]
+
+
+@pytest.mark.parametrize("moment", [datetime(1989, 12, 31, tzinfo=UTC), datetime.now(UTC) + timedelta(days=3)])
+def test_times_before_1990_and_after_tomorrow_stop_the_graph(tmp_path: Path, moment: datetime) -> None:
+    """Prevents: one event of 1970 or 2099 that stands first or last in a history, with a warning in a file."""
+    assert CHECKS["times_plausible"].severity == "critical"
+    tables = _events(shop(), lambda rows: [(*rows[0][:2], moment), *rows[1:]])
+    assert "times_plausible" in failed(measure(tmp_path, tables, max_cold_target_share=1.0))

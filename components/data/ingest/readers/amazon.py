@@ -14,6 +14,8 @@ files of different years mix as long as their ids do.
 from __future__ import annotations
 
 import ast
+import codecs
+import dataclasses
 import json
 from collections.abc import Collection, Mapping
 from itertools import islice
@@ -59,17 +61,24 @@ def recognised(names: Collection[str]) -> str | None:
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Scan reviews and metadata. Raises `BadInput` for a missing file or key, or a line that is no record."""
-    items_path = _named(raw, settings.items, "items") or _metadata(raw)
-    interactions_path = _named(raw, settings.interactions, "interactions") or _reviews(raw, items_path)
-    interactions_file = rawfiles.prepare(interactions_path, scratch)
-    interactions = _selected(_reviews_frame(interactions_file), REVIEW_KEYS, ("user_id", "item_id"), interactions_file)
-    items_file, dialect = _as_json(rawfiles.prepare(items_path, scratch), scratch)
-    items = _selected(scanning.scan(items_file), ITEM_KEYS, ("item_id",), items_file)
-    return Tables(_mended(items), interactions, items_file, interactions_file, {"metadata": dialect})
+    items_paths = _named(raw, settings.items, "items") or [_metadata(raw)]
+    interactions_paths = _named(raw, settings.interactions, "interactions") or [_reviews(raw, items_paths)]
+    reviews, interactions_file = scanning.table(
+        interactions_paths,
+        scratch,
+        key="interactions",
+        header=_ratings_header(interactions_paths[0], scratch),
+        quoting=settings.quoting.get("interactions"),
+    )
+    interactions, left = _selected(reviews, REVIEW_KEYS, ("user_id", "item_id"), interactions_file)
+    metadata, items_file, dialect = _metadata_table(items_paths, scratch, settings)
+    items, items_left = _selected(metadata, ITEM_KEYS, ("item_id",), items_file)
+    unused = {"interactions": left, "items": items_left}
+    return Tables(_mended(items), interactions, items_file, interactions_file, {"metadata": dialect}, unused)
 
 
-def _named(raw: Path, name: str | None, key: str) -> Path | None:
-    return None if name is None else rawfiles.locate(raw, name, (), key=key)
+def _named(raw: Path, names: str | list[str] | None, key: str) -> list[Path] | None:
+    return None if names is None else rawfiles.locate(raw, names, (), key=key)
 
 
 def _metadata(raw: Path) -> Path:
@@ -77,29 +86,26 @@ def _metadata(raw: Path) -> Path:
     return _only(raw, names, "meta_CATEGORY.json.gz or .jsonl.gz", key="items")
 
 
-def _reviews(raw: Path, items: Path) -> Path:
+def _reviews(raw: Path, items: list[Path]) -> Path:
     names = [
         name
         for name in rawfiles.names_in(raw)
-        if not name.startswith("meta_") and name != items.name and rawfiles.kind_of(name) in ("jsonl", "csv")
+        if not name.startswith("meta_") and raw / name not in items and rawfiles.kind_of(name) in ("jsonl", "csv")
     ]
     return _only(raw, names, "reviews_CATEGORY_5.json.gz, CATEGORY.json.gz or CATEGORY.jsonl.gz", key="interactions")
 
 
-def _reviews_frame(file: RawFile) -> pl.LazyFrame:
-    """The reviews; a CSV file of ratings without a header gets the names of its columns, in the order of its year."""
-    header = _ratings_header(file) if file.kind == "csv" else None
-    return scanning.scan(file, header=header)
-
-
-def _ratings_header(file: RawFile) -> list[str] | None:
-    """Names of the four columns of a file without a header; None where the first line is one.
+def _ratings_header(path: Path, scratch: Path) -> list[str] | None:
+    """Names of the four columns of a CSV file of ratings without a header; None for any other file.
 
     Raises `BadInput` where neither column, or both, could be the items: 2014 has users first, 2018 has items first.
     """
+    if rawfiles.kind_of(path.name) != "csv":
+        return None
+    file = rawfiles.prepare(path, scratch, limit=_LOOKED_AT * 100)
     with file.path.open(encoding="utf-8", errors="replace") as stream:
         rows = [line.strip().split(",") for line in islice(stream, _LOOKED_AT)]
-    if not _is_rating(rows[0]):
+    if not rows or not _is_rating(rows[0]):
         return None
     asins = [all(len(row[place]) == _ASIN_LENGTH for row in rows if len(row) == 4) for place in (0, 1)]
     if asins[0] == asins[1]:
@@ -128,30 +134,43 @@ def _only(raw: Path, names: list[str], expected: str, *, key: str) -> Path:
 
 def _selected(
     frame: pl.LazyFrame, keys: Mapping[str, tuple[str, ...]], required: tuple[str, ...], file: RawFile
-) -> pl.LazyFrame:
-    """The canonical columns, each from the first of its keys that is there."""
+) -> tuple[pl.LazyFrame, list[str]]:
+    """The canonical columns, each from the first of its keys that is there; and the columns that none is taken from."""
     names = frame.collect_schema().names()
-    chosen = {}
+    chosen: dict[str, str] = {}
     for canonical, candidates in keys.items():
         present = [key for key in candidates if key in names]
         if present:
-            chosen[canonical] = pl.col(present[0])
+            chosen[canonical] = present[0]
         elif canonical in required:
             raise BadInput(
                 f"no key {' or '.join(candidates)} (for {canonical}); found: {', '.join(names)}",
                 where=file.shown,
                 mend="check ingest.items and ingest.interactions: the first is the metadata, the second the reviews",
             )
-    return frame.select(**chosen)
+    return frame.select(**chosen), [name for name in names if name not in chosen.values()]
 
 
-def _as_json(file: RawFile, scratch: Path) -> tuple[RawFile, str]:
+def _metadata_table(paths: list[Path], scratch: Path, settings: Ingest) -> tuple[pl.LazyFrame, RawFile, str]:
+    """The metadata, their file, and whether they were JSON (or a table) or Python dicts."""
+    quoting = settings.quoting.get("items")
+    if not any(_is_python(path) for path in paths):
+        return *scanning.table(paths, scratch, key="items", quoting=quoting), "json"
+    files = [_as_json(rawfiles.prepare(path, scratch), scratch) for path in paths]
+    frame, _ = scanning.table([file.path for file in files], scratch, key="items")
+    return frame, rawfiles.together(files), "python"
+
+
+def _is_python(path: Path) -> bool:
+    with rawfiles.opened(path) as stream:
+        return stream.readline().removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{'", b"{u'"))
+
+
+def _as_json(file: RawFile, scratch: Path) -> RawFile:
     """2014 metadata as JSON lines. `ast.literal_eval` reads literals only: nothing in the file is ever executed."""
-    with file.path.open("rb") as stream:
-        first = stream.readline().lstrip()
-    if not first.startswith((b"{'", b"{u'")):
-        return file, "json"
-    target = scratch / f"{file.path.name}.strict.jsonl"
+    folder = scratch / f"strict-{len(list(scratch.iterdir()))}"
+    folder.mkdir()
+    target = folder / "metadata.jsonl"
     with file.path.open(encoding="utf-8") as stream_in, target.open("w", encoding="utf-8") as stream_out:
         try:
             for number, line in enumerate(stream_in, start=1):
@@ -161,7 +180,8 @@ def _as_json(file: RawFile, scratch: Path) -> tuple[RawFile, str]:
                     stream_out.write(json.dumps(wanted, ensure_ascii=False) + "\n")
         except UnicodeDecodeError as error:
             raise BadInput("not UTF-8", where=file.shown, mend="get a whole copy of it") from error
-    return RawFile(shown=file.shown, path=target, kind="jsonl"), "python"
+    counted = scanning.checked(dataclasses.replace(file, kind="jsonl"), scratch, key="items")
+    return dataclasses.replace(counted, path=target)
 
 
 def _record(line: str, number: int, file: RawFile) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def recognised(names: Collection[str]) -> str | None:
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Generate the shop that `shop.yaml` in `raw` describes. Raises `BadInput` if it does not describe one."""
-    path = rawfiles.locate(raw, settings.items, ("shop.yaml",), key="items")
+    path = rawfiles.one(rawfiles.locate(raw, settings.items, ("shop.yaml",), key="items"), "items")
     shop = load(path)
     purchases = customers.purchases(shop)
     interactions = pl.DataFrame(

@@ -32,6 +32,7 @@ GENRES = (
 )
 """Order of the flags in u.item (ml-100k README)."""
 _RATINGS = ["user_id", "item_id", "rating", "timestamp"]
+_RATINGS_CSV = ("userId", "movieId", "rating", "timestamp")
 
 
 def recognised(names: Collection[str]) -> str | None:
@@ -45,46 +46,54 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Scan ratings and movies of whichever release lies there. Raises `BadInput` where none does."""
     ratings = rawfiles.locate(raw, settings.interactions, ("u.data", "ratings.dat", "ratings.csv"), key="interactions")
     movies = rawfiles.locate(raw, settings.items, ("u.item", "movies.dat", "movies.csv"), key="items")
-    plain = rawfiles.plain_name(ratings.name)
+    plain = rawfiles.plain_name(ratings[0].name)
     if plain.endswith(".data"):
         return _hundred_thousand(ratings, movies, scratch)
     if plain.endswith(".dat"):
-        return _double_colons(ratings, movies, scratch)
-    return _csv(ratings, movies, scratch)
+        return _double_colons(rawfiles.one(ratings, "interactions"), rawfiles.one(movies, "items"), scratch)
+    return _csv(ratings, movies, scratch, settings)
 
 
-def _hundred_thousand(ratings: Path, movies: Path, scratch: Path) -> Tables:
-    ratings_file = rawfiles.prepare(ratings, scratch, kind="tsv")
-    movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding="latin-1")
+def _hundred_thousand(ratings: list[Path], movies: list[Path], scratch: Path) -> Tables:
     header = ["item_id", "title", "release", "video", "imdb", *GENRES]
-    wide = scanning.scan(movies_file, header=header, separator="|")
+    wide, movies_file = scanning.table(
+        movies, scratch, key="items", kind="lines", encoding="latin-1", header=header, separator="|"
+    )
     flagged = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES[1:]]
     items = wide.select("item_id", "title", categories=pl.concat_list(flagged).list.drop_nulls())
-    interactions = scanning.scan(ratings_file, header=_RATINGS)
-    return Tables(items, interactions, movies_file, ratings_file, {"layout": "u.data"})
+    interactions, ratings_file = scanning.table(ratings, scratch, key="interactions", kind="tsv", header=_RATINGS)
+    unused = {"items": ["release", "video", "imdb"]}
+    return Tables(items, interactions, movies_file, ratings_file, {"layout": "u.data"}, unused)
 
 
 def _double_colons(ratings: Path, movies: Path, scratch: Path) -> Tables:
-    ratings_file = rawfiles.prepare(ratings, scratch, kind="lines")
     # 10M is UTF-8, and reads as such; 1M holds bytes that are no UTF-8.
-    movies_file = rawfiles.prepare(movies, scratch, kind="lines", encoding=_encoding(movies))
-    items = _fields(movies_file, ["item_id", "title", "categories"])
-    interactions = _fields(ratings_file, _RATINGS)
+    items, movies_file = _fields(movies, scratch, ["item_id", "title", "categories"], "items", _encoding(movies))
+    interactions, ratings_file = _fields(ratings, scratch, _RATINGS, "interactions", None)
     return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "dat"})
 
 
-def _csv(ratings: Path, movies: Path, scratch: Path) -> Tables:
-    ratings_file, movies_file = rawfiles.prepare(ratings, scratch), rawfiles.prepare(movies, scratch)
-    interactions, items = scanning.scan(ratings_file), scanning.scan(movies_file)
-    _expect_columns(interactions, {"userId", "movieId", "rating", "timestamp"}, ratings_file)
+def _csv(ratings: list[Path], movies: list[Path], scratch: Path, settings: Ingest) -> Tables:
+    interactions, ratings_file = scanning.table(
+        ratings, scratch, key="interactions", quoting=settings.quoting.get("interactions")
+    )
+    items, movies_file = scanning.table(movies, scratch, key="items", quoting=settings.quoting.get("items"))
+    _expect_columns(interactions, set(_RATINGS_CSV), ratings_file)
     _expect_columns(items, {"movieId", "title", "genres"}, movies_file)
+    unused = {
+        "interactions": [name for name in interactions.collect_schema() if name not in _RATINGS_CSV],
+        "items": [name for name in items.collect_schema() if name not in ("movieId", "title", "genres")],
+    }
     interactions = interactions.select(user_id="userId", item_id="movieId", rating="rating", timestamp="timestamp")
     items = items.select(item_id="movieId", title="title", categories="genres")
-    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "csv"})
+    return Tables(_with_genres(items), interactions, movies_file, ratings_file, {"layout": "csv"}, unused)
 
 
-def _fields(file: RawFile, names: list[str]) -> pl.LazyFrame:
+def _fields(
+    path: Path, scratch: Path, names: list[str], key: str, encoding: str | None
+) -> tuple[pl.LazyFrame, RawFile]:
     """Columns of `a::b::c` lines; a title may hold `::` only if it is the last field, so the count is checked."""
+    file = scanning.checked(rawfiles.prepare(path, scratch, kind="lines", encoding=encoding), scratch, key=key)
     parts = scanning.lines(file).select(pl.col("line").str.split("::").alias("parts"))
     wrong = scanning.collect(
         parts.with_row_index("row", offset=1).filter(pl.col("parts").list.len() != len(names)).head(10), file
@@ -96,7 +105,7 @@ def _fields(file: RawFile, names: list[str]) -> pl.LazyFrame:
             where=file.shown,
             mend="get a whole copy of the file",
         )
-    return parts.select(pl.col("parts").list.get(place).alias(name) for place, name in enumerate(names))
+    return parts.select(pl.col("parts").list.get(place).alias(name) for place, name in enumerate(names)), file
 
 
 def _with_genres(items: pl.LazyFrame) -> pl.LazyFrame:
@@ -104,14 +113,14 @@ def _with_genres(items: pl.LazyFrame) -> pl.LazyFrame:
     return items.with_columns(categories=pl.when(genres != "(no genres listed)").then(genres.str.split("|")))
 
 
-def _encoding(path: Path) -> str:
+def _encoding(path: Path) -> str | None:
     with rawfiles.opened(path) as stream:
         try:
             for line in stream:
                 line.decode()
         except UnicodeDecodeError:
             return "latin-1"
-    return "utf-8"
+    return None
 
 
 def _expect_columns(frame: pl.LazyFrame, wanted: set[str], file: RawFile) -> None:

@@ -6,6 +6,7 @@ product code instead; such a file is refused.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -32,10 +33,15 @@ def recognised(names: Collection[str]) -> str | None:
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Scan sequences and texts. Raises `BadInput` for lines of another shape, `GateRefused` for sorted sequences."""
-    sequences = rawfiles.locate(raw, settings.interactions, ("user_sequence.txt",), key="interactions")
-    texts = rawfiles.locate(raw, settings.items, ("item_plain_text.txt",), key="items")
-    interactions_file = rawfiles.prepare(sequences, scratch, kind="lines")
-    items_file = rawfiles.prepare(texts, scratch, kind="lines")
+    sequences, texts = (
+        rawfiles.one(rawfiles.locate(raw, given, (usual,), key=key), key)
+        for given, usual, key in (
+            (settings.interactions, "user_sequence.txt", "interactions"),
+            (settings.items, "item_plain_text.txt", "items"),
+        )
+    )
+    items_file = scanning.checked(rawfiles.prepare(texts, scratch, kind="lines"), scratch, key="items")
+    interactions_file = _counted(rawfiles.prepare(sequences, scratch, kind="lines"))
     histories = _histories(interactions_file)
     found = ordering.sortedness(zip(histories["user_id"], histories["item_id"].to_list(), strict=True))
     if found.by_code:
@@ -48,6 +54,12 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     interactions = histories.lazy().explode("item_id", "position")
     facts = {"histories_sorted_by_code": found.sorted_users, "histories_looked_at": found.users}
     return Tables(_items(items_file), interactions, items_file, interactions_file, facts)
+
+
+def _counted(file: RawFile) -> RawFile:
+    """The records of a sequence file are its interactions: all words but the first of each line."""
+    with file.path.open("rb") as stream:
+        return dataclasses.replace(file, records=sum(max(len(line.split()) - 1, 0) for line in stream))
 
 
 def _histories(file: RawFile) -> pl.DataFrame:

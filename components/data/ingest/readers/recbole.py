@@ -18,7 +18,7 @@ from components.settings.params import Ingest
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 _ITEM = ("item_id", "title", "brand", "categories", "description", "price", "attributes", "image_url")
-_INTERACTION = ("user_id", "item_id", "timestamp", "rating")
+_INTERACTION = ("user_id", "item_id", "timestamp", "rating", "event")
 
 
 def recognised(names: Collection[str]) -> str | None:
@@ -28,22 +28,26 @@ def recognised(names: Collection[str]) -> str | None:
 
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Scan the two atomic files. Raises `BadInput` for a header without types or without the ids."""
-    interactions_path = rawfiles.locate(raw, settings.interactions, (".inter",), key="interactions")
-    items_path = rawfiles.locate(raw, settings.items, (".item",), key="items")
-    interactions_file = rawfiles.prepare(interactions_path, scratch, kind="tsv")
-    items_file = rawfiles.prepare(items_path, scratch, kind="tsv")
-    interactions, _ = _named(interactions_file, settings, "interactions", _INTERACTION, ("user_id", "item_id"))
-    items, types = _named(items_file, settings, "items", _ITEM, ("item_id",))
+    interactions_path = rawfiles.one(
+        rawfiles.locate(raw, settings.interactions, (".inter",), key="interactions"), "interactions"
+    )
+    items_path = rawfiles.one(rawfiles.locate(raw, settings.items, (".item",), key="items"), "items")
+    interactions, interactions_file, _ = _named(
+        interactions_path, scratch, settings, "interactions", _INTERACTION, ("user_id", "item_id")
+    )
+    items, items_file, types = _named(items_path, scratch, settings, "items", _ITEM, ("item_id",))
     separator = settings.list_separator or " "
     sequences = [pl.col(name).str.split(separator) for name in LIST_COLUMNS if types.get(name) == "token_seq"]
-    return Tables(items.with_columns(sequences), interactions, items_file, interactions_file)
+    unused = {"interactions": [name for name in interactions.collect_schema() if name not in _INTERACTION]}
+    return Tables(items.with_columns(sequences), interactions, items_file, interactions_file, unused=unused)
 
 
 def _named(
-    file: RawFile, settings: Ingest, table: str, wanted: tuple[str, ...], required: tuple[str, ...]
-) -> tuple[pl.LazyFrame, dict[str, str]]:
-    """The frame under canonical names, and the RecBole type of each of its columns."""
-    frame = scanning.scan(file)
+    path: Path, scratch: Path, settings: Ingest, table: str, wanted: tuple[str, ...], required: tuple[str, ...]
+) -> tuple[pl.LazyFrame, RawFile, dict[str, str]]:
+    """The frame under canonical names, its file, and the RecBole type of each of its columns."""
+    quoting = settings.quoting.get(table)
+    frame, file = scanning.table([path], scratch, key=table, kind="tsv", quoting=quoting)
     header = frame.collect_schema().names()
     types = {}
     for column in header:
@@ -59,4 +63,4 @@ def _named(
     columns = names.match(types, wanted) | names.mapping_for(settings.columns, table)
     renamed, _ = names.renamed(frame, columns, required, file)
     canonical = {raw: name for name, raw in columns.items()}
-    return renamed, {canonical.get(field, field): kind for field, kind in types.items()}
+    return renamed, file, {canonical.get(field, field): kind for field, kind in types.items()}

@@ -17,17 +17,22 @@ INTERACTIONS = tuple(
 )
 
 
+_INTERACTION = ("user_id", "item_id", "position", "timestamp", "rating", "event")
+
+
 def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Scan the two tables. Raises `BadInput` for a missing file or column, or a mapping to a column that is nowhere."""
-    items_path = rawfiles.locate(raw, settings.items, ITEMS, key="items")
-    interactions_path = rawfiles.locate(raw, settings.interactions, INTERACTIONS, key="interactions")
-    items_file = rawfiles.prepare(items_path, scratch)
-    interactions_file = rawfiles.prepare(interactions_path, scratch)
+    items_paths = rawfiles.locate(raw, settings.items, ITEMS, key="items")
+    interactions_paths = rawfiles.locate(raw, settings.interactions, INTERACTIONS, key="interactions")
+    items_frame, items_file = scanning.table(items_paths, scratch, key="items", quoting=settings.quoting.get("items"))
+    interactions_frame, interactions_file = scanning.table(
+        interactions_paths, scratch, key="interactions", quoting=settings.quoting.get("interactions")
+    )
     for_items = names.mapping_for(settings.columns, "items")
     for_interactions = names.mapping_for(settings.columns, "interactions")
-    items, in_items = names.renamed(scanning.scan(items_file), for_items, ["item_id"], items_file)
+    items, in_items = names.renamed(items_frame, for_items, ["item_id"], items_file)
     interactions, in_interactions = names.renamed(
-        scanning.scan(interactions_file), for_interactions, ["user_id", "item_id"], interactions_file
+        interactions_frame, for_interactions, ["user_id", "item_id"], interactions_file
     )
     for canonical, column in settings.columns.items():
         if column not in in_items | in_interactions:
@@ -36,4 +41,6 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
                 where=f"{items_file.shown} and {interactions_file.shown}",
                 mend="correct the name, or remove the entry",
             )
-    return Tables(items, interactions, items_file, interactions_file)
+    found = interactions.collect_schema().names()
+    unused = {"interactions": [name for name in found if name not in _INTERACTION]}
+    return Tables(items, interactions, items_file, interactions_file, unused=unused)
