@@ -27,8 +27,10 @@ from components.settings.file import from_dict
 from components.settings.params import Ingest
 from components.storage.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 USERS, ITEMS, EACH = 12, 10, 6
-EXAMPLES = int(os.environ.get("IDIOM_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("IDIOM_FUZZ_EXAMPLES", "30"))
 """Of each test; more of them by hand, such as 5000 after a change of a reader."""
 
 Row = tuple[str, str, int | None]
