@@ -35,7 +35,7 @@ from torch import Tensor
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu.quick import plain, quicken
+from components.networks.cpu import use_cpu_kernels, use_library_kernels
 from components.networks.t5 import T5
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
 from components.recommender.prompts.phrasings import Prompts
@@ -229,9 +229,11 @@ def run(
     batch, slow_batch = prompts(users), prompts(slow_users or 1)
     figures: dict[str, Any] = {}
     if slow_users:
-        plain(model)  # as the library has it: our faster linear layers are no part of what people write today
+        use_library_kernels(
+            model
+        )  # as the library has it: our faster linear layers are no part of what people write today
         reference, seconds = timed(lambda: by_hugging_face(model, ids, *slow_batch, beams=beams, results=beams), 1)
-        quicken(model)
+        use_cpu_kernels(model)
         figures["users_per_s_hf"] = slow_users / seconds
     illegal, found = 0, {}
     for mode in ("vocabulary", "trie"):

@@ -33,7 +33,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu.quick import plain
+from components.networks.cpu import use_library_kernels
 from components.networks.interface import LanguageModel
 from components.networks.t5 import T5
 from components.settings.params import Index
@@ -135,7 +135,7 @@ def main() -> None:
     model = build("scratch", size=arguments.size, vocabulary_size=len(tokenizer), seed=17).to(arguments.device)
     settings = Index(batch_items=arguments.batch_items, retries=0)  # every item is asked once, as one at a time
     few, alone = texts[: arguments.single_items], Alone(model, tokenizer, settings)
-    released = Alone(plain(copy.deepcopy(model)), tokenizer, settings)
+    released = Alone(use_library_kernels(copy.deepcopy(model)), tokenizer, settings)
     table, report = write_ids(model, tokenizer, item_ids, texts, settings, max_item_tokens=MAX_ITEM_TOKENS)
     own, library = alone.ask(few), released.ask(few, LibraryStep)
     rates = _rates(

@@ -12,7 +12,7 @@ gradients are compared (`max_gradient_difference`). The ways beside ours, from w
   the longest text. Kinder than the original, which also mixes the distributions of all the padding.
 - `ratio_careful`: the same by somebody who takes each item of the batch once, and no padding places.
 - `ratio_uncached`: as `ratio`, a full decoder forward at every step.
-- `ratio_plain_layers`: as `ratio`, ours with the library's layers (`components/networks/cpu/quick.py`).
+- `ratio_plain_layers`: as `ratio`, ours with the library's layers (`use_library_kernels`).
 
 The catalogue is drawn like Amazon Beauty: 12,101 items, its lengths of texts and histories, its popularity.
 """
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu.quick import plain
+from components.networks.cpu import use_library_kernels
 from components.networks.families import seq2seq_model
 from components.networks.t5 import T5
 from components.recommender.batches.samples import Rows
@@ -71,7 +71,7 @@ def main() -> None:
     shape = {"size": arguments.size, "vocabulary_size": len(context.tokenizer), "dropout": 0.0}
     models: list[Any] = [build("scratch", **shape, seed=seed).to(arguments.device) for seed in (1, 2)]
     _cold_start(context, models[0], arguments.cold_start)
-    phase, other = _phase(context, *models), _phase(context, *map(plain, copy.deepcopy(models)))
+    phase, other = _phase(context, *models), _phase(context, *map(use_library_kernels, copy.deepcopy(models)))
     batches, optimizer = list(phase.batches(0)), HOW.adamw(phase.module)
     for rows in batches[: arguments.steps]:
         _gradient(phase, _ways(phase, other, rows)["ours"][1], arguments.device)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.machine import facts
-from components.networks.cpu.linear import linear
+from components.networks.cpu import linear
 from components.recommender.loss.output_loss import output_loss
 from components.recommender.loss.trie_loss import trie_loss
 from components.recommender.trie.choices import Choices, blocks_of

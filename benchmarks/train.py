@@ -30,7 +30,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 from benchmarks.machine import facts
 from benchmarks.utilisation import training_flops, where
 from components.networks.backbone import build
-from components.networks.cpu.quick import plain
+from components.networks.cpu import use_library_kernels
 from components.networks.t5 import T5
 from components.recommender.batches.batch import IGNORED, Batch
 from components.recommender.batches.samples import Rows, Samples
@@ -122,7 +122,7 @@ def _theirs(samples: Samples, tokenizer: Any, arguments: argparse.Namespace) -> 
     for batch in (samples.collate(row) for row in rows):
         for prompt, mask, label in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True):
             dataset.append({"input_ids": prompt[mask == 1].tolist(), "labels": label[label != -100].tolist()})
-    model = plain(_model(len(tokenizer), arguments))
+    model = use_library_kernels(_model(len(tokenizer), arguments))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Seq2SeqTrainer(
             model=model,

@@ -63,7 +63,7 @@ FLOORS = {
     "networks": [
         "rounding device tokenizer",
         "cpu",
-        "lengths normaliser hub copying scratch beam_cache slots",
+        "lengths hub copying scratch beam_cache slots",
         "interface",
         "encoder_decoder causal",
         "t5 bart",
@@ -197,6 +197,23 @@ def test_the_map_has_every_file_in_a_line() -> None:
         "without a file": [],
     }
     assert len(named) == len({*named}) and all(sentence for _, sentence in lines)
+
+
+def test_the_cpu_kernels_have_one_door() -> None:
+    """Prevents: a room that calls one kernel's file, which then cannot go when its figure does."""
+    room = ROOT / "components/networks/cpu"
+    private = {f"components.networks.cpu.{path.stem}" for path in room.glob("*.py") if path.stem != "__init__"}
+    own = {room, ROOT / "tests/networks/cpu", ROOT / "benchmarks/kernels.py"}
+    files = [
+        path for folder in ("benchmarks", "components", "flows", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    others = [path for path in files if not own & {path, path.parent}]
+    assert private and others
+    inside = {
+        path: [name for name in imported(path) if any(f"{name}.".startswith(f"{file}.") for file in private)]
+        for path in others
+    }
+    assert {path: names for path, names in inside.items() if names} == {}
 
 
 def test_an_arrow_that_goes_up_or_across_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from components.errors import BadInput, first_line
-from components.networks.cpu.quick import quicken
+from components.networks.cpu import use_cpu_kernels
 from components.networks.families import check_family
 from components.networks.hub import locate
 from components.networks.scratch import scratch_llama, scratch_t5
@@ -59,7 +59,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make(parse_size(size), dropout=dropout, **settings)
-    return quicken(model.eval())
+    return use_cpu_kernels(model.eval())
 
 
 def build_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -97,7 +97,7 @@ def load_model(path: Path, family: Family = "encoder-decoder") -> PreTrainedMode
     check_family(config, family, where=where)
     kind = AutoModelForCausalLM if family == "decoder-only" else AutoModelForSeq2SeqLM
     try:
-        return quicken(kind.from_pretrained(where, **settings).eval())
+        return use_cpu_kernels(kind.from_pretrained(where, **settings).eval())
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise BadInput(f"its weights cannot be read: {first_line(error)}", where=where, mend=_WHOLE) from error
 

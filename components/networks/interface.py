@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from components.networks.cpu.linear import linear
-from components.networks.normaliser import log_sum_exp
+from components.networks.cpu import linear, log_sum_exp
 
 
 @dataclass(frozen=True)

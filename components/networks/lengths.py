@@ -9,7 +9,7 @@ from torch import Tensor
 from components.networks.rounding import round_up
 
 WIDTH = 8
-"""Rows are cut to a multiple of this: oneDNN makes a kernel per shape (`normaliser.py`)."""
+"""Rows are cut to a multiple of this: oneDNN makes a kernel per shape (`cpu/normaliser.py`)."""
 
 
 def batches_of_like_length(lengths: Sequence[int], size: int, *, longest_first: bool = False) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
-from components.networks.cpu.dropout import dropout as drop_out
+from components.networks.cpu import dropout as drop_out
 
 _POSITIONS = 1024
 """Rotary positions are computed, not stored: this costs nothing. The longest prompt has 512 tokens."""

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.networks.beam_cache import BeamCache
-from components.networks.cpu.linear import linear
+from components.networks.cpu import linear, log_sum_exp
 from components.networks.encoder_decoder import EncoderDecoder
-from components.networks.normaliser import log_sum_exp
 
 MODEL_TYPES = ("t5", "mt5")
 

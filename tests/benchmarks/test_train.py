@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.utilisation import training_flops, where
 from components.networks.backbone import build
-from components.networks.cpu.quick import plain
+from components.networks.cpu import use_library_kernels
 from components.networks.t5 import T5
 from components.recommender.batches.batch import Batch
 from components.recommender.loss.batch_loss import batch_loss
@@ -15,7 +15,7 @@ from components.recommender.loss.batch_loss import batch_loss
 
 def test_flops_are_those_that_pytorch_counts() -> None:
     """Prevents a flattering utilisation: a layer counted twice, or a backward that is not done."""
-    model = plain(build("scratch", size="d_model=32,layers=2,heads=2", vocabulary_size=300, dropout=0.0))
+    model = use_library_kernels(build("scratch", size="d_model=32,layers=2,heads=2", vocabulary_size=300, dropout=0.0))
     rows, prompt, label = 16, 24, 8  # 128 labels: the loss fills blocks of 64 up
     tokens = torch.randint(3, 300, (rows, prompt))
     batch = Batch(tokens, torch.ones_like(tokens), torch.randint(3, 300, (rows, label)), rows * label)

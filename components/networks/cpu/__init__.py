@@ -1,1 +1,25 @@
-"""Kernels that are faster on a CPU than PyTorch's own; `quick.py` puts them into a model and takes them out."""
+"""Kernels for the CPU that are faster than PyTorch's own. Other rooms import them from here; the files are private.
+
+model = use_cpu_kernels(model)              # linear layers, dropout and attention of a model, in place
+model = use_library_kernels(model)          # the way back, which benchmarks compare with
+"""
+
+from components.networks.cpu.dropout_bits import dropout
+from components.networks.cpu.layers import use_cpu_kernels, use_library_kernels
+from components.networks.cpu.normaliser import log_sum_exp
+from components.networks.cpu.onednn import linear, weight_gradient
+from components.networks.cpu.shortlist import LOG2_E, log_probability, top_tokens
+from components.networks.cpu.threads import on_threads
+
+__all__ = [
+    "LOG2_E",
+    "dropout",
+    "linear",
+    "log_probability",
+    "log_sum_exp",
+    "on_threads",
+    "top_tokens",
+    "use_cpu_kernels",
+    "use_library_kernels",
+    "weight_gradient",
+]

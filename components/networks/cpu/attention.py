@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from components.networks.cpu.dropout import dropout as drop
+from components.networks.cpu.dropout_bits import dropout as drop
 
 NAME = "idiom"
 _LARGEST = 1 << 16

@@ -27,7 +27,7 @@ Logits = Callable[[Tensor], Tensor]
 """Rows of states [rows, x] -> their logits [rows, columns], which may be written into."""
 
 
-def shortlist(logits: Logits, states: Tensor, *, columns: int, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
+def top_tokens(logits: Logits, states: Tensor, *, columns: int, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
     """The `wanted` best of the first `legal` columns of each row, best first, as [rows, wanted] each.
 
     Returns float32 log-probabilities over all `columns`, and the columns. Where fewer are legal than wanted, the last
@@ -39,7 +39,7 @@ def shortlist(logits: Logits, states: Tensor, *, columns: int, legal: int, wante
     return torch.cat(scores).mul_(1 / unit), torch.cat(places)
 
 
-def score_of(logits: Logits, states: Tensor, *, columns: int, column: int) -> Tensor:
+def log_probability(logits: Logits, states: Tensor, *, columns: int, column: int) -> Tensor:
     """Log-probability of one of the columns, float32 [rows]."""
     unit = _unit(states)
     blocks = _blocks(logits, states, columns, unit)
@@ -77,7 +77,7 @@ def _log_sum_exp(block: Tensor, unit: float) -> Tensor:
 
 
 def _best(block: Tensor, legal: int, wanted: int, unit: float) -> tuple[Tensor, Tensor]:
-    """`shortlist` of one block. The best `wanted` lie in the `wanted` parcels with the greatest greatest elements."""
+    """`top_tokens` of one block. The best `wanted` lie in the `wanted` parcels with the greatest greatest elements."""
     normaliser = _log_sum_exp(block, unit)[:, None]
     parcels = -(-legal // _PARCEL)
     if parcels <= wanted or parcels * _PARCEL > block.shape[1]:

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from components.networks.cpu.linear import inner, linear
-from components.networks.cpu.shortlist import LOG2_E
+from components.networks.cpu import LOG2_E, linear, weight_gradient
 from components.networks.rounding import round_up
 from components.recommender.batches.batch import IGNORED
 
@@ -100,7 +99,7 @@ class _Sum(torch.autograd.Function):
                 if by_hidden is not None:
                     by_hidden.index_add_(0, rows, linear(above, rounded.T).to(by_hidden.dtype))
                 if by_weight is not None:
-                    by_weight += inner(above, block)
+                    by_weight += weight_gradient(above, block)
         ctx.save_for_backward(by_hidden, by_weight)
         ctx.weight_dtype = weight.dtype
         return total.to(exact)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.networks.cpu.linear import linear
+from components.networks.cpu import linear
 from components.networks.interface import LanguageModel
 from components.recommender.search.beams import NEVER, Children, Finished, Hits, Live
 from components.recommender.search.excluded import Excluded

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from components.errors import BadInput
-from components.networks.cpu.threads import on_threads
+from components.networks.cpu import on_threads
 from components.networks.interface import LanguageModel
 from components.networks.lengths import even_groups
 from components.recommender.search.beams import Hits

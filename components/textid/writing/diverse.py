@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from components.networks.cpu.shortlist import NONE, score_of, shortlist
+from components.networks.cpu import log_probability, top_tokens
 from components.networks.interface import LanguageModel
+
+NONE = float("-inf")
+"""Score of what is not there."""
 
 
 @torch.inference_mode()
@@ -55,7 +58,7 @@ def propose(
     states = model.step(cache, start[:, :, None], parents).flatten(0, 2)
     for step in range(max_tokens):
         # The end token stands last of the legal ones, and may not come first.
-        scores, places = shortlist(logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
+        scores, places = top_tokens(logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
         scores, tokens = (values.view(beams.items, -1, wanted) for values in (scores, columns[places]))
         parents = _choose(
             beams,
@@ -69,7 +72,7 @@ def propose(
         if step == 0:  # all beams go on from the one row of their item
             parents = torch.zeros_like(parents)
         states = model.step(cache, beams.tokens[..., step].flatten(1)[:, :, None], parents).flatten(0, 2)
-    ends = score_of(logits, states, columns=len(columns), column=legal - 1)
+    ends = log_probability(logits, states, columns=len(columns), column=legal - 1)
     _finish_all(beams, ends.view_as(beams.scores), (max_tokens + 1) ** length_penalty)
     return _collect(beams, candidates, pad_id)
 

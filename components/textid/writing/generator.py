@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from components.networks.cpu.threads import on_threads
+from components.networks.cpu import on_threads
 from components.networks.families import seq2seq_model
 from components.networks.lengths import WIDTH, batches_of_like_length
 from components.networks.rounding import round_up

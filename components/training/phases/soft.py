@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.networks.cpu.linear import linear
+from components.networks.cpu import linear
 from components.networks.encoder_decoder import EncoderDecoder
 from components.networks.interface import LanguageModel, Placed
 from components.recommender.prompts.phrasings import Prompt

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from components.networks.backbone import build
-from components.networks.cpu.threads import on_threads
+from components.networks.cpu import on_threads
 from components.progress import Progress
 from components.settings.params import Index
 from components.textid.words.tokenizer import train_tokenizer

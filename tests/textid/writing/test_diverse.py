@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from components.networks.cpu.shortlist import score_of, shortlist
 from components.textid.writing.diverse import propose
 from tests.networks.causal_models import model_over
 from tests.textid.conftest import padded, tiny_t5
@@ -145,24 +144,3 @@ def test_an_output_layer_of_its_own_is_read() -> None:
     settings = {"candidates": 6, "groups": 3, "diversity_penalty": 0.7, "max_tokens": 6}
     for found, text in zip(proposals(model, TEXTS, **settings), TEXTS, strict=True):
         assert_same(found, propose_slowly(model, text, allowed=WORDS, **settings))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("size", [1.0, 300.0])
-@pytest.mark.parametrize("legal", [3, 150, 700, 900])
-def test_the_shortlist_is_the_top_of_the_whole_row(legal: int, size: float, dtype: torch.dtype) -> None:
-    """Prevents a best token that is missed because its parcel was not looked at, illegal ones let in, and scores in
-    another unit where the sum of exponentials leaves the range of a float32."""
-    rows = torch.randn(37, 900, generator=torch.Generator().manual_seed(4)) * size
-    rows += torch.arange(900) * 1e-3 * size  # in bf16 many are equal, and any of those may come
-    rows = rows.to(dtype)
-    scores, places = shortlist(lambda part: part.clone(), rows, columns=900, legal=legal, wanted=7)
-    whole = rows.float().log_softmax(1)
-    expected, columns = whole[:, :legal].topk(min(7, legal))
-    assert torch.allclose(scores[:, :legal], expected, rtol=1e-5, atol=1e-5 * size)
-    if dtype is torch.float32:
-        assert torch.equal(places[:, :legal], columns)
-    assert torch.equal(whole.gather(1, places[:, :legal]), expected)
-    assert bool((scores[:, legal:] == float("-inf")).all())
-    last = score_of(lambda part: part, rows, columns=900, column=899)
-    assert torch.allclose(last, whole[:, 899], rtol=1e-5, atol=1e-5 * size)

@@ -1,7 +1,7 @@
 """What our models compute otherwise than the library, in place: weights, names and state dict stay as they are.
 
-model = quicken(model)        # every model that `backbone.py` builds or reads
-model = plain(model)          # the way back: what people write today, which a benchmark compares with
+model = use_cpu_kernels(model)        # every model that `backbone.py` builds or reads
+model = use_library_kernels(model)    # the way back: what people write today, which a benchmark compares with
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from components.networks.cpu import attention
-from components.networks.cpu.dropout import Dropout
-from components.networks.cpu.linear import Linear
+from components.networks.cpu.dropout_bits import Dropout
+from components.networks.cpu.onednn import Linear
 
 _OURS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: Linear, nn.Dropout: Dropout}
 _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
@@ -21,12 +21,12 @@ _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
 M = TypeVar("M", bound=nn.Module)
 
 
-def quicken(module: M) -> M:
+def use_cpu_kernels(module: M) -> M:
     """Let every linear layer, dropout and attention of a model be ours; returns the model."""
     return _changed(module, _OURS, attention.NAME)
 
 
-def plain(module: M) -> M:
+def use_library_kernels(module: M) -> M:
     """Let them be PyTorch's; returns the model."""
     return _changed(module, _THEIRS, "sdpa")
 

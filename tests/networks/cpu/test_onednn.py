@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from components.networks.backbone import build
-from components.networks.cpu.linear import Linear, _suits, linear
-from components.networks.cpu.quick import plain, quicken
+from components.networks.cpu import use_cpu_kernels, use_library_kernels
+from components.networks.cpu.onednn import Linear, _suits, linear
 
 
 @pytest.mark.parametrize(("rows", "inner", "outer"), [(70, 160, 400), (640, 96, 64), (3, 5, 7)])
@@ -52,7 +52,7 @@ def test_a_quick_model_is_the_same_model() -> None:
     layers = [part for part in model.modules() if isinstance(part, nn.Linear)]
     assert layers and all(type(part) is Linear for part in layers)
     assert all(type(part) is Linear for part in copy.deepcopy(model).modules() if isinstance(part, nn.Linear))
-    other = plain(copy.deepcopy(model))
+    other = use_library_kernels(copy.deepcopy(model))
     assert not any(type(part) is Linear for part in other.modules())
     assert list(other.state_dict()) == list(model.state_dict())
     tokens = torch.randint(3, 300, (8, 40))
@@ -62,7 +62,7 @@ def test_a_quick_model_is_the_same_model() -> None:
 
 def test_bias_and_transposed_rows() -> None:
     """Prevents a bias that is dropped, and rows read as they do not lie."""
-    layer = quicken(nn.Linear(128, 128))
+    layer = use_cpu_kernels(nn.Linear(128, 128))
     x = torch.randn(96, 128)
     torch.testing.assert_close(layer(x), functional.linear(x, layer.weight, layer.bias))
     rows, weight = torch.randn(128, 512).T, torch.randn(256, 128)

@@ -27,7 +27,7 @@ def dropout(values: Tensor, share: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """An `nn.Dropout` that draws so; made by `quicken` (`quick.py`) alone."""
+    """An `nn.Dropout` that draws so; made by `use_cpu_kernels` alone."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout(input, self.p) if self.training else input

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from components.networks.normaliser import log_sum_exp
+from components.networks.cpu import log_sum_exp
 
 
 @pytest.mark.parametrize("shift", [0.0, 60.0, 400.0, -60.0, -400.0])

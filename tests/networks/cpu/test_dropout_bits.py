@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from components.networks.backbone import build
-from components.networks.cpu.dropout import Dropout, dropout
-from components.networks.cpu.quick import plain
+from components.networks.cpu import use_library_kernels
+from components.networks.cpu.dropout_bits import Dropout, dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -53,4 +53,4 @@ def test_a_model_drops_while_it_trains_alone() -> None:
         assert torch.equal(calm, again)
         model.train()
         assert not torch.equal(model(input_ids=ids, decoder_input_ids=ids).logits, calm)
-    assert not any(type(part) is Dropout for part in plain(model).modules())
+    assert not any(type(part) is Dropout for part in use_library_kernels(model).modules())

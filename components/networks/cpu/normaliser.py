@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.networks.cpu.linear import linear
+from components.networks.cpu.onednn import linear
 from components.networks.cpu.shortlist import LOG2_E, unshifted
 
 _CELLS_CPU = 1 << 19
