@@ -1,10 +1,10 @@
-"""Linear layers by oneDNN on the CPU, in full float32: half the time where MKL keeps AVX-512 to itself.
+"""Matrix products in float32 by oneDNN, where the processor has AVX-512.
 
     linear(rows, weight)             # as functional.linear(rows, weight), with gradients of both
 
-PyTorch multiplies float32 matrices with MKL, which on an AMD processor stops at AVX2; oneDNN, which PyTorch brings too
-and uses for bfloat16, takes AVX-512 there. One thread of an EPYC 9005, 5,120 x 128 times 128 x 512: 87 Gflop/s and 206.
-The sum of a row is rounded in another order, nothing is computed in less than float32.
+PyTorch multiplies float32 matrices with MKL, which stops at AVX2 on an AMD processor; oneDNN, which PyTorch brings too
+and uses for bfloat16, takes AVX-512 there. Without AVX-512 oneDNN is the slower of the two (`benchmarks/kernels.py`).
+A row is summed up in another order; nothing is computed in less than float32.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ _SMALLEST = 1 << 20
 that equal batches take equal ways."""
 
 
+_AVX512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
 class Linear(nn.Linear):
-    """An `nn.Linear` of which only the product is another's; made by `use_cpu_kernels` alone."""
+    """An `nn.Linear` whose product is `linear`; made by `use_cpu_kernels` alone."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.bias is not None:
@@ -41,7 +44,8 @@ def linear(rows: Tensor, weight: Tensor) -> Tensor:
 
 def _suits(rows: Tensor, weight: Tensor) -> bool:
     return (
-        rows.is_cpu
+        _AVX512
+        and rows.is_cpu
         and rows.dtype is torch.float32
         and weight.dtype is torch.float32
         and rows.numel() * weight.shape[0] >= _SMALLEST
