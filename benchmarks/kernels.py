@@ -19,7 +19,7 @@ two equal sides differ by on this machine. `all`: without any. The pieces of wor
 
 What stands in a kernel's place is what one would write with the library. `linear`: torch's own (MKL), measured also on
 a processor without AVX-512, which does not take oneDNN by itself; `attention_eager` and `attention_sdpa`: the two of
-transformers; `dropout`: torch's; `top_tokens`: `topk` over `log_softmax` of whole rows; `log_sum_exp`: `logsumexp` of
+transformers; `dropout`: torch's; `log_sum_exp`: `logsumexp` of
 whole rows; `exp2`: exponentials to the base e; `rows_at_once`: all prompts of a group at once, not eight of them.
 Weights are random: what a step costs does not depend on what a model knows.
 """
@@ -48,7 +48,7 @@ from torch.nn import functional
 from benchmarks.decode import synthetic
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu import attention, dropout_bits, normaliser, onednn, shortlist
+from components.networks.cpu import attention, dropout_bits, normaliser, onednn
 from components.networks.families import language_model
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
@@ -157,18 +157,6 @@ def _without_any(kernels: list[str], models: list[Any]) -> Iterator[None]:
         yield
 
 
-def _top_tokens(logits: Any, states: Tensor, *, columns: int, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
-    scores, places = logits(states).float().log_softmax(1)[:, :legal].topk(min(wanted, legal))
-    return functional.pad(scores, (0, wanted - scores.shape[1]), value=float("-inf")), functional.pad(
-        places, (0, wanted - places.shape[1])
-    )
-
-
-def _log_probability(logits: Any, states: Tensor, *, columns: int, column: int) -> Tensor:
-    found: Tensor = logits(states).float().log_softmax(1)[:, column]
-    return found
-
-
 def _log_sum_exp(hidden: Tensor, weight: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         return onednn.linear(hidden, weight).logsumexp(1)
@@ -179,7 +167,7 @@ def _shifted(hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 _CPU, _MODEL = "components.networks.cpu", "components.networks.interface"
-_DIVERSE, _LOSS = "components.textid.writing.diverse", "components.recommender.loss.output_loss"
+_LOSS = "components.recommender.loss.output_loss"
 KERNELS: dict[str, Without] = {
     "linear": _patched((f"{_CPU}.onednn._AVX512", False)),
     "attention_eager": partial(_attention, "eager"),
@@ -189,11 +177,9 @@ KERNELS: dict[str, Without] = {
         (f"{_CPU}.attention.drop", functional.dropout),
         ("components.networks.scratch.drop_out", functional.dropout),
     ),
-    "top_tokens": _patched((f"{_DIVERSE}.top_tokens", _top_tokens), (f"{_DIVERSE}.log_probability", _log_probability)),
     "log_sum_exp": _patched((f"{_MODEL}.log_sum_exp", _log_sum_exp)),
     "exp2": _patched(
         (f"{_MODEL}.log_sum_exp", _shifted),
-        (f"{_CPU}.shortlist._unit", lambda _: 1.0),
         (f"{_LOSS}._is_fused", lambda _: True),
     ),
     "rows_at_once": _patched(("components.recommender.search.trie_search._ROWS_AT_ONCE", 0)),
@@ -202,7 +188,7 @@ KERNELS: dict[str, Without] = {
 _FORCED = {"linear": patch(f"{_CPU}.onednn._AVX512", True)}
 """Kernels that a processor may not take by itself, but is measured with."""
 _TRAINED = ["linear", "attention_eager", "attention_sdpa"]
-assert shortlist and dropout_bits  # patched by name
+assert dropout_bits  # patched by name
 
 
 def _works(
@@ -253,7 +239,7 @@ def _works(
     works["decoding"] = decoding(recommender, context, "trie"), [*_TRAINED, "rows_at_once"]
     works["decoding_vocabulary"] = decoding(recommender, context, "vocabulary"), ["linear", "log_sum_exp", "exp2"]
     works["encoder_decoder_decoding"] = decoding(both, other, "trie"), ["linear", "rows_at_once"]
-    works["writing_ids"] = write, ["linear", "top_tokens", "exp2"]
+    works["writing_ids"] = write, ["linear"]
     sizes = {
         "data": "amazon-beauty" if _real(arguments) else "synthetic",
         "items": len(table),

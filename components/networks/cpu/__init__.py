@@ -6,19 +6,16 @@ model = use_library_kernels(model)          # the way back, which benchmarks com
 
 from components.networks.cpu.dropout_bits import dropout
 from components.networks.cpu.layers import use_cpu_kernels, use_library_kernels
-from components.networks.cpu.normaliser import log_sum_exp
+from components.networks.cpu.normaliser import LOG2_E, log_sum_exp
 from components.networks.cpu.onednn import linear, weight_gradient
-from components.networks.cpu.shortlist import LOG2_E, log_probability, top_tokens
 from components.networks.cpu.threads import on_threads
 
 __all__ = [
     "LOG2_E",
     "dropout",
     "linear",
-    "log_probability",
     "log_sum_exp",
     "on_threads",
-    "top_tokens",
     "use_cpu_kernels",
     "use_library_kernels",
     "weight_gradient",

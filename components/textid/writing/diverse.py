@@ -9,16 +9,21 @@ the device for a value.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from components.networks.cpu import log_probability, top_tokens
 from components.networks.interface import LanguageModel
 
 NONE = float("-inf")
 """Score of what is not there."""
+_CELLS_CPU, _CELLS_GPU = 1 << 21, 1 << 26
+"""Logits at a time."""
+
+Logits = Callable[[Tensor], Tensor]
+"""Hidden states [rows, d] -> their logits [rows, columns]."""
 
 
 @torch.inference_mode()
@@ -58,7 +63,7 @@ def propose(
     states = model.step(cache, start[:, :, None], parents).flatten(0, 2)
     for step in range(max_tokens):
         # The end token stands last of the legal ones, and may not come first.
-        scores, places = top_tokens(logits, states, columns=len(columns), legal=legal - (step == 0), wanted=wanted)
+        scores, places = _top_tokens(logits, states, len(columns), legal=legal - (step == 0), wanted=wanted)
         scores, tokens = (values.view(beams.items, -1, wanted) for values in (scores, columns[places]))
         parents = _choose(
             beams,
@@ -72,9 +77,28 @@ def propose(
         if step == 0:  # all beams go on from the one row of their item
             parents = torch.zeros_like(parents)
         states = model.step(cache, beams.tokens[..., step].flatten(1)[:, :, None], parents).flatten(0, 2)
-    ends = log_probability(logits, states, columns=len(columns), column=legal - 1)
+    ends = torch.cat([block[:, legal - 1] for block in _log_softmax(logits, states, len(columns))])
     _finish_all(beams, ends.view_as(beams.scores), (max_tokens + 1) ** length_penalty)
     return _collect(beams, candidates, pad_id)
+
+
+def _top_tokens(logits: Logits, states: Tensor, columns: int, *, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities over all columns and places of the best of the first `legal`, best first, [rows, wanted] each.
+
+    Where fewer are legal than wanted, the last ones have -inf.
+    """
+    found = []
+    for block in _log_softmax(logits, states, columns):
+        block[:, legal:] = NONE
+        found.append(block.topk(wanted))
+    scores, places = zip(*found, strict=True)
+    return torch.cat(scores), torch.cat(places)
+
+
+def _log_softmax(logits: Logits, states: Tensor, columns: int) -> Iterator[Tensor]:
+    """Log-probabilities of all columns, float32, a block of rows at a time: a large vocabulary is never held whole."""
+    for part in states.split(max(1, (_CELLS_GPU if states.is_cuda else _CELLS_CPU) // columns)):
+        yield logits(part).float().log_softmax(1)
 
 
 def _columns(size: int, allowed: Tensor | None, end: int, pad_id: int) -> tuple[Tensor, int]:
