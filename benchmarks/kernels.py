@@ -18,8 +18,7 @@ two equal sides differ by on this machine. `all`: without any. The pieces of wor
 - `writing_ids`: the IDs of 64 items, asked for once, in float32.
 
 What stands in a kernel's place is what one would write with the library. `linear`: torch's own (MKL), measured also on
-a processor without AVX-512, which does not take oneDNN by itself; `attention_eager` and `attention_sdpa`: the two of
-transformers; `dropout`: torch's; `log_sum_exp`: `logsumexp` of
+a processor without AVX-512, which does not take oneDNN by itself; `dropout`: torch's; `log_sum_exp`: `logsumexp` of
 whole rows; `exp2`: exponentials to the base e; `rows_at_once`: all prompts of a group at once, not eight of them.
 Weights are random: what a step costs does not depend on what a model knows.
 """
@@ -48,7 +47,7 @@ from torch.nn import functional
 from benchmarks.decode import synthetic
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu import attention, dropout_bits, normaliser, onednn
+from components.networks.cpu import dropout_bits, normaliser, onednn
 from components.networks.families import language_model
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
@@ -76,8 +75,8 @@ HOW = Optimisation(seed=17, weight_decay=0.01, grad_clip=1.0, warmup_share=0.05)
 USERS, ITEMS, BATCHES = 64, 64, 1
 """Users of a decoding, items of a writing, batches of a training's piece of work."""
 Work = Callable[[], Any]
-Without = Callable[[list[Any]], AbstractContextManager[Any]]
-"""Models -> a context in which they do without a kernel."""
+Without = Callable[[], AbstractContextManager[Any]]
+"""Makes a context in which models do without a kernel."""
 
 
 def main() -> None:
@@ -89,17 +88,17 @@ def main() -> None:
         preset = replace(preset, train=replace(preset.train, size=size, vocabulary_size=600))
     torch.manual_seed(17)
     with TemporaryDirectory() as folder:
-        models, works, sizes = _works(preset, arguments, Path(folder))
+        works, sizes = _works(preset, arguments, Path(folder))
         figures: dict[str, Any] = {}
         for work, (do, kernels) in works.items():
             if work in arguments.work:
                 kernels = [kernel for kernel in kernels if kernel in arguments.kernel]
-                figures |= _measured(work, do, kernels, models, 1 if arguments.quick else arguments.repeats)
+                figures |= _measured(work, do, kernels, 1 if arguments.quick else arguments.repeats)
     settings = {name: value for name, value in vars(arguments).items() if name not in ("work", "kernel")}
     print(json.dumps({"benchmark": "kernels", **figures, **sizes, "settings": settings, **facts()}))
 
 
-def _measured(work: str, do: Work, kernels: list[str], models: list[Any], repeats: int) -> dict[str, Any]:
+def _measured(work: str, do: Work, kernels: list[str], repeats: int) -> dict[str, Any]:
     """Ratio and spread of each kernel for a piece of work, and the seconds that it takes with all of them."""
     ways = {name: KERNELS[name] for name in kernels}
     ways |= {"all": partial(_without_any, kernels), "same": partial(_without_any, [])}
@@ -109,7 +108,7 @@ def _measured(work: str, do: Work, kernels: list[str], models: list[Any], repeat
         for name, without in ways.items():
             with _FORCED[name] if name in _FORCED else nullcontext():
                 own = _seconds(do)
-            with without(models):
+            with without():
                 other = _seconds(do)
             if repeat >= 0:
                 pairs[name].append(other / own)
@@ -129,17 +128,8 @@ def _seconds(do: Work) -> float:
     return time.thread_time() - started
 
 
-@contextmanager
-def _attention(name: str, models: list[Any]) -> Iterator[None]:
-    for model in models:
-        model.set_attn_implementation(name)
-    yield
-    for model in models:
-        model.set_attn_implementation(attention.NAME)
-
-
 def _patched(*changes: tuple[str, Any]) -> Without:
-    def without(_: list[Any]) -> ExitStack:
+    def without() -> ExitStack:
         stack = ExitStack()
         for name, value in changes:
             stack.enter_context(patch(name, value))
@@ -149,11 +139,10 @@ def _patched(*changes: tuple[str, Any]) -> Without:
 
 
 @contextmanager
-def _without_any(kernels: list[str], models: list[Any]) -> Iterator[None]:
+def _without_any(kernels: list[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in kernels:
-            if name != "attention_eager":  # sdpa is what the library takes
-                stack.enter_context(KERNELS[name](models))
+            stack.enter_context(KERNELS[name]())
         yield
 
 
@@ -170,11 +159,8 @@ _CPU, _MODEL = "components.networks.cpu", "components.networks.interface"
 _LOSS = "components.recommender.loss.output_loss"
 KERNELS: dict[str, Without] = {
     "linear": _patched((f"{_CPU}.onednn._AVX512", False)),
-    "attention_eager": partial(_attention, "eager"),
-    "attention_sdpa": partial(_attention, "sdpa"),
     "dropout": _patched(
         (f"{_CPU}.dropout_bits.dropout", functional.dropout),
-        (f"{_CPU}.attention.drop", functional.dropout),
         ("components.networks.scratch.drop_out", functional.dropout),
     ),
     "log_sum_exp": _patched((f"{_MODEL}.log_sum_exp", _log_sum_exp)),
@@ -187,14 +173,13 @@ KERNELS: dict[str, Without] = {
 """Name -> the library's way."""
 _FORCED = {"linear": patch(f"{_CPU}.onednn._AVX512", True)}
 """Kernels that a processor may not take by itself, but is measured with."""
-_TRAINED = ["linear", "attention_eager", "attention_sdpa"]
 assert dropout_bits  # patched by name
 
 
 def _works(
     preset: Params, arguments: argparse.Namespace, folder: Path
-) -> tuple[list[Any], dict[str, tuple[Work, list[str]]], dict[str, Any]]:
-    """The two models, each piece of work with the kernels that it can use, and the sizes of it all."""
+) -> tuple[dict[str, tuple[Work, list[str]]], dict[str, Any]]:
+    """Each piece of work with the kernels that it can use, and the sizes of it all."""
     context, table = _context(preset, arguments, folder)
     family, size, vocabulary = preset.train.family, preset.train.size, len(context.tokenizer)
     network = build(
@@ -232,11 +217,11 @@ def _works(
         "cold_start_step": ColdStart(context, generator, first),
     }
     works: dict[str, tuple[Work, list[str]]] = {
-        name: (_steps(phase, preset.train.recommender.grad_clip), [*_TRAINED, "exp2"]) for name, phase in phases.items()
+        name: (_steps(phase, preset.train.recommender.grad_clip), ["linear", "exp2"]) for name, phase in phases.items()
     }
     for name in ("recommender_step", "encoder_decoder_step"):
         works[name][1].append("dropout")
-    works["decoding"] = decoding(recommender, context, "trie"), [*_TRAINED, "rows_at_once"]
+    works["decoding"] = decoding(recommender, context, "trie"), ["linear", "rows_at_once"]
     works["decoding_vocabulary"] = decoding(recommender, context, "vocabulary"), ["linear", "log_sum_exp", "exp2"]
     works["encoder_decoder_decoding"] = decoding(both, other, "trie"), ["linear", "rows_at_once"]
     works["writing_ids"] = write, ["linear"]
@@ -251,7 +236,7 @@ def _works(
         "batch_size": preset.train.recommender.batch_size,
         "beams": preset.evaluate.beams,
     }
-    return [network, generator, t5], works, sizes
+    return works, sizes
 
 
 def _steps(phase: Any, clip: float) -> Work:

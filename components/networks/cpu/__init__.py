@@ -1,6 +1,6 @@
 """Kernels for the CPU that are faster than PyTorch's own. Other rooms import them from here; the files are private.
 
-model = use_cpu_kernels(model)              # linear layers, dropout and attention of a model, in place
+model = use_cpu_kernels(model)              # linear layers and dropout of a model, in place
 model = use_library_kernels(model)          # the way back, which benchmarks compare with
 """
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from torch import nn
-from transformers import PreTrainedModel
 
-from components.networks.cpu import attention
 from components.networks.cpu.dropout_bits import Dropout
 from components.networks.cpu.onednn import Linear
 
@@ -22,19 +20,17 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def use_cpu_kernels(module: M) -> M:
-    """Let every linear layer, dropout and attention of a model be ours; returns the model."""
-    return _changed(module, _OURS, attention.NAME)
+    """Let every linear layer and dropout of a model be ours; returns the model."""
+    return _changed(module, _OURS)
 
 
 def use_library_kernels(module: M) -> M:
     """Let them be PyTorch's; returns the model."""
-    return _changed(module, _THEIRS, "sdpa")
+    return _changed(module, _THEIRS)
 
 
-def _changed(module: M, kinds: dict[type[nn.Module], type[nn.Module]], attention_name: str) -> M:
+def _changed(module: M, kinds: dict[type[nn.Module], type[nn.Module]]) -> M:
     for part in module.modules():
         if type(part) in kinds:
             part.__class__ = kinds[type(part)]  # type: ignore[assignment]  # they differ in their forward alone
-    if isinstance(module, PreTrainedModel):
-        module.set_attn_implementation(attention_name)
     return module
