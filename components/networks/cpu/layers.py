@@ -10,27 +10,23 @@ from typing import TypeVar
 
 from torch import nn
 
-from components.networks.cpu.dropout_bits import Dropout
 from components.networks.cpu.onednn import Linear
-
-_OURS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: Linear, nn.Dropout: Dropout}
-_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def use_cpu_kernels(module: M) -> M:
-    """Let every linear layer and dropout of a model be ours; returns the model."""
-    return _changed(module, _OURS)
+    """Let every linear layer of a model multiply by `linear`; returns the model."""
+    return _changed(module, nn.Linear, Linear)
 
 
 def use_library_kernels(module: M) -> M:
     """Let them be PyTorch's; returns the model."""
-    return _changed(module, _THEIRS)
+    return _changed(module, Linear, nn.Linear)
 
 
-def _changed(module: M, kinds: dict[type[nn.Module], type[nn.Module]]) -> M:
+def _changed(module: M, kind: type[nn.Linear], other: type[nn.Linear]) -> M:
     for part in module.modules():
-        if type(part) in kinds:
-            part.__class__ = kinds[type(part)]  # type: ignore[assignment]  # they differ in their forward alone
+        if type(part) is kind:
+            part.__class__ = other  # type: ignore[assignment]  # they differ in their forward alone
     return module
