@@ -4,9 +4,8 @@ model = use_cpu_kernels(model)              # linear layers of a model, in place
 model = use_library_kernels(model)          # the way back, which benchmarks compare with
 """
 
-from components.networks.cpu.layers import use_cpu_kernels, use_library_kernels
 from components.networks.cpu.normaliser import LOG2_E, log_sum_exp
-from components.networks.cpu.onednn import linear, weight_gradient
+from components.networks.cpu.onednn import linear, use_cpu_kernels, use_library_kernels, weight_gradient
 from components.networks.cpu.threads import on_threads
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Log-sum-exp of the logits of a whole vocabulary, a block of logits at a time."""
+"""Computes the log-sum-exp of the logits of a whole vocabulary, a block of logits at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix products in float32 by oneDNN, where the processor has AVX-512.
+"""Multiplies float32 matrices by oneDNN, where the processor has AVX-512.
 
     linear(rows, weight)             # as functional.linear(rows, weight), with gradients of both
 
@@ -9,23 +9,40 @@ A row is summed up in another order; nothing is computed in less than float32.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-_SMALLEST = 1 << 20
-"""Multiplications below which the call costs more than it saves (64 x 128 times 128 x 128); shapes alone decide, so
-that equal batches take equal ways."""
-
-
 _AVX512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+_SMALLEST = 1 << 20
+"""Multiplications below which the call costs more than it saves (64 x 128 times 128 x 128). Shapes alone decide, and
+equal batches are multiplied in equal ways."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def use_cpu_kernels(model: M) -> M:
+    """Let every `nn.Linear` of a model multiply by `linear`, in place; its weights, names and state dict stay."""
+    return _changed(model, nn.Linear, Linear)
+
+
+def use_library_kernels(model: M) -> M:
+    """Let every linear layer of a model be PyTorch's again, in place."""
+    return _changed(model, Linear, nn.Linear)
+
+
+def _changed(model: M, kind: type[nn.Linear], other: type[nn.Linear]) -> M:
+    for part in model.modules():
+        if type(part) is kind:
+            part.__class__ = other  # type: ignore[assignment]  # they differ in their forward alone
+    return model
 
 
 class Linear(nn.Linear):
-    """An `nn.Linear` whose product is `linear`; made by `use_cpu_kernels` alone."""
+    """An `nn.Linear` that multiplies by `linear`; one with a bias is PyTorch's."""
 
     def forward(self, input: Tensor) -> Tensor:
         if self.bias is not None:
@@ -40,6 +57,18 @@ def linear(rows: Tensor, weight: Tensor) -> Tensor:
     if torch.is_grad_enabled() and (rows.requires_grad or weight.requires_grad):
         return _Product.apply(rows, weight)  # type: ignore[no-any-return,no-untyped-call]
     return _product(rows, weight)
+
+
+def weight_gradient(above: Tensor, rows: Tensor) -> Tensor:
+    """above.T @ rows for above [m, n] and rows [m, k]: [n, k]; without gradient.
+
+    The wider of the two gives the rows of the product, which is faster.
+    """
+    if not _suits(above.T, rows.T):
+        return above.T @ rows
+    if above.shape[1] > rows.shape[1]:
+        return _product(rows.T, above.T).T
+    return _product(above.T, rows.T)
 
 
 def _suits(rows: Tensor, weight: Tensor) -> bool:
@@ -57,7 +86,8 @@ def _suits(rows: Tensor, weight: Tensor) -> bool:
 
 
 def _product(rows: Tensor, weight: Tensor) -> Tensor:
-    """What `torch.compile` calls for a linear layer on the CPU. Transposed operands are read as they lie."""
+    """rows @ weight.T by what `torch.compile` calls for a linear layer on the CPU. Transposed operands are read as they
+    lie."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], "")
     return product
 
@@ -78,15 +108,3 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             by_weight = weight_gradient(above.flatten(0, -2), rows.flatten(0, -2))
         return by_rows, by_weight
-
-
-def weight_gradient(above: Tensor, rows: Tensor) -> Tensor:
-    """above.T @ rows for above [m, n] and rows [m, k]: [n, k]; without gradient.
-
-    The wider of the two gives the rows of the product: 1.3 times as fast as otherwise.
-    """
-    if not _suits(above.T, rows.T):
-        return above.T @ rows
-    if above.shape[1] > rows.shape[1]:
-        return _product(rows.T, above.T).T
-    return _product(above.T, rows.T)

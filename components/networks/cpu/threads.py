@@ -1,10 +1,10 @@
-"""Pieces of work on threads of their own, each of which computes alone.
+"""Computes pieces of work on as many threads as torch may use, each piece with one thread.
 
     with closing(on_threads(work, pieces)) as results:
         for result in results: ...
 
-Two threads inside the small products of our models bring nothing; two threads with a piece of work each nearly double
-the throughput. And a sum that one thread computes is the same, to the bit, however many others there are.
+The matrix products of small models are too small to be shared by threads; whole pieces of work are not. A sum that one
+thread computes is the same, to the bit, however many other threads there are.
 """
 
 from __future__ import annotations

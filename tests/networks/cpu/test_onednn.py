@@ -58,8 +58,8 @@ def test_without_avx512_it_is_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not _suits(torch.randn(512, 64), torch.randn(64, 64))
 
 
-def test_a_quick_model_is_the_same_model() -> None:
-    """Prevents weights under other names, a copy that is slow, and layers that were missed."""
+def test_a_model_with_cpu_kernels_is_the_same_model() -> None:
+    """Prevents weights under other names, a copy without the kernels, and layers that were missed."""
     model = build("scratch", size="d_model=64,layers=1,heads=2", vocabulary_size=300)
     layers = [part for part in model.modules() if isinstance(part, nn.Linear)]
     assert layers and all(type(part) is Linear for part in layers)
