@@ -51,7 +51,7 @@ class FirstItems:
 def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
     """Write the artifacts of the stages up to `evaluate`."""
     layout = Layout(workspace, "tiny")
-    for stage in _evaluated().iterdir():  # whole folders: a test may have added files to one
+    for stage in _evaluated(*names()).iterdir():  # whole folders: a test may have added files to one
         shutil.rmtree(layout.root / stage.name, ignore_errors=True)
         shutil.copytree(stage, layout.root / stage.name)
     for model in ("generator", "recommender"):
@@ -70,9 +70,9 @@ def empty_store() -> Path:
 
 
 @cache
-def _evaluated() -> Path:
+def _evaluated(*compared: str) -> Path:
     """The artifacts that `build` copies: made once in each process, as plots and report take half a second."""
-    layout = Layout(Path(_FOLDER.name) / "evaluated", "tiny")
+    layout = Layout(Path(_FOLDER.name) / "-".join(compared), "tiny")
     titles = [f"Title of {item}" for item in ITEMS[:-1]] + [None]
     items = pl.DataFrame({"item_id": ITEMS, "text": ITEMS, "title": titles})
     users = [f"u{number}" for number in range(6)]
@@ -102,7 +102,7 @@ def _evaluated() -> Path:
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = cases(items, histories, test, test)
-    baselines = {name: build_voice(name, catalogue, asked.train) for name in names()}
+    baselines = {name: build_voice(name, catalogue, asked.train) for name in compared}
     recommenders = {MODEL: FirstItems(catalogue), **baselines}
     evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
     return layout.root
