@@ -18,7 +18,7 @@ two equal sides differ by on this machine. `all`: without any. The pieces of wor
 - `writing_ids`: the IDs of 64 items, asked for once, in float32.
 
 What stands in a kernel's place is what one would write with the library. `linear`: torch's own (MKL), measured also on
-a processor without AVX-512, which does not take oneDNN by itself; `log_sum_exp`: `logsumexp` of whole rows; `exp2`:
+processors that do not take oneDNN by themselves; `log_sum_exp`: `logsumexp` of whole rows; `exp2`:
 exponentials to the base e; `rows_at_once`: all prompts of a group at once, not eight of them. Weights are random: what
 a step costs does not depend on what a model knows.
 """
@@ -157,7 +157,7 @@ def _shifted(hidden: Tensor, weight: Tensor) -> Tensor:
 _CPU, _MODEL = "components.networks.cpu", "components.networks.interface"
 _LOSS = "components.recommender.loss.output_loss"
 KERNELS: dict[str, Without] = {
-    "linear": _patched((f"{_CPU}.onednn._AVX512", False)),
+    "linear": _patched((f"{_CPU}.onednn._FASTER", False)),
     "log_sum_exp": _patched((f"{_MODEL}.log_sum_exp", _log_sum_exp)),
     "exp2": _patched(
         (f"{_MODEL}.log_sum_exp", _shifted),
@@ -166,7 +166,7 @@ KERNELS: dict[str, Without] = {
     "rows_at_once": _patched(("components.recommender.search.trie_search._ROWS_AT_ONCE", 0)),
 }
 """Name -> the library's way."""
-_FORCED = {"linear": patch(f"{_CPU}.onednn._AVX512", True)}
+_FORCED = {"linear": patch(f"{_CPU}.onednn._FASTER", True)}
 """Kernels that a processor may not take by itself, but is measured with."""
 
 

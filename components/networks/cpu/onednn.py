@@ -1,14 +1,15 @@
-"""Multiplies float32 matrices by oneDNN, where the processor has AVX-512.
+"""Multiplies float32 matrices by oneDNN on AMD processors with AVX-512.
 
     linear(rows, weight)             # as functional.linear(rows, weight), with gradients of both
 
 PyTorch multiplies float32 matrices with MKL, which stops at AVX2 on an AMD processor; oneDNN, which PyTorch brings too
-and uses for bfloat16, takes AVX-512 there. Without AVX-512 oneDNN is the slower of the two (`benchmarks/kernels.py`).
+and uses for bfloat16, takes AVX-512 there. Elsewhere oneDNN is the slower of the two (`benchmarks/kernels.py`).
 A row is summed up in another order; nothing is computed in less than float32.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +17,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-_AVX512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+def _mkl_stops_at_avx2() -> bool:
+    """Whether this is an AMD processor with AVX-512; False where the operating system does not say."""
+    info = Path("/proc/cpuinfo")
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return wide and info.exists() and "AuthenticAMD" in info.read_text(encoding="utf-8", errors="replace")
+
+
+_FASTER = _mkl_stops_at_avx2()
 _SMALLEST = 1 << 20
 """Multiplications below which the call costs more than it saves (64 x 128 times 128 x 128). Shapes alone decide, and
 equal batches are multiplied in equal ways."""
@@ -73,7 +82,7 @@ def weight_gradient(above: Tensor, rows: Tensor) -> Tensor:
 
 def _suits(rows: Tensor, weight: Tensor) -> bool:
     return (
-        _AVX512
+        _FASTER
         and rows.is_cpu
         and rows.dtype is torch.float32
         and weight.dtype is torch.float32

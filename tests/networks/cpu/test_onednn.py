@@ -15,9 +15,9 @@ from components.networks.cpu.onednn import Linear, _suits, linear
 
 
 @pytest.fixture(autouse=True)
-def _as_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN multiplies on any processor; it is not asked to where it is slower."""
-    monkeypatch.setattr(onednn, "_AVX512", True)
+    monkeypatch.setattr(onednn, "_FASTER", True)
 
 
 @pytest.mark.parametrize(("rows", "inner", "outer"), [(70, 160, 400), (640, 96, 64), (3, 5, 7)])
@@ -52,9 +52,9 @@ def test_large_products_take_the_other_way_and_small_or_exact_ones_do_not() -> N
         assert linear(x, weight).dtype is torch.bfloat16
 
 
-def test_without_avx512_it_is_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_pytorchs_is_faster_it_is_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: a generator step that takes a quarter longer on a processor that gains nothing from oneDNN."""
-    monkeypatch.setattr(onednn, "_AVX512", False)
+    monkeypatch.setattr(onednn, "_FASTER", False)
     assert not _suits(torch.randn(512, 64), torch.randn(64, 64))
 
 
