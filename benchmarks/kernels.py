@@ -18,9 +18,9 @@ two equal sides differ by on this machine. `all`: without any. The pieces of wor
 - `writing_ids`: the IDs of 64 items, asked for once, in float32.
 
 What stands in a kernel's place is what one would write with the library. `linear`: torch's own (MKL), measured also on
-processors that do not take oneDNN by themselves; `log_sum_exp`: `logsumexp` of whole rows; `exp2`:
-exponentials to the base e; `rows_at_once`: all prompts of a group at once, not eight of them. Weights are random: what
-a step costs does not depend on what a model knows.
+processors that do not take oneDNN by themselves; `dropout`: torch's; `log_sum_exp`: `logsumexp` of
+whole rows; `exp2`: exponentials to the base e; `rows_at_once`: all prompts of a group at once, not eight of them.
+Weights are random: what a step costs does not depend on what a model knows.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.decode import synthetic
 from benchmarks.machine import facts
 from components.networks.backbone import build
-from components.networks.cpu import normaliser, onednn
+from components.networks.cpu import dropout_bits, normaliser, onednn
 from components.networks.families import language_model
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
@@ -158,6 +159,10 @@ _CPU, _MODEL = "components.networks.cpu", "components.networks.interface"
 _LOSS = "components.recommender.loss.output_loss"
 KERNELS: dict[str, Without] = {
     "linear": _patched((f"{_CPU}.onednn._FASTER", False)),
+    "dropout": _patched(
+        (f"{_CPU}.dropout_bits.dropout", functional.dropout),
+        ("components.networks.scratch.drop_out", functional.dropout),
+    ),
     "log_sum_exp": _patched((f"{_MODEL}.log_sum_exp", _log_sum_exp)),
     "exp2": _patched(
         (f"{_MODEL}.log_sum_exp", _shifted),
@@ -168,6 +173,7 @@ KERNELS: dict[str, Without] = {
 """Name -> the library's way."""
 _FORCED = {"linear": patch(f"{_CPU}.onednn._FASTER", True)}
 """Kernels that a processor may not take by itself, but is measured with."""
+assert dropout_bits  # patched by name
 
 
 def _works(
@@ -213,6 +219,8 @@ def _works(
     works: dict[str, tuple[Work, list[str]]] = {
         name: (_steps(phase, preset.train.recommender.grad_clip), ["linear", "exp2"]) for name, phase in phases.items()
     }
+    for name in ("recommender_step", "encoder_decoder_step"):
+        works[name][1].append("dropout")
     works["decoding"] = decoding(recommender, context, "trie"), ["linear", "rows_at_once"]
     works["decoding_vocabulary"] = decoding(recommender, context, "vocabulary"), ["linear", "log_sum_exp", "exp2"]
     works["encoder_decoder_decoding"] = decoding(both, other, "trie"), ["linear", "rows_at_once"]

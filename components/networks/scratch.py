@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+
+from components.networks.cpu import dropout as drop_out
 
 _POSITIONS = 1024
 """Rotary positions are computed, not stored: this costs nothing. The longest prompt has 512 tokens."""
@@ -77,7 +78,7 @@ def add_dropout(model: LlamaForCausalLM, share: float) -> None:
         return
 
     def drop(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-        return functional.dropout(output, share, training=module.training)
+        return drop_out(output, share) if module.training else output
 
     model.model.embed_tokens.register_forward_hook(drop)
     for layer in model.model.layers:

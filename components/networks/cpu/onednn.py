@@ -10,7 +10,7 @@ A row is summed up in another order; nothing is computed in less than float32.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,25 +29,6 @@ _FASTER = _mkl_stops_at_avx2()
 _SMALLEST = 1 << 20
 """Multiplications below which the call costs more than it saves (64 x 128 times 128 x 128). Shapes alone decide, and
 equal batches are multiplied in equal ways."""
-
-M = TypeVar("M", bound=nn.Module)
-
-
-def use_cpu_kernels(model: M) -> M:
-    """Let every `nn.Linear` of a model multiply by `linear`, in place; its weights, names and state dict stay."""
-    return _changed(model, nn.Linear, Linear)
-
-
-def use_library_kernels(model: M) -> M:
-    """Let every linear layer of a model be PyTorch's again, in place."""
-    return _changed(model, Linear, nn.Linear)
-
-
-def _changed(model: M, kind: type[nn.Linear], other: type[nn.Linear]) -> M:
-    for part in model.modules():
-        if type(part) is kind:
-            part.__class__ = other  # type: ignore[assignment]  # they differ in their forward alone
-    return model
 
 
 class Linear(nn.Linear):
