@@ -17,7 +17,7 @@ _LOWEST = -(1 << 63)
 
 
 def dropout(values: Tensor, share: float) -> Tensor:
-    """Set each number to 0 with probability `share` (to the nearest 1 / 65,536), scale the others by 1 / (1 - share)."""
+    """Set each number to 0 with probability `share`, to the nearest 1 / 65,536; scale the rest by 1 / (1 - share)."""
     cut = round(share * _LEVELS)
     if values.device.type != "cpu" or not 0 < cut < _LEVELS or torch.compiler.is_compiling():
         return functional.dropout(values, share)
