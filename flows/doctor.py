@@ -13,6 +13,7 @@ from typing import Literal
 
 from components.errors import StageError
 from components.processes.environment import cores
+from components.storage.layout import Layout
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -137,19 +138,25 @@ def graph(workspace: Path) -> Iterator[Finding]:
 
 
 def registered(workspace: Path) -> Iterator[Finding]:
-    """Check that MLflow's store has the version of registration.json; DVC would not notice a deleted database."""
-    from components.registry.published import MEND, missing_version
+    """Check that MLflow has the model that lies here; DVC would not notice a deleted database, or a pulled model."""
+    from components.registry.published import MEND, missing_version, registration_of
     from components.settings.file import load
 
     try:
-        gone = missing_version(workspace, load(workspace / "params.yaml"))
+        params = load(workspace / "params.yaml")
+        gone = missing_version(workspace, params)
+        here = registration_of(Layout(workspace, params.dataset))
     except StageError as error:
         yield Finding("fail", error.what, f"{error.mend} ({error.where})")
         return
-    if gone:
+    if gone and here:
         yield Finding("fail", f"{gone} was registered, and MLflow has it no more", MEND)
+    elif gone:
+        yield Finding("warn", f"{gone} is registered in no MLflow of this workspace", MEND)
+    elif here:
+        yield Finding("ok", f"MLflow has {here['name']} version {here['version']}, the model that lies here")
     else:
-        yield Finding("ok", "MLflow has what registration.json says, or nothing was registered yet")
+        yield Finding("ok", "there is no model yet that MLflow should have")
 
 
 def locks(workspace: Path) -> Iterator[Finding]:

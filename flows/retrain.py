@@ -103,7 +103,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         upstream = [states[name] for name in stage.upstream]
         state = run_stage(stage.name, str(folder), force, return_state=True, wait_for=upstream)
         if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
-            logger.warning(f"{gone} is not in MLflow any more: registering it again")
+            logger.warning(f"{gone} is not in MLflow: registering it")
             state = run_stage(stage.name, str(folder), True, return_state=True, wait_for=upstream)
         states[stage.name] = state
         if not state.is_completed():
@@ -116,7 +116,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:
-    """A version that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
+    """A model that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
     from components.registry.published import missing_version
 
     try:
