@@ -20,6 +20,9 @@ from components.storage.layout import Layout
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
 
+ERROR_FILE = "IDIOM_ERROR_FILE"
+"""Environment variable: where a stage writes its error as JSON instead of printing it; the caller says it, once."""
+
 NO_BARS = "IDIOM_NO_BARS"
 """Environment variable: whoever reads the progress file draws the bars, so that the stage's output has none."""
 

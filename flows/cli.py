@@ -21,6 +21,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from components import __version__
+
+        typer.echo(f"idiom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and end.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
 Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml and dvc.yaml.")]
 HERE = Path()
 
@@ -119,6 +138,8 @@ def recommend(
     ):
         typer.echo(f"{place:>3}. {words}  ({title})  {item}  {score:.3f}")
     typer.echo(answer["sentence"])
+    if answer["note"]:
+        typer.echo(f"note: {answer['note']}", err=True)
 
 
 @command

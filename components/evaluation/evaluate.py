@@ -72,7 +72,7 @@ def evaluate(
             "headline_k": headline_k(settings.ks),
             "depth": depth,
             "scores": settings.scores,
-            "beams": max(settings.beams, depth),
+            "beams": settings.beams,
             "length_penalty": settings.length_penalty,
             "test_users": len(asked.user_ids),
             "all_test_users": asked.all_users,

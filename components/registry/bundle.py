@@ -94,6 +94,13 @@ def decoding_of(bundle: Path) -> Decoding:
     return Decoding.of(read_json(bundle / PARAMS)["evaluate"] if (bundle / PARAMS).is_file() else {})
 
 
+def beams_note(decoding: Decoding, k: int) -> str:
+    """What is said beside an answer that takes more beams than its model was evaluated with; "" where it does not."""
+    if k <= decoding.beams:
+        return ""
+    return f"searched with {k} beams instead of the {decoding.beams} of the evaluation, as {k} items are wanted"
+
+
 def bundle_sha256(bundle: Path) -> str:
     """What identifies a bundle: the SHA-256 of its manifest, which holds the SHA-256 of every file."""
     return sha256(bundle / MANIFEST)

@@ -174,6 +174,11 @@ class Evaluate(Decoding):
         super().__post_init__()
         if not self.ks or min(self.ks) < 1 or max(self.ks) > MOST_BEAMS:
             raise ValueError(f"ks is {self.ks}; give at least one cut-off, of 1 to {MOST_BEAMS}")
+        if self.beams < max(self.ks):
+            raise ValueError(
+                f"beams is {self.beams} and ks asks for {max(self.ks)} items, which takes as many beams; "
+                f"set beams to {max(self.ks)} or more, or ks to cut-offs up to {self.beams}"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from components import __version__
 from flows.cli import app
 
 
@@ -105,6 +107,7 @@ def test_repro_says_what_the_stage_said(mini: Any) -> None:
     )
     assert done.returncode == 3
     assert "clean: the verdict says no\n  where: there\n  mend:  this way" in done.stderr.split("error: ")[-1]
+    assert done.stderr.count("the verdict says no") == 1, done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -112,6 +115,34 @@ def test_repro_up_to_a_stage(mini: Any) -> None:
     """Prevents: `--stage validate`, the quick look at new data, that trains for an hour."""
     assert idiom("repro", "--stage", "validate", "--workspace", mini.root).exit_code == 0
     assert mini.out("validate").exists() and not mini.out("clean").exists()
+
+
+def test_an_unknown_stage_is_said_once(mini: Any) -> None:
+    """Prevents: three reports of one typing error, DVC's, its end once more, and ours."""
+    done = idiom("repro", "--stage", "trian", "--workspace", mini.root)
+    assert done.exit_code == 2
+    assert done.output.count("trian") == 1 and "did you mean train?" in done.output
+    assert not mini.out("ingest").exists()
+
+
+@pytest.mark.parametrize("module", ["flows.cli", "flows", "components", "components.training", "components.scoring"])
+def test_every_entry_says_its_version(module: str) -> None:
+    """Prevents: a report of a bug in a version that nobody can name; and three versions that differ."""
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"idiom {__version__}\n"
+
+
+def test_the_version_is_one(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    changelog = (repository / "CHANGELOG.md").read_text()
+    assert project["version"] == __version__
+    assert next(line for line in changelog.splitlines() if line.startswith("## ")).startswith(f"## {__version__}")
+
+
+def test_a_mistyped_stage_of_the_module_is_named() -> None:
+    """Prevents: a line of usage that does not say what was wrong."""
+    done = subprocess.run([sys.executable, "-m", "components", "trian"], capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no stage 'trian'" in done.stderr and "did you mean train?" in done.stderr
 
 
 def test_repro_says_what_the_data_warn_of(mini: Any) -> None:
