@@ -28,6 +28,7 @@ from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
+from flows.ablation.terminal import terminal
 
 Say = Callable[[str], None]
 
@@ -194,7 +195,7 @@ class _Ablation:
             {"grid": self._grid.name, "on": self._on, "k": k, "variants": self._grid.variants, "rows": found},
         )
         self._runs.close(text, found, status, self._on)
-        self._say("\n" + text)
+        self._say("\n" + terminal(found, k=k, on=self._on))
         self._say(f"written to {self._root / f'table-{self._on}.md'} and .json; in MLflow: {self._experiment}")
 
 

@@ -93,7 +93,7 @@ class MiniWorkspace:
         return cls(root)
 
     def behave(self, stage: str, **knobs: Any) -> None:
-        """Say how a stage behaves from now on: exit=, what=, aloud= (says it itself), sleep=, kill=, progress=[events]."""
+        """Say how a stage behaves from now on: exit=, what=, aloud=True, sleep=, kill=, progress=[events]."""
         (self.root / "knobs" / f"{stage}.json").write_text(json.dumps(knobs))
 
     def warn(self) -> None:
