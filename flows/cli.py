@@ -229,12 +229,17 @@ def ui(
 
 
 @command
-def doctor(workspace: Workspace = HERE) -> int:
-    """Check versions, pins, GPU, servers, disk and data; say how to mend what is wrong."""
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what is safe: nothing is lost, no run is disturbed.")
+    ] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """Check versions, pins, GPU, servers, disk, data, MLflow's database, locks; say how to mend what is wrong."""
     from flows.doctor import examine
 
     failed = False
-    for finding in examine(workspace.resolve()):
+    for finding in examine(workspace.resolve(), fix=fix):
         typer.echo(f"{finding.status:<4}  {finding.what}")
         if finding.status != "ok" and finding.mend:
             typer.echo(f"      mend: {finding.mend}")

@@ -19,6 +19,7 @@ from typing import Literal, cast
 
 from components.errors import StageError, unknown
 from components.processes.child import running
+from components.registry.store import refuse_unfit
 from components.stages import ERROR_FILE, NO_BARS, PROGRESS_FILE
 from components.storage.artifacts import read_json
 from flows import dvc_lock
@@ -110,8 +111,9 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     """Run plain `dvc repro`, to the stage `until` or to the end, its output and bars on our own stderr as they come.
 
     DVC ends with 255 for every failure; the outcome says what the failed stage itself said, and the output does not.
-    Raises `BadInput` for a stage that the graph has not.
+    Raises `BadInput` for a stage that the graph has not, and for a store that `register` would refuse in the end.
     """
+    refuse_unfit(workspace)
     if until is not None:
         from flows import graph
 

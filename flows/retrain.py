@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from components.errors import BadInput, StageError
 from components.progress import ConsoleBar, Follower
+from components.registry.store import refuse_unfit
 from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
@@ -127,7 +128,7 @@ def _missing_version(folder: Path, params: Params) -> str | None:
 
 
 def checked(workspace: str) -> Path:
-    """The workspace as an absolute path. Raises `BadInput` for a folder that is none."""
+    """The workspace as an absolute path. Raises `BadInput` for a folder that is none, or whose store is unfit."""
     folder = Path(workspace).resolve()
     for name in ("params.yaml", "dvc.yaml", ".dvc"):
         if not (folder / name).exists():
@@ -136,6 +137,7 @@ def checked(workspace: str) -> Path:
                 where=str(folder),
                 mend="name a clone of the repository; the flow's parameter `workspace` is relative to where it runs",
             )
+    refuse_unfit(folder)
     return folder
 
 

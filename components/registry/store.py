@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.processes.environment import DEFAULTS
+from components.registry.moved import DATABASE, refuse_moved
+from components.registry.patience import QUICK, RETRIES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _QUIET = {
     **DEFAULTS,
-    # The default of 7 keeps a person waiting for minutes before a mistyped address is reported.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    RETRIES: QUICK,
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Its UI links are printed at the end of every run otherwise, once per stage.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -39,13 +40,13 @@ _EXPERIMENT_TAGS = {
 
 def tracking_uri(workspace: Path) -> str:
     """The tracking and registry address: the environment's, or the workspace's own database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve() / DATABASE}"
 
 
 def connect(workspace: Path) -> MlflowClient:
     """A client of the workspace's MLflow; the module-level functions of mlflow use the same address from then on.
 
-    Raises `BadInput` where the store does not answer.
+    Raises `BadInput` where the store does not answer, or is that of the folder in which the workspace was before.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -57,7 +58,7 @@ def connect(workspace: Path) -> MlflowClient:
     # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri(workspace)
-    refuse_junk(uri)
+    refuse_unfit(workspace)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
@@ -76,6 +77,14 @@ def connect(workspace: Path) -> MlflowClient:
             raise
         raise _silent(error, uri) from error
     return client
+
+
+def refuse_unfit(workspace: Path) -> None:
+    """Raises `BadInput` for a database that is none, or one that names another folder. Takes milliseconds."""
+    uri = tracking_uri(workspace)
+    refuse_junk(uri)
+    if uri == f"sqlite:///{workspace.resolve() / DATABASE}":
+        refuse_moved(workspace)
 
 
 def refuse_junk(uri: str) -> None:
@@ -114,6 +123,9 @@ def _silent(error: Exception, uri: str) -> BadInput:
     mend = (
         "start the server or correct MLFLOW_TRACKING_URI; unset, it is the workspace's own mlflow.db, which needs room"
     )
+    if "database is locked" in said:
+        said = "the database was locked all the time (database is locked)"
+        mend = "see who holds it (fuser mlflow.db) and end it, or raise register.wait_seconds; then run this again"
     return BadInput(f"MLflow does not answer: {said}", where=uri, mend=mend)
 
 

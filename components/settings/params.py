@@ -189,6 +189,8 @@ class Register(Section):
     """Name of the registered model."""
     experiment: str | None = None
     """MLflow experiment (null: the name of the dataset)."""
+    wait_seconds: float = bounded(120.0, low=0.0, high=600.0)
+    """How long a store that is locked or silent is asked again, at growing intervals, before `register` gives up."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -229,6 +229,8 @@ def test_a_broken_list_of_locks_is_mended(mini: Any, content: str) -> None:
     lock.parent.mkdir(exist_ok=True)
     lock.write_text(content)
     (finding,) = doctor.locks(mini.root)
+    assert finding.status == "fail" and "idiom doctor --fix" in finding.mend and lock.exists()
+    (finding,) = doctor.locks(mini.root, fix=True)
     assert (finding.status, finding.what.startswith("mended: ")) == ("ok", True)
     assert not lock.exists()
     lock.write_text(content)
@@ -244,10 +246,15 @@ def test_a_list_of_locks_that_somebody_holds_is_left(mini: Any) -> None:
     whole = json.dumps({"write": {"artifacts/x": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}})
     for content, status in ((whole, "ok"), (whole[:-9], "fail")):
         lock.write_text(content)
-        (finding,) = doctor.locks(mini.root)
-        assert (finding.status, str(os.getpid()) in finding.what) == (status, True)
-        assert lock.read_text() == content
+        for fix in (False, True):
+            (finding,) = doctor.locks(mini.root, fix)
+            assert (finding.status, str(os.getpid()) in finding.what) == (status, True)
+            assert lock.read_text() == content
     lock.write_text(whole.replace(str(os.getpid()), "999999999"))
+    (finding,) = doctor.locks(mini.root)
+    assert finding.status == "ok" and "processes that ended" in finding.what and lock.exists()
+    (finding,) = doctor.locks(mini.root, fix=True)
+    assert finding.what.startswith("mended: ") and not lock.exists()
     (finding,) = doctor.locks(mini.root)
     assert (finding.status, finding.what) == ("ok", "no run holds DVC's locks")
 
