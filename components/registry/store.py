@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.processes.environment import DEFAULTS
-from components.registry.moved import DATABASE, refuse_moved
+from components.registry.moved import ARTIFACTS, DATABASE, refuse_moved
 from components.registry.patience import QUICK, RETRIES
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _QUIET = {
 }
 
 _SQLITE = b"SQLite format 3\0"
+_EXPERIMENTS = (".dvc", "tmp", "exps")
 
 _EXPERIMENT_TAGS = {
     # Opens MLflow's pages for model training; it guesses, and shows its pages for prompts and traces, otherwise.
@@ -38,9 +39,16 @@ _EXPERIMENT_TAGS = {
 }
 
 
+def home(workspace: Path) -> Path:
+    """The folder whose store a workspace uses: its own; of an experiment in a temporary folder of DVC (`--queue`,
+    `--temp`), which goes away, the one of the workspace that queued it."""
+    here = workspace.resolve()
+    return next((each.parents[2] for each in here.parents if each.parts[-3:] == _EXPERIMENTS), here)
+
+
 def tracking_uri(workspace: Path) -> str:
     """The tracking and registry address: the environment's, or the workspace's own database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve() / DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / DATABASE}"
 
 
 def connect(workspace: Path) -> MlflowClient:
@@ -83,8 +91,8 @@ def refuse_unfit(workspace: Path) -> None:
     """Raises `BadInput` for a database that is none, or one that names another folder. Takes milliseconds."""
     uri = tracking_uri(workspace)
     refuse_junk(uri)
-    if uri == f"sqlite:///{workspace.resolve() / DATABASE}":
-        refuse_moved(workspace)
+    if uri == f"sqlite:///{home(workspace) / DATABASE}":
+        refuse_moved(home(workspace))
 
 
 def refuse_junk(uri: str) -> None:
@@ -135,7 +143,7 @@ def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
 
     if (found := client.get_experiment_by_name(name)) is None:
         served = tracking_uri(workspace).startswith(("http://", "https://", "databricks"))
-        location = None if served else (workspace.resolve() / "mlartifacts" / name).as_uri()
+        location = None if served else (home(workspace) / ARTIFACTS / name).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
         except MlflowException:

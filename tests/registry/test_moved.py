@@ -69,6 +69,17 @@ def test_it_is_refused_said_and_mended(shop: Path, copied: bool) -> None:
     assert {path: path.stat().st_mtime_ns for path in shop.rglob("*")} == before, "the old folder was written to"
 
 
+@pytest.mark.parametrize("folder", [".dvc/tmp/exps/tmpa1b2", ".dvc/tmp/exps/standalone/tmpa1b2"])
+def test_a_queued_experiment_uses_the_store_of_its_workspace(shop: Path, folder: str) -> None:
+    """Prevents: a model that is registered in a database which DVC removes with the experiment's folder."""
+    place = shop / folder
+    place.mkdir(parents=True)
+    layout, params = build(place, weights=b"of an experiment")
+    assert register(params, layout)["version"] == 2
+    assert not (place / "mlflow.db").exists() and not (place / "mlartifacts").exists()
+    assert moved_from(shop) == []
+
+
 def test_a_second_name_of_the_same_folder_is_no_move(shop: Path, tmp_path: Path) -> None:
     """Prevents a refusal because a mount or a link leads to the workspace by another path."""
     link = tmp_path / "link"
