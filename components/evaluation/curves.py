@@ -30,10 +30,10 @@ def publish_curves(pair: Path, folder: Path) -> None:
     Raises `BadInput` for a line that is none of a log.
     """
     log = pair / "training_log.jsonl"
-    found = curves(log) if log.is_file() else {}
+    found: Curves = {"recommender_loss": []} | (curves(log) if log.is_file() else {})
     with publishing(folder) as temporary:
         temporary.mkdir()
-        for name, points in ({"recommender_loss": []} | found).items():
+        for name, points in found.items():
             with (temporary / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 rows = csv.writer(stream, lineterminator="\n")
                 rows.writerows([("step", "value"), *points])
