@@ -75,18 +75,19 @@ def code(workspace: Path, fix: bool = False) -> Iterator[Finding]:
 def store(workspace: Path, fix: bool = False) -> Iterator[Finding]:
     """Check MLflow's database: that it is one, is whole, and names this folder."""
     from components.registry import moved
-    from components.registry.store import refuse_junk, tracking_uri
+    from components.registry.store import database as database_of
+    from components.registry.store import refuse_junk
 
-    database, uri = workspace / moved.DATABASE, tracking_uri(workspace)
-    if uri != f"sqlite:///{workspace.resolve() / moved.DATABASE}":
+    database = database_of(workspace)
+    if database is None:
         return  # `servers` looks whether it answers
     if not database.exists():
         yield Finding("ok", "there is no MLflow database yet; the first training makes it")
         return
     try:
-        refuse_junk(uri)
+        refuse_junk(database)
         broken = _broken_pages(database)
-        old = moved.moved_from(workspace)
+        old = moved.moved_from(database)
     except BadInput as error:
         if not fix or "no SQLite file" not in error.what:
             yield _failed(error, f", or {FIX} does it" if "no SQLite file" in error.what else "")
@@ -100,11 +101,11 @@ def store(workspace: Path, fix: bool = False) -> Iterator[Finding]:
         yield Finding("fail", f"MLflow's database is damaged: {broken}", mend)
     elif old and fix:
         try:
-            yield Finding("ok", f"mended: {moved.mend(workspace)} paths of MLflow's database name this folder now")
+            yield Finding("ok", f"mended: {moved.mend(database)} paths of MLflow's database name this folder now")
         except BadInput as error:
             yield _failed(error)
     elif old:
-        yield Finding("fail", f"this workspace was moved or copied: MLflow's database names {', '.join(old)}", FIX)
+        yield Finding("fail", moved.in_words(old), FIX)
     else:
         yield Finding("ok", f"MLflow's database {database}")
 

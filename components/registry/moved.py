@@ -2,10 +2,10 @@
 
 Left as it is, lists are empty, models are not found, and a copy writes into the folder that it was copied from.
 
-    moved_from(workspace)        # ["file:///data/shop"]: where its database was made; [] where all is well
-    mend(workspace)              # the database names this folder; what lies in the old one stays as it is
+    moved_from(database)         # ["file:///data/shop"]: where it was made; [] where all is well
+    mend(database)               # it names its own folder; what lies in the old one stays as it is
 
-Of the workspace's own mlflow.db alone: what another store names is that store's business.
+Artifacts lie beside their database (store.py), so the database knows where its own have to be.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from components.errors import BadInput
 
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+ARTIFACTS = "mlartifacts"
+"""The folder of all artifacts, beside the database."""
 _PATHS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -30,15 +31,14 @@ _WAIT_SECONDS = 20.0
 MEND = "idiom doctor --fix lets it name this folder; the old one, if it is still there, is left as it is"
 
 
-def moved_from(workspace: Path) -> list[str]:
-    """The folders, as file:// addresses, in which experiments of this workspace keep their artifacts, but for its own.
+def moved_from(database: Path) -> list[str]:
+    """The folders, as file:// addresses, in which experiments of a database keep their artifacts, but for its own.
 
     Raises `BadInput` for a database that cannot be read now.
     """
-    database = workspace / DATABASE
     if not database.is_file():
         return []
-    here = workspace.resolve()
+    here = database.parent.resolve()
     try:
         with closing(_opened(database, "ro")) as connection:
             known = _has(connection, "experiments", "artifact_location")
@@ -50,27 +50,31 @@ def moved_from(workspace: Path) -> list[str]:
     return sorted(root for root in roots if root.startswith("file://") and not _same(_path(root), here))
 
 
-def refuse_moved(workspace: Path) -> None:
-    """Raises `BadInput` where the database of this workspace names another folder."""
-    if old := moved_from(workspace):
-        what = f"this workspace was moved or copied: its MLflow names {', '.join(str(_path(each)) for each in old)}"
-        raise BadInput(what, where=str(workspace / DATABASE), mend=MEND)
+def refuse_moved(database: Path) -> None:
+    """Raises `BadInput` where a database names another folder than its own."""
+    if old := moved_from(database):
+        raise BadInput(in_words(old), where=str(database), mend=MEND)
 
 
-def mend(workspace: Path) -> int:
-    """Let the database name this folder; returns how many paths were written anew, all in one transaction.
+def in_words(old: list[str]) -> str:
+    """What `moved_from` found, for a person."""
+    return f"this workspace was moved or copied: its MLflow names {', '.join(str(_path(each)) for each in old)}"
+
+
+def mend(database: Path) -> int:
+    """Let a database name its own folder; returns how many paths were written anew, all in one transaction.
 
     Raises `BadInput` where the artifacts did not come with the database.
     """
-    old = moved_from(workspace)
+    old = moved_from(database)
     if not old:
         return 0
-    here = workspace.resolve()
+    here = database.parent.resolve()
     if not (here / ARTIFACTS).is_dir():
         what = f"the database is here, and {ARTIFACTS}/ with the models is not"
         raise BadInput(what, where=str(here), mend=f"bring it from {' or '.join(str(_path(each)) for each in old)}")
     changed = 0
-    with closing(_opened(workspace / DATABASE, "rw")) as connection, connection:
+    with closing(_opened(database, "rw")) as connection, connection:
         for root in old:
             # MLflow's own experiment `Default` has a path and no address.
             for before, after in ((root, here.as_uri()), (str(_path(root)), str(here))):

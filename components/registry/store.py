@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.processes.environment import DEFAULTS
-from components.registry.moved import ARTIFACTS, DATABASE, refuse_moved
+from components.registry.moved import ARTIFACTS, refuse_moved
 from components.registry.patience import QUICK, RETRIES
 
 if TYPE_CHECKING:
@@ -46,9 +46,15 @@ def home(workspace: Path) -> Path:
     return next((each.parents[2] for each in here.parents if each.parts[-3:] == _EXPERIMENTS), here)
 
 
+def database(workspace: Path) -> Path | None:
+    """The SQLite file of the store; None where it is a server or another kind of database."""
+    uri = tracking_uri(workspace)
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+
+
 def tracking_uri(workspace: Path) -> str:
     """The tracking and registry address: the environment's, or the workspace's own database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / 'mlflow.db'}"
 
 
 def connect(workspace: Path) -> MlflowClient:
@@ -89,16 +95,14 @@ def connect(workspace: Path) -> MlflowClient:
 
 def refuse_unfit(workspace: Path) -> None:
     """Raises `BadInput` for a database that is none, or one that names another folder. Takes milliseconds."""
-    uri = tracking_uri(workspace)
-    refuse_junk(uri)
-    if uri == f"sqlite:///{home(workspace) / DATABASE}":
-        refuse_moved(home(workspace))
+    if path := database(workspace):
+        refuse_junk(path)
+        refuse_moved(path)
 
 
-def refuse_junk(uri: str) -> None:
+def refuse_junk(path: Path) -> None:
     """Raises `BadInput` for a file that is no database: it would end in SQLAlchemy's traceback, from a migration."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not path.exists():
+    if not path.exists():
         return
     mend = "move it away: idiom retrain makes a new one and registers the model again; or restore it"
     if path.is_dir():
@@ -138,12 +142,13 @@ def _silent(error: Exception, uri: str) -> BadInput:
 
 
 def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
-    """Id of the experiment, made if need be; with a database and no server its artifacts lie in the workspace."""
+    """Id of the experiment, made if need be; with a database and no server its artifacts lie in the workspace, or
+    beside the database where that is a file: whoever uses it from elsewhere finds them, and `moved` knows them."""
     from mlflow.exceptions import MlflowException
 
     if (found := client.get_experiment_by_name(name)) is None:
         served = tracking_uri(workspace).startswith(("http://", "https://", "databricks"))
-        location = None if served else (home(workspace) / ARTIFACTS / name).as_uri()
+        location = None if served else (_artifacts(workspace) / name).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
         except MlflowException:
@@ -157,3 +162,8 @@ def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
             mend="restore it (mlflow experiments restore) or name another one in register.experiment",
         )
     return found.experiment_id
+
+
+def _artifacts(workspace: Path) -> Path:
+    path = database(workspace)
+    return (path.parent.resolve() if path else home(workspace)) / ARTIFACTS

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.processes.environment import cores
+from components.registry.store import refuse_unfit
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
@@ -53,6 +54,7 @@ def ablate(
     one per core, on a GPU one). Exit code: 0 done; 2 or 3 where all failures were of that kind, else 1; 130 stopped.
     """
     workspace = workspace.resolve()
+    refuse_unfit(workspace)
     grid = read_grid(path, workspace)
     cells = _chosen(grid, only, on)
     root = workspace / "work" / "ablate" / grid.name

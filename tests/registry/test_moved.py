@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from components.registry.champion import champion_bundle
 from components.registry.moved import moved_from
 from components.registry.register import register
 from components.registry.store import connect
+from components.settings.params import Register
 from flows.cli import app
 from flows.doctor_state import store
 from tests.registry.workspace import build
@@ -56,17 +58,27 @@ def test_it_is_refused_said_and_mended(shop: Path, copied: bool) -> None:
     with pytest.raises(BadInput, match="moved or copied"):
         connect(moved)
     (finding,) = store(moved)
-    assert finding.status == "fail" and str(shop) in finding.what.replace("%20", " ")
+    assert finding.status == "fail" and str(shop) in finding.what
 
     (finding,) = store(moved, fix=True)
     assert finding.status == "ok" and finding.what.startswith("mended: ")
-    assert moved_from(moved) == []
+    assert moved_from(moved / "mlflow.db") == []
     found = set(paths(moved))
     assert found and all("/another%20place/mlartifacts/" in each for each in found), found
     layout, params = build(moved, weights=b"of the new place")
     assert champion_bundle(moved, params).is_relative_to(moved)
     assert register(params, layout)["version"] == 2
     assert {path: path.stat().st_mtime_ns for path in shop.rglob("*")} == before, "the old folder was written to"
+
+
+def test_artifacts_lie_beside_their_database(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: one store whose models lie in all workspaces that ever used it, and go away with them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shop / 'mlflow.db'}")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    layout, params = build(elsewhere, weights=b"from elsewhere")
+    assert register(replace(params, register=Register(experiment="another")), layout)["version"] == 2
+    assert not (elsewhere / "mlartifacts").exists() and moved_from(shop / "mlflow.db") == []
 
 
 @pytest.mark.parametrize("folder", [".dvc/tmp/exps/tmpa1b2", ".dvc/tmp/exps/standalone/tmpa1b2"])
@@ -77,14 +89,14 @@ def test_a_queued_experiment_uses_the_store_of_its_workspace(shop: Path, folder:
     layout, params = build(place, weights=b"of an experiment")
     assert register(params, layout)["version"] == 2
     assert not (place / "mlflow.db").exists() and not (place / "mlartifacts").exists()
-    assert moved_from(shop) == []
+    assert moved_from(shop / "mlflow.db") == []
 
 
 def test_a_second_name_of_the_same_folder_is_no_move(shop: Path, tmp_path: Path) -> None:
     """Prevents a refusal because a mount or a link leads to the workspace by another path."""
     link = tmp_path / "link"
     link.symlink_to(shop)
-    assert moved_from(link) == [] == moved_from(shop)
+    assert moved_from(link / "mlflow.db") == [] == moved_from(shop / "mlflow.db")
 
 
 def test_a_database_without_its_artifacts_is_not_rewritten(shop: Path, tmp_path: Path) -> None:
@@ -94,4 +106,4 @@ def test_a_database_without_its_artifacts_is_not_rewritten(shop: Path, tmp_path:
     shutil.copyfile(shop / "mlflow.db", alone / "mlflow.db")
     (finding,) = store(alone, fix=True)
     assert finding.status == "fail" and "mlartifacts" in finding.what
-    assert moved_from(alone) == [shop.as_uri()]
+    assert moved_from(alone / "mlflow.db") == [shop.as_uri()]
