@@ -119,7 +119,7 @@ def recommend(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items.")] = 10,
     user: Annotated[str | None, typer.Option(help="Take the history of this user of the data instead.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
     workspace: Workspace = HERE,
 ) -> None:
     """Recommendations of the champion, in words."""
@@ -157,7 +157,7 @@ def score(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; they decide the last bits.")] = 1,
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
     on: Annotated[
         str | None, typer.Option(help="Who scores: processes (without --dask the default), dask or torchrun.")
     ] = None,
