@@ -64,20 +64,19 @@ def _registered(bundle: Path) -> str | None:
         return digest
     store = mlflow.get_tracking_uri()
     if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
-        return _unknown(f"there is no store at {store}")  # and none is made by asking
-    try:
-        model_id = Model.load(str(bundle.parents[1] / "MLmodel")).model_id
-        return str(mlflow.MlflowClient().get_logged_model(model_id).tags[BUNDLE])
-    except KeyError:
-        return _unknown(f"{store} does not say what the model holds")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return _unknown(f"{store} does not know the model")
-
-
-def _unknown(why: str) -> None:
+        why = f"there is no store at {store}"  # and none is made by asking
+    else:
+        try:
+            model_id = Model.load(str(bundle.parents[1] / "MLmodel")).model_id
+            return str(mlflow.MlflowClient().get_logged_model(str(model_id)).tags[BUNDLE])
+        except KeyError:
+            why = f"{store} does not say what the model holds"
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            why = f"{store} does not know the model"
     print(f"warning: {why}: its files are compared with its own manifest alone", file=sys.stderr)
+    return None
 
 
 def _take_instances_as_rows() -> None:

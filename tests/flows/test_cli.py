@@ -76,7 +76,7 @@ def test_init_links_and_writes_what_the_stages_accept(tmp_path: Path, shop: Path
 
 
 def test_what_commands_leave_behind_does_not_dirty_git(repository: Path) -> None:
-    """Prevents: a working tree that is never clean after `idiom init` or `dvc plots show`, so that no commit is trusted."""
+    """Prevents: a working tree that is never clean after `idiom init` or `dvc plots show`, and is trusted no more."""
     left = ["params.yaml.bak", "dvc_plots/index.html", "artifacts/demo/register/registration.json", "mlflow.db"]
     asked = ["git", "check-ignore", "--no-index", *left]
     assert subprocess.run(asked, cwd=repository, capture_output=True, text=True).stdout.split() == left

@@ -23,8 +23,7 @@ import pytest
 from components.errors import BadInput
 from components.progress import Progress
 from components.registry.bundle import assemble
-from components.scoring.run import score_all
-from components.scoring.run import Summary
+from components.scoring.run import Summary, score_all
 from components.scoring.settings import Scoring
 from components.scoring.shards import prepare, shard
 from components.settings.file import load
