@@ -11,8 +11,10 @@ import re
 import sys
 from pathlib import Path
 
-from components.errors import BadInput, Interrupted, StageError
+from components import __version__
+from components.errors import BadInput, Interrupted, StageError, unknown
 from components.processes.environment import prepare
+from components.storage.artifacts import publish_json
 
 _ROOM = "make room on that disk (df -h says which is full), or raise the quota; what was published before still stands"
 _RIGHTS = "make it readable and the workspace writable for this user (ls -l, chown)"
@@ -26,13 +28,19 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 def main(arguments: list[str]) -> int:
     """Run the stage named by `arguments` and return its exit code."""
+    if arguments == ["--version"]:
+        print(f"idiom {__version__}")
+        return 0
     prepare()
 
     from components import stages
     from components.settings.file import load
 
-    if len(arguments) != 1 or arguments[0] not in stages.STAGES:
-        print(f"usage: python -m components {{{','.join(stages.STAGES)}}}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
+        print(f"usage: python -m components {{{','.join(stages.STAGES)}}} | --version", file=sys.stderr)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    if arguments[0] not in stages.STAGES:
+        print(f"error: {unknown('stage', arguments[0], stages.STAGES, where='python -m components')}", file=sys.stderr)
         return 2
     workspace = Path.cwd()
     try:
@@ -60,7 +68,15 @@ def _os_error(error: Exception) -> int:
 
 
 def _report(stage: str, error: StageError) -> int:
-    """Tell the person at the terminal; returns the exit code that tells DVC."""
+    """Tell the person at the terminal, or whoever started the stage and tells them; returns the exit code for DVC."""
+    from components.stages import ERROR_FILE
+
+    if path := os.environ.get(ERROR_FILE):
+        try:
+            publish_json(Path(path), {"stage": stage, **error.facts()})
+            return error.exit_code
+        except OSError:  # the disk that is full, for one
+            pass
     print(f"{stage}: {error}", file=sys.stderr)
     return error.exit_code
 

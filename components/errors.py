@@ -6,7 +6,7 @@ Standard library only: the learning rooms import it on machines that have nothin
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -33,6 +33,19 @@ class StageError(Exception):
         kinds = {kind.exit_code: kind for kind in (BadInput, GateRefused, Interrupted)}
         kind = kinds.get(facts["exit_code"], StageError)
         return kind(facts["what"], where=facts["where"], mend=facts["mend"])
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str) -> BadInput:
+    """The error for a name that is none of `known`; the mend is the nearest one, or all of them."""
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return BadInput(
+        f"there is no {kind} {name!r}",
+        where=where,
+        mend=f"did you mean {near[0]}?" if near else f"one of: {', '.join(names)}",
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -20,6 +20,9 @@ from components.storage.layout import Layout
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
 
+ERROR_FILE = "IDIOM_ERROR_FILE"
+"""Environment variable: where a stage writes its error as JSON instead of printing it; the caller says it, once."""
+
 NO_BARS = "IDIOM_NO_BARS"
 """Environment variable: whoever reads the progress file draws the bars, so that the stage's output has none."""
 
@@ -116,11 +119,12 @@ def index(workspace: Path, params: Params) -> None:
 
 
 def evaluate(workspace: Path, params: Params) -> None:
-    """The one look at the test set: metrics beside the baselines, per-user results, plots, report."""
+    """The one look at the test set: metrics beside the baselines, per-user results, plots, report, learning curves."""
     import polars as pl
 
     from components.evaluation.arrays import cases
     from components.evaluation.contenders import MODEL, baselines
+    from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
@@ -154,6 +158,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
             progress=progress,
         )
+    publish_curves(layout.pair, layout.curves)
 
 
 def register(workspace: Path, params: Params) -> None:

@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+from components import __version__
 from components.processes.environment import stop_with_the_parent
 from flows.environment import prepare
 from flows.servers import adopt_running_prefect
@@ -20,6 +21,9 @@ from flows.servers import adopt_running_prefect
 
 def main(arguments: list[str]) -> int:
     """Run the flow and return the exit code."""
+    if arguments == ["--version"]:
+        print(f"idiom {__version__}")
+        return 0
     if arguments[:1] == ["--tied"]:
         arguments = arguments[1:]
         stop_with_the_parent()

@@ -21,6 +21,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from components import __version__
+
+        typer.echo(f"idiom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and end.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
 Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml and dvc.yaml.")]
 HERE = Path()
 
@@ -100,7 +119,7 @@ def recommend(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items.")] = 10,
     user: Annotated[str | None, typer.Option(help="Take the history of this user of the data instead.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
     workspace: Workspace = HERE,
 ) -> None:
     """Recommendations of the champion, in words."""
@@ -119,6 +138,8 @@ def recommend(
     ):
         typer.echo(f"{place:>3}. {words}  ({title})  {item}  {score:.3f}")
     typer.echo(answer["sentence"])
+    if answer["note"]:
+        typer.echo(f"note: {answer['note']}", err=True)
 
 
 @command
@@ -136,7 +157,7 @@ def score(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each; they decide the last bits.")] = 1,
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    bundle: Annotated[Path | None, typer.Option(help="A bundle directory instead of the champion.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
     on: Annotated[
         str | None, typer.Option(help="Who scores: processes (without --dask the default), dask or torchrun.")
     ] = None,
@@ -208,12 +229,17 @@ def ui(
 
 
 @command
-def doctor(workspace: Workspace = HERE) -> int:
-    """Check versions, pins, GPU, servers, disk and data; say how to mend what is wrong."""
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what is safe: nothing is lost, no run is disturbed.")
+    ] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """Check versions, pins, GPU, servers, disk, data, MLflow's database, locks; say how to mend what is wrong."""
     from flows.doctor import examine
 
     failed = False
-    for finding in examine(workspace.resolve()):
+    for finding in examine(workspace.resolve(), fix=fix):
         typer.echo(f"{finding.status:<4}  {finding.what}")
         if finding.status != "ok" and finding.mend:
             typer.echo(f"      mend: {finding.mend}")

@@ -1,4 +1,7 @@
-"""`idiom doctor`: checks what a run needs of this machine; each finding says how to mend it."""
+"""`idiom doctor`: checks what a run needs of this machine and of the workspace; each finding says how to mend it.
+
+idiom doctor --fix        # and mends what is safe (doctor_state.py)
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from components.errors import StageError
 from components.processes.environment import cores
-
-Status = Literal["ok", "warn", "fail"]
+from flows.doctor_state import Finding, Status, code, graph, leftovers, locks, registered, store
 
 FREE_GIB_FAIL, FREE_GIB_WARN = 1.0, 5.0
 """A demo run writes 0.1 GiB; each version of a T5-small pair about 0.5 GiB, twice (DVC's cache and MLflow)."""
@@ -26,19 +25,12 @@ _MANDATORY = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report; `mend` is shown unless all is well."""
-
-    status: Status
-    what: str
-    mend: str = ""
-
-
-def examine(workspace: Path) -> Iterator[Finding]:
-    """All findings, one check after the other."""
-    for check in CHECKS:
+def examine(workspace: Path, *, fix: bool = False) -> Iterator[Finding]:
+    """All findings, one check after the other; of the machine, then of the workspace. fix: mend what is safe there."""
+    for check in MACHINE:
         yield from check(workspace)
+    for look in WORKSPACE:
+        yield from look(workspace, fix)
 
 
 def python(workspace: Path) -> Iterator[Finding]:
@@ -113,65 +105,6 @@ def programs(workspace: Path) -> Iterator[Finding]:
             yield Finding("fail", f"{name} is not on the PATH: {needed}", mend)
 
 
-def graph(workspace: Path) -> Iterator[Finding]:
-    """Check parameters, graph and raw data of the workspace."""
-    from components.settings.file import load
-    from flows import graph as stages
-
-    try:
-        params = load(workspace / "params.yaml")
-        names = [stage.name for stage in stages.read(workspace)]
-    except StageError as error:
-        yield Finding("fail", error.what, f"{error.mend} ({error.where})")
-        return
-    yield Finding("ok", f"params.yaml and dvc.yaml: dataset {params.dataset}, stages {' '.join(names)}")
-    data = workspace / params.ingest.path
-    if data.is_symlink() and not data.exists():
-        yield Finding(
-            "fail", f"the link {data} leads nowhere: {data.readlink()}", "idiom init PATH --force links it anew"
-        )
-    elif not data.exists():
-        yield Finding("fail", f"no raw data at {data}", "idiom init PATH links yours and writes params.yaml")
-    else:
-        yield Finding("ok", f"raw data: {data}{f' -> {data.resolve()}' if data.is_symlink() else ''}")
-
-
-def registered(workspace: Path) -> Iterator[Finding]:
-    """Check that MLflow's store has the version of registration.json; DVC would not notice a deleted database."""
-    from components.registry.published import MEND, missing_version
-    from components.settings.file import load
-
-    try:
-        gone = missing_version(workspace, load(workspace / "params.yaml"))
-    except StageError as error:
-        yield Finding("fail", error.what, f"{error.mend} ({error.where})")
-        return
-    if gone:
-        yield Finding("fail", f"{gone} was registered, and MLflow has it no more", MEND)
-    else:
-        yield Finding("ok", "MLflow has what registration.json says, or nothing was registered yet")
-
-
-def locks(workspace: Path) -> Iterator[Finding]:
-    """DVC's list of who works on what; a broken one that nobody holds is removed here."""
-    from flows import dvc_lock
-
-    if done := dvc_lock.mend(workspace):
-        yield Finding("ok", f"mended: {done}")
-    elif dvc_lock.broken(workspace):
-        held = ", ".join(map(str, dvc_lock.holders(workspace)))
-        by = f"; processes in it that live: {held}" if held else ""
-        yield Finding(
-            "fail",
-            f"DVC cannot read {dvc_lock.RWLOCK}, so that no stage runs{by}",
-            f"end what runs there, then remove {workspace / dvc_lock.RWLOCK}",
-        )
-    elif held_by := dvc_lock.holders(workspace):
-        yield Finding("ok", f"a run is going on in this workspace: process {', '.join(map(str, held_by))}")
-    else:
-        yield Finding("ok", "no run holds DVC's locks")
-
-
 def disk(workspace: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(workspace).free / 2**30
     what, mend = f"{free:.1f} GiB free at {workspace}", "dvc gc --workspace drops old artifacts; idiom needs a few GiB"
@@ -205,14 +138,5 @@ def _version(name: str) -> str | None:
         return None
 
 
-CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (
-    python,
-    pins,
-    accelerator,
-    programs,
-    graph,
-    registered,
-    locks,
-    disk,
-    servers,
-)
+MACHINE: tuple[Callable[[Path], Iterator[Finding]], ...] = (python, pins, accelerator, programs, disk, servers)
+WORKSPACE: tuple[Callable[[Path, bool], Iterator[Finding]], ...] = (graph, code, store, registered, locks, leftovers)

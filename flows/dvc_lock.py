@@ -38,23 +38,38 @@ def broken(workspace: Path) -> bool:
     return not (known and all(isinstance(each, dict) for each in content.values()))
 
 
-def mend(workspace: Path) -> str | None:
+def names_the_dead(workspace: Path) -> bool:
+    """Whether the list names processes, and none of them lives."""
+    try:
+        named = '"pid"' in (workspace / RWLOCK).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return named and not holders(workspace)
+
+
+def mend(workspace: Path, *, dead: bool = False) -> str | None:
     """Remove a list that DVC cannot read if no process of it lives; returns what was done, None for nothing.
 
+    dead: also one that can be read and names processes that ended, of which DVC lets go by itself when it next looks.
     DVC's own guard is held meanwhile, so that no list is removed that is just being written.
     """
-    if not broken(workspace):
+
+    def useless() -> bool:
+        return broken(workspace) or (dead and names_the_dead(workspace))
+
+    if not useless():
         return None
     guard = workspace / GUARD
     try:
         with guard.open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not broken(workspace) or holders(workspace):
+            if not useless() or holders(workspace):
                 return None
+            why = "could not be read (a run died while writing it)" if broken(workspace) else "names ended runs"
             (workspace / RWLOCK).unlink()
     except OSError:  # somebody else holds the guard, or the folder cannot be written
         return None
-    return f"{RWLOCK} could not be read (a run died while writing it) and no process holds it: removed"
+    return f"{RWLOCK} {why} and no process holds it: removed"
 
 
 def _lives(number: int) -> bool:

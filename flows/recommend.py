@@ -13,13 +13,14 @@ from components.storage.layout import Layout
 def recommend(
     workspace: Path, params: Params, history: list[str], *, k: int, bundle: Path | None = None
 ) -> dict[str, Any]:
-    """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence.
+    """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence; and
+    `note`, which says where it was searched otherwise than evaluated ("" where it was not).
 
     bundle: a directory with a bundle or a saved voice; without it the champion's is taken. Raises `BadInput` where no
     item is known, or there is no champion yet.
     """
     from components.registry.answers import Answers
-    from components.registry.bundle import decoding_of, verified
+    from components.registry.bundle import beams_note, decoding_of, verified
     from components.registry.champion import champion_bundle
     from components.voices.load import load
 
@@ -27,14 +28,15 @@ def recommend(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    answer = Answers(load(bundle), decoding_of(bundle))([history], [k])[0]
+    decoding = decoding_of(bundle)
+    answer = Answers(load(bundle), decoding)([history], [k])[0]
     if not answer["item_ids"]:
         raise BadInput(
             f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",
             where=str(bundle),
             mend=f"give item ids of the catalogue; they stand in {bundle / 'items.parquet'}",
         )
-    return answer
+    return {**answer, "note": beams_note(decoding, k)}
 
 
 def history_of(workspace: Path, params: Params, user: str) -> list[str]:

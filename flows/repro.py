@@ -15,10 +15,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+from components.errors import StageError, unknown
 from components.processes.child import running
-from components.stages import NO_BARS, PROGRESS_FILE
+from components.registry.store import refuse_unfit
+from components.stages import ERROR_FILE, NO_BARS, PROGRESS_FILE
+from components.storage.artifacts import read_json
 from flows import dvc_lock
 from flows.environment import search_path
 
@@ -81,6 +84,7 @@ def reproduce(
     this process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
     """
     environment = _environment()
+    error_file = _error_file(workspace, environment)
     if progress_file is not None:
         progress_file.unlink(missing_ok=True)
         environment[PROGRESS_FILE] = str(progress_file)
@@ -99,22 +103,32 @@ def reproduce(
                 lines.append(line)
                 on_line(line)
     on_tick()
-    ending, message = conclude(stage, child.wait(), list(lines), workspace)
+    ending, message = _said(error_file) or conclude(stage, child.wait(), list(lines), workspace)
     return Outcome(stage, ending, time.monotonic() - started, message)
 
 
 def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = False) -> Outcome:
     """Run plain `dvc repro`, to the stage `until` or to the end, its output and bars on our own stderr as they come.
 
-    DVC ends with 255 for every failure; the outcome says what the failed stage itself said.
+    DVC ends with 255 for every failure; the outcome says what the failed stage itself said, and the output does not.
+    Raises `BadInput` for a stage that the graph has not, and for a store that `register` would refuse in the end.
     """
+    refuse_unfit(workspace)
+    if until is not None:
+        from flows import graph
+
+        names = [stage.name for stage in graph.read(workspace)]
+        if until not in names:
+            raise unknown("stage", until, names, where=str(workspace / "dvc.yaml"))
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
     kept = b""
     if mended := dvc_lock.mend(workspace):
         print(mended, file=sys.stderr)
     started = time.monotonic()
     output: Literal["pipe", "terminal"] = "terminal" if sys.stderr.isatty() else "pipe"
-    with running(command, cwd=workspace, environment=_environment(), output=output) as child:
+    environment = _environment()
+    error_file = _error_file(workspace, environment)
+    with running(command, cwd=workspace, environment=environment, output=output) as child:
         for chunk in child.chunks():
             sys.stderr.buffer.write(chunk)
             sys.stderr.buffer.flush()
@@ -123,8 +137,26 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     failed = _FAILED.search(text)
     stage = failed[1] if failed else (until or "repro")
     lines = [line for line in text.split("\n") if not _NOISE.match(line)]
-    ending, message = conclude(stage, child.wait(), lines, workspace)
+    ending, message = _said(error_file) or conclude(stage, child.wait(), lines, workspace)
     return Outcome(stage, ending, time.monotonic() - started, "" if child.wait() == 0 else message)
+
+
+def _error_file(workspace: Path, environment: dict[str, str]) -> Path:
+    """Where a stage leaves its error, which is then said once: by us, at the end. Nothing is left there of before."""
+    path = workspace / "work" / "progress" / f"error-{os.getpid()}.json"  # two runs at once must not take each other's
+    path.unlink(missing_ok=True)
+    environment[ERROR_FILE] = str(path)
+    return path
+
+
+def _said(error_file: Path) -> tuple[Ending, str] | None:
+    """The ending and the message of a stage that left an error; None where none did."""
+    if not error_file.is_file():
+        return None
+    facts = read_json(error_file)
+    error_file.unlink()
+    ending = next((name for name, code in EXIT_CODES.items() if code == facts["exit_code"]), "Failed")
+    return cast(Ending, ending), f"{facts['stage']}: {StageError.from_facts(facts)}"
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluation.contenders import MODEL, RANKING, baselines, metric_order
+from components.registry.published import MEND, registration_of
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
@@ -40,8 +41,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
     """Text -> address: the report page and, once a version is registered, its page in MLflow."""
     layout = Layout(workspace, params.dataset)
     found = {"Evaluation report": layout.report.as_uri()} if layout.report.is_file() else {}
-    if layout.registration.is_file():
-        registered = read_json(layout.registration)
+    if registered := registration_of(layout):
         found["MLflow model version"] = (
             f"{mlflow_address()}/#/models/{registered['name']}/versions/{registered['version']}"
         )
@@ -53,16 +53,16 @@ def summary(workspace: Path, params: Params) -> str:
     from components.evaluation.in_words import findings_as_text
 
     layout = Layout(workspace, params.dataset)
-    if not layout.registration.is_file():
-        return "Nothing was evaluated and registered in this workspace yet."
-    registered = read_json(layout.registration)
+    if not layout.metrics.is_file():
+        return "Nothing was evaluated in this workspace yet."
+    registered = registration_of(layout)
     return "\n".join(
         [
             *_aligned(table(workspace, params)),
             "",
             findings_as_text(layout, seed=params.seed),
             "",
-            f"registered  {registered['name']} version {registered['version']}, {_called(registered['aliases'])}",
+            f"registered  {_as(registered) if registered else f'not in the MLflow of this workspace: {MEND}'}",
             f"report      {layout.report}",
             "next        make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
         ]
@@ -79,5 +79,7 @@ def _aligned(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _called(aliases: list[str]) -> str:
-    return f"alias {' and '.join(aliases)}" if aliases else "without an alias"
+def _as(registered: dict[str, Any]) -> str:
+    aliases = registered["aliases"]
+    called = f"alias {' and '.join(aliases)}" if aliases else "without an alias"
+    return f"{registered['name']} version {registered['version']}, {called}"

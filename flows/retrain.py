@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from components.errors import BadInput, StageError
 from components.progress import ConsoleBar, Follower
+from components.registry.store import refuse_unfit
 from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
@@ -103,7 +104,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         upstream = [states[name] for name in stage.upstream]
         state = run_stage(stage.name, str(folder), force, return_state=True, wait_for=upstream)
         if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
-            logger.warning(f"{gone} is not in MLflow any more: registering it again")
+            logger.warning(f"{gone} is not in MLflow: registering it")
             state = run_stage(stage.name, str(folder), True, return_state=True, wait_for=upstream)
         states[stage.name] = state
         if not state.is_completed():
@@ -116,7 +117,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:
-    """A version that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
+    """A model that DVC takes for registered and MLflow lacks; a store that is silent is left to the next run."""
     from components.registry.published import missing_version
 
     try:
@@ -127,7 +128,7 @@ def _missing_version(folder: Path, params: Params) -> str | None:
 
 
 def checked(workspace: str) -> Path:
-    """The workspace as an absolute path. Raises `BadInput` for a folder that is none."""
+    """The workspace as an absolute path. Raises `BadInput` for a folder that is none, or whose store is unfit."""
     folder = Path(workspace).resolve()
     for name in ("params.yaml", "dvc.yaml", ".dvc"):
         if not (folder / name).exists():
@@ -136,6 +137,7 @@ def checked(workspace: str) -> Path:
                 where=str(folder),
                 mend="name a clone of the repository; the flow's parameter `workspace` is relative to where it runs",
             )
+    refuse_unfit(folder)
     return folder
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def score(
     For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
     scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return in_words(run(scoring, team, workers, [ConsoleBar()]), scoring.out)
+    return in_words(run(scoring, team, workers, [ConsoleBar()]), scoring)
 
 
 def scoring_of(
@@ -79,11 +80,12 @@ def scoring_of(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
+    decoding = decoding_of(bundle)
     return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),
         out=out,
-        **dataclasses.asdict(decoding_of(bundle)),
+        **dataclasses.asdict(replace(decoding, beams=max(decoding.beams, settings.get("k", Scoring.k)))),
         **settings,
     )
 
@@ -131,15 +133,19 @@ def team_of(on: str, address: str | None = None) -> Team:
     return on_ranks if on == "torchrun" else score_shards
 
 
-def in_words(done: Summary, out: Path) -> str:
+def in_words(done: Summary, scoring: Scoring) -> str:
     """What came of it, in words."""
+    from components.registry.bundle import beams_note, decoding_of
+
     manifest, scored, seconds = done.manifest, done.users, done.seconds
     lines = [
         f"{scored:,} users in {seconds:.1f} s, {scored / seconds:.1f} users/s with the start of the processes"
         if scored
         else "nothing to do: this model, these histories and these settings are scored already",
-        f"written  {out} ({manifest['users']:,} users, {manifest['recommendations']:,} recommendations)",
+        f"written  {scoring.out} ({manifest['users']:,} users, {manifest['recommendations']:,} recommendations)",
     ]
+    if note := beams_note(decoding_of(scoring.model), scoring.k):
+        lines.append(f"note     {note}")
     if strangers := manifest["users_without_known_items"]:
         lines.append(
             f"note     {strangers:,} users have no item that the model knows (known_items is 0): "

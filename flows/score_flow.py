@@ -91,7 +91,7 @@ def score_users(
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))
-    message = in_words(done, scoring.out)
+    message = in_words(done, scoring)
     logger.info(message)
     artifact.complete()
     publish_scores(message, logger.warning)

@@ -105,14 +105,14 @@ def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[
 
 
 def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], list[str]]:
-    from components.registry.store import refuse_junk, tracking_uri
+    from components.registry.store import refuse_unfit, tracking_uri
 
     planned, elsewhere, logs = [], [], workspace / "logs"
     store = tracking_uri(workspace)
     if store.startswith("http"):
         elsewhere.append(f"MLflow   {store} (MLFLOW_TRACKING_URI)")
     else:
-        refuse_junk(store)
+        refuse_unfit(workspace)
         address = free_address("--mlflow-port", mlflow_port)
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import json
 import os
 import re
@@ -151,6 +153,63 @@ def test_nothing_changed_runs_nothing(by_flow: tuple[Path, str]) -> None:
     done = command(root, "dvc", "repro")
     assert done.returncode == 0
     assert done.stdout.count("didn't change, skipping") == 7, done.stdout
+
+
+GIT = {f"GIT_{who}_{what}": "Ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def output_of(root: Path, line: str, **environment: str) -> str:
+    """What a command prints that has to succeed."""
+    found = command(root, *line.split(), **GIT, **environment)
+    assert found.returncode == 0, f"{line}\n{found.stdout}{found.stderr}"
+    return found.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(by_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What another engineer has: the lines of the README on sharing, with a folder as the remote."""
+    folder = tmp_path_factory.mktemp("shared")
+    output_of(by_dvc, f"dvc remote add --default store {folder / 'remote'}")
+    output_of(by_dvc, "git add -A")
+    output_of(by_dvc, "git commit -qm trained")
+    output_of(by_dvc, "dvc push")
+    output_of(folder, f"git clone -q {by_dvc} clone")
+    output_of(folder / "clone", "dvc pull")
+    return folder / "clone"
+
+
+def test_a_clone_that_pulls_runs_nothing(clone: Path) -> None:
+    """Prevents six of seven stages that run again, because their reports lay in no store, a second "version 1,
+    champion" of the same bundle elsewhere, and a dvc.lock that only reading has changed."""
+    assert output_of(clone, "dvc repro").count("didn't change, skipping") == 7
+    assert output_of(clone, "git status --porcelain") == ""
+    assert not (clone / "mlflow.db").exists()
+
+
+def test_dvc_answers_about_experiments(clone: Path, warm_server: dict[str, str]) -> None:
+    """Prevents DVC's own commands from being of no use: 122 columns, no picture, "..." in every cell, and a page that
+    asks a delivery network for its scripts. Stages up to `evaluate`, here and in the queue."""
+    shown = json.loads(output_of(clone, "dvc metrics show --json"))[""]["data"]["artifacts/demo/evaluate/headline.json"]
+    assert {"recall_at_10", "ndcg_at_10", "ndcg_at_10_low", "over_popularity"} <= set(shown["data"])
+    assert set(re.findall(r"\| +(\w+) +\|", output_of(clone, "dvc dag"))) >= {"ingest", "train", "register"}
+
+    output_of(clone, "dvc exp run --name wider -S evaluate.beams=12 evaluate", **warm_server)
+    assert "evaluate.beams" in output_of(clone, "dvc params diff HEAD")
+    assert "headline.json" in output_of(clone, "dvc metrics diff --all HEAD")
+    for line in ("dvc plots show", "dvc plots diff HEAD workspace"):
+        page = Path(output_of(clone, line).strip().removeprefix("file://")).read_text(encoding="utf-8")
+        assert page.count("<img") >= 3 and "recommender_valid_ndcg_at_10.csv" in page and "vegaEmbed" in page
+        assert not re.search(r"(src|href)=.?https?:", page), line
+
+    output_of(clone, "dvc exp run --queue --name widest -S evaluate.beams=14 evaluate")
+    output_of(clone, "dvc exp run --run-all", **warm_server)
+    table = output_of(clone, "dvc exp show --csv")
+    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(table))}
+    assert {"wider", "widest"} <= set(rows)
+    assert rows["wider"]["evaluate.beams"] == "12" and float(rows["widest"]["ndcg_at_10"]) >= 0
+    output_of(clone, "git checkout -q -- .")
+    output_of(clone, "dvc exp apply widest")
+    assert json.loads((clone / "artifacts/demo/evaluate/metrics.json").read_text())["protocol"]["beams"] == 14
 
 
 def test_test_targets_cannot_reach_the_weights(by_dvc: Path, tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ RUN_BY = {
     "mlflow models serve": "tests/registry/test_server.py",
     "idiom ui": "tests/flows/test_ui.py",
     "idiom doctor": "tests/test_pipeline.py::test_recommend_and_doctor",
+    "dvc remote add": "tests/test_pipeline.py::clone",
+    "git add": "tests/test_pipeline.py::clone",
+    "git commit": "tests/test_pipeline.py::clone",
+    "dvc push": "tests/test_pipeline.py::clone",
+    "dvc pull": "tests/test_pipeline.py::clone",
+    "dvc exp run": "tests/test_pipeline.py::test_dvc_answers_about_experiments",
+    "dvc exp show": "tests/test_pipeline.py::test_dvc_answers_about_experiments",
+    "dvc metrics diff": "tests/test_pipeline.py::test_dvc_answers_about_experiments",
+    "dvc plots diff": "tests/test_pipeline.py::test_dvc_answers_about_experiments",
 }
 
 

@@ -21,6 +21,7 @@ from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases
 from components.evaluation.contenders import MODEL, VARIANTS, Variant
 from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
+from components.evaluation.headline import headline_figures
 from components.evaluation.metrics import ranks
 from components.progress import Progress
 from components.settings.params import Evaluate
@@ -43,7 +44,9 @@ def evaluate(
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Rank, count, compare; publish metrics.json, per_user.parquet, plots/ and report.html; return the metrics.
+    """Rank, count, compare; publish metrics.json, headline.json, per_user.parquet, plots/ and report.html.
+
+    Returns the metrics.
 
     recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
@@ -69,7 +72,7 @@ def evaluate(
             "headline_k": headline_k(settings.ks),
             "depth": depth,
             "scores": settings.scores,
-            "beams": max(settings.beams, depth),
+            "beams": settings.beams,
             "length_penalty": settings.length_penalty,
             "test_users": len(asked.user_ids),
             "all_test_users": asked.all_users,
@@ -151,12 +154,13 @@ def _publish(
     catalogue: Catalogue,
     seed: int,
 ) -> None:
-    outputs = (layout.per_user, layout.plots, layout.report, layout.metrics)
-    with publishing_together(*outputs) as (users_to, plots_to, report_to, metrics_to):
+    outputs = (layout.per_user, layout.plots, layout.report, layout.headline, layout.metrics)
+    with publishing_together(*outputs) as (users_to, plots_to, report_to, headline_to, metrics_to):
         table.write_parquet(users_to, compression="zstd", statistics=False)
         plots_to.mkdir()
         pictures = plots.draw(metrics, plots_to)
         shown = examples.pick(table, catalogue.titles, catalogue.words, seed=seed)
         page = report.page(metrics, shown, pictures, dataset=layout.dataset)
         report_to.write_text(page, encoding="utf-8")
+        publish_json(headline_to, headline_figures(metrics))
         publish_json(metrics_to, metrics)

@@ -27,6 +27,9 @@ FINGERPRINTS = "fingerprints.json"
 BUNDLE = "idiom.bundle_sha256"
 """Tag of a model version: the `bundle_sha256` of what it holds."""
 
+DIGEST = "IDIOM_BUNDLE_SHA256"
+"""Environment variable: the `bundle_sha256` that a server must find in the model that it loads."""
+
 # Formats that run code when they are opened; a bundle holds safetensors, Parquet and JSON instead.
 _UNSAFE = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".py", ".so"}
 
@@ -48,7 +51,7 @@ def assemble(layout: Layout, params: Params) -> Path:
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
         shutil.copyfile(layout.aliases, temporary / ALIASES)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
-        publish_json(temporary / PARAMS, to_dict(params))
+        publish_json(temporary / PARAMS, _settings(params))
         publish_json(temporary / FINGERPRINTS, sources)
         _refuse_unsafe(temporary)
         write_manifest(temporary, kind="bundle", dataset=layout.dataset)
@@ -68,6 +71,13 @@ def fingerprints(layout: Layout) -> dict[str, str]:
     return {name: sha256(path) for name, path in sources.items()}
 
 
+def _settings(params: Params) -> dict[str, Any]:
+    """All settings but how long a store is waited for, which makes no other model."""
+    settings = to_dict(params)
+    del settings["register"]["wait_seconds"]
+    return settings
+
+
 def _need_evaluation(layout: Layout) -> None:
     """Refuse a bundle whose run would lack what a reviewer opens, or what a later comparison needs."""
     for path in (layout.metrics, layout.report, layout.per_user, layout.plots):
@@ -76,12 +86,19 @@ def _need_evaluation(layout: Layout) -> None:
     parquet.read(layout.per_user, ["user_id"])
 
 
-def verified(bundle: Path) -> dict[str, Any]:
+def verified(bundle: Path, digest: str | None = None) -> dict[str, Any]:
     """Check a bundle, or a saved voice, against its manifest and return the manifest.
 
-    Raises `BadInput` naming the file that differs.
+    digest: the `bundle_sha256` that it was registered with: a manifest that was exchanged together with its files fits
+    them. Raises `BadInput` naming the file that differs.
     """
     manifest = verify_manifest(bundle)
+    if digest is not None and bundle_sha256(bundle) != digest:
+        raise BadInput(
+            f"this is not what was registered: its SHA-256 is {bundle_sha256(bundle)}, that of the version {digest}",
+            where=str(bundle),
+            mend="find out who changed it; restore it from a backup, or remove it and register the model again",
+        )
     if manifest.get("kind") != "bundle" and voice(manifest.get("kind")) is None:
         mend = "take the output of the stage `register`, or a saved voice"
         raise BadInput("this is not a model bundle", where=str(bundle), mend=mend)
@@ -92,6 +109,13 @@ def verified(bundle: Path) -> dict[str, Any]:
 def decoding_of(bundle: Path) -> Decoding:
     """The settings that a bundle's model was evaluated with; a saved voice has none, and gets the defaults."""
     return Decoding.of(read_json(bundle / PARAMS)["evaluate"] if (bundle / PARAMS).is_file() else {})
+
+
+def beams_note(decoding: Decoding, k: int) -> str:
+    """What is said beside an answer that takes more beams than its model was evaluated with; "" where it does not."""
+    if k <= decoding.beams:
+        return ""
+    return f"searched with {k} beams instead of the {decoding.beams} of the evaluation, as {k} items are wanted"
 
 
 def bundle_sha256(bundle: Path) -> str:

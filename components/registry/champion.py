@@ -10,19 +10,23 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import BadInput
+from components.errors import BadInput, first_line
 from components.registry.answers import Answers
 from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
-from components.registry.store import connect, tracking_uri
+from components.registry.store import answering, connect, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
+from components.storage.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+IN_MODEL = Path("artifacts", "bundle")
+"""Where the bundle lies in a model of MLflow."""
 
 
 def set_alias(client: MlflowClient, name: str, version: str) -> None:
@@ -45,37 +49,74 @@ def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:
-    """Directory of the bundle behind an alias, its manifest checked.
+    """Directory of the bundle behind an alias: its files are those of its manifest, and that is the registered one.
 
     The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
-    kept under work/bundles/. Raises `BadInput` where no version has the alias.
+    kept under work/bundles/. Raises `BadInput` where no version has the alias, or its bundle was exchanged.
     """
-    from mlflow.exceptions import MlflowException
-
-    client, name = connect(workspace), params.register.model_name
-    try:
-        version = client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        raise BadInput(
-            f"no version of {name!r} has the alias {alias!r}",
-            where=tracking_uri(workspace),
-            mend="train and register a model first: idiom retrain",
-        ) from error
-    digest = version.tags[BUNDLE]
+    version, digest = _version(workspace, params, alias)
     own = Layout(workspace, params.dataset).bundle
-    if (own / "manifest.json").is_file() and bundle_sha256(own) == digest:
-        verified(own)
+    if (own / MANIFEST).is_file() and bundle_sha256(own) == digest:
+        verified(own, digest)
         return own
     kept = workspace / "work" / "bundles" / digest
     if not kept.is_dir():
-        _fetch(f"models:/{name}/{version.version}", kept)
-    verified(kept)
+        model = _fetched(version)
+        with publishing(kept) as temporary:
+            shutil.copytree(model / IN_MODEL, temporary)
+            verified(temporary, digest)
+    verified(kept, digest)
     return kept
 
 
-def _fetch(model_uri: str, directory: Path) -> None:
-    import mlflow.artifacts
+def served_model(workspace: Path, params: Params, *, alias: str = CHAMPION) -> tuple[Path, str]:
+    """Directory of MLflow's copy of the model behind an alias, for a server, and the digest of its bundle.
 
-    model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
-    with publishing(directory) as temporary:
-        shutil.copytree(model / "artifacts" / "bundle", temporary)
+    Raises `BadInput` where no version has the alias, or the bundle in that copy was exchanged.
+    """
+    version, digest = _version(workspace, params, alias)
+    model = _fetched(version)
+    verified(model / IN_MODEL, digest)
+    return model, digest
+
+
+def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion, str]:
+    """The version behind an alias, and the SHA-256 of the bundle that was registered as it."""
+    from mlflow.exceptions import MlflowException
+
+    client, name = connect(workspace), params.register.model_name
+    with answering(workspace):
+        try:
+            version = client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise BadInput(
+                f"no version of {name!r} has the alias {alias!r}",
+                where=tracking_uri(workspace),
+                mend="train and register a model first: idiom retrain",
+            ) from error
+    if BUNDLE not in version.tags:
+        raise BadInput(
+            f"{name} version {version.version} has no tag {BUNDLE}, so that nobody can tell what it should hold",
+            where=tracking_uri(workspace),
+            mend=f"give the alias {alias!r} to a version that `register` made",
+        )
+    return version, version.tags[BUNDLE]
+
+
+def _fetched(version: ModelVersion) -> Path:
+    """MLflow's copy of a model: the one in its store where that is a folder of this machine, else downloaded."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = f"models:/{version.name}/{version.version}"
+    try:
+        model = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (MlflowException, OSError) as error:
+        mend = "bring the artifacts of the store back, or register the model again"
+        raise BadInput(f"MLflow's copy of the model is not there: {first_line(error)}", where=uri, mend=mend) from error
+    if not (model / IN_MODEL / MANIFEST).is_file():
+        mend = "bring the artifacts of the store back, or register the model again"
+        raise BadInput("MLflow's copy of the model holds no bundle", where=str(model), mend=mend)
+    return model

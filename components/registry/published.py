@@ -1,28 +1,46 @@
-"""Checks that MLflow still has the version that registration.json names: DVC knows the file, not the database."""
+"""Whether MLflow has the bundle that lies in the workspace. DVC knows files alone, and no version.
+
+A bundle comes by `register`, but also by `dvc pull`, `dvc checkout` and `dvc exp apply`, which tell no store of it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from components.errors import BadInput
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
+from components.storage.manifest import MANIFEST, sha256
 
-MEND = "dvc repro --single-item --force register (idiom retrain does it by itself)"
+MEND = "idiom retrain registers it (or: dvc repro --single-item --force register)"
+
+
+def registration_of(layout: Layout) -> dict[str, Any] | None:
+    """What registration.json says of the bundle that lies there now: name, version, aliases; None if it does not.
+
+    Raises `BadInput` for a file that `register` did not write.
+    """
+    if not layout.registration.is_file() or not (layout.bundle / MANIFEST).is_file():
+        return None
+    registered = read_json(layout.registration)
+    if not isinstance(registered, dict) or not {"name", "version", "aliases", "bundle_sha256"} <= set(registered):
+        raise BadInput("not what `register` writes", where=str(layout.registration), mend=MEND)
+    return registered if registered["bundle_sha256"] == sha256(layout.bundle / MANIFEST) else None
 
 
 def missing_version(workspace: Path, params: Params) -> str | None:
-    """What was registered and is not in MLflow any more, such as "idiom version 3"; None where all is well.
+    """What MLflow lacks, in words, such as "idiom version 3" or "the model of demo that lies here"; None: nothing.
 
-    Also None where nothing was registered yet. Raises `BadInput` for a broken file or a store that does not answer.
+    Also None where there is no bundle yet. Raises `BadInput` for a broken file or a store that does not answer.
     """
-    path = Layout(workspace, params.dataset).registration
-    if not path.is_file():
+    layout = Layout(workspace, params.dataset)
+    if not (layout.bundle / MANIFEST).is_file():
         return None
-    registered = read_json(path)
-    if not isinstance(registered, dict) or not {"name", "version", "bundle_sha256"} <= set(registered):
-        raise BadInput("not what `register` writes", where=str(path), mend=MEND)
+    registered = registration_of(layout)
+    if registered is None:
+        return f"the model of {params.dataset} that lies here"
     from components.registry.register import find
     from components.registry.store import answering, connect
 

@@ -20,6 +20,7 @@ from components.registry import lineage
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
+from components.registry.patience import patient
 from components.registry.store import answering, connect, tracking_uri
 from components.registry.tracking import describe, run_for
 from components.settings.params import Params
@@ -42,22 +43,24 @@ def register(
 
     description: Markdown on the results, shown as the description of run and version. The registration holds no run
     id, clock or path, so two fresh workspaces with the same inputs publish the same bytes.
-    Raises `BadInput` for artifacts that do not fit together or a store that does not answer.
+    Raises `BadInput` for artifacts that do not fit together, or a store that does not answer for
+    `params.register.wait_seconds`.
     """
     progress, description = progress or Progress(), _cut(description)
     metrics = read_json(layout.metrics)
     lineage.verdict_of(layout.verdict)  # before anything is written: it may be broken
-    client = connect(layout.workspace)
-    name = params.register.model_name
-    bundle = assemble(layout, params)
-    digest = bundle_sha256(bundle)
-    with _store_lock(tracking_uri(layout.workspace)), answering(layout.workspace):
-        version = find(client, name, digest)
-        if version is not None:
-            progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
-        else:
-            version = _new_version(client, params, layout, bundle, metrics, description)
-            progress.note(f"registered {name} version {version.version}", version=int(version.version))
+    with patient(params.register.wait_seconds), answering(layout.workspace):
+        client = connect(layout.workspace)
+        name = params.register.model_name
+        bundle = assemble(layout, params)
+        digest = bundle_sha256(bundle)
+        with _store_lock(tracking_uri(layout.workspace)):
+            version = find(client, name, digest)
+            if version is not None:
+                progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
+            else:
+                version = _new_version(client, params, layout, bundle, metrics, description)
+                progress.note(f"registered {name} version {version.version}", version=int(version.version))
     registration = {
         "name": name,
         "version": int(version.version),

@@ -10,6 +10,8 @@ lists.
 from __future__ import annotations
 
 import math
+import os
+import sys
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
 from components.registry.answers import FIELDS, Answers
-from components.registry.bundle import decoding_of, verified
+from components.registry.bundle import BUNDLE, DIGEST, decoding_of, verified
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext
@@ -33,12 +36,12 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     """The recommender of one bundle, with titles and a sentence."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle that was logged with the model; a changed file is refused."""
+        """Load the bundle that was logged with the model; a changed file is refused, and an exchanged bundle."""
         from components.voices.load import load
 
         _take_instances_as_rows()
         bundle = Path(context.artifacts["bundle"])
-        verified(bundle)
+        verified(bundle, _registered(bundle))
         self.answers = Answers(load(bundle), decoding_of(bundle))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
@@ -50,6 +53,30 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             else [DEFAULT_K] * len(model_input)
         )
         return pd.DataFrame(self.answers(histories, ks), columns=list(FIELDS))
+
+
+def _registered(bundle: Path) -> str | None:
+    """The digest that the model was registered with: as `idiom serve` says it, else the tag of the model in MLflow.
+
+    None where no store knows the model, as in a container that has the files alone; that is said.
+    """
+    if digest := os.environ.get(DIGEST):
+        return digest
+    store = mlflow.get_tracking_uri()
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        why = f"there is no store at {store}"  # and none is made by asking
+    else:
+        try:
+            model_id = Model.load(str(bundle.parents[1] / "MLmodel")).model_id
+            return str(mlflow.MlflowClient().get_logged_model(str(model_id)).tags[BUNDLE])
+        except KeyError:
+            why = f"{store} does not say what the model holds"
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            why = f"{store} does not know the model"
+    print(f"warning: {why}: its files are compared with its own manifest alone", file=sys.stderr)
+    return None
 
 
 def _take_instances_as_rows() -> None:

@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.processes.environment import DEFAULTS
+from components.registry.moved import ARTIFACTS, refuse_moved
+from components.registry.patience import QUICK, RETRIES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _QUIET = {
     **DEFAULTS,
-    # The default of 7 keeps a person waiting for minutes before a mistyped address is reported.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    RETRIES: QUICK,
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Its UI links are printed at the end of every run otherwise, once per stage.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 _SQLITE = b"SQLite format 3\0"
+_EXPERIMENTS = (".dvc", "tmp", "exps")
 
 _EXPERIMENT_TAGS = {
     # Opens MLflow's pages for model training; it guesses, and shows its pages for prompts and traces, otherwise.
@@ -37,15 +39,28 @@ _EXPERIMENT_TAGS = {
 }
 
 
+def home(workspace: Path) -> Path:
+    """The folder whose store a workspace uses: its own; of an experiment in a temporary folder of DVC (`--queue`,
+    `--temp`), which goes away, the one of the workspace that queued it."""
+    here = workspace.resolve()
+    return next((each.parents[2] for each in here.parents if each.parts[-3:] == _EXPERIMENTS), here)
+
+
+def database(workspace: Path) -> Path | None:
+    """The SQLite file of the store; None where it is a server or another kind of database."""
+    uri = tracking_uri(workspace)
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+
+
 def tracking_uri(workspace: Path) -> str:
     """The tracking and registry address: the environment's, or the workspace's own database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / 'mlflow.db'}"
 
 
 def connect(workspace: Path) -> MlflowClient:
     """A client of the workspace's MLflow; the module-level functions of mlflow use the same address from then on.
 
-    Raises `BadInput` where the store does not answer.
+    Raises `BadInput` where the store does not answer, or is that of the folder in which the workspace was before.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -57,7 +72,7 @@ def connect(workspace: Path) -> MlflowClient:
     # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = tracking_uri(workspace)
-    refuse_junk(uri)
+    refuse_unfit(workspace)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
@@ -78,10 +93,16 @@ def connect(workspace: Path) -> MlflowClient:
     return client
 
 
-def refuse_junk(uri: str) -> None:
+def refuse_unfit(workspace: Path) -> None:
+    """Raises `BadInput` for a database that is none, or one that names another folder. Takes milliseconds."""
+    if path := database(workspace):
+        refuse_junk(path)
+        refuse_moved(path)
+
+
+def refuse_junk(path: Path) -> None:
     """Raises `BadInput` for a file that is no database: it would end in SQLAlchemy's traceback, from a migration."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not path.exists():
+    if not path.exists():
         return
     mend = "move it away: idiom retrain makes a new one and registers the model again; or restore it"
     if path.is_dir():
@@ -114,16 +135,20 @@ def _silent(error: Exception, uri: str) -> BadInput:
     mend = (
         "start the server or correct MLFLOW_TRACKING_URI; unset, it is the workspace's own mlflow.db, which needs room"
     )
+    if "database is locked" in said:
+        said = "the database was locked all the time (database is locked)"
+        mend = "see who holds it (fuser mlflow.db) and end it, or raise register.wait_seconds; then run this again"
     return BadInput(f"MLflow does not answer: {said}", where=uri, mend=mend)
 
 
 def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
-    """Id of the experiment, made if need be; with a database and no server its artifacts lie in the workspace."""
+    """Id of the experiment, made if need be; with a database and no server its artifacts lie in the workspace, or
+    beside the database where that is a file: whoever uses it from elsewhere finds them, and `moved` knows them."""
     from mlflow.exceptions import MlflowException
 
     if (found := client.get_experiment_by_name(name)) is None:
         served = tracking_uri(workspace).startswith(("http://", "https://", "databricks"))
-        location = None if served else (workspace.resolve() / "mlartifacts" / name).as_uri()
+        location = None if served else (_artifacts(workspace) / name).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
         except MlflowException:
@@ -137,3 +162,8 @@ def experiment_id(client: MlflowClient, workspace: Path, name: str) -> str:
             mend="restore it (mlflow experiments restore) or name another one in register.experiment",
         )
     return found.experiment_id
+
+
+def _artifacts(workspace: Path) -> Path:
+    path = database(workspace)
+    return (path.parent.resolve() if path else home(workspace)) / ARTIFACTS

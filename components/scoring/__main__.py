@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from components import __version__
 from components.errors import StageError
 from components.processes.environment import prepare
 from components.processes.signals import Stop
@@ -25,6 +26,7 @@ from components.scoring.workers import score_shards
 def main() -> int:
     """Exit code of the scoring named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"idiom {__version__}")
     parser.add_argument("scoring", type=Path, help="what components/scoring/settings.py describes, as JSON")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--torchrun", action="store_true", help="as ranks of torchrun; see ranks.py for several nodes")

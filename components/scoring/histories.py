@@ -3,15 +3,16 @@
     for batch in read_histories(Path("histories.parquet")):
         batch["user_id"], batch["history"]          # string; list<string>, oldest first
 
-The file is never all in memory. Formats: Parquet with the columns user_id and history, or with user_id and item_id (one
-row an interaction, the rows of a user together and in order: `interactions.parquet`); JSON lines {"user_id": "u1",
-"history": ["B1", "B7"]}; CSV or TSV with a header, the items of `history` separated by spaces. JSON lines and CSV may
-end in .gz or .zst.
+The file is never all in memory. Two layouts, in every format: the columns user_id and history, or user_id and item_id
+(one row an interaction, the rows of a user together and in order: `interactions.parquet`). Formats: Parquet; JSON
+lines, {"user_id": "u1", "history": ["B1", "B7"]}; CSV or TSV with a header, the items of `history` separated by spaces.
+JSON lines and CSV may end in .gz or .zst.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _ROWS = 65_536
 """Rows of a Parquet file at a time; a few megabytes."""
 _BLOCK_BYTES = 4 << 20
 """Bytes of a text file at a time; a longer line is refused by the reader."""
-_MEND = "give the columns user_id and history (components/scoring/histories.py describes the formats)"
+_MEND = "give the columns user_id and history, or user_id and item_id (components/scoring/histories.py describes them)"
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -68,9 +69,7 @@ def _reader(path: Path) -> Callable[[Path], Batches]:
 
 def _parquet(path: Path) -> Batches:
     with pq.ParquetFile(path) as file:
-        columns = file.schema_arrow.names
-        wanted = [USER, ITEM if ITEM in columns and HISTORY not in columns else HISTORY]
-        _refuse_unless_once(wanted, columns, path)
+        wanted = _wanted(file.schema_arrow.names, path)
         batches = file.iter_batches(batch_size=_ROWS, columns=wanted)
         yield from (_named(batch) for batch in batches) if HISTORY in wanted else _grouped(batches)
 
@@ -100,24 +99,36 @@ def _by_user(rows: pa.Table, starts: np.ndarray) -> pa.RecordBatch:
 
 
 def _json(path: Path) -> Batches:
+    kinds = {USER: pa.string(), ITEM: pa.string(), HISTORY: pa.list_(pa.string())}
+    wanted = [USER, ITEM if _rows_are_interactions(path) else HISTORY]
     with (
         pa.input_stream(path, compression="detect") as stream,
         pyarrow.json.open_json(
             stream,
             read_options=pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pyarrow.json.ParseOptions(
-                explicit_schema=pa.schema([(USER, pa.string()), (HISTORY, pa.list_(pa.string()))]),
+                explicit_schema=pa.schema([(name, kinds[name]) for name in wanted]),
                 unexpected_field_behavior="ignore",
             ),
         ) as batches,
     ):
-        yield from map(_named, batches)
+        yield from map(_named, batches) if HISTORY in wanted else _grouped(batches)
+
+
+def _rows_are_interactions(path: Path) -> bool:
+    """Whether the first JSON line has an item and no history. What is no JSON is left to the reader, which names it."""
+    try:
+        first = json.loads(_first_line(path))
+    except ValueError:
+        return False
+    return isinstance(first, dict) and ITEM in first and HISTORY not in first
 
 
 def _csv(path: Path) -> Batches:
     parsing = pyarrow.csv.ParseOptions(delimiter="\t" if ".tsv" in [end.lower() for end in path.suffixes] else ",")
     reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
-    _refuse_unless_once([USER, HISTORY], _header(path, reading, parsing), path)
+    wanted = _wanted(_header(path, reading, parsing), path)
+    interactions = ITEM in wanted
     with (
         pa.input_stream(path, compression="detect") as stream,
         pyarrow.csv.open_csv(
@@ -125,12 +136,17 @@ def _csv(path: Path) -> Batches:
             read_options=reading,
             parse_options=parsing,
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=[USER, HISTORY],
-                column_types={USER: pa.string(), HISTORY: pa.string()},
-                strings_can_be_null=False,
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.string()),
+                # A history may be empty, an item may not.
+                strings_can_be_null=interactions,
+                null_values=[""],
             ),
         ) as batches,
     ):
+        if interactions:
+            yield from _grouped(batches)
+            return
         for batch in batches:
             cells = batch[HISTORY].to_pylist()
             if any(cell.startswith("[") for cell in cells):
@@ -145,10 +161,21 @@ def _csv(path: Path) -> Batches:
 
 def _header(path: Path, reading: pyarrow.csv.ReadOptions, parsing: pyarrow.csv.ParseOptions) -> list[str]:
     """The names of all columns. The reader of two of them takes either one of two that are named alike."""
-    with pa.input_stream(path, compression="detect") as stream:
-        line = next((line for line in io.BufferedReader(stream) if line.strip()), b"")
-    with pyarrow.csv.open_csv(pa.BufferReader(line), reading, parsing) as header:
+    with pyarrow.csv.open_csv(pa.BufferReader(_first_line(path)), reading, parsing) as header:
         return list(header.schema.names)
+
+
+def _first_line(path: Path) -> bytes:
+    """The first line that is not empty; b"" where there is none."""
+    with pa.input_stream(path, compression="detect") as stream:
+        return next((line for line in io.BufferedReader(stream) if line.strip()), b"")
+
+
+def _wanted(columns: Sequence[str], path: Path) -> list[str]:
+    """The two columns to read: of rows that are interactions, or of rows that are users."""
+    wanted = [USER, ITEM if ITEM in columns and HISTORY not in columns else HISTORY]
+    _refuse_unless_once(wanted, columns, path)
+    return wanted
 
 
 def _named(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -24,7 +24,7 @@ class Decoding(Section):
     recommender that searches nothing."""
 
     beams: int = bounded(20, low=1, high=MOST_BEAMS)
-    """Beams of the search; at least as many as items are wanted are used."""
+    """Beams of the search. An answer of more items takes as many beams as items, and whoever gives it says so."""
     scores: Scores = "trie"
     """log-softmax over the whole vocabulary, or normalised over the legal children."""
     length_penalty: float = bounded(0.0, low=-5.0, high=5.0)

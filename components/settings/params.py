@@ -174,6 +174,11 @@ class Evaluate(Decoding):
         super().__post_init__()
         if not self.ks or min(self.ks) < 1 or max(self.ks) > MOST_BEAMS:
             raise ValueError(f"ks is {self.ks}; give at least one cut-off, of 1 to {MOST_BEAMS}")
+        if self.beams < max(self.ks):
+            raise ValueError(
+                f"beams is {self.beams} and ks asks for {max(self.ks)} items, which takes as many beams; "
+                f"set beams to {max(self.ks)} or more, or ks to cut-offs up to {self.beams}"
+            )
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,8 @@ class Register(Section):
     """Name of the registered model."""
     experiment: str | None = None
     """MLflow experiment (null: the name of the dataset)."""
+    wait_seconds: float = bounded(120.0, low=0.0, high=600.0)
+    """How long a store that is locked or silent is asked again, at growing intervals, before `register` gives up."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -91,6 +91,16 @@ class Layout:
         return self.root / "evaluate" / "metrics.json"
 
     @property
+    def headline(self) -> Path:
+        """The few figures of metrics.json that `dvc metrics` shows."""
+        return self.root / "evaluate" / "headline.json"
+
+    @property
+    def curves(self) -> Path:
+        """Learning curves as CSV, which `dvc plots` draws."""
+        return self.root / "evaluate" / "curves"
+
+    @property
     def per_user(self) -> Path:
         return self.root / "evaluate" / "per_user.parquet"
 
@@ -110,6 +120,8 @@ class Layout:
 
     @property
     def registration(self) -> Path:
+        """Version and aliases of the bundle in the store that was used here. No output of the graph: another store has
+        others, and a clone that pulls has none."""
         return self.root / "register" / "registration.json"
 
     def work(self, key: str) -> Path:

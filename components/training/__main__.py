@@ -15,11 +15,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from components import __version__
 from components.processes.environment import prepare
 
 
 def main(arguments: list[str]) -> int:
     """Exit code of the job named on the command line."""
+    if arguments == ["--version"]:
+        print(f"idiom {__version__}")
+        return 0
     if len(arguments) != 1:
         print("usage: python -m components.training JOB.json", file=sys.stderr)
         return 2

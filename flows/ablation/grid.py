@@ -6,6 +6,7 @@
     variants:
       base: {}
       no generator phase: {train.generator.epochs: 0}
+      short and hard: {train: {rounds: 1, generator: {soft: false}}}      # or nested, as in params.yaml
       vocabulary scores: {evaluate.scores: vocabulary}
 
 The data are those of the base, made with the base's seed: all variants and seeds share their users.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,9 +104,12 @@ def read_grid(path: Path | None, workspace: Path) -> Grid:
         raise _broken(path, "a seed stands there twice")
     if not isinstance(variants, dict) or not variants:
         raise _broken(path, "variants is no mapping of names")
-    named = {str(name): changes or {} for name, changes in variants.items()}
-    if not all(isinstance(changes, dict) and all(map(_is_text, changes)) for changes in named.values()):
-        raise _broken(path, "a variant is no mapping of dotted keys")
+    named = {}
+    for name, changes in variants.items():
+        try:
+            named[str(name)] = dict(_dotted(changes or {}))
+        except ValueError as error:
+            raise _broken(path, f"variant {str(name)!r}: {error}") from error
     return Grid(_slug(path.stem), base, tuple(seeds), named)
 
 
@@ -138,8 +143,18 @@ def _broken(path: Path, what: str) -> BadInput:
     return BadInput(what, where=str(path), mend="base, seeds and variants, as in params/ablations-beauty-3000.yaml")
 
 
-def _is_text(key: object) -> bool:
-    return isinstance(key, str)
+def _dotted(changes: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Changes, dotted or nested or both, as (dotted key, value). Raises `ValueError` for what is no such mapping."""
+    if not isinstance(changes, dict) or not all(isinstance(key, str) for key in changes):
+        raise ValueError("it is no mapping of parameters")
+    found: dict[str, Any] = {}
+    for key, value in changes.items():
+        name = f"{prefix}{key}"
+        inner = dict(_dotted(value, f"{name}.")) if isinstance(value, dict) and value else {name: value}
+        if twice := sorted(found.keys() & inner.keys()):
+            raise ValueError(f"{twice[0]} stands there twice")
+        found |= inner
+    yield from found.items()
 
 
 def _slug(name: str) -> str:

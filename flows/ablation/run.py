@@ -21,6 +21,7 @@ from pathlib import Path
 
 from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.processes.environment import cores
+from components.registry.store import refuse_unfit
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
@@ -28,6 +29,7 @@ from flows.ablation.grid import Cell, Grid, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
+from flows.ablation.terminal import terminal
 
 Say = Callable[[str], None]
 
@@ -52,6 +54,7 @@ def ablate(
     one per core, on a GPU one). Exit code: 0 done; 2 or 3 where all failures were of that kind, else 1; 130 stopped.
     """
     workspace = workspace.resolve()
+    refuse_unfit(workspace)
     grid = read_grid(path, workspace)
     cells = _chosen(grid, only, on)
     root = workspace / "work" / "ablate" / grid.name
@@ -194,7 +197,7 @@ class _Ablation:
             {"grid": self._grid.name, "on": self._on, "k": k, "variants": self._grid.variants, "rows": found},
         )
         self._runs.close(text, found, status, self._on)
-        self._say("\n" + text)
+        self._say("\n" + terminal(found, k=k, on=self._on))
         self._say(f"written to {self._root / f'table-{self._on}.md'} and .json; in MLflow: {self._experiment}")
 
 

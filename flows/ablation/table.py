@@ -110,10 +110,10 @@ def markdown(table: Sequence[Mapping[str, Any]], *, k: int, on: str) -> str:
     head = ["variant", "seeds", *columns, "note"]
     body = [
         [
-            row["variant"].replace("_", " ") + (" (baseline)" if row["baseline"] else ""),
+            title(row),
             "" if row["baseline"] else f"{len(row['judged'])} of {len(row['seeds'])}",
-            *[_cell(row.get(name), name) for name in columns.values()],
-            _note(row),
+            *[cell(row.get(name), name) for name in columns.values()],
+            note(row),
         ]
         for row in table
     ]
@@ -129,7 +129,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
 
-def _cell(value: Mapping[str, Any] | None, name: str) -> str:
+def title(row: Mapping[str, Any]) -> str:
+    """What a row is called."""
+    return row["variant"].replace("_", " ") + (" (baseline)" if row["baseline"] else "")
+
+
+def cell(value: Mapping[str, Any] | None, name: str) -> str:
+    """A figure as mean ± deviation; empty where there is none."""
     if value is None:
         return ""
     digits, sign = (0, "") if name == "train seconds" else (4, "+" if name == "difference" else "")
@@ -137,7 +143,8 @@ def _cell(value: Mapping[str, Any] | None, name: str) -> str:
     return mean if value["deviation"] is None else f"{mean} ± {value['deviation']:.{digits}f}"
 
 
-def _note(row: Mapping[str, Any]) -> str:
+def note(row: Mapping[str, Any]) -> str:
+    """What failed in a variant, and whose training it shares."""
     if row["baseline"]:
         return "not trained"
     failed = [f"seed {seed} failed: {' '.join(why.splitlines()[:1])}" for seed, why in row["failures"].items()]

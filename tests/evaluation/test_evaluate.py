@@ -195,7 +195,13 @@ def test_the_same_inputs_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) 
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, env=environment | {"PYTHONPATH": str(root)})
     first, second = (Layout(tmp_path / name, "ring").root / "evaluate" for name in "ab")
-    assert {p.name for p in first.iterdir()} == {"metrics.json", "per_user.parquet", "plots", "report.html"}
+    assert {p.name for p in first.iterdir()} == {
+        "metrics.json",
+        "headline.json",
+        "per_user.parquet",
+        "plots",
+        "report.html",
+    }
     assert sha256(first) == sha256(second)
 
 

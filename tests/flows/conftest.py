@@ -49,6 +49,12 @@ if knobs.get("kill"):
         marker.write_text("once")
         os.kill(os.getpid(), knobs["kill"])
 if knobs.get("exit"):
+    error_file = os.environ.get("IDIOM_ERROR_FILE")
+    if error_file and not knobs.get("aloud"):
+        facts = {"stage": name, "what": knobs["what"], "where": "there", "mend": "this way", "exit_code": knobs["exit"]}
+        pathlib.Path(error_file).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(error_file).write_text(json.dumps(facts))
+        sys.exit(knobs["exit"])
     print(f"{name}: {knobs['what']}\\n  where: there\\n  mend:  this way", file=sys.stderr)
     sys.exit(knobs["exit"])
 path = pathlib.Path(out)
@@ -87,7 +93,7 @@ class MiniWorkspace:
         return cls(root)
 
     def behave(self, stage: str, **knobs: Any) -> None:
-        """Say how a stage behaves from now on: exit=, what=, sleep=, kill=, progress=[events]."""
+        """Say how a stage behaves from now on: exit=, what=, aloud=True, sleep=, kill=, progress=[events]."""
         (self.root / "knobs" / f"{stage}.json").write_text(json.dumps(knobs))
 
     def warn(self) -> None:

@@ -19,6 +19,7 @@ from flows.ablation.grid import SWITCHES, read_grid
 from flows.ablation.places import given, link_input
 from flows.ablation.run import ablate as run
 from flows.ablation.table import Result, markdown, rows
+from flows.ablation.terminal import terminal
 from tests.workspaces import MICRO, command, make_workspace, set_params
 
 
@@ -46,7 +47,10 @@ def plain(tmp_path: Path) -> Path:
         ({"variants": {"a": {"evaluate.ks": [1]}}}, "evaluate.ks"),
         ({"variants": {"a": {"train.ids": "imported"}}}, "must name a table"),
         ({"variants": []}, "variants is no mapping"),
-        ({"variants": {"a": 3}}, "no mapping of dotted keys"),
+        ({"variants": {"a": 3}}, "no mapping of parameters"),
+        ({"variants": {"a": {"train": {7: 1}}}}, "no mapping of parameters"),
+        ({"variants": {"a": {"train.rounds": 1, "train": {"rounds": 2}}}}, "train.rounds stands there twice"),
+        ({"variants": {"a": {"train": {"sise": "micro"}}}}, "unknown parameter train.sise"),
         ({"seeds": [1, 1]}, "twice"),
         ({"seeds": []}, "seeds is"),
         ({"seeds": ["x"]}, "seeds is"),
@@ -77,6 +81,16 @@ def test_variants_differ_from_the_base_in_what_they_say_and_in_nothing_else(plai
     assert [(cell.variant, cell.seed) for cell in cells[:4]] == [("base", 1), ("long", 1), ("again", 1), ("base", 2)]
     assert cells[0].params == cells[2].params and cells[0].params.seed == 1
     assert [cell.params.train.recommender.epochs for cell in cells[:3]] == [8, 3, 8]
+
+
+def test_a_variant_may_be_nested_as_params_yaml_is(plain: Path) -> None:
+    """Prevents: a grid copied from params.yaml that is refused, or read as something else than its dotted form."""
+    nested = {"train": {"rounds": 3, "generator": {"soft": False}}, "evaluate.beams": 40}
+    dotted = {"train.rounds": 3, "train.generator.soft": False, "evaluate.beams": 40}
+    grid = read_grid(write_grid(plain, variants={"nested": nested, "dotted": dotted}), plain)
+    assert grid.variants["nested"] == dotted == grid.variants["dotted"]
+    one, other = grid.cells()
+    assert one.params == other.params and one.params.train.rounds == 3
 
 
 def test_the_built_in_grid_has_every_switch(plain: Path) -> None:
@@ -149,6 +163,24 @@ def test_the_table_against_figures_worked_out_by_hand() -> None:
     assert len({len(line) for line in lines[:6]}) == 1
 
 
+def test_the_table_of_a_terminal_fits_and_draws(plain: Path) -> None:
+    """Prevents: 160 columns that a terminal folds into each other, and a bar that does not follow its figure."""
+    results = [
+        judged("base", 1, 0.10),
+        judged("base", 2, 0.14),
+        judged("a name of more than twenty-six letters", 1, 0.06),
+    ]
+    results.append(Result("broken", 2, failure="train: the loss is nan\n  where: there", exit_code=2))
+    text = terminal(rows(results, "base"), k=10, on="test")
+    assert max(map(len, text.splitlines())) <= 100
+    bars = {line.split()[0]: line.count("█") for line in text.splitlines() if " 0." in line}
+    assert bars == {"base": 20, "a": 10, "popularity": 0}
+    assert "0.1200 ± 0.0283" in text and "-0.0400" in text
+    assert "broken: seed 2 failed: train: the loss is nan" in text
+    learned = [Result("base", 1, valid={"ndcg_at_10": 0.2}, seconds={"train": 60.0})]
+    assert "valid NDCG@10" in terminal(rows(learned, "base"), k=10, on="valid")
+
+
 SHARED: dict[str, Any] = {
     "seeds": [17, 18],
     "variants": {
@@ -194,16 +226,17 @@ def test_a_killed_grid_goes_on_and_shares_what_it_can(ran: tuple[Path, str]) -> 
     """Prevents: a restart that trains again what is done, one training per variant where evaluation alone differs, a
     training that can find the test targets, and artifacts among the user's own."""
     root, said = ran
+    whole = (root / "work" / "ablate" / "shared" / "table-test.md").read_text()
     assert "2 trainings, 1 of them done already" in said and "training goes on" in said
     for name in ("base", "vocabulary"):
-        (row,) = [each for each in said.splitlines() if each.startswith(f"| {name} ")]
-        assert "2 of 2" in row and row.count("±") >= 4
+        (row,) = [each for each in said.splitlines() if each.startswith(f" {name} ")]
+        assert " 2/2 " in row and row.count("±") >= 3
+        assert "2 of 2" in next(each for each in whole.splitlines() if each.startswith(f"| {name} "))
     folder = root / "work" / "ablate" / "shared"
     written = json.loads((folder / "table-test.json").read_text())
     base, vocabulary = written["rows"][:2]
     assert vocabulary["shares_training_with"] == "base" and base["shares_training_with"] is None
     assert base["valid ndcg"] == vocabulary["valid ndcg"] and base["train seconds"]["mean"] > 0
-    assert (folder / "table-test.md").read_text() in said
     assert not list((folder / "trained").rglob("test_targets.parquet"))
     assert not (root / "artifacts").exists()
     again = ablate(root)
@@ -243,16 +276,17 @@ def test_a_search_on_validation_keeps_the_test_set_shut_and_a_failure_is_a_row(r
     write_grid(root, "shared", seeds=[17], variants={"broken": broken, "base": {"train.ids": "titles"}})
     done = ablate(root, "--on", "valid")
     assert done.returncode == 2, done.stdout + done.stderr
-    (row,) = [each for each in done.stdout.splitlines() if each.startswith("| broken ")]
-    assert "0 of 1" in row and "seed 17 failed: train:" in row
-    assert "1 of 1" in next(each for each in done.stdout.splitlines() if each.startswith("| base "))
+    lines = done.stdout.splitlines()
+    assert " 0/1" in next(each for each in lines if each.startswith(" broken "))
+    assert " 1/1 " in next(each for each in lines if each.startswith(" base "))
+    assert any(each.startswith("broken: seed 17 failed: train:") for each in lines)
     (judged,) = set((folder / "judged").iterdir()) - before
     (data,) = (folder / "data").iterdir()
     clean, shown = (place / "artifacts" / "demo" / "clean" for place in (data, judged))
     assert sha256(shown / "test_targets.parquet") == sha256(clean / "valid_targets.parquet")
     assert sha256(shown / "test_targets.parquet") != sha256(clean / "test_targets.parquet")
     only = ablate(root, "--on", "valid", "--only", "base")
-    assert only.returncode == 0 and "| broken" not in only.stdout
+    assert only.returncode == 0 and " broken " not in only.stdout
     with pytest.raises(BadInput, match="bse"):
         run(root, root / "shared.yaml", on="test", only=["bse"], jobs=1, say=print)
 

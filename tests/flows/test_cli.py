@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from components import __version__
 from flows.cli import app
 
 
@@ -73,6 +75,13 @@ def test_init_links_and_writes_what_the_stages_accept(tmp_path: Path, shop: Path
     assert {"ingest", "validate", "clean", "train", "index", "evaluate", "register"} <= sections
 
 
+def test_what_commands_leave_behind_does_not_dirty_git(repository: Path) -> None:
+    """Prevents: a working tree that is never clean after `idiom init` or `dvc plots show`, and is trusted no more."""
+    left = ["params.yaml.bak", "dvc_plots/index.html", "artifacts/demo/register/registration.json", "mlflow.db"]
+    asked = ["git", "check-ignore", "--no-index", *left]
+    assert subprocess.run(asked, cwd=repository, capture_output=True, text=True).stdout.split() == left
+
+
 def test_init_does_not_take_over_a_name(tmp_path: Path, shop: Path) -> None:
     """Prevents: two shops' folders of the same name, the second silently replacing the first."""
     workspace = tmp_path / "workspace"
@@ -105,6 +114,7 @@ def test_repro_says_what_the_stage_said(mini: Any) -> None:
     )
     assert done.returncode == 3
     assert "clean: the verdict says no\n  where: there\n  mend:  this way" in done.stderr.split("error: ")[-1]
+    assert done.stderr.count("the verdict says no") == 1, done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -112,6 +122,34 @@ def test_repro_up_to_a_stage(mini: Any) -> None:
     """Prevents: `--stage validate`, the quick look at new data, that trains for an hour."""
     assert idiom("repro", "--stage", "validate", "--workspace", mini.root).exit_code == 0
     assert mini.out("validate").exists() and not mini.out("clean").exists()
+
+
+def test_an_unknown_stage_is_said_once(mini: Any) -> None:
+    """Prevents: three reports of one typing error, DVC's, its end once more, and ours."""
+    done = idiom("repro", "--stage", "trian", "--workspace", mini.root)
+    assert done.exit_code == 2
+    assert done.output.count("trian") == 1 and "did you mean train?" in done.output
+    assert not mini.out("ingest").exists()
+
+
+@pytest.mark.parametrize("module", ["flows.cli", "flows", "components", "components.training", "components.scoring"])
+def test_every_entry_says_its_version(module: str) -> None:
+    """Prevents: a report of a bug in a version that nobody can name; and three versions that differ."""
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"idiom {__version__}\n"
+
+
+def test_the_version_is_one(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    changelog = (repository / "CHANGELOG.md").read_text()
+    assert project["version"] == __version__
+    assert next(line for line in changelog.splitlines() if line.startswith("## ")).startswith(f"## {__version__}")
+
+
+def test_a_mistyped_stage_of_the_module_is_named() -> None:
+    """Prevents: a line of usage that does not say what was wrong."""
+    done = subprocess.run([sys.executable, "-m", "components", "trian"], capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no stage 'trian'" in done.stderr and "did you mean train?" in done.stderr
 
 
 def test_repro_says_what_the_data_warn_of(mini: Any) -> None:
@@ -198,6 +236,8 @@ def test_a_broken_list_of_locks_is_mended(mini: Any, content: str) -> None:
     lock.parent.mkdir(exist_ok=True)
     lock.write_text(content)
     (finding,) = doctor.locks(mini.root)
+    assert finding.status == "fail" and "idiom doctor --fix" in finding.mend and lock.exists()
+    (finding,) = doctor.locks(mini.root, fix=True)
     assert (finding.status, finding.what.startswith("mended: ")) == ("ok", True)
     assert not lock.exists()
     lock.write_text(content)
@@ -213,10 +253,15 @@ def test_a_list_of_locks_that_somebody_holds_is_left(mini: Any) -> None:
     whole = json.dumps({"write": {"artifacts/x": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}})
     for content, status in ((whole, "ok"), (whole[:-9], "fail")):
         lock.write_text(content)
-        (finding,) = doctor.locks(mini.root)
-        assert (finding.status, str(os.getpid()) in finding.what) == (status, True)
-        assert lock.read_text() == content
+        for fix in (False, True):
+            (finding,) = doctor.locks(mini.root, fix)
+            assert (finding.status, str(os.getpid()) in finding.what) == (status, True)
+            assert lock.read_text() == content
     lock.write_text(whole.replace(str(os.getpid()), "999999999"))
+    (finding,) = doctor.locks(mini.root)
+    assert finding.status == "ok" and "processes that ended" in finding.what and lock.exists()
+    (finding,) = doctor.locks(mini.root, fix=True)
+    assert finding.what.startswith("mended: ") and not lock.exists()
     (finding,) = doctor.locks(mini.root)
     assert (finding.status, finding.what) == ("ok", "no run holds DVC's locks")
 

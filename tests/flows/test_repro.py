@@ -23,13 +23,18 @@ def test_a_second_run_is_cached_and_force_runs_it_again(mini: Any) -> None:
 
 
 @pytest.mark.parametrize(("status", "ending", "code"), [(2, "BadInput", 2), (3, "Refused", 3), (1, "Failed", 1)])
-def test_the_stage_speaks_through_dvc(mini: Any, status: int, ending: str, code: int) -> None:
-    """Prevents: DVC's own exit code 255 and "failed to reproduce" in place of what the stage said."""
-    mini.behave("ingest", exit=status, what="the file is empty")
-    outcome = reproduce("ingest", mini.root)
+@pytest.mark.parametrize("aloud", [True, False], ids=["aloud", "to us"])
+def test_the_stage_speaks_through_dvc(mini: Any, status: int, ending: str, code: int, aloud: bool) -> None:
+    """Prevents: DVC's own exit code 255 and "failed to reproduce" in place of what the stage said, and a message that
+    stands in the output and in the outcome."""
+    mini.behave("ingest", exit=status, what="the file is empty", aloud=aloud)
+    lines: list[str] = []
+    outcome = reproduce("ingest", mini.root, on_line=lines.append)
+    assert ("ingest: the file is empty" in lines) == aloud
     assert (outcome.ending, outcome.exit_code) == (ending, code)
     assert "ingest: the file is empty\n  where: there\n  mend:  this way" in outcome.message
-    assert "failed to reproduce" not in outcome.message or status == 1
+    assert "failed to reproduce" not in outcome.message or (status == 1 and aloud)
+    assert not list(mini.root.glob("work/progress/error*"))
 
 
 def test_missing_raw_data_is_bad_input_with_a_mend(mini: Any) -> None:

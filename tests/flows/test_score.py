@@ -23,12 +23,12 @@ import pytest
 from components.errors import BadInput
 from components.progress import Progress
 from components.registry.bundle import assemble
-from components.scoring.run import score_all
+from components.scoring.run import Summary, score_all
 from components.scoring.settings import Scoring
 from components.scoring.shards import prepare, shard
 from components.settings.file import load
 from components.textid.words.tokenizer import train_tokenizer
-from flows.score import scoring_of, team_of
+from flows.score import in_words, scoring_of, team_of
 from tests.networks.seq2seq_models import make_seq2seq
 from tests.recommender.pairs import WORDS, save_pair
 from tests.registry.workspace import build_of
@@ -78,6 +78,18 @@ def bundled(tmp_path_factory: pytest.TempPathFactory) -> Night:
     (layout.workspace / "dvc.yaml").write_text("stages: {}\n")
     (layout.workspace / "params.yaml").write_text("dataset: tiny\n")
     return Night(layout.workspace, assemble(layout, params), source, folder / "scores")
+
+
+def test_more_items_than_beams_are_searched_with_more_and_that_is_said(bundled: Night) -> None:
+    """Prevents: scores of another search than the evaluated one, in a folder whose manifest says the evaluated one."""
+    root = bundled.root
+    settings = {**SETTINGS, "k": 6}
+    params = load(root / "params.yaml")
+    scoring = scoring_of(root, params, bundled.histories, bundled.out, bundle=bundled.bundle, settings=settings)
+    assert (bundled.scoring().beams, scoring.beams) == (4, 6)
+    counted = dict.fromkeys(("users", "recommendations", "users_without_known_items", "unknown_items"), 0)
+    said = {k: in_words(Summary(counted, 0, 1.0), each) for k, each in ((3, bundled.scoring()), (6, scoring))}
+    assert "6 beams instead of the 4 of the evaluation" in said[6] and "beams" not in said[3]
 
 
 @pytest.fixture(scope="module")

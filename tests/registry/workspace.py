@@ -132,4 +132,4 @@ def build_of(
     with publishing(layout.aliases) as temporary:
         merged = {"item_id": list(aliases or {}), "kept_id": list((aliases or {}).values())}
         pl.DataFrame(merged, schema={"item_id": pl.String, "kept_id": pl.String}).write_parquet(temporary)
-    return layout, from_dict({"dataset": "tiny", "clean": clean or {}, "evaluate": {"ks": [2, 5], **evaluate}})
+    return layout, from_dict({"dataset": "tiny", "clean": clean or {}, "evaluate": {"ks": [2, 4], **evaluate}})

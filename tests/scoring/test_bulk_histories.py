@@ -45,6 +45,19 @@ def test_every_format_gives_the_same_users(tmp_path: Path, name: str) -> None:
     assert list(read(tmp_path / name).items()) == list(USERS.items())
 
 
+@pytest.mark.parametrize("name", ["i.parquet", "i.jsonl", "i.jsonl.gz", "i.csv", "i.csv.gz", "i.tsv"])
+def test_every_format_may_have_an_interaction_a_row(tmp_path: Path, name: str) -> None:
+    """Prevents a help text that promises `user_id, item_id` in CSV and a reader that takes it in Parquet alone."""
+    pairs = [{"user_id": user, "item_id": item, "event": "buy"} for user, items in USERS.items() for item in items]
+    frame, path = pl.DataFrame(pairs), tmp_path / name
+    if path.suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        text = frame.write_ndjson() if ".jsonl" in name else frame.write_csv(separator="\t" if ".tsv" in name else ",")
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    assert read(path) == {user: items for user, items in USERS.items() if items}
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
 def test_interactions_become_histories_across_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
@@ -132,6 +145,9 @@ PACKED = gzip.compress(b'{"user_id": "u1", "history": ["B1"]}\n' * 500)
         ("h.jsonl", b'{"history": ["B1"]}\n', "a user without an id"),
         ("h.jsonl", b'{"user_id": "u1", "history": ["B1", null]}\n', "an item without an id"),
         ("h.jsonl", b'{"user_id": "u1", "history": "B1"}\n', "changed from array to string"),
+        ("h.jsonl", b'{"user_id": "u1", "item_id": "B1"}\n{"user_id": "u1"}\n', "an item without an id"),
+        ("h.csv", b"user_id,item_id\nu1,B1\nu1,\n", "an item without an id"),
+        ("h.csv", b"user_id,item_id\n,B1\n", "a user without an id"),
         ("h.jsonl.gz", PACKED[:-20], "Truncated"),
     ],
 )

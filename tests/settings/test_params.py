@@ -49,6 +49,11 @@ from components.settings.params import Params, to_dict
         ({"train": {"size": "huge"}}, "size 'huge' is not understood"),
         ({"train": {"size": "d_model=36,heads=4", "family": "decoder-only"}}, "choose other heads"),
         ({"train": {"recommender": {"valid_beams": 501}}}, "valid_beams is 501, the largest allowed is 500"),
+        (
+            {"evaluate": {"beams": 10}},
+            "beams is 10 and ks asks for 20 items, which takes as many beams; set beams to 20",
+        ),
+        ({"evaluate": {"ks": [50]}}, "beams is 20 and ks asks for 50 items"),
         ({"evaluate": {"beams": 501}}, "beams is 501, the largest allowed is 500"),
         ({"evaluate": {"ks": [10, 501]}}, "at least one cut-off, of 1 to 500"),
         ({"dataset": "/abs"}, "letters, digits"),
@@ -154,6 +159,6 @@ def test_masking_follows_the_setting_of_repeats() -> None:
     """Prevents: a shop whose customers buy again judged 0.0000 for everybody, as every right answer is masked."""
     assert from_dict({}).evaluate.mask_seen
     assert not from_dict({"clean": {"drop_repeats": False}}).evaluate.mask_seen
-    assert not from_dict({"clean": {"drop_repeats": False}, "evaluate": {"beams": 5}}).evaluate.mask_seen
+    assert not from_dict({"clean": {"drop_repeats": False}, "evaluate": {"beams": 25}}).evaluate.mask_seen
     assert from_dict({"clean": {"drop_repeats": False}, "evaluate": {"mask_seen": True}}).evaluate.mask_seen
     assert not from_dict({"evaluate": {"mask_seen": False}}).evaluate.mask_seen
