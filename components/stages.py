@@ -43,7 +43,8 @@ def validate(workspace: Path, params: Params) -> None:
     from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset))))
+    layout, drops = Layout(workspace, params.dataset), params.clean.drop_repeats
+    _warn("validate", warnings(validate_tables(params.validate, layout, drop_repeats=drops)))
 
 
 def clean(workspace: Path, params: Params) -> None:
