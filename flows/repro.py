@@ -12,12 +12,12 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from components.processes.child import running
+from components.processes.child import Child, running
 from components.stages import NO_BARS, PROGRESS_FILE
 from flows import dvc_lock
 from flows.environment import search_path
@@ -45,9 +45,9 @@ _BLOCKED = re.compile(r"(?:Not a directory|File exists): '(.+)'")
 _DVC_INTERRUPTED = 252
 _NOISE = re.compile(
     r"^\s*$|^> |^To track the changes with git|^\s+git add |^To enable auto staging"
-    r"|^\s+dvc config core.autostage|^Use `dvc push`"
+    r"|^\s+dvc config core.autostage|^Use `dvc push`|^(Generating|Updating) lock file"
 )
-"""DVC's advice after each stage; seven times the same says nothing."""
+"""DVC's advice after each stage, and what it does to its lock file; seven times the same says nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,27 +104,44 @@ def reproduce(
 
 
 def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = False) -> Outcome:
-    """Run plain `dvc repro`, to the stage `until` or to the end, its output and bars on our own stderr as they come.
+    """Run plain `dvc repro`, to the stage `until` or to the end, its output on our own stderr as it comes.
 
-    DVC ends with 255 for every failure; the outcome says what the failed stage itself said.
+    On a terminal with its bars; in a log without what says nothing (`_NOISE`). DVC ends with 255 for every failure; the
+    outcome says what the failed stage itself said.
     """
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
-    kept = b""
+    kept = ""
     if mended := dvc_lock.mend(workspace):
         print(mended, file=sys.stderr)
     started = time.monotonic()
     output: Literal["pipe", "terminal"] = "terminal" if sys.stderr.isatty() else "pipe"
     with running(command, cwd=workspace, environment=_environment(), output=output) as child:
-        for chunk in child.chunks():
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
-            kept = (kept + chunk)[-_KEPT_BYTES:]
-    text = _ESCAPES.sub("", kept.decode("utf-8", errors="replace")).replace("\r", "\n")
+        for part in _drawn(child) if output == "terminal" else _logged(child):
+            kept = (kept + part)[-_KEPT_BYTES:]
+    text = _ESCAPES.sub("", kept).replace("\r", "\n")
     failed = _FAILED.search(text)
     stage = failed[1] if failed else (until or "repro")
     lines = [line for line in text.split("\n") if not _NOISE.match(line)]
     ending, message = conclude(stage, child.wait(), lines, workspace)
     return Outcome(stage, ending, time.monotonic() - started, "" if child.wait() == 0 else message)
+
+
+def _drawn(child: Child) -> Iterator[str]:
+    """Write what a program draws on a terminal to our own, byte by byte, and return it."""
+    for chunk in child.chunks():
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.buffer.flush()
+        yield chunk.decode("utf-8", errors="replace")
+
+
+def _logged(child: Child) -> Iterator[str]:
+    """Write the lines of a program that say something, and return all of them."""
+    for line in child.lines():
+        if line is None:
+            continue
+        if not _NOISE.match(line):
+            print(line, file=sys.stderr, flush=True)
+        yield line + "\n"
 
 
 def _environment() -> dict[str, str]:

@@ -76,8 +76,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         if users[kind]
     )
     return [
-        f"{users[REPEAT] / sum(users.values()):.1%} of the users take an item that they had before. The model's recall@{k} "
-        f"is {said}; {own[f'repeat_share_at_{k}']:.1%} of what it recommends are repeats."
+        f"{users[REPEAT] / sum(users.values()):.1%} of the users take an item that they had before. The model's "
+        f"recall@{k} is {said}; {own[f'repeat_share_at_{k}']:.1%} of what it recommends are repeats."
     ]
 
 

@@ -3,15 +3,16 @@
     for batch in read_histories(Path("histories.parquet")):
         batch["user_id"], batch["history"]          # string; list<string>, oldest first
 
-The file is never all in memory. Formats: Parquet with the columns user_id and history, or with user_id and item_id (one
-row an interaction, the rows of a user together and in order: `interactions.parquet`); JSON lines {"user_id": "u1",
-"history": ["B1", "B7"]}; CSV or TSV with a header, the items of `history` separated by spaces. JSON lines and CSV may
-end in .gz or .zst.
+The file is never all in memory. Formats: Parquet, JSON lines {"user_id": "u1", "history": ["B1", "B7"]}, and CSV or TSV
+with a header, the items of `history` separated by spaces; each of them also with user_id and item_id instead, one row
+an interaction, the rows of a user together and in order (`interactions.parquet`). JSON lines and CSV may end in .gz or
+.zst.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -68,9 +69,7 @@ def _reader(path: Path) -> Callable[[Path], Batches]:
 
 def _parquet(path: Path) -> Batches:
     with pq.ParquetFile(path) as file:
-        columns = file.schema_arrow.names
-        wanted = [USER, ITEM if ITEM in columns and HISTORY not in columns else HISTORY]
-        _refuse_unless_once(wanted, columns, path)
+        wanted = _wanted(file.schema_arrow.names, path)
         batches = file.iter_batches(batch_size=_ROWS, columns=wanted)
         yield from (_named(batch) for batch in batches) if HISTORY in wanted else _grouped(batches)
 
@@ -100,24 +99,37 @@ def _by_user(rows: pa.Table, starts: np.ndarray) -> pa.RecordBatch:
 
 
 def _json(path: Path) -> Batches:
+    with pa.input_stream(path, compression="detect") as stream:
+        first = next((line for line in io.BufferedReader(stream) if line.strip()), b"")
+    of_items = ITEM in _keys(first) and HISTORY not in _keys(first)
+    kind = pa.field(ITEM, pa.string()) if of_items else pa.field(HISTORY, pa.list_(pa.string()))
     with (
         pa.input_stream(path, compression="detect") as stream,
         pyarrow.json.open_json(
             stream,
             read_options=pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES),
             parse_options=pyarrow.json.ParseOptions(
-                explicit_schema=pa.schema([(USER, pa.string()), (HISTORY, pa.list_(pa.string()))]),
+                explicit_schema=pa.schema([pa.field(USER, pa.string()), kind]),
                 unexpected_field_behavior="ignore",
             ),
         ) as batches,
     ):
-        yield from map(_named, batches)
+        yield from _grouped(batches) if of_items else map(_named, batches)
+
+
+def _keys(line: bytes) -> set[str]:
+    """The keys of a JSON object; none where the line is no such thing, which its reader says."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return set()
+    return set(found) if isinstance(found, dict) else set()
 
 
 def _csv(path: Path) -> Batches:
     parsing = pyarrow.csv.ParseOptions(delimiter="\t" if ".tsv" in [end.lower() for end in path.suffixes] else ",")
     reading = pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)
-    _refuse_unless_once([USER, HISTORY], _header(path, reading, parsing), path)
+    wanted = _wanted(_header(path, reading, parsing), path)
     with (
         pa.input_stream(path, compression="detect") as stream,
         pyarrow.csv.open_csv(
@@ -125,12 +137,15 @@ def _csv(path: Path) -> Batches:
             read_options=reading,
             parse_options=parsing,
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=[USER, HISTORY],
-                column_types={USER: pa.string(), HISTORY: pa.string()},
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.string()),
                 strings_can_be_null=False,
             ),
         ) as batches,
     ):
+        if ITEM in wanted:
+            yield from _grouped(batches)
+            return
         for batch in batches:
             cells = batch[HISTORY].to_pylist()
             if any(cell.startswith("[") for cell in cells):
@@ -184,6 +199,13 @@ def _checked(batch: pa.RecordBatch, path: Path, row: int) -> pa.RecordBatch:
             mend = "write [] (in CSV: nothing) for a user without items" if "history" in what else _MEND
             raise BadInput(what, where=f"{path}, user number {row + int(rows[0])} (from 0)", mend=mend)
     return batch.cast(SCHEMA)
+
+
+def _wanted(columns: Sequence[str], path: Path) -> list[str]:
+    """The two columns to read. Raises `BadInput` where one of them is missing or stands twice."""
+    wanted = [USER, ITEM if ITEM in columns and HISTORY not in columns else HISTORY]
+    _refuse_unless_once(wanted, columns, path)
+    return wanted
 
 
 def _refuse_unless_once(wanted: Sequence[str], columns: Sequence[str], path: Path) -> None:

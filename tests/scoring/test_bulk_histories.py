@@ -45,6 +45,21 @@ def test_every_format_gives_the_same_users(tmp_path: Path, name: str) -> None:
     assert list(read(tmp_path / name).items()) == list(USERS.items())
 
 
+@pytest.mark.parametrize("name", ["i.csv", "i.tsv.gz", "i.jsonl"])
+def test_interactions_are_read_in_every_format(tmp_path: Path, name: str) -> None:
+    """Prevents `idiom score --help` promising a CSV of user_id and item_id that is then refused."""
+    mark, pairs = "\t" if "tsv" in name else ",", [("u2", "B1"), ("u2", "B1"), ("u1", "007")]
+    lines = [mark.join((user, "x", item)) for user, item in [("user_id", "item_id"), *pairs]]
+    if "jsonl" in name:
+        lines = [json.dumps({"item_id": item, "n": 1, "user_id": user}) for user, item in pairs]
+    text = "".join(line + "\n" for line in lines).replace(f"user_id{mark}x", f"user_id{mark}n").encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    assert read(tmp_path / name) == {"u2": ["B1", "B1"], "u1": ["007"]}
+    (tmp_path / "x.csv").write_text("user_id,product\nu1,B1\n")
+    with pytest.raises(BadInput, match="history"):
+        read(tmp_path / "x.csv")
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
 def test_interactions_become_histories_across_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
