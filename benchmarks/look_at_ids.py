@@ -18,9 +18,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from components.console import Console
 from components.processes.environment import prepare
 from components.processes.signals import Stop
-from components.progress import ConsoleBar, Progress
+from components.progress import Progress
 from components.sampling import hash_sample
 from components.settings.file import load as load_params
 from components.settings.train import GeneratorTraining, Train
@@ -77,7 +78,7 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
             seed=SEED,
             train_key="look",
         )
-        ranks, stop, progress = Ranks(), Stop(), Progress([ConsoleBar()])
+        ranks, stop, progress = Ranks(), Stop(), Progress([Console()])
         tables = dataset.load(job)
         context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
         state, _ = fresh_models(context)

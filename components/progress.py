@@ -1,24 +1,21 @@
-"""One way to report progress and metrics: a console bar, a JSON-lines file that a flow can follow, MLflow.
+"""One way to report progress and metrics: a console, a JSON-lines file that a flow can follow, MLflow.
 
-    with reporting(JsonLines(path), ConsoleBar()) as progress:
+    with reporting(JsonLines(path), Console()) as progress:
         for batch in progress.track(batches, "recommender round 1"):
             progress.metrics({"loss": 2.1}, step=batch.number)
     events = Follower(path).new()          # from another process, as often as it likes
 
-Standard library only (rich is used for the bar where it is installed). A room gets a `Progress` and never knows which
-sinks listen; `registry` adds an MLflow sink.
+Standard library only. A room gets a `Progress` and never knows which sinks listen; `registry` adds an MLflow sink.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -109,71 +106,6 @@ class Follower:
         whole = read[: read.rfind(b"\n") + 1]
         self._offset += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
-
-
-@dataclass
-class _Task:
-    """What a bar knows of a task, which others may interrupt: an epoch's validation, say, the training."""
-
-    started: float
-    first: int
-    """Steps that were done when it was first heard of, by a training that goes on from a checkpoint."""
-    quarter: int = -1
-
-    def left(self, done: int, total: int | None) -> str:
-        seconds = time.monotonic() - self.started
-        if not total or done >= total:
-            return f", {seconds:.1f} s"
-        own = done - self.first
-        return f", {seconds * (total - done) / own:.0f} s left" if own else ""
-
-
-class ConsoleBar:
-    """A bar per task on a terminal; on a pipe, a line when a task starts and ends, and at each quarter.
-
-    bars: false leaves both out, for a process whose progress somebody else draws."""
-
-    def __init__(self, stream: TextIO | None = None, *, bars: bool = True) -> None:
-        self._bars = bars
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._tasks: dict[str, _Task] = {}
-
-    def emit(self, event: str, fields: Mapping[str, Any]) -> None:
-        if event == "progress" and self._bars:
-            self._bar(fields["task"], fields["done"], fields["total"])
-        elif event == "note":
-            self._line(fields["text"])
-        elif event == "metrics":
-            self._line("  " + "  ".join(f"{name} {value:.4g}" for name, value in fields["values"].items()), quiet=True)
-
-    def _bar(self, task: str, done: int, total: int | None) -> None:
-        seen = self._tasks.get(task)
-        if seen is None or done < seen.first:
-            seen = self._tasks[task] = _Task(time.monotonic(), done)
-        share = done / total if total else 0.0
-        left = seen.left(done, total)
-        if total and done >= total:  # the next of this name is another one
-            del self._tasks[task]
-        if self._live:
-            filled = int(24 * share)
-            bar = "━" * filled + "╌" * (24 - filled)
-            self._stream.write(f"\r\x1b[K{task:<28} {bar} {done}/{total or '?'}{left}")
-            if total and done >= total:
-                self._stream.write("\n")
-        elif int(4 * share) > seen.quarter:
-            seen.quarter = int(4 * share)
-            self._stream.write(f"{task}: {done}/{total or '?'}{left}\n")
-        self._stream.flush()
-
-    def _line(self, text: str, *, quiet: bool = False) -> None:
-        if quiet and self._live:
-            return
-        self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.flush()
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.progress import ConsoleBar, JsonLines, Sink, reporting
+from components.console import Console
+from components.progress import JsonLines, Sink, reporting
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
@@ -46,7 +47,8 @@ def validate(workspace: Path, params: Params) -> None:
     from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset))))
+    layout, drops = Layout(workspace, params.dataset), params.clean.drop_repeats
+    _warn("validate", warnings(validate_tables(params.validate, layout, drop_repeats=drops)))
 
 
 def clean(workspace: Path, params: Params) -> None:
@@ -193,7 +195,7 @@ def _warn(stage: str, lines: Sequence[str]) -> None:
 def _reporting(*more: Sink) -> Any:
     """Console, the file a flow follows if there is one, and `more`."""
     path = os.environ.get(PROGRESS_FILE)
-    return reporting(ConsoleBar(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
+    return reporting(Console(bars=NO_BARS not in os.environ), *([JsonLines(Path(path))] if path else []), *more)
 
 
 STAGES: dict[str, Callable[[Path, Params], None]] = {

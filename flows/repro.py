@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 from components.errors import StageError, unknown
-from components.processes.child import running
+from components.processes.child import Child, running
 from components.registry.store import refuse_unfit
 from components.stages import ERROR_FILE, NO_BARS, PROGRESS_FILE
 from components.storage.artifacts import read_json
@@ -48,9 +48,9 @@ _BLOCKED = re.compile(r"(?:Not a directory|File exists): '(.+)'")
 _DVC_INTERRUPTED = 252
 _NOISE = re.compile(
     r"^\s*$|^> |^To track the changes with git|^\s+git add |^To enable auto staging"
-    r"|^\s+dvc config core.autostage|^Use `dvc push`"
+    r"|^\s+dvc config core.autostage|^Use `dvc push`|^(Generating|Updating) lock file"
 )
-"""DVC's advice after each stage; seven times the same says nothing."""
+"""DVC's advice after each stage, and what it does to its lock file; seven times the same says nothing."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,11 @@ def reproduce(
 
 
 def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = False) -> Outcome:
-    """Run plain `dvc repro`, to the stage `until` or to the end, its output and bars on our own stderr as they come.
+    """Run plain `dvc repro`, to the stage `until` or to the end, its output on our own stderr as it comes.
 
-    DVC ends with 255 for every failure; the outcome says what the failed stage itself said, and the output does not.
-    Raises `BadInput` for a stage that the graph has not, and for a store that `register` would refuse in the end.
+    On a terminal with its bars; in a log without what says nothing (`_NOISE`). DVC ends with 255 for every failure; the
+    outcome says what the failed stage itself said, and the output does not. Raises `BadInput` for a stage that the graph
+    has not, and for a store that `register` would refuse in the end.
     """
     refuse_unfit(workspace)
     if until is not None:
@@ -121,7 +122,7 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
         if until not in names:
             raise unknown("stage", until, names, where=str(workspace / "dvc.yaml"))
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
-    kept = b""
+    kept = ""
     if mended := dvc_lock.mend(workspace):
         print(mended, file=sys.stderr)
     started = time.monotonic()
@@ -129,11 +130,9 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     environment = _environment()
     error_file = _error_file(workspace, environment)
     with running(command, cwd=workspace, environment=environment, output=output) as child:
-        for chunk in child.chunks():
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
-            kept = (kept + chunk)[-_KEPT_BYTES:]
-    text = _ESCAPES.sub("", kept.decode("utf-8", errors="replace")).replace("\r", "\n")
+        for part in _drawn(child) if output == "terminal" else _logged(child):
+            kept = (kept + part)[-_KEPT_BYTES:]
+    text = _ESCAPES.sub("", kept).replace("\r", "\n")
     failed = _FAILED.search(text)
     stage = failed[1] if failed else (until or "repro")
     lines = [line for line in text.split("\n") if not _NOISE.match(line)]
@@ -157,6 +156,24 @@ def _said(error_file: Path) -> tuple[Ending, str] | None:
     error_file.unlink()
     ending = next((name for name, code in EXIT_CODES.items() if code == facts["exit_code"]), "Failed")
     return cast(Ending, ending), f"{facts['stage']}: {StageError.from_facts(facts)}"
+
+
+def _drawn(child: Child) -> Iterator[str]:
+    """Write what a program draws on a terminal to our own, byte by byte, and return it."""
+    for chunk in child.chunks():
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.buffer.flush()
+        yield chunk.decode("utf-8", errors="replace")
+
+
+def _logged(child: Child) -> Iterator[str]:
+    """Write the lines of a program that say something, and return all of them."""
+    for line in child.lines():
+        if line is None:
+            continue
+        if not _NOISE.match(line):
+            print(line, file=sys.stderr, flush=True)
+        yield line + "\n"
 
 
 def _environment() -> dict[str, str]:

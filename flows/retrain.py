@@ -17,8 +17,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed, State
 
+from components.console import Console
 from components.errors import BadInput, StageError
-from components.progress import ConsoleBar, Follower
+from components.progress import Follower
 from components.registry.store import refuse_unfit
 from components.settings.file import load
 from components.settings.params import Params
@@ -49,13 +50,13 @@ def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
-    bar, artifact, follower = ConsoleBar(), ProgressArtifact(stage, logger.warning), Follower(path)
+    bar, artifact, follower = Console(), ProgressArtifact(stage, logger.warning), Follower(path)
     live = sys.stderr.isatty()
 
     def on_tick() -> None:
         for event in follower.new():
             artifact.emit(event["event"], event)
-            if live and event["event"] == "progress":  # the others come as lines of the stage's output already
+            if live and event["event"] != "note":  # notes come as lines of the stage's output already
                 bar.emit("progress", event)
         artifact.update()
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.console import Console
 from components.errors import BadInput
 from components.processes.environment import cores
 from components.processes.signals import Stop
-from components.progress import ConsoleBar, Sink, reporting
+from components.progress import Sink, reporting
 from components.settings.params import Params
 from components.storage.layout import Layout
 
@@ -44,7 +45,7 @@ def score(
     For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
     scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return in_words(run(scoring, team, workers, [ConsoleBar()]), scoring)
+    return in_words(run(scoring, team, workers, [Console()]), scoring)
 
 
 def scoring_of(

@@ -19,8 +19,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
+from components.console import Console
 from components.errors import StageError
-from components.progress import ConsoleBar
 from components.settings.file import load
 from flows.prefect_artifacts import ProgressArtifact, publish_scores
 from flows.repro import EXIT_CODES, Ending, Outcome
@@ -87,7 +87,7 @@ def score_users(
         chosen = team_of(team, dask)
         scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
         with api_for_workers():
-            done = run(scoring, chosen, workers, [ConsoleBar(), artifact])
+            done = run(scoring, chosen, workers, [Console(), artifact])
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))

@@ -12,19 +12,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
-FOUNDATIONS = {"errors", "progress", "sampling", "settings", "storage", "processes"}
+FOUNDATIONS = {"console", "errors", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
 LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
     "errors": set(),
+    "console": set(),
     "progress": set(),
     "sampling": set(),
     "settings": {"errors"},
     "storage": {"errors"},
     # The settings of `train` say which machines torchrun has to bring together.
-    "processes": {"errors", "progress", "settings", "storage"},
+    "processes": {"console", "errors", "progress", "settings", "storage"},
     "data": FOUNDATIONS,
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
@@ -106,7 +107,8 @@ THIRD_PARTY = {
     "processes": set(),
     "sampling": set(),
     "errors": set(),
-    "progress": {"rich"},
+    "console": set(),
+    "progress": set(),
 }
 ONLY_IN = {
     "mlflow": {"registry"},

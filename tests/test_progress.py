@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
-import time
 from pathlib import Path
 
-import pytest
-
-from components.progress import ConsoleBar, Follower, JsonLines, Progress, reporting
+from components.progress import Follower, JsonLines, Progress, reporting
 
 
 def test_json_lines_can_be_followed(tmp_path: Path) -> None:
@@ -50,48 +46,6 @@ def test_resumed_loop_counts_on(tmp_path: Path) -> None:
         list(progress.track([1, 2], "epoch", start=8))
     events = [json.loads(line) for line in path.read_text().splitlines()]
     assert (events[0]["done"], events[0]["total"], events[-1]["done"]) == (8, 10, 10)
-
-
-def test_bar_on_a_pipe_is_a_few_lines() -> None:
-    """Prevents ten thousand lines in a CI log: start, quarters and end."""
-    stream = io.StringIO()
-    progress = Progress([ConsoleBar(stream)], every_seconds=0.0)
-    list(progress.track(range(1000), "train"))
-    lines = stream.getvalue().splitlines()
-    assert 2 <= len(lines) <= 6
-    assert lines[-1].startswith("train: 1000/1000")
-
-
-def test_what_is_left_is_told_from_the_steps_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents "0 s left" in the middle of an hour: after a resume, and after a validation that came between."""
-    clock = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    stream = io.StringIO()
-    bar = ConsoleBar(stream)
-
-    def tell(seconds: float, task: str, done: int, total: int = 1000) -> str:
-        clock[0] += seconds
-        before = stream.tell()
-        bar.emit("progress", {"task": task, "done": done, "total": total})
-        return stream.getvalue()[before:]
-
-    assert tell(0, "train", 400) == "train: 400/1000\n"  # 400 before this run: nothing is known of its speed
-    assert tell(100, "train", 500) == "train: 500/1000, 500 s left\n"
-    assert tell(0, "validate", 0, 10) == "validate: 0/10\n"
-    assert tell(50, "validate", 10, 10) == "validate: 10/10, 50.0 s\n"
-    assert tell(250, "train", 800) == "train: 800/1000, 200 s left\n"
-    assert tell(80, "train", 1000) == "train: 1000/1000, 480.0 s\n"
-    assert tell(3, "validate", 0, 10) == "validate: 0/10\n"
-    assert tell(20, "validate", 5, 10) == "validate: 5/10, 20 s left\n"
-
-
-def test_a_bar_that_somebody_else_draws_is_left_out() -> None:
-    """Prevents the log's quarter lines beside the live bar that a flow draws on a terminal."""
-    stream = io.StringIO()
-    progress = Progress([ConsoleBar(stream, bars=False)], every_seconds=0.0)
-    list(progress.track(range(8), "train"))
-    progress.note("phase 1 of 3")
-    assert stream.getvalue() == "phase 1 of 3\n"
 
 
 def test_no_sinks_is_fine() -> None:

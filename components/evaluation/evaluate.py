@@ -23,6 +23,7 @@ from components.evaluation.contenders import MODEL, VARIANTS, Variant
 from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
 from components.evaluation.headline import headline_figures
 from components.evaluation.metrics import ranks
+from components.evaluation.repeats import repeats
 from components.progress import Progress
 from components.settings.params import Evaluate
 from components.storage.artifacts import publish_json, publishing_together
@@ -64,7 +65,7 @@ def evaluate(
     places = {
         variant: {name: ranks(listed, asked.targets) for name, listed in lists[variant].items()} for variant in VARIANTS
     }
-    headline: Variant = "masked" if settings.mask_seen else "unmasked"
+    headline: Variant = "masked" if catalogue.masks(settings) else "unmasked"
     metrics: dict[str, Any] = {
         "protocol": {
             "training": "refit" if asked.refit else "strict",
@@ -84,6 +85,8 @@ def evaluate(
         **compare(places[headline], settings.ks, seed),
         "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
     }
+    if again := repeats(asked, headline_k(settings.ks), lists, places):
+        metrics["repeats"] = again
     metrics = rounded(metrics)
     table = _per_user(asked, lists[headline][MODEL], places, headline)
     _publish(layout, metrics, table, catalogue, seed)
@@ -96,7 +99,7 @@ def _lists(
     """[users, depth] positions of what a recommender answers, padded with -1."""
     told = progress if name == MODEL else None  # the baselines are done at once
     answers = recommender.recommend(asked.prompt_ids(), depth, settings, told)
-    return _checked(asked, name, answers, depth, mask_seen=settings.mask_seen)
+    return _checked(asked, name, answers, depth, mask_seen=bool(settings.mask_seen))
 
 
 def _checked(

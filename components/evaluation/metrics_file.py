@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.evaluation.contenders import CONTENDERS, MODEL, RANKING, VARIANTS
+from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, VARIANTS
+from components.evaluation.repeats import EXPLORE, REPEAT
 from components.storage.artifacts import read_json
 
 VERDICTS = ("better", "no clear difference", "worse", "too few users")
@@ -57,6 +58,7 @@ def _problems(metrics: Any) -> Iterator[str]:
             found = figures if isinstance(figures, dict) else {}
             wrong = (metric for metric in sorted(needed | found.keys()) if not _number(found.get(metric)))
             yield from (f"{variant}.{who}.{metric}" for metric in wrong)
+    yield from _repeat_problems(metrics.get("repeats", {}), k)
     for name, metric_gains in metrics["against"].items():
         if not isinstance(metric_gains, dict) or not metric_gains:
             yield f"against.{name}"
@@ -64,6 +66,21 @@ def _problems(metrics: Any) -> Iterator[str]:
             known = isinstance(gain, dict) and gain.get("verdict") in VERDICTS and _pair(gain.get("interval"))
             if not known or metric not in metrics["intervals"][name]:
                 yield f"against.{name}.{metric}"
+
+
+def _repeat_problems(found: Any, k: int) -> Iterator[str]:
+    if found == {}:
+        return
+    users = found.get("users") if isinstance(found, dict) else None
+    if not isinstance(users, dict) or not all(type(users.get(kind)) is int for kind in (REPEAT, EXPLORE)):
+        yield "repeats.users is missing or of another kind"
+    needed = {f"{kind}_{name}_at_{k}" for kind in (REPEAT, EXPLORE) if users[kind] for name in HEADLINE}
+    for variant in VARIANTS:
+        for who in CONTENDERS:
+            each = found[variant].get(who) if isinstance(found.get(variant), dict) else None
+            figures = each if isinstance(each, dict) else {}
+            wrong = sorted(needed | {f"repeat_share_at_{k}"} | figures.keys())
+            yield from (f"repeats.{variant}.{who}.{name}" for name in wrong if not _number(figures.get(name)))
 
 
 def _number(value: Any) -> bool:

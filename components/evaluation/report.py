@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from components.evaluation import summary
+from components.evaluation import repeats, summary
 from components.evaluation.contenders import CONTENDERS, labels
 from components.evaluation.examples import Example, Item
 from components.evaluation.metrics import LEAST_USERS
@@ -63,6 +63,7 @@ def page(
         "<h2>Figures</h2>",
         _table(("", *labels().values()), _cells(summary.rows(metrics))),
         _table(("", *labels().values()), _cells(summary.breadth_rows(metrics))),
+        *_repeats(metrics),
         *(_picture(caption, content) for caption, content in pictures.items()),
         "<h2>Where it is good</h2>",
         *(_slices(slicing, groups, protocol["headline_k"]) for slicing, groups in metrics["slices"].items()),
@@ -83,6 +84,12 @@ def page(
         + "\n".join(body)
         + "\n</body></html>\n"
     )
+
+
+def _repeats(metrics: Mapping[str, Any]) -> list[str]:
+    """What is bought again beside what is new, where people buy again."""
+    rows = repeats.rows(metrics)
+    return ["<h2>Bought again, and new</h2>", _table(("", *labels().values()), _cells(rows))] if rows else []
 
 
 def _verdict(line: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.evaluation import repeats
 from components.evaluation.contenders import CONTENDERS, MODEL, VARIANTS, labels, metric_label, metric_order
 from components.evaluation.metrics import LEAST_USERS
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Does the model win? One sentence against each baseline, worst news first.
+    """Does the model win? One sentence against each baseline, worst news first; then one about repeats, if there are.
 
     In brackets: 95 % interval of the paired difference. The worse of the two metrics decides the verdict; of fewer than
     `LEAST_USERS` test users there is none.
@@ -26,7 +27,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
             times = f", {own / other:.1f} times" if other else ""
             figures.append(f"{metric_label(metric)} {own:.4f} against {other:.4f}{times} ({low:+.4f} to {high:+.4f})")
         lines.append((order[verdict], f"{_OPENING[verdict]} {CONTENDERS[name].phrase}: {'; '.join(figures)}."))
-    return [line for _, line in sorted(lines, key=lambda each: each[0])]
+    return [line for _, line in sorted(lines, key=lambda each: each[0])] + repeats.sentences(metrics)
 
 
 _OPENING = {
@@ -73,6 +74,6 @@ def markdown(metrics: Mapping[str, Any]) -> str:
     """Sentences and table as Markdown."""
     lines = [*(f"- {line}" for line in sentences(metrics)), ""]
     lines += ["| | " + " | ".join(labels().values()) + " |", "|---" * (len(CONTENDERS) + 1) + "|"]
-    for name, cells in [*rows(metrics), *breadth_rows(metrics)]:
+    for name, cells in [*rows(metrics), *breadth_rows(metrics), *repeats.rows(metrics)]:
         lines.append(f"| {name} | " + " | ".join(cells[who] for who in CONTENDERS) + " |")
     return "\n".join(lines) + "\n"

@@ -17,12 +17,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.console import Console
 from components.errors import Interrupted, StageError
 from components.processes.child import Child
 from components.processes.environment import cores, python_path, stop_with_the_parent
 from components.processes.nodes import Nodes
 from components.processes.signals import Stop
-from components.progress import ConsoleBar, Follower, JsonLines, Progress, Sink, reporting
+from components.progress import Follower, JsonLines, Progress, Sink, reporting
 from components.storage.artifacts import publish_json, read_json
 
 PROGRESS = "progress.jsonl"
@@ -121,7 +122,7 @@ def run_job(folder: Path, act: Callable[[Progress], Any]) -> int:
         stop_with_the_parent()
     try:
         sinks: list[Sink] = [JsonLines(folder / PROGRESS)] if first and is_rank else []
-        sinks += [ConsoleBar()] if first and not followed else []
+        sinks += [Console()] if first and not followed else []
         with reporting(*sinks) as progress:
             act(progress)
     except StageError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.settings.decoding import Decoding
 from components.storage import parquet
 from components.textid.table.id_table import IdTable
 
@@ -70,6 +71,12 @@ class Catalogue:
         ids, row_of = self.table.item_ids, self.row_of
         items = [ids[row_of[item]] if item in row_of else item for item in history]
         return list(dict.fromkeys(items)) if self.drop_repeats else items
+
+    def masks(self, decoding: Decoding) -> bool:
+        """Whether items of the history are left out: as `decoding.mask_seen` says; null: where people take items once.
+
+        The one place that decides it for validation, evaluation, scoring and serving."""
+        return self.drop_repeats if decoding.mask_seen is None else decoding.mask_seen
 
     def rows(self, history: Sequence[str]) -> list[int]:
         """Item numbers of the known items of a canonical history."""

@@ -98,7 +98,7 @@ class Engine:
         """`interface.Recommender.recommend`. At least `k` beams are used. A history without a known item is answered
         from the prompt without items, so a new visitor gets what the model finds likely for anyone."""
         check_k(k)
-        beams = max(k, decoding.beams)
+        beams, masked = max(k, decoding.beams), self.catalogue.masks(decoding)
         search = self._search(beams, k, decoding.scores, decoding.length_penalty)
         known = [self.catalogue.rows(history) for history in histories]
         prompts = [self._prompt(rows) for rows in known]
@@ -107,7 +107,7 @@ class Engine:
         answers: list[list[Recommendation]] = [[] for _ in prompts]
         for users in (progress or Progress()).track(batches, "recommend"):
             input_ids, mask = pad_prompts([prompts[user] for user in users])
-            excluded = [known[user] for user in users] if decoding.mask_seen else None
+            excluded = [known[user] for user in users] if masked else None
             hits = search(*(part.to(self._device, non_blocking=True) for part in (input_ids, mask)), excluded=excluded)
             for user, items, scores in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
                 answers[user] = named(self.catalogue, items, scores)

@@ -28,14 +28,16 @@ _REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors",
 def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
     """metrics.json as flat names: `test/recall_at_10`, `popularity/recall_at_10`, `test_unmasked/recall_at_10`, ...
 
-    The headline variant has no suffix; the intervals at its cut-off are `test/recall_at_10_low` and `_high`.
+    The headline variant has no suffix; the intervals at its cut-off are `test/recall_at_10_low` and `_high`. Where
+    people buy again there are `test/repeat_recall_at_10`, `test/explore_recall_at_10`, `test/repeat_share_at_10`, ...
     """
     headline = metrics["protocol"]["headline"]
     values: dict[str, float] = {}
     for variant in VARIANTS:
         for who, figures in metrics[variant].items():
             prefix = logged_as(who) + ("" if variant == headline else f"_{variant}")
-            values |= {f"{prefix}/{metric}": float(value) for metric, value in figures.items()}
+            of_repeats = metrics.get("repeats", {}).get(variant, {}).get(who, {})
+            values |= {f"{prefix}/{metric}": float(value) for metric, value in (figures | of_repeats).items()}
     for who, intervals in metrics["intervals"].items():
         # Of the headline cut-off alone; all of them would bury the figures in MLflow's list (report.html has them).
         for metric in (f"{name}_at_{metrics['protocol']['headline_k']}" for name in HEADLINE):

@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 from components import __version__
+from components.console import Console
 from components.errors import StageError
 from components.processes.environment import prepare
 from components.processes.signals import Stop
-from components.progress import ConsoleBar, reporting
+from components.progress import reporting
 from components.scoring.ranks import on_ranks
 from components.scoring.run import score_all
 from components.scoring.settings import Scoring
@@ -33,7 +34,7 @@ def main() -> int:
     given = parser.parse_args()
     prepare()
     try:
-        with Stop().listening() as stop, reporting(ConsoleBar()) as progress:
+        with Stop().listening() as stop, reporting(Console()) as progress:
             team = on_ranks if given.torchrun else score_shards
             scoring = Scoring.load(given.scoring)
             summary = score_all(

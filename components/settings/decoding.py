@@ -29,8 +29,9 @@ class Decoding(Section):
     """log-softmax over the whole vocabulary, or normalised over the legal children."""
     length_penalty: float = bounded(0.0, low=-5.0, high=5.0)
     """Score = sum of log-probabilities / length^penalty."""
-    mask_seen: bool = True
-    """Leave out items that the user has already."""
+    mask_seen: bool | None = None
+    """Leave out items that the user has already. null: as `clean.drop_repeats` was when the recommender was made
+    (`Catalogue.masks`): where people take an item once they are left out, where they buy again they are not."""
     batch_users: int = bounded(64, low=1)
     """Users decoded at a time."""
 

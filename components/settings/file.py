@@ -47,20 +47,12 @@ def load(path: Path) -> Params:
 def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
     """Check a nested dict and turn it into `Params`. Raises `BadInput` naming every wrong key."""
     try:
-        return TypeAdapter(Params).validate_python(_with_repeats(raw))
+        return TypeAdapter(Params).validate_python(raw)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise BadInput(
             "; ".join(lines), where=where, mend="components/settings/params.py and train.py document every key"
         ) from error
-
-
-def _with_repeats(raw: dict[str, Any]) -> dict[str, Any]:
-    """`raw` with `evaluate.mask_seen` where it does not say: as `clean.drop_repeats`, the one setting of repeats."""
-    clean, evaluate = raw.get("clean"), raw.get("evaluate", {})
-    if not isinstance(clean, dict) or not isinstance(evaluate, dict) or "mask_seen" in evaluate:
-        return raw
-    return {**raw, "evaluate": {**evaluate, "mask_seen": False}} if clean.get("drop_repeats") is False else raw
 
 
 def _explain(problem: Any) -> str:

@@ -118,7 +118,8 @@ class Clean(Section):
     """Merge items that are the same in all their text into the smallest id; their interactions follow."""
     drop_repeats: bool = True
     """Do people take an item once? true: of a user's interactions with one item the first is kept, and only new items
-    are recommended. false, where people buy again: all are kept, and `evaluate.mask_seen` follows."""
+    are recommended. false, where people buy again: all are kept, and validation, headline, scored and served lists may
+    hold what the user has (unless `evaluate.mask_seen` says otherwise)."""
     min_user_interactions: int = bounded(5, low=3)
     """k-core, users: at least 3, one each for training, validation and test."""
     min_item_interactions: int = bounded(5, low=1)
@@ -162,8 +163,8 @@ class Index(Section):
 @dataclass(frozen=True)
 class Evaluate(Decoding):
     """The one look at the test set, decoded as the inherited settings say; `mask_seen` decides which figures are the
-    headline, and the other variant is reported beside it. Where params.yaml does not name it, it follows
-    `clean.drop_repeats`: where people buy again, masked lists hold none of the right answers."""
+    headline, and the other variant is reported beside it. null, the default, follows `clean.drop_repeats`: where people
+    buy again, masked lists hold none of the right answers."""
 
     ks: list[int] = field(default_factory=lambda: [5, 10, 20])
     """Cut-offs of recall@k and NDCG@k."""

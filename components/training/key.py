@@ -44,6 +44,7 @@ def train_key(layout: Layout, params: Params) -> str:
             "train": {**to_dict(params.train), "node_rank": None, "rendezvous": None, "checkpoint_seconds": None},
             # Only the stage `index` asks for `stable`.
             "index": {**to_dict(params.index), "stable": None},
+            "drop_repeats": params.clean.drop_repeats,
             "seed": params.seed,
             "code": code,
         }

@@ -60,12 +60,13 @@ class Voice(ABC):
     ) -> list[list[Recommendation]]:
         """`interface.Recommender.recommend`; of `decoding` only `mask_seen` matters."""
         check_k(k)
+        masked = self.catalogue.masks(decoding)
         known = [self.catalogue.rows(history) for history in histories]
         answers: list[list[Recommendation]] = []
         for start in (progress or Progress()).track(range(0, len(known), _USERS), "recommend"):
             users = known[start : start + _USERS]
             for (items, scores), history in zip(self.ranked(users), users, strict=True):
-                if decoding.mask_seen:
+                if masked:
                     # The first k + len(history) hold k unseen ones if there are that many.
                     items, scores = items[: k + len(history)], scores[: k + len(history)]
                     unseen = ~np.isin(items, history)

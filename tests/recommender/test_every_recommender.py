@@ -135,9 +135,23 @@ def test_histories_are_read_as_the_training_had_them(subject: Subject) -> None:
 def test_repeats_stay_where_the_training_had_them(subject: Subject) -> None:
     """Prevents a shop whose customers buy again, of whom the recommender sees the first time only."""
     again = subject.over(replace(subject.recommender.catalogue, drop_repeats=False))
-    whole, merged = (again.recommend([row], 6, subject.decoding) for row in (["B4", "B2", "B4"], ["B1", "A9"]))
-    same(merged, again.recommend([["B1", "B1"]], 6, subject.decoding))
+    decoding = replace(subject.decoding, mask_seen=True)
+    whole, merged = (again.recommend([row], 6, decoding) for row in (["B4", "B2", "B4"], ["B1", "A9"]))
+    same(merged, again.recommend([["B1", "B1"]], 6, decoding))
     assert {each.item_id for each in whole[0]} == {each.item_id for each in subject.ask([["B4", "B2"]], 6)[0]}
+
+
+def test_masking_follows_the_catalogue_unless_it_is_said(subject: Subject) -> None:
+    """Prevents: `clean.drop_repeats: false` and recommendations that hide what people want, or a second setting that
+    has to agree with the first."""
+    again = subject.over(replace(subject.recommender.catalogue, drop_repeats=False))
+    for recommender, masked in ((subject.recommender, True), (again, False)):
+        said = {
+            mask: recommender.recommend(HISTORIES, 6, replace(subject.decoding, mask_seen=mask))
+            for mask in (None, True, False)
+        }
+        same(said[None], said[masked])
+        assert said[None] != said[not masked]
 
 
 def test_nobody_and_a_stranger_get_the_same(subject: Subject) -> None:

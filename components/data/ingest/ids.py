@@ -22,7 +22,7 @@ _LONG, _ROUNDED = r"^\d{12,}$", r"^\d{15}0+$|^\d+0{5}$"
 _ALIKE: tuple[tuple[str, str, str], ...] = (
     ("leading zeros", r"^0+(\d)", "$1"),
     ("a decimal point", r"^(\d+)\.0+$", "$1"),
-    ("quotes", r"""^["']+|["']+$""", ""),
+    ("quotes", r"""^=?["']+|["']+$""", ""),
 )
 """What an export drops or adds: the words for it, and how ids look without it."""
 _FEW, _SHARE = 10, 0.01
@@ -73,7 +73,8 @@ def _listed(rows: Sequence[int], file: RawFile) -> str:
 def refuse_other_writing(interacted: pl.Series, items: pl.Series, where: str) -> None:
     """Raise `BadInput` where items of the interactions are in the item table under another writing of their id.
 
-    Both hold distinct ids. A single coincidence passes; ten, or one in a hundred, or half of the unknown ones do not.
+    Both hold distinct ids. A single coincidence passes; ten, or one in a hundred, or half of the unknown ones do not;
+    nor do tables that have no item in common.
     """
     unknown = interacted.filter(~interacted.is_in(items.implode())).to_frame("there")
     known = items.filter(~items.is_in(interacted.implode())).to_frame("here")
@@ -92,6 +93,13 @@ def refuse_other_writing(interacted: pl.Series, items: pl.Series, where: str) ->
                 where=where,
                 mend="write ids alike in both files, as text (a spreadsheet takes leading zeros away)",
             )
+    if unknown.height and unknown.height == len(interacted):
+        there, here = (", ".join(ids.sort().head(3).to_list()) for ids in (interacted, items))
+        raise BadInput(
+            f"none of the {unknown.height:,} items of the interactions is in the item table: {there} against {here}",
+            where=where,
+            mend="check which column is the item id in each table (ingest.columns), and that both are of one shop",
+        )
 
 
 def refuse_two_writings(ids: pl.Series, file: RawFile) -> None:

@@ -26,6 +26,8 @@ from components.settings.params import Quoting
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _SPOKEN = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _NOTHING = b" \t\r\n,;|"
+_NULL = "\\N"
+"""How databases write an absent value (MySQL, PostgreSQL, Hive)."""
 _LINES_FOR_KEYS = 10_000
 _MORE_PLACES, _LINES_THERE = 64, 50
 """Beyond its first lines, a JSON-lines file is asked for keys at so many places, so many lines each."""
@@ -143,6 +145,7 @@ def scan(
         infer_schema=False,
         skip_lines=_leading_blank(file, separator),
         quote_char=None if (quoting or usual_quoting(file, separator)) == "unquoted" else '"',
+        null_values=_NULL,
     )
     names = _names(frame, file)
     if header is None:

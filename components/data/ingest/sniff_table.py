@@ -91,7 +91,8 @@ def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str
     chosen, about_times = _with_time(interactions)
     about_events = _events(interactions, chosen)
     lines = _account("Interactions", interactions, chosen) + _account("Items", items, items.as_items)
-    lines += about_times + about_events + _others(tables, {**copies, **_reasons(unread)}, interactions, items)
+    reasons = {**copies, **_reasons(unread), **_folders(folder)}
+    lines += about_times + about_events + _others(tables, reasons, interactions, items)
     columns = _mapping(chosen, items.as_items, set(interactions.sample.columns), set(items.sample.columns))
     if columns:
         found["columns"] = columns
@@ -217,16 +218,16 @@ def _nothing_fits(
     lacking = [
         text
         for one, text in (
-            (interactions, "a table with a user and an item column (the interactions)"),
-            (items, "a table with an item column and a title, category or description (the items)"),
+            (interactions, "table with a user and an item column (the interactions)"),
+            (items, "table with an item column and a title, category or description (the items)"),
         )
         if one is None
     ]
     seen = [f"{one.name}: {', '.join(one.sample.columns[:10])}" for one in candidates]
-    seen += [f"{name}: {why}" for name, why in _reasons(unread).items()]
+    seen += [f"{name}: {why}" for name, why in (_reasons(unread) | _folders(folder)).items()]
     broken = [error for name, error in unread.items() if rawfiles.kind_of(name) is not None]
     return BadInput(
-        f"no known format, and no {' and no '.join(lacking)}; found {'; '.join(seen[:12])}",
+        f"no known format, and there is no {' and no '.join(lacking)}; found {'; '.join(seen[:12])}",
         where=broken[0].where if broken else str(folder),
         mend=broken[0].mend
         if broken
@@ -241,6 +242,11 @@ def _reasons(unread: dict[str, BadInput]) -> dict[str, str]:
         known = rawfiles.kind_of(name) is not None
         reasons[name] = f"{error.what}{line[0] if line else ''}" if known else "its ending says no kind of table"
     return reasons
+
+
+def _folders(folder: Path) -> dict[str, str]:
+    """Folders that hold no table, by the endings of their files."""
+    return dict.fromkeys(rawfiles.others(folder, rawfiles.tables_in(folder)), "no file in it is a table by its ending")
 
 
 def _no_part_unread(folder: Path, unread: dict[str, BadInput], table: Candidate) -> None:
@@ -502,8 +508,8 @@ def _list_separator(items: Candidate) -> str | None:
 
 
 def _overlap_line(interactions: Candidate, items: Candidate) -> list[str]:
-    bought = interactions.sample[interactions.as_interactions["item_id"]].cast(pl.String).unique()
-    known = items.sample[items.as_items["item_id"]].cast(pl.String)
+    bought = interactions.sample[interactions.as_interactions["item_id"]].cast(pl.String).str.strip_chars().unique()
+    known = items.sample[items.as_items["item_id"]].cast(pl.String).str.strip_chars()
     if items.sample.height < SAMPLE_ROWS and not bought.is_in(known.implode()).any():
         return ["Beware: no item of the first interactions is in the item table; are these the right id columns?"]
     return []

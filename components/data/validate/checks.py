@@ -213,8 +213,8 @@ def _leakage() -> list[Check]:
             "leakage",
             "warning",
             "The last item of a user does not occur earlier in the history; where it does, copying is enough.",
-            "Nothing to do with clean.drop_repeats (the default); if repeats are real purchases, report recall on "
-            "repeated and on new items apart.",
+            "Where people buy again, set clean.drop_repeats to false: `evaluate` then reports repeated and new items "
+            "apart. Otherwise nothing: `clean` drops repeats.",
         ),
         Check(
             "no_duplicate_items",

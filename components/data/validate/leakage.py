@@ -17,17 +17,23 @@ from components.data.validate.sortedness import by_item_code
 from components.settings import params
 
 _NO_TIMES = "no interaction has a time"
+_REPEATS_ARE_REAL = "people buy again (clean.drop_repeats: false); `evaluate` reports repeated and new targets apart"
 
 
-def measure(interactions: coded.Coded, touched: pl.DataFrame, settings: params.Validate) -> dict[str, Measured]:
-    """Measured checks of the suite `leakage`; `touched` are the catalogue rows that an interaction names."""
+def measure(
+    interactions: coded.Coded, touched: pl.DataFrame, settings: params.Validate, *, drop_repeats: bool = True
+) -> dict[str, Measured]:
+    """Measured checks of the suite `leakage`; `touched` are the catalogue rows that an interaction names.
+
+    drop_repeats: see `validate`.
+    """
     rows = split.with_parts(interactions.rows.drop_nulls(["user", "item"]))
     known = coded.Coded(rows, interactions.users, interactions.items)
     return {
         "time_goes_forward": _time_goes_forward(known),
         "not_sorted_by_item_code": by_item_code(known),
         "no_interaction_in_two_splits": _in_two_splits(known),
-        "target_not_in_history": _target_in_history(known),
+        "target_not_in_history": _target_in_history(known) if drop_repeats else skipped(0, _REPEATS_ARE_REAL),
         "no_duplicate_items": _duplicate_items(touched),
         "few_cold_targets": _cold_targets(known, settings),
         "few_ties_in_time": _ties(known, settings),

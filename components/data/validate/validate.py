@@ -24,9 +24,10 @@ from components.storage.artifacts import publish_json, publishing_together, read
 from components.storage.layout import Layout
 
 
-def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
+def validate(settings: params.Validate, layout: Layout, *, drop_repeats: bool = True) -> dict[str, Any]:
     """Publish Data Docs and the verdict, and return the verdict (docs/checks.md lists the checks).
 
+    drop_repeats: `clean.drop_repeats`; where people buy again, a repeat is no leak.
     Raises `BadInput` where there is nothing to judge (one user, one item, no text) or a setting names no check; nothing
     is written then. Raises `GateRefused`, after publishing, where a critical check fails.
     """
@@ -36,7 +37,7 @@ def validate(settings: params.Validate, layout: Layout) -> dict[str, Any]:
     measured, touched = checks_catalogue.measure(items, interactions, settings)
     _need_something_to_judge(interactions, touched, layout)
     measured |= checks_interactions.measure(interactions, items["item_id"], settings, _conservation(layout))
-    measured |= leakage.measure(interactions, touched, settings)
+    measured |= leakage.measure(interactions, touched, settings, drop_repeats=drop_repeats)
 
     with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
         passed = assert_and_document(measured, CHECKS, severity, site)

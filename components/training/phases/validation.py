@@ -37,16 +37,15 @@ class Validation:
     def measure(self, recommender: LanguageModel, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.
 
-        Through the engine that serves, with `trie` scores. Histories are read as `clean` left them. Their items are
-        masked, unless somebody of the sample buys one again (`clean.drop_repeats: false`): masked, no such target could
-        ever be found, and the state that finds them would not be kept.
+        Through the engine that serves, with `trie` scores. Histories are read as `clean` left them, and their items are
+        left out where it dropped repeats: where people buy again, no such target could be found otherwise, and the
+        state that finds them would not be kept.
         """
         if not self.users:
             return {}
         context, data = self.context, self.context.data
         own = list(range(context.ranks.rank, len(self.users), context.ranks.size))
-        prompts = [data.valid_prompt(user) for user in self.users]
-        histories = [[data.item_ids[item] for item in prompts[at]] for at in own]
+        histories = [[data.item_ids[item] for item in data.valid_prompt(self.users[at])] for at in own]
         recommender.module.eval()
         engine = Engine(
             recommender,
@@ -56,10 +55,10 @@ class Validation:
             device=context.ranks.device,
             users=user_ids(context, table),
         )
-        again = any(data.valid_targets[user] in prompt for user, prompt in zip(self.users, prompts, strict=True))
         beams = context.job.train.recommender.valid_beams
+        decoding = Decoding(beams=beams, mask_seen=context.job.drop_repeats)
         with autocast(context.job.train.precision, context.ranks.device):
-            answers = engine.recommend(histories, min(K, beams), Decoding(beams=beams, mask_seen=not again), progress)
+            answers = engine.recommend(histories, min(K, beams), decoding, progress)
         # Each rank fills in its own users; 0 means "not among the first ten", so that the sum over ranks is the union.
         places = torch.zeros(len(self.users), dtype=torch.int64)
         for at, answer in zip(own, answers, strict=True):

@@ -437,6 +437,19 @@ def test_codes_that_only_look_so_are_read(tmp_path: Path, change: Callable[[str]
     }
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda n: '"=""p' + n + '"""', 'by quotes alone: ="p00" against p00'),
+        (lambda n: f"SKU-{n}", "none of the 10 items of the interactions is in the item table: SKU-00, SKU-01, SKU-02"),
+    ],
+    ids=["formula of a spreadsheet", "another shop"],
+)
+def test_tables_that_share_no_item_are_refused(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+    """Prevents: "no item has any text, map the text columns" where the ids of two tables are written differently."""
+    refused(write(tmp_path / "raw", **renamed(change, lambda n: f"p{n}")), said)
+
+
 def test_users_in_two_writings_are_refused(tmp_path: Path) -> None:
     """Prevents: each user twice, with half a history each, after one of two files went through a spreadsheet."""
     rows = [(user[1:] if moment // 90_000 % 2 else str(int(user[1:])), item, moment) for user, item, moment in events()]
@@ -505,6 +518,21 @@ def test_records_of_figures_are_left_out_and_said(tmp_path: Path) -> None:
     (folder / "items.csv").unlink()
     found = read(folder, tmp_path)
     assert list(found.items["p00"]) == ["title"] and "not used: audio" in found.said
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_what_databases_write_for_nothing_is_nothing(tmp_path: Path, ending: str) -> None:
+    r"""Prevents: \N as the brand of a kettle, and a missing time that refuses the column."""
+    separator = "," if ending == "csv" else "\t"
+    rows = [(*item, "\\N" if number % 2 else "Alder") for number, item in enumerate(ITEMS)]
+    folder = write(tmp_path / "raw", items=None, **{f"items__{ending}": table("item_id,title,brand", rows, separator)})
+    if ending == "tsv":
+        (folder / "items.csv").unlink()
+    lines = table("user_id,item_id,timestamp", [*events() * 30, ("new", "p01", "\\N")])
+    (folder / "events.csv").write_text(lines)
+    found = read(folder, tmp_path)
+    assert [found.items[code]["brand"] for code, _ in ITEMS[:2]] == ["Alder", None]
+    assert found.report["conservation"]["interactions"]["set_aside"] == {"order_unknown": 1}
 
 
 # ---- encodings and packing
@@ -654,6 +682,16 @@ def test_another_table_of_interactions_is_named(tmp_path: Path) -> None:
     found = read(folder, tmp_path)
     assert "Not read: clicks.csv; could be interactions as well, columns user_id, item_id, page" in found.said
     assert "Not read: notes.txt; its ending says no kind of table" in found.said
+
+
+def test_a_folder_without_tables_is_named(tmp_path: Path) -> None:
+    """Prevents: parts without an ending, or pictures, that nobody mentions."""
+    folder = write(tmp_path / "raw")
+    (folder / "more").mkdir()
+    (folder / "more" / "part-00000").write_text(table("user_id,item_id,timestamp", events()))
+    assert "Not read: more/; no file in it is a table by its ending" in read(folder, tmp_path).said
+    (folder / "events.csv").unlink()
+    refused(folder, "there is no table with a user and an item column", "more/: no file in it is a table by its ending")
 
 
 def test_known_layouts_name_what_they_leave(tmp_path: Path) -> None:

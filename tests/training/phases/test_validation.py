@@ -45,7 +45,7 @@ def measured(job: Job, target: str) -> dict[str, float]:
 
 def test_who_buys_again_can_be_found(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents: with `clean.drop_repeats: false`, a validation of 0 whatever was learnt, so that the first state of all
-    is kept, and prompts without the repeats that the model is taught on."""
+    is kept, and prompts without the repeats that the model is taught on; and lists that depend on the sample drawn."""
     asked: list[tuple[Any, bool, bool]] = []
     recommend = Engine.recommend
 
@@ -55,9 +55,12 @@ def test_who_buys_again_can_be_found(make_job: MakeJob, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Engine, "recommend", heard)
     settings = RecommenderTraining(valid_users=8, valid_beams=24)
-    measured(make_job("again", recommender=settings), "s0soap")
-    measured(make_job("new", recommender=settings), "b0brush")
-    assert asked == [([HISTORY], False, False), ([HISTORY], True, False)]
+    again, once = (make_job(name, recommender=settings) for name in ("again", "once"))
+    found = [measured(replace(again, drop_repeats=False), target) for target in ("s0soap", "b0brush")]
+    measured(once, "b0brush")
+    assert [(masked, drops) for _, masked, drops in asked] == [(False, False)] * 2 + [(True, False)]
+    assert {str(histories) for histories, _, _ in asked} == {str([HISTORY])}
+    assert found[0]["recall_at_10"] == 1.0, "24 beams over a catalogue of fewer items find every item that may come"
 
 
 @pytest.mark.parametrize(("ranks", "hits", "gain"), [(1, 1, 1 / math.log2(3)), (2, 2, 1 / math.log2(3) + 1)])
