@@ -43,7 +43,7 @@ def validate(workspace: Path, params: Params) -> None:
     from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset))))
+    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset), params.clean)))
 
 
 def clean(workspace: Path, params: Params) -> None:
