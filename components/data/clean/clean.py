@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,22 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
     numbered = texts.join(hashes, on="item_id", how="left", maintain_order="left").sort("by_text", "by_id")
     _publish(parted, other, interactions, numbered.drop("by_text", "by_id"), aliases, report, layout)
     return report
+
+
+def in_words(report: Mapping[str, Any]) -> list[str]:
+    """What a person has to know of the ties and the core that were chosen, one line each."""
+    lines, targets = [], report["interactions"]["removed"].get("not_in_training", 0)
+    if users := report["ties"]["users_at_one_time"]:
+        lines.append(
+            f"{users:,} users have their whole history at one time, so that nothing is earlier: they are in the "
+            "training and not in the test (clean.ties: set)."
+        )
+    if targets:
+        lines.append(
+            f"{targets:,} held-out interactions are with items outside the training core and are set aside "
+            "(clean.core: training)."
+        )
+    return lines
 
 
 def _need_pass(path: Path) -> None:
