@@ -46,8 +46,8 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _under_other_ties(found: Mapping[str, Any]) -> dict[str, float]:
-    """`item_graph_shuffle/ndcg_at_10` of all users; `test_file_held_out/...` and `test_shuffle_held_out/...` of those on
-    whom the model can be judged under both orders of ties."""
+    """`item_graph_shuffle/ndcg_at_10` of all users; `test_file_held_out/...` and `test_shuffle_held_out/...` of those
+    on whom the model can be judged under both orders of ties."""
     if found["other"] is None:
         return {}
     groups = {found["other"]: found["all"][found["other"]]}

@@ -20,6 +20,8 @@ from components.settings import params
 _NO_TIMES = "no interaction has a time"
 FEWEST_OF_A_CORE = 3
 """Of a file whose items have two interactions each nobody would say that it was cut."""
+FEWEST_AT_A_CUT = 30
+"""Items with the fewest interactions of all; less of them may be chance."""
 MAX_FEW = 0.05
 """Share of the targets that a k-core over everything gives away, up to which it hardly matters."""
 
@@ -133,12 +135,13 @@ def _tie_order(known: coded.Coded, cleaning: params.Clean) -> Measured:
 def _core(known: coded.Coded, cleaning: params.Clean) -> Measured:
     """Share of the last items with fewer than k interactions in training, in a file whose items all have k or more.
 
-    Such a file was cut where its counts are commonest: one in which few items have the fewest was not.
+    Such a file was cut where its counts are commonest: one in which few items have the fewest was not cut there.
     """
     counts = known.rows.group_by("item").len().group_by("len").agg(items=pl.len()).sort("len")
     least = int(counts["len"][0]) if counts.height else 0
     at_least, above = counts["items"].head(2).to_list() if counts.height > 1 else (0, 1)
-    if least < FEWEST_OF_A_CORE or at_least < above or counts["len"][1] != least + 1:
+    cut = at_least >= max(above, FEWEST_AT_A_CUT) and counts["len"][1] == least + 1
+    if least < FEWEST_OF_A_CORE or not cut:
         return skipped(MAX_FEW, "the file is no k-core; the report of `clean` says what its own one tells")
     if cleaning.core == "training" and cleaning.min_item_interactions >= least:
         return skipped(MAX_FEW, f"clean.core is training: items with fewer than {least} training interactions go")
