@@ -1,10 +1,10 @@
-"""A sample by hash of seed and name: the same users on every machine, whatever order they come in."""
+"""Samples and orders by hash of seed and name: the same on every machine, whatever order the names come in."""
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -22,3 +22,8 @@ def hash_sample(
         return algorithm(f"{salt}{name}".encode()).digest(), name
 
     return heapq.nsmallest(count, range(len(names)), key=key)
+
+
+def hash_numbers(names: Iterable[str], salt: str) -> list[int]:
+    """A number of 64 bits for each name, the hash of `salt` + name: sorted by it, names stand in a drawn order."""
+    return [int.from_bytes(hashlib.blake2b(f"{salt}{name}".encode(), digest_size=8).digest()) for name in names]

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.console import Console
 from components.progress import JsonLines, Sink, reporting
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from components.evaluation.arrays import Cases
+    from components.recommender.interface import Recommender
 
 PROGRESS_FILE = "IDIOM_PROGRESS_FILE"
 """Environment variable: where a stage writes its progress as JSON lines, for a flow that follows it."""
@@ -47,15 +53,15 @@ def validate(workspace: Path, params: Params) -> None:
     from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    layout, drops = Layout(workspace, params.dataset), params.clean.drop_repeats
-    _warn("validate", warnings(validate_tables(params.validate, layout, drop_repeats=drops)))
+    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset), params.clean)))
 
 
 def clean(workspace: Path, params: Params) -> None:
     """Canonical tables -> clean item texts, histories and targets."""
     from components.data.clean.clean import clean as clean_tables
+    from components.data.clean.clean import in_words as set_aside
 
-    clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))
+    _warn("clean", set_aside(clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))))
 
 
 def train(workspace: Path, params: Params) -> None:
@@ -124,40 +130,57 @@ def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report, learning curves."""
     import polars as pl
 
-    from components.evaluation.arrays import cases
+    from components.evaluation.arrays import cases, overlaid
     from components.evaluation.contenders import MODEL, baselines
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
+    from components.evaluation.other_ties import OtherTies
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
+    from components.settings.params import OTHER_TIES
     from components.storage import parquet
     from components.voices.load import build
 
-    layout, settings = Layout(workspace, params.dataset), params.evaluate
-    items, histories, valid, test = (
-        pl.DataFrame(parquet.read(path, columns))
-        for path, columns in (
-            (layout.items_clean, ["item_id", "title"]),
-            (layout.histories, ["user_id", "history"]),
-            (layout.valid_targets, ["user_id", "context", "target"]),
-            (layout.test_targets, ["user_id", "context", "target"]),
-        )
-    )
+    layout, settings, ties = Layout(workspace, params.dataset), params.evaluate, params.clean.ties
+    items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
+    targets = ["user_id", "context", "target", "context_timestamps", "timestamp", "also"]
+    wanted = {
+        "histories": (layout.histories, ["user_id", "history", "timestamps"]),
+        "valid": (layout.valid_targets, targets),
+        "test": (layout.test_targets, targets),
+    }
+    tables = {name: pl.DataFrame(parquet.read(path, columns)) for name, (path, columns) in wanted.items()}
     table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
     catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
-    asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
-    known = asked.train
+
+    def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender]]:
+        """Whom to ask, and the model beside baselines that know no more than it was allowed to."""
+        core, refit = params.clean.min_item_interactions, facts["refit"]
+        asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
+        return asked, {MODEL: engine, **{name: build(name, catalogue, asked.train) for name in baselines()}}
+
+    other = None
+    if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
+        theirs = {
+            name: pl.DataFrame(parquet.read(layout.other_order / path.name, columns))
+            for name, (path, columns) in wanted.items()
+        }
+        if not theirs["histories"].is_empty():
+            other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
+    asked, recommenders = judged(tables)
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
             asked,
-            {MODEL: engine, **{name: build(name, catalogue, known) for name in baselines()}},
+            recommenders,
             catalogue,
             seed=params.seed,
             layout=layout,
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
+            ties=ties,
+            other=other,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

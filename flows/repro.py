@@ -111,8 +111,9 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     """Run plain `dvc repro`, to the stage `until` or to the end, its output on our own stderr as it comes.
 
     On a terminal with its bars; in a log without what says nothing (`_NOISE`). DVC ends with 255 for every failure; the
-    outcome says what the failed stage itself said, and the output does not. Raises `BadInput` for a stage that the graph
-    has not, and for a store that `register` would refuse in the end.
+    outcome says what the failed stage itself said, and the output does not.
+
+    Raises `BadInput` for a stage that the graph has not, and for a store that `register` would refuse in the end.
     """
     refuse_unfit(workspace)
     if until is not None:

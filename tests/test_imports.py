@@ -98,7 +98,7 @@ THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
-    "data": {"polars", "great_expectations", "pandas", "numpy", "yaml", "pyarrow"},
+    "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},

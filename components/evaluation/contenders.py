@@ -50,6 +50,13 @@ def logged_as(name: str) -> str:
     return "test" if name == MODEL else name
 
 
+TIES = {
+    "file": "the order of the file",
+    "shuffle": "a drawn order",
+    "set": "no order: any item of the last time is right",
+}
+"""`clean.ties` -> what the interactions of one time have in the headline."""
+
 RANKING = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
 """Metrics of a ranking, in order, and what they are called."""
 HEADLINE = ("recall", "ndcg")

@@ -23,9 +23,10 @@ from components.evaluation.contenders import MODEL, VARIANTS, Variant
 from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
 from components.evaluation.headline import headline_figures
 from components.evaluation.metrics import ranks
+from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
 from components.progress import Progress
-from components.settings.params import Evaluate
+from components.settings.params import Evaluate, Ties
 from components.storage.artifacts import publish_json, publishing_together
 from components.storage.layout import Layout
 
@@ -43,6 +44,8 @@ def evaluate(
     seed: int,
     layout: Layout,
     facts: Mapping[str, Any] | None = None,
+    ties: Ties = "file",
+    other: OtherTies | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, headline.json, per_user.parquet, plots/ and report.html.
@@ -51,7 +54,8 @@ def evaluate(
 
     recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
-    facts: whatever the report should say of data and model.
+    facts: whatever the report should say of data and model. ties: the order of ties that `asked` has; other: the same
+    under another one, to be shown beside the headline.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -63,14 +67,20 @@ def evaluate(
         for variant in VARIANTS
     }
     places = {
-        variant: {name: ranks(listed, asked.targets) for name, listed in lists[variant].items()} for variant in VARIANTS
+        variant: {name: ranks(listed, asked.targets, asked.also) for name, listed in lists[variant].items()}
+        for variant in VARIANTS
     }
     headline: Variant = "masked" if catalogue.masks(settings) else "unmasked"
+
+    def ask(cases: Cases, name: str, recommender: Recommender) -> np.ndarray:
+        return _lists(cases, name, recommender, replace(settings, mask_seen=headline == "masked"), depth, progress)
+
     metrics: dict[str, Any] = {
         "protocol": {
             "training": "refit" if asked.refit else "strict",
             "headline": headline,
             "headline_k": headline_k(settings.ks),
+            "ties": ties,
             "depth": depth,
             "scores": settings.scores,
             "beams": settings.beams,
@@ -84,6 +94,7 @@ def evaluate(
         **{variant: figures(asked, settings.ks, lists[variant], places[variant]) for variant in VARIANTS},
         **compare(places[headline], settings.ks, seed),
         "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
+        "ties": compare_orders(ties, asked, lists[headline], other, ask, headline_k(settings.ks)),
     }
     if again := repeats(asked, headline_k(settings.ks), lists, places):
         metrics["repeats"] = again
@@ -130,12 +141,16 @@ def _checked(
 def _per_user(
     asked: Cases, recommended: np.ndarray, places: Mapping[Variant, Mapping[str, np.ndarray]], headline: Variant
 ) -> pl.DataFrame:
-    """One row a user, sorted by user id: `rank` is the model's in the headline variant, null: not in its list."""
+    """One row a user, sorted by user id: `rank` is the model's in the headline variant, null: not in its list.
+
+    `also`, where a target is a set (`clean.ties: set`): the other items that are right; a rank is of the best one.
+    """
     item_ids = np.array(asked.item_ids, dtype=object)
 
     def column(rank: np.ndarray) -> pl.Series:
         return pl.Series([int(each) or None for each in rank], dtype=pl.Int32)
 
+    sets = {"also": [item_ids[row].tolist() for row in asked.also]} if asked.also is not None else {}
     return pl.DataFrame(
         {
             "user_id": asked.user_ids,
@@ -145,8 +160,9 @@ def _per_user(
             "rank": column(places[headline][MODEL]),
             **{f"{name}_{variant}": column(rank) for variant in VARIANTS for name, rank in places[variant].items()},
             "recommended": [item_ids[row[row >= 0]].tolist() for row in recommended],
+            **sets,
         },
-        schema_overrides={"prompt": pl.List(pl.String), "recommended": pl.List(pl.String)},
+        schema_overrides=dict.fromkeys(("prompt", "recommended", *sets), pl.List(pl.String)),
     )
 
 

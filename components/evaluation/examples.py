@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -41,10 +41,11 @@ def pick(
     the choice depends on nothing else. Fewer users give fewer examples; the same user is never shown twice.
     """
 
-    def item(item_id: str, target: str | None = None) -> Item:
-        return Item(item_id, titles.get(item_id) or item_id, words.get(item_id, ""), hit=item_id == target)
+    def item(item_id: str, right: Sequence[str] = ()) -> Item:
+        return Item(item_id, titles.get(item_id) or item_id, words.get(item_id, ""), hit=item_id in right)
 
-    rows = per_user.select("user_id", "target", "prompt", "recommended", "rank")
+    sets = ["also"] if "also" in per_user.columns else []
+    rows = per_user.select("user_id", "target", "prompt", "recommended", "rank", *sets)
     hit = pl.col("rank").fill_null(shown + 1) <= shown
     chosen: list[Example] = []
     for why, candidates in (
@@ -55,13 +56,15 @@ def pick(
         users = list(set(candidates["user_id"]) - {example.user_id for example in chosen})
         for at in hash_sample(users, 1, f"example:{seed}:"):
             row = rows.row(by_predicate=pl.col("user_id") == users[at], named=True)
+            right = [row["target"], *row.get("also", ())]
+            found = [each for each in row["recommended"] if each in right]
             chosen.append(
                 Example(
                     user_id=row["user_id"],
                     why=why,
                     history=tuple(item(each) for each in row["prompt"]),
-                    recommended=tuple(item(each, row["target"]) for each in row["recommended"][:shown]),
-                    target=item(row["target"]),
+                    recommended=tuple(item(each, right) for each in row["recommended"][:shown]),
+                    target=item(found[0] if found else row["target"]),
                     rank=row["rank"],
                 )
             )

@@ -6,7 +6,7 @@ import polars as pl
 
 from components.evaluation.examples import as_text, pick
 from components.evaluation.metrics_file import read_metrics
-from components.evaluation.summary import markdown, sentences
+from components.evaluation.summary import markdown, sentences, ties
 from components.storage import parquet
 from components.storage.layout import Layout
 
@@ -27,4 +27,5 @@ def findings_as_text(layout: Layout, *, seed: int) -> str:
         )
     )
     examples = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=seed)
-    return "\n".join([*sentences(read_metrics(layout.metrics)), "", as_text(examples)]).rstrip()
+    metrics = read_metrics(layout.metrics)
+    return "\n".join([*sentences(metrics), ties(metrics), "", as_text(examples)]).rstrip()

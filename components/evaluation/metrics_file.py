@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, VARIANTS
+from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, TIES, VARIANTS
 from components.evaluation.repeats import EXPLORE, REPEAT
 from components.storage.artifacts import read_json
 
@@ -33,7 +33,7 @@ def _problems(metrics: Any) -> Iterator[str]:
     """What is wrong, the first first; later checks rely on the earlier ones, and only the first is asked for."""
     if not isinstance(metrics, dict):
         yield "it holds no object"
-    for name in ("protocol", *VARIANTS, "intervals", "against"):
+    for name in ("protocol", *VARIANTS, "intervals", "against", "ties"):
         if not isinstance(metrics.get(name), dict):
             yield f"{name} is missing or no object"
     protocol = metrics["protocol"]
@@ -41,6 +41,7 @@ def _problems(metrics: Any) -> Iterator[str]:
         yield f"protocol.headline is {protocol.get('headline')!r}"
     if type(protocol.get("headline_k")) is not int or not isinstance(protocol.get("training"), str):
         yield "protocol.headline_k or protocol.training is missing or of another kind"
+    yield from _ties_problems(metrics["ties"], protocol)
     for section in ("intervals", "against", *VARIANTS):
         yield from (f"{section}.{who}: nobody of this name is compared" for who in metrics[section].keys() - CONTENDERS)
     k = protocol["headline_k"]
@@ -81,6 +82,30 @@ def _repeat_problems(found: Any, k: int) -> Iterator[str]:
             figures = each if isinstance(each, dict) else {}
             wrong = sorted(needed | {f"repeat_share_at_{k}"} | figures.keys())
             yield from (f"repeats.{variant}.{who}.{name}" for name in wrong if not _number(figures.get(name)))
+
+
+def _ties_problems(found: dict[str, Any], protocol: dict[str, Any]) -> Iterator[str]:
+    """The headline's order of ties, and the figures under the other one where there is one."""
+    orders = (found.get("order"), found.get("other"))
+    if orders[0] not in TIES or orders[0] != protocol.get("ties"):
+        yield f"ties.order is {orders[0]!r}, protocol.ties {protocol.get('ties')!r}"
+    if orders[1] is None:
+        return
+    if orders[1] not in TIES or type(found.get("users")) is not int:
+        yield "ties.other or ties.users is missing or of another kind"
+    for group in ("all", "held_out"):
+        of_group = found.get(group)
+        if not isinstance(of_group, dict) or (group == "held_out" and type(of_group.get("users")) is not int):
+            yield f"ties.{group}"
+        for order in orders if group == "all" or found[group]["users"] else ():
+            of_order = found[group].get(order)
+            wanted = CONTENDERS.keys() - {MODEL} if group == "all" else CONTENDERS.keys()
+            if not isinstance(of_order, dict) or of_order.keys() != wanted:
+                yield f"ties.{group}.{order}"
+            names = {f"{metric}_at_{protocol['headline_k']}" for metric in HEADLINE}
+            for who, figures in of_order.items():
+                if not isinstance(figures, dict) or figures.keys() != names or not all(map(_number, figures.values())):
+                    yield f"ties.{group}.{order}.{who}"
 
 
 def _number(value: Any) -> bool:

@@ -39,8 +39,11 @@ _READING = f"""
 test prompt; <b>refit</b>: both were built once more with the validation items. Figures of different protocols must not
 be compared. Intervals: 95 %, percentile bootstrap over users. A model is called better or worse than a baseline only
 where the interval of the paired difference leaves out zero, and never with fewer than {LEAST_USERS} test users: an
-interval of a few is too narrow. The item graph is a count of which items follow each other in histories; it takes
-seconds and no training, and published deep models often do not beat it.</p>
+interval of a few is too narrow. <b>Ties</b>: where times are days, the order within a day is that of the file, which
+often is that of the product codes, or drawn, or unknown; a model that learns the direction of codes is paid for it only
+in the first case. Baselines are built anew for the other order; the model is not trained again, and is judged where no
+target of the other order was in its training. The item graph is a count of which items follow each other in histories;
+it takes seconds and no training, and published deep models often do not beat it.</p>
 """
 
 
@@ -57,13 +60,16 @@ def page(
     body = [
         f"<h1>Idiom on {escape(dataset)}</h1>",
         f"<p class=soft>{asked}, {protocol['catalogue_items']:,} items; "
-        f"protocol <b>{escape(protocol['training'])}</b>, headline figures <b>{escape(protocol['headline'])}</b>; "
+        f"protocol <b>{escape(protocol['training'])}</b>, headline figures <b>{escape(protocol['headline'])}</b>, "
+        f"ties <b>{escape(protocol['ties'])}</b>; "
         f"{protocol['beams']} beams, {escape(protocol['scores'])} scores</p>",
         "<div class=verdict>" + "".join(_verdict(line) for line in summary.sentences(metrics)) + "</div>",
         "<h2>Figures</h2>",
         _table(("", *labels().values()), _cells(summary.rows(metrics))),
         _table(("", *labels().values()), _cells(summary.breadth_rows(metrics))),
         *_repeats(metrics),
+        f"<h2>Order of ties</h2><p>{escape(summary.ties(metrics))}</p>",
+        *([_table(("", *labels().values()), _cells(ties))] if (ties := summary.ties_rows(metrics)) else []),
         *(_picture(caption, content) for caption, content in pictures.items()),
         "<h2>Where it is good</h2>",
         *(_slices(slicing, groups, protocol["headline_k"]) for slicing, groups in metrics["slices"].items()),

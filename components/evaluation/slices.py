@@ -1,10 +1,10 @@
-"""Slices of the test users: by length of the history, by how often the target occurs in training."""
+"""Slices of the test users: by length of the history, by how often the target occurs in training, by its time."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from components.evaluation.arrays import Cases
+from components.evaluation.arrays import UNKNOWN, Cases, Times
 
 HEAD_SHARE = 0.2
 """The most frequent fifth of the items that occur in training is the head."""
@@ -26,9 +26,33 @@ def slices(cases: Cases) -> dict[str, dict[str, np.ndarray]]:
         "tail (the other items)": ~head & (seen > 0),
         "cold (not in training)": seen == 0,
     }
+    # Counts up to the core's own tell who must be somebody's target, and the order of a tie tells the next id.
+    by_core = {f"{cases.core} or more": seen >= cases.core, f"fewer than {cases.core}": seen < cases.core}
+    sliced = {
+        "history length": by_length,
+        "target": by_target,
+        "training interactions of the target": by_core if cases.core else {},
+        "time of the target": _by_time(cases.times) if cases.times is not None else {},
+    }
+    masks = {slicing: {name: mask for name, mask in found.items() if mask.any()} for slicing, found in sliced.items()}
+    return {slicing: found for slicing, found in masks.items() if found}
+
+
+def _by_time(times: Times) -> dict[str, np.ndarray]:
+    """Whether the target is later than all that the prompt holds, or at the time of its last item."""
+    prompts = times.prompts
+    last = np.full(len(prompts), np.iinfo(np.int64).max)
+    filled = prompts.lengths > 0
+    known = times.targets != UNKNOWN
+    if filled.any():
+        starts = prompts.offsets[:-1][filled]
+        last[filled] = np.maximum.reduceat(prompts.values, starts)
+        known[filled] &= np.minimum.reduceat(prompts.values, starts) != UNKNOWN
+    later = known & ((times.targets > last) | ~filled)
     return {
-        "history length": {name: mask for name, mask in by_length.items() if mask.any()},
-        "target": {name: mask for name, mask in by_target.items() if mask.any()},
+        "later than the whole prompt": later,
+        "same time as the prompt's last item": known & ~later,
+        "not known": ~known,
     }
 
 

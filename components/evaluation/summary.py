@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.evaluation import repeats
-from components.evaluation.contenders import CONTENDERS, MODEL, VARIANTS, labels, metric_label, metric_order
+from components.evaluation.contenders import CONTENDERS, MODEL, TIES, VARIANTS, labels, metric_label, metric_order
 from components.evaluation.metrics import LEAST_USERS
 
 
@@ -54,6 +54,46 @@ def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     return table
 
 
+def ties(metrics: Mapping[str, Any]) -> str:
+    """Which order interactions at the same time have in the headline, and what the other one would make of NDCG."""
+    found, metric = metrics["ties"], f"ndcg_at_{metrics['protocol']['headline_k']}"
+    line = f"Interactions at the same time have {TIES[found['order']]} (clean.ties: {found['order']})."
+    if found["other"] is None:
+        return line
+    line += f" With {TIES[found['other']]} instead ({found['other']}), {metric_label(metric)} goes"
+    line += f" {_change(found, 'all', metric)} for all {found['users']:,} users"
+    if found["held_out"]["users"]:
+        line += (
+            f";{_change(found, 'held_out', metric)} for the {found['held_out']['users']:,} of them whose other target"
+        )
+        line += " the model was not trained on"
+    return line + "."
+
+
+def _change(found: Mapping[str, Any], group: str, metric: str) -> str:
+    before, after = (found[group][found[name]] for name in ("order", "other"))
+    changes = (
+        f" from {before[who][metric]:.4f} to {after[who][metric]:.4f} ({CONTENDERS[who].label})"
+        for who in CONTENDERS
+        if who in before
+    )
+    return ",".join(changes)
+
+
+def ties_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Users, order of ties and metric -> name -> cell text, for the headline variant; none where there is no other."""
+    found, table = metrics["ties"], []
+    if found["other"] is None:
+        return []
+    for group, said in (("all", "all users"), ("held_out", f"{found['held_out']['users']:,} users")):
+        for order in (found["order"], found["other"]):
+            figures = found[group].get(order, {})
+            for metric in sorted(next(iter(figures.values()), {}), key=metric_order):
+                cells = {who: f"{figures[who][metric]:.4f}" if who in figures else "-" for who in CONTENDERS}
+                table.append((f"{metric_label(metric)}, {order}, {said}", cells))
+    return table
+
+
 def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """What the lists consist of, headline variant."""
     headline, k = metrics[metrics["protocol"]["headline"]], metrics["protocol"]["headline_k"]
@@ -72,7 +112,7 @@ def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]
 
 def markdown(metrics: Mapping[str, Any]) -> str:
     """Sentences and table as Markdown."""
-    lines = [*(f"- {line}" for line in sentences(metrics)), ""]
+    lines = [*(f"- {line}" for line in [*sentences(metrics), ties(metrics)]), ""]
     lines += ["| | " + " | ".join(labels().values()) + " |", "|---" * (len(CONTENDERS) + 1) + "|"]
     for name, cells in [*rows(metrics), *breadth_rows(metrics), *repeats.rows(metrics)]:
         lines.append(f"| {name} | " + " | ".join(cells[who] for who in CONTENDERS) + " |")

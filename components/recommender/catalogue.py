@@ -3,7 +3,7 @@
     catalogue = Catalogue.load(bundle, drop_repeats=True)
     catalogue.rows(["B001", "merged away", "unknown"])         # item numbers [0, 17]
 
-An item's number is its row in the ID table, which is sorted by item id: ties by item number are ties by item id.
+An item's number is its row in the ID table, whose order `clean` draws: ties of scores are ties by item number.
 """
 
 from __future__ import annotations

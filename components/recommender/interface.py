@@ -47,7 +47,7 @@ class Recommender(Protocol):
         decoding: Decoding,
         progress: Progress | None = None,
     ) -> list[list[Recommendation]]:
-        """The best `k` items for each history of item ids (oldest first), best first; ties by item id.
+        """The best `k` items for each history of item ids (oldest first), best first; ties by item number.
 
         Histories are read as `Catalogue.canonical` says, and unknown items are skipped. A history without any known
         item is answered like an empty one. With `mask_seen`, items of the history never come out. Where fewer than `k`

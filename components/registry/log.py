@@ -44,7 +44,22 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
             low, high = intervals[metric]
             values[f"{logged_as(who)}/{metric}_low"] = float(low)
             values[f"{logged_as(who)}/{metric}_high"] = float(high)
-    return values
+    return values | _under_other_ties(metrics["ties"])
+
+
+def _under_other_ties(found: Mapping[str, Any]) -> dict[str, float]:
+    """`item_graph_shuffle/ndcg_at_10` of all users; `test_file_held_out/...` and `test_shuffle_held_out/...` of those
+    on whom the model can be judged under both orders of ties."""
+    if found["other"] is None:
+        return {}
+    groups = {found["other"]: found["all"][found["other"]]}
+    groups |= {f"{order}_held_out": of_all for order, of_all in found["held_out"].items() if order != "users"}
+    return {
+        f"{logged_as(who)}_{group}/{metric}": float(value)
+        for group, of_all in groups.items()
+        for who, figures in of_all.items()
+        for metric, value in figures.items()
+    }
 
 
 def log_results(

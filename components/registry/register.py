@@ -86,7 +86,7 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     protocol = metrics["protocol"]
     variant, k = protocol["headline"], protocol["headline_k"]
     return {
-        "protocol": f"{protocol['training']}, {variant}",
+        "protocol": f"{protocol['training']}, {variant}, ties: {protocol['ties']}",
         **{
             f"{who}/{metric}_at_{k}": values[f"{metric}_at_{k}"]
             for who, values in metrics[variant].items()

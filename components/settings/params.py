@@ -79,6 +79,9 @@ class Ingest(Section):
 
 
 Severity = Literal["critical", "warning", "info"]
+Ties = Literal["file", "shuffle", "set"]
+OTHER_TIES: dict[Ties, Ties] = {"file": "shuffle", "shuffle": "file", "set": "file"}
+"""Order of ties of the headline -> the one that is reported beside it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,13 @@ class Clean(Section):
     """k-core, items; repeated with the users until nothing changes."""
     sample_users: int = bounded(0, low=0)
     """Keep this many users, chosen by a hash of seed and user id, with every item they touch (0: all)."""
+    ties: Ties = "file"
+    """What the order of interactions at the same time is. file: that of the file, as in the papers; often it is the
+    order of the item ids, and then a model is paid for it (docs/ties.md). shuffle: drawn by seed, user and item text.
+    set: unknown; a target is any item of the last time, and the prompt holds what is strictly earlier."""
+    core: Literal["all", "training"] = "all"
+    """What the k-core counts. all: every interaction, as in the papers; then an item with few in training must be
+    somebody's target. training: those of the training part; a target outside the core is set aside."""
     split: Literal["leave-one-out", "global-time"] = "leave-one-out"
     """leave-one-out: last item = test, the one before = validation. global-time: by the two dates below."""
     valid_from: str | None = None

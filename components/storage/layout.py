@@ -58,6 +58,12 @@ class Layout:
         return self.root / "clean" / "test_targets.parquet"
 
     @property
+    def other_order(self) -> Path:
+        """histories, valid_targets and test_targets of the users for whom the other order of ties (`clean.ties`) is
+        another one; as secret as test_targets."""
+        return self.root / "clean" / "other_order"
+
+    @property
     def aliases(self) -> Path:
         """Item ids that `clean` merged away, and the id that stands for each."""
         return self.root / "clean" / "aliases.parquet"

@@ -19,7 +19,7 @@ from components.errors import BadInput
 
 _MEND = "run the stage that writes it: dvc repro"
 _TEXT = {"item_id", "user_id", "text", "title", "target", "words", "kept_id"}
-_LISTS = {"history", "context"}
+_LISTS = {"history", "context", "also"}
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

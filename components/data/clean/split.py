@@ -3,6 +3,9 @@
 `leave-one-out`: a user's last item is the test target, the one before it the validation target.
 `global-time`: what happens on or after a date is the future; a user's first item there is the target.
 
+Either way with `sets` (`clean.ties: set`): every item at the time of the target is right, and what is at the time of a
+target is in no prompt before it.
+
 A prompt is always training history + context, and the context of a test target is what lies between the two.
 """
 
@@ -13,13 +16,15 @@ from datetime import UTC, date, datetime, time
 
 import polars as pl
 
+from components.data.clean.ties import moments
 from components.errors import BadInput
 
-PARTS = ("history", "valid", "between", "test", "after_test_item", "no_history", "no_time")
+PARTS = ("history", "valid", "between", "test", "also", "after_test_item", "no_history", "no_time")
 """history: training. valid, test: the targets. between: after the validation target, before the test target.
-after_test_item: later than the one test target of the user. no_history: of a user who has no training history.
-no_time: of a user with an interaction without time (global-time only). The last three are used nowhere."""
-USED = ("history", "valid", "between", "test")
+also: as right as the test target, at whose time it is (`sets` only). after_test_item: later than the test target of the
+user. no_history: of a user who has no training history. no_time: of a user with an interaction without time
+(global-time only). The last three are used nowhere."""
+USED = ("history", "valid", "between", "test", "also")
 
 _PART = pl.Enum(PARTS)
 
@@ -32,12 +37,21 @@ class Cuts:
     test_from: datetime
 
 
-def with_parts(rows: pl.DataFrame, cuts: Cuts | None = None) -> pl.DataFrame:
+def with_parts(rows: pl.DataFrame, cuts: Cuts | None = None, *, sets: bool = False) -> pl.DataFrame:
     """Add the column `part` (one of `PARTS`) to `rows` [user, item, position, timestamp].
 
     `rows` is sorted by user and position and keeps its order. `cuts` gives the global-time split, None leave-one-out.
+    sets: targets are all items at one time, of which the first in order is `valid` or `test`.
     """
-    return rows.with_columns(part=_leave_one_out() if cuts is None else _global_time(cuts))
+    if not sets:
+        return rows.with_columns(part=_leave_one_out() if cuts is None else _global_time(cuts))
+    timed = rows.with_columns(moment=moments(rows))
+    if cuts is None:
+        return timed.with_columns(part=_leave_last_moment_out()).drop("moment")
+    timed = timed.with_columns(part=_global_time(cuts))
+    tested = timed.filter(pl.col("part") == "test")["moment"]
+    also = (pl.col("part") == "after_test_item") & pl.col("moment").is_in(tested.implode())
+    return timed.with_columns(part=pl.when(also).then(pl.lit("also", _PART)).otherwise("part")).drop("moment")
 
 
 def _leave_one_out() -> pl.Expr:
@@ -51,6 +65,23 @@ def _leave_one_out() -> pl.Expr:
         .then(pl.lit("test", _PART))
         .when(second_last & has_three)
         .then(pl.lit("valid", _PART))
+        .otherwise(pl.lit("history", _PART))
+    )
+
+
+def _leave_last_moment_out() -> pl.Expr:
+    """Parts by `moment`: the last one is test, the one before validation; what is older trains.
+
+    A user with two moments has no validation target, and one with a single moment only trains: nothing is earlier.
+    """
+    moment = pl.col("moment")
+    last, count = moment.last().over("user"), moment.last().over("user") - moment.first().over("user") + 1
+    begins = moment.ne_missing(moment.shift())
+    return (
+        pl.when((moment == last) & (count > 1))
+        .then(pl.when(begins).then(pl.lit("test", _PART)).otherwise(pl.lit("also", _PART)))
+        .when((moment == last - 1) & (count > 2))
+        .then(pl.when(begins).then(pl.lit("valid", _PART)).otherwise(pl.lit("between", _PART)))
         .otherwise(pl.lit("history", _PART))
     )
 
@@ -74,6 +105,20 @@ def _global_time(cuts: Cuts) -> pl.Expr:
         .then(pl.lit("test", _PART))
         .otherwise(pl.lit("after_test_item", _PART))
     )
+
+
+def within(rows: pl.DataFrame, trained: pl.DataFrame) -> pl.DataFrame:
+    """Rows with parts of the users and the items of `trained` [user, item] alone (`clean.core: training`).
+
+    A user who has no row of the part `history` left goes. Where a test target goes and another item at its time stays
+    (`also`), that one is the target.
+    """
+    users, items = trained["user"].unique(), trained["item"].unique()
+    kept = rows.filter(pl.col("user").is_in(users.implode()) & pl.col("item").is_in(items.implode()))
+    kept = kept.filter((pl.col("part") == "history").any().over("user"))
+    right = pl.col("part").is_in(["test", "also"])
+    first = right & (right.cum_sum().over("user") == 1)
+    return kept.with_columns(part=pl.when(first).then(pl.lit("test", _PART)).otherwise("part"))
 
 
 def find_cuts(rows: pl.DataFrame, valid_from: str | None, test_from: str | None) -> Cuts:
@@ -124,22 +169,35 @@ def histories(rows: pl.DataFrame) -> pl.LazyFrame:
     """
     past = rows.lazy().filter(pl.col("part") == "history")
     lists = past.group_by("user", maintain_order=True).agg(history="item", timestamps="timestamp")
-    complete = pl.col("timestamps").list.eval(pl.element().is_null()).list.any().not_()
-    return lists.with_columns(timestamps=pl.when(complete).then("timestamps"))
+    return lists.with_columns(_complete("timestamps"))
 
 
 def targets(rows: pl.DataFrame, part: str) -> pl.LazyFrame:
-    """[user, context: list, target] of `part` "valid" or "test", from rows with parts; sorted by user.
+    """[user, context: list, target, context_timestamps: list or null, timestamp, also: list] of `part` "valid" or
+    "test", from rows with parts; sorted by user.
 
     `context` is what lies between the training history and the target: nothing for validation, which starts where the
-    history ends.
+    history ends. `timestamp` is the target's; the times of the context are null where one of them is missing. `also`:
+    further items as right as the target, at whose time they are (none but with `sets`).
     """
-    chosen = rows.lazy().filter(pl.col("part") == part).select("user", target="item")
+    chosen = rows.lazy().filter(pl.col("part") == part).select("user", "timestamp", target="item")
     between = rows.lazy().filter(pl.col("part").is_in(["valid", "between"]) if part == "test" else pl.lit(False))
-    context = between.group_by("user", maintain_order=True).agg(context="item")
-    empty = pl.lit([], pl.List(rows.schema["item"]))
+    context = between.group_by("user", maintain_order=True).agg(context="item", context_timestamps="timestamp")
+    right = rows.lazy().filter(pl.col("part") == "also" if part == "test" else pl.lit(False))
+    also = right.group_by("user", maintain_order=True).agg(also="item")
+    lists = {"context": "item", "context_timestamps": "timestamp", "also": "item"}
+    empty = [pl.col(name).fill_null(pl.lit([], pl.List(rows.schema[of]))) for name, of in lists.items()]
     return (
         chosen.join(context, on="user", how="left", maintain_order="left")
-        .select("user", pl.col("context").fill_null(empty), "target")
+        .join(also, on="user", how="left", maintain_order="left")
+        .with_columns(empty)
+        .with_columns(_complete("context_timestamps"))
+        .select("user", "context", "target", "context_timestamps", "timestamp", "also")
         .sort("user")
     )
+
+
+def _complete(times: str) -> pl.Expr:
+    """A list of times, or null where one of them is missing."""
+    missing = pl.col(times).list.eval(pl.element().is_null()).list.any()
+    return pl.when(~missing).then(times)

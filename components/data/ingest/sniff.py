@@ -18,6 +18,7 @@ import polars as pl
 
 from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
+from components.data.clean import tie_order
 from components.data.clean.kcore import k_core
 from components.data.ingest import rawfiles, scanning, times
 from components.data.ingest.conservation import in_words
@@ -135,7 +136,15 @@ def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any],
     lines += _implausible(history) + _repeats(history)
     per_user, per_item, why = _core(history)
     lines.append(why)
-    return {"text_fields": fields, "min_user_interactions": per_user, "min_item_interactions": per_item}, lines
+    chosen = {"text_fields": fields, "min_user_interactions": per_user, "min_item_interactions": per_item}
+    ties = tie_order.measure(history)
+    if ties.sorted:
+        chosen["ties"] = "shuffle"
+        lines.append(
+            f"clean.ties: shuffle, since {ties.in_words()}. A model would be paid for learning the order of ids, so "
+            "the order is drawn. `file` keeps the file's, to compare with papers on such data (docs/ties.md)."
+        )
+    return chosen, lines
 
 
 def _examples(tables: Tables) -> list[str]:

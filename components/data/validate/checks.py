@@ -46,6 +46,8 @@ class Measured:
     """`threshold` is the smallest good value; otherwise the largest."""
     skipped: str | None = None
     """Why the check could not be made."""
+    said: str | None = None
+    """What was found, in figures, for people."""
 
 
 def skipped(threshold: float, why: str) -> Measured:
@@ -235,8 +237,28 @@ def _leakage() -> list[Check]:
             "leakage",
             "warning",
             "Few users have their last two items at the same time; where they do, the target is an arbitrary choice.",
-            "Bring finer times than days; otherwise compare models on the same file only, or raise "
-            "validate.max_tie_share.",
+            "Bring finer times than days, or say with clean.ties what the order of a tie is (shuffle: drawn; set: any "
+            "item of the last time is right); or raise validate.max_tie_share.",
+        ),
+        Check(
+            "ties_in_no_order",
+            "leakage",
+            "warning",
+            "Interactions of a user at the same time stand in no order. Where they stand in that of the item ids, the "
+            "next item is the next id: a model that learns it is paid for it, in training and in the target, and its "
+            "figures are worth less in a shop than they say (docs/ties.md).",
+            "Set clean.ties: shuffle, which draws the order (idiom init does so), or set. clean.ties: file keeps the "
+            "file's order, which is what papers on the Amazon sets have.",
+        ),
+        Check(
+            "core_without_targets",
+            "leakage",
+            "warning",
+            "The file is no k-core over its targets: where every item has k interactions, those with fewer in training "
+            "must be somebody's target, and whoever counts knows it. Observed is the share of last items whose item "
+            "has fewer than k earlier interactions.",
+            "Set clean.core: training and clean.min_item_interactions to k at least, or look at the slice of targets "
+            "with k training interactions, which evaluate reports. clean.core: all is what papers have.",
         ),
     ]
 

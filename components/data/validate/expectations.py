@@ -111,7 +111,9 @@ def describe(measure: Measured) -> str:
     """`observed 0.52, allowed at most 0.5`, or why there is nothing to observe."""
     if measure.skipped is not None:
         return f"Skipped: {measure.skipped}."
-    return f"Observed {measure.observed:.4g}, {'at least' if measure.at_least else 'at most'} {measure.threshold:.4g}."
+    bound = f"{'at least' if measure.at_least else 'at most'} {measure.threshold:.4g}"
+    said = f" {measure.said}." if measure.said else ""
+    return f"Observed {measure.observed:.4g}, {bound}.{said}"
 
 
 def _timeless(html: str, page: Path, site: Path) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import polars as pl
 
 from components.data.canonical import coded
-from components.data.clean import split
+from components.data.clean import split, tie_order
 from components.data.clean.itemtext import same_text, text_columns
+from components.data.clean.kcore import few_in_training
 from components.data.validate.checks import ROWS_SHOWN, Measured, skipped
 from components.data.validate.checks_interactions import show
 from components.data.validate.sortedness import by_item_code
@@ -18,25 +19,30 @@ from components.settings import params
 
 _NO_TIMES = "no interaction has a time"
 _REPEATS_ARE_REAL = "people buy again (clean.drop_repeats: false); `evaluate` reports repeated and new targets apart"
+FEWEST_OF_A_CORE = 3
+"""Of a file whose items have two interactions each nobody would say that it was cut."""
+FEWEST_AT_A_CUT = 30
+"""Items with the fewest interactions of all; less of them may be chance."""
+MAX_FEW = 0.05
+"""Share of the targets that a k-core over everything gives away, up to which it hardly matters."""
 
 
 def measure(
-    interactions: coded.Coded, touched: pl.DataFrame, settings: params.Validate, *, drop_repeats: bool = True
+    interactions: coded.Coded, touched: pl.DataFrame, settings: params.Validate, cleaning: params.Clean
 ) -> dict[str, Measured]:
-    """Measured checks of the suite `leakage`; `touched` are the catalogue rows that an interaction names.
-
-    drop_repeats: see `validate`.
-    """
+    """Measured checks of the suite `leakage`; `touched` are the catalogue rows that an interaction names."""
     rows = split.with_parts(interactions.rows.drop_nulls(["user", "item"]))
     known = coded.Coded(rows, interactions.users, interactions.items)
     return {
         "time_goes_forward": _time_goes_forward(known),
         "not_sorted_by_item_code": by_item_code(known),
         "no_interaction_in_two_splits": _in_two_splits(known),
-        "target_not_in_history": _target_in_history(known) if drop_repeats else skipped(0, _REPEATS_ARE_REAL),
+        "target_not_in_history": _target_in_history(known) if cleaning.drop_repeats else skipped(0, _REPEATS_ARE_REAL),
         "no_duplicate_items": _duplicate_items(touched),
         "few_cold_targets": _cold_targets(known, settings),
         "few_ties_in_time": _ties(known, settings),
+        "ties_in_no_order": _tie_order(known, cleaning),
+        "core_without_targets": _core(known, cleaning),
     }
 
 
@@ -111,3 +117,40 @@ def _ties(known: coded.Coded, settings: params.Validate) -> Measured:
         return skipped(settings.max_tie_share, _NO_TIMES)
     tied = both.filter(moment == pl.col("before"))
     return Measured(tied.height / both.height, settings.max_tie_share, show(tied, known))
+
+
+def _tie_order(known: coded.Coded, cleaning: params.Clean) -> Measured:
+    """Share of the commoner direction of item ids among neighbours at the same time; the first users who have some."""
+    if known.rows["timestamp"].null_count() == known.rows.height:
+        return skipped(tie_order.LARGEST_SHARE, _NO_TIMES)
+    found = tie_order.measure(known)
+    if not found.neighbours:
+        return skipped(tie_order.LARGEST_SHARE, "no user has two items at the same time")
+    if found.sorted and cleaning.ties != "file":
+        return skipped(found.bound, f"{found.in_words()}; clean.ties is {cleaning.ties}, so that order is not used")
+    user, moment = pl.col("user"), pl.col("timestamp")
+    tied = known.rows.filter((user == user.shift()) & (moment == moment.shift()))
+    return Measured(found.share, found.bound, show(tied, known) if found.sorted else [], said=found.in_words())
+
+
+def _core(known: coded.Coded, cleaning: params.Clean) -> Measured:
+    """Share of the last items with fewer than k interactions in training, in a file whose items all have k or more.
+
+    Such a file was cut where its counts are commonest: one in which few items have the fewest was not cut there.
+    """
+    counts = known.rows.group_by("item").len().group_by("len").agg(items=pl.len()).sort("len")
+    least = int(counts["len"][0]) if counts.height else 0
+    at_least, above = counts["items"].head(2).to_list() if counts.height > 1 else (0, 1)
+    cut = at_least >= max(above, FEWEST_AT_A_CUT) and counts["len"][1] == least + 1
+    if least < FEWEST_OF_A_CORE or not cut:
+        return skipped(MAX_FEW, "the file is no k-core; the report of `clean` says what its own one tells")
+    if cleaning.core == "training" and cleaning.min_item_interactions >= least:
+        return skipped(MAX_FEW, f"clean.core is training: items with fewer than {least} training interactions go")
+    found = few_in_training(known.rows, least)
+    said = (
+        f"Every item has {least} interactions or more; without the last two of each user {found['share_of_items']:.1%} "
+        f"of the items, and {found['share_of_test_targets']:.1%} of the last items, have fewer"
+    )
+    trained = known.rows.filter(pl.col("part") == "history").group_by("item").len().filter(pl.col("len") >= least)
+    few = known.rows.filter(pl.col("part") == "test").join(trained, on="item", how="anti", maintain_order="left")
+    return Measured(found["share_of_test_targets"], MAX_FEW, show(few, known), said=said)

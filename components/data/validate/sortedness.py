@@ -8,7 +8,7 @@ So the check fails where at least 95 % of the neighbours ascend, or descend, and
 chance that happens once in ten million files (31 / 2^30 for each direction and reading). Three things keep it from
 misfiring:
 
-- Neighbours at the same time do not count while others do: there an honest source sorts by id as well.
+- Neighbours at the same time do not count while others do: those have a check of their own (`ties_in_no_order`).
 - Ids that follow time over the whole shop, not only within a user (rank correlation of id and first time at least
   0.99), explain a sorted history. In Amazon's sorted files, times moved along with the order, it is at most 0.91.
 - Both readings of a code count as sorted, "A10" before "A9" (as text) and after it (as a number); the larger share is
@@ -20,6 +20,7 @@ from __future__ import annotations
 import polars as pl
 
 from components.data.canonical import coded
+from components.data.clean.tie_order import rank_by_number
 from components.data.validate.checks import ROWS_SHOWN, Measured, skipped
 
 LARGEST_SHARE = 0.95
@@ -34,7 +35,7 @@ def by_item_code(known: coded.Coded) -> Measured:
     pairs = _neighbours(known.rows)
     if pairs.height < FEWEST_PAIRS:
         return skipped(LARGEST_SHARE, f"{pairs.height} neighbours in histories are too few to tell order from chance")
-    by_number = pl.lit(_rank_by_number(known.items))
+    by_number = pl.lit(rank_by_number(known.items))
     ascending = pairs.select(
         as_text=(pl.col("before") < pl.col("item")).mean(),
         as_number=(by_number.gather("before") < by_number.gather("item")).mean(),
@@ -59,19 +60,12 @@ def _neighbours(rows: pl.DataFrame) -> pl.DataFrame:
     return apart if apart.height >= FEWEST_PAIRS else pairs
 
 
-def _rank_by_number(item_ids: pl.Series) -> pl.Series:
-    """Rank of every code when ids are read as numbers, shorter ones first: "9" before "10"."""
-    name = pl.col(item_ids.name)
-    order = item_ids.to_frame().select(pl.arg_sort_by(name.str.len_chars(), name)).to_series()
-    return order.arg_sort().cast(pl.UInt32)
-
-
 def _ids_follow_time(known: coded.Coded) -> bool:
     """True where ranking items by id is nearly ranking them by the time they were first met by anyone."""
     first = known.rows.drop_nulls("timestamp").group_by("item").agg(pl.col("timestamp").min())
     if first.height < 3:
         return False
-    by_number = pl.lit(_rank_by_number(known.items)).gather("item")
+    by_number = pl.lit(rank_by_number(known.items)).gather("item")
     ranks = first.select(
         as_text=pl.corr(pl.col("item").rank(), pl.col("timestamp").rank()).abs(),
         as_number=pl.corr(by_number.rank(), pl.col("timestamp").rank()).abs(),

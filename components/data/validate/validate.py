@@ -24,10 +24,12 @@ from components.storage.artifacts import publish_json, publishing_together, read
 from components.storage.layout import Layout
 
 
-def validate(settings: params.Validate, layout: Layout, *, drop_repeats: bool = True) -> dict[str, Any]:
+def validate(settings: params.Validate, layout: Layout, cleaning: params.Clean | None = None) -> dict[str, Any]:
     """Publish Data Docs and the verdict, and return the verdict (docs/checks.md lists the checks).
 
-    drop_repeats: `clean.drop_repeats`; where people buy again, a repeat is no leak.
+    cleaning: what `clean` will do about ties, the k-core and repeats; a check whose mend it has taken is skipped, and
+    where people buy again a repeat is no leak.
+
     Raises `BadInput` where there is nothing to judge (one user, one item, no text) or a setting names no check; nothing
     is written then. Raises `GateRefused`, after publishing, where a critical check fails.
     """
@@ -37,7 +39,7 @@ def validate(settings: params.Validate, layout: Layout, *, drop_repeats: bool = 
     measured, touched = checks_catalogue.measure(items, interactions, settings)
     _need_something_to_judge(interactions, touched, layout)
     measured |= checks_interactions.measure(interactions, items["item_id"], settings, _conservation(layout))
-    measured |= leakage.measure(interactions, touched, settings, drop_repeats=drop_repeats)
+    measured |= leakage.measure(interactions, touched, settings, cleaning or params.Clean())
 
     with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
         passed = assert_and_document(measured, CHECKS, severity, site)
@@ -53,8 +55,7 @@ def in_words(verdict: Mapping[str, Any]) -> list[str]:
     lines = []
     for check in verdict["checks"]:
         if check["name"] in verdict["warnings"]:
-            measure = Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least")
-            lines.append(f"{check['name']}: {check['meaning']} {describe(measure)} Mend: {check['mend']}")
+            lines.append(f"{check['name']}: {check['meaning']} {describe(_measured(check))} Mend: {check['mend']}")
     return lines
 
 
@@ -108,6 +109,7 @@ def _verdict(
             "observed": measured[name].observed,
             "threshold": measured[name].threshold,
             "bound": "at least" if measured[name].at_least else "at most",
+            "said": measured[name].said,
             "rows": measured[name].rows,
             "meaning": check.meaning,
             "mend": check.mend,
@@ -146,13 +148,19 @@ def _facts(interactions: coded.Coded, items: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def _measured(check: Mapping[str, Any]) -> Measured:
+    """What a verdict says of a check, as it was measured."""
+    return Measured(
+        check["observed"], check["threshold"], at_least=check["bound"] == "at least", said=check.get("said")
+    )
+
+
 def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
     failed = [check for check in verdict["checks"] if check["name"] in verdict["critical_failures"]]
     found, mends = [], []
     for check in failed:
-        measure = Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least")
         rows = "".join(f"\n    {row}" for row in check["rows"])
-        found.append(f"{check['name']}: {check['meaning']} {describe(measure)}{rows}")
+        found.append(f"{check['name']}: {check['meaning']} {describe(_measured(check))}{rows}")
         mends.append(f"{check['name']}: {check['mend']}")
     return GateRefused(
         "critical checks failed: " + "; ".join(verdict["critical_failures"]) + "\n  " + "\n  ".join(found),

@@ -33,7 +33,11 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class IdTable:
-    """Three columns of equal length, sorted by item id; `token_ids` without the end token."""
+    """Three columns of equal length, in the order of the catalogue; `token_ids` without the end token.
+
+    A row is an item's number, by which ties of scores are broken, so the order must not be that of the item ids:
+    `clean` draws it (items_clean.parquet), and whoever writes a table keeps it.
+    """
 
     item_ids: tuple[str, ...]
     words: tuple[str, ...]
@@ -42,13 +46,13 @@ class IdTable:
     def __post_init__(self) -> None:
         if not len(self.item_ids) == len(self.words) == len(self.token_ids):
             raise ValueError(f"columns of {len(self.item_ids)}, {len(self.words)}, {len(self.token_ids)} rows")
-        if any(left >= right for left, right in zip(self.item_ids, self.item_ids[1:], strict=False)):
-            raise ValueError("item ids are not sorted or not unique")
+        if len(set(self.item_ids)) < len(self.item_ids):
+            raise ValueError("item ids are not unique")
 
     @classmethod
     def from_words(cls, tokenizer: PreTrainedTokenizerBase, words: Mapping[str, str]) -> IdTable:
-        """A table of `item_id -> words`, with the canonical token ids."""
-        item_ids = tuple(sorted(words))
+        """A table of `item_id -> words`, in the order of the mapping, with the canonical token ids."""
+        item_ids = tuple(words)
         column = tuple(words[item_id] for item_id in item_ids)
         return cls(item_ids, column, tuple(encode_words(tokenizer, column)))
 

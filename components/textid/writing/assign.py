@@ -19,7 +19,7 @@ def assign(candidates: Sequence[Sequence[tuple[Hashable, float]]], *, left_over:
 
     candidates: for each item its keys with finite scores, higher is better. left_over: what an item without a key
     counts in the sum (default: less than any exchange along a path of ten items can gain). The order of the items
-    matters only between assignments of exactly the same sum, so pass them sorted by item id.
+    matters only between assignments of exactly the same sum, so pass them sorted by text: ids may say too much.
     """
     scores = [score for options in candidates for _, score in options]
     if not scores:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,13 @@ def adopt(
     max_tokens: int,
     taken: IdTable | None = None,
 ) -> tuple[IdTable, dict[str, Any]]:
-    """A table of given words that keeps the contract: normalised, cut at a whole word to `max_tokens`, made unique.
+    """A table of given words, in the order of `item_ids`: normalised, cut at a whole word to `max_tokens`, made unique.
 
-    Of items with the same words the smallest id keeps them, the others get a distinguishing word of their own text or
-    a number; an item without words starts from its most distinctive ones. The report counts each of these.
+    Of items with the same words the one whose text comes first keeps them, the others get a distinguishing word of
+    their own text or a number; an item without words starts from its most distinctive ones. The report counts them.
     taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
     """
-    catalogue = sorted(zip(item_ids, texts, strict=True))
+    catalogue = sorted(zip(item_ids, texts, strict=True), key=itemgetter(1, 0))  # by text: ids tell nothing
     before = {} if taken is None else dict(zip(taken.item_ids, taken.words, strict=True))
     new = [item for item, _ in catalogue if item not in before]
     given = [normalise(words.get(item, "")) for item in new]
@@ -75,7 +76,7 @@ def adopt(
             taken_ids.take(said)
     left = {item: said for item, said in zip(new, fitted, strict=True) if item not in named}
     named |= last_resort(left, catalogue, taken_ids)
-    table = IdTable.from_words(tokenizer, named)
+    table = IdTable.from_words(tokenizer, {item: named[item] for item in item_ids})
     report = {
         "items": len(table),
         "kept": len(catalogue) - len(new),

@@ -2,15 +2,16 @@
 
     table, report = write_ids(model, tokenizer, item_ids, texts, params.index, max_item_tokens=64)
 
-The result depends on the set of items and not on their order. It always keeps the contract of the ID table: where the
-generator has no free name left for an item (fifty items with one text), a word of its own text or a number makes it
-unique, and the report says how often.
+The IDs depend on the set of items, and neither on their order nor on that of their ids. They always keep the contract
+of the ID table: where the generator has no free name left for an item (fifty items with one text), a word of its own
+text or a number makes it unique, and the report says how often.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def write_ids(
     share: Share = ALONE,
     progress: Progress | None = None,
 ) -> tuple[IdTable, dict[str, Any]]:
-    """A unique ID for every item, and a report of counts and qualities.
+    """A unique ID for every item, in the order of `item_ids`, and a report of counts and qualities.
 
     taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
     device: where the model is moved to (default: where it is). share: processes that all call this with the same
@@ -53,7 +54,7 @@ def write_ids(
     `settings.max_tokens` leaves no free ID, `GateRefused` if the finished table breaks its contract (an ID of `taken`
     that is too long, say).
     """
-    catalogue = sorted(zip(item_ids, texts, strict=True))
+    catalogue = sorted(zip(item_ids, texts, strict=True), key=itemgetter(1, 0))  # by text: ids tell nothing
     if len(set(item_ids)) < len(catalogue):
         raise BadInput("an item id occurs twice", where="items_clean.parquet", mend="run `dvc repro clean`")
     kept = {} if taken is None else {item: taken.words[row] for item, row in taken.row_of.items()}
@@ -65,8 +66,7 @@ def write_ids(
     given |= last_resort(
         {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}, catalogue, taken_ids
     )
-    words = {item: kept[item] for item, _ in catalogue if item in kept} | given
-    table = IdTable.from_words(tokenizer, words)
+    table = IdTable.from_words(tokenizer, {item: given[item] if item in given else kept[item] for item in item_ids})
     if broken := table.violations(tokenizer, max_tokens=settings.max_tokens, item_ids=[item for item, _ in catalogue]):
         raise GateRefused(
             f"the ID table breaks its contract: {broken}",

@@ -1,8 +1,8 @@
 """The three tables of a training as arrays in files that are mapped into memory, not read.
 
-Items are numbered by sorted item id, and histories lie end to end in one file of 4 bytes an interaction, so that a
-sample is a single number: the place of its target there. The first rank packs the tables in one stream, whatever their
-size; all ranks map the same files, and a resumed training finds them.
+Items are numbered by their row in items_clean.parquet, and histories lie end to end in one file of 4 bytes an
+interaction, so that a sample is a single number: the place of its target there. The first rank packs the tables in one
+stream, whatever their size; all ranks map the same files, and a resumed training finds them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Dataset:
     """Everything the training may look at."""
 
     item_ids: Strings
-    """Sorted; an item's number is its place here."""
+    """In the order that `clean` drew; an item's number is its place here."""
     texts: Strings
     """Item texts, by item number."""
     histories: Ragged
@@ -88,7 +88,7 @@ def clear(job: Job) -> None:
 
 def _pack(job: Job, folder: Path) -> None:
     """Write the files of a job into `folder`."""
-    items = parquet.read(job.items_clean, ["item_id", "text"]).sort_by("item_id")
+    items = parquet.read(job.items_clean, ["item_id", "text"])
     item_ids = _strings(items["item_id"])
     for name, column in (("item_ids", item_ids), ("texts", _strings(items["text"]))):
         with RaggedWriter(folder, name, np.uint8) as writer:

@@ -25,6 +25,10 @@ def _outputs(layout: Layout) -> list[Path]:
     return [layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets, layout.aliases]
 
 
+def _targets(path: Path) -> list[Any]:
+    return list(pl.read_parquet(path).select("user_id", "context", "target").iter_rows())
+
+
 def _adds_up(report: dict[str, Any]) -> None:
     for kind in ("interactions", "users", "items"):
         counts = report[kind]
@@ -46,17 +50,17 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
         "u2": ["a"],
         "u4": ["b", "a"],
     }
-    assert list(pl.read_parquet(layout.valid_targets).iter_rows()) == [
+    assert _targets(layout.valid_targets) == [
         ("u1", [], "d"),
         ("u2", [], "d"),
         ("u4", [], "e"),
     ]
-    assert list(pl.read_parquet(layout.test_targets).iter_rows()) == [
+    assert _targets(layout.test_targets) == [
         ("u1", ["d"], "e"),
         ("u2", ["d"], "b"),
         ("u4", ["e"], "d"),
     ]
-    assert list(pl.read_parquet(layout.items_clean).select("item_id", "text").iter_rows()) == [
+    assert sorted(pl.read_parquet(layout.items_clean).select("item_id", "text").iter_rows()) == [
         ("a", "title: Soap & Water"),
         ("b", "title: Brush"),
         ("d", "title: Towel"),
@@ -68,6 +72,9 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
     assert list(pl.read_parquet(layout.aliases).iter_rows()) == [("c", "a")]
     times = pl.read_parquet(layout.histories)["timestamps"].to_list()
     assert times[0] == [START, START + timedelta(days=1)]
+    test = pl.read_parquet(layout.test_targets)
+    assert test["context_timestamps"][0].to_list() == [START + timedelta(days=2)]
+    assert test["timestamp"][0] == START + timedelta(days=4)
 
 
 def test_aliases_name_the_ids_that_went_and_only_items_that_stay(tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_nothing_leaks_and_every_row_is_accounted_for(
     _adds_up(report)
     assert report["interactions"]["in"] == table.height
     histories = dict(pl.read_parquet(layout.histories).select("user_id", "history").iter_rows())
-    valid, test = ({row[0]: row[1:] for row in pl.read_parquet(path).iter_rows()} for path in _outputs(layout)[2:4])
+    valid, test = ({row[0]: row[1:] for row in _targets(path)} for path in _outputs(layout)[2:4])
     assert set(valid) | set(test) <= set(histories)
     assert all(context == [] for context, _ in valid.values())
     known = set(pl.read_parquet(layout.items_clean)["item_id"])
@@ -181,7 +188,7 @@ def test_the_sample_keeps_so_many_users_with_every_item_they_touch(tmp_path: Pat
     assert chosen.height == report["users"]["kept"] == 5 < whole["users"]["kept"]
     assert chosen.equals(everyone.filter(pl.col("user_id").is_in(chosen["user_id"].implode())))
     touched = rows.filter(pl.col("user_id").is_in(chosen["user_id"].implode()))["item_id"].unique().sort()
-    assert pl.read_parquet(layout.items_clean)["item_id"].to_list() == touched.to_list()
+    assert pl.read_parquet(layout.items_clean)["item_id"].sort().to_list() == touched.to_list()
     clean(params.Clean(min_user_interactions=3, min_item_interactions=1, sample_users=5), 18, layout)
     assert not pl.read_parquet(layout.histories)["user_id"].equals(chosen["user_id"])
 
