@@ -201,16 +201,19 @@ def _pandas_clean(layout: Layout) -> None:
     rows = rows.sort_values(["user_id", "position"])
     from_end = rows.groupby("user_id").cumcount(ascending=False)
     history = rows[from_end >= 2].groupby("user_id").agg(history=("item_id", list), timestamps=("timestamp", list))
-    valid, test = (rows[from_end == place][["user_id", "item_id"]].reset_index(drop=True) for place in (1, 0))
+    columns = ["user_id", "item_id", "timestamp"]
+    valid, test = (rows[from_end == place][columns].reset_index(drop=True) for place in (1, 0))
     items[items["item_id"].isin(rows["item_id"])].drop(columns="kept").to_parquet(
         _beside(layout.items_clean), index=False
     )
     history.reset_index().to_parquet(_beside(layout.histories), index=False)
-    for path, target, context in (
-        (layout.valid_targets, valid, [[] for _ in range(len(valid))]),
-        (layout.test_targets, test, [[item] for item in valid["item_id"]]),
+    names = {"item_id": "target", "timestamp": "target_timestamp"}
+    for path, target, context, times in (
+        (layout.valid_targets, valid, [[] for _ in range(len(valid))], [[] for _ in range(len(valid))]),
+        (layout.test_targets, test, [[item] for item in valid["item_id"]], [[when] for when in valid["timestamp"]]),
     ):
-        target.assign(context=context).rename(columns={"item_id": "target"}).to_parquet(_beside(path), index=False)
+        table = target.assign(context=context, context_timestamps=times).rename(columns=names)
+        table.to_parquet(_beside(path), index=False)
 
 
 STEPS: dict[str, Callable[[Layout, int], dict[str, Any]]] = {

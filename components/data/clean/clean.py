@@ -168,11 +168,12 @@ def _publish(
     items = texts.lazy().filter(pl.col("item_id").is_in(kept.implode()))
     named = rows.with_columns(item=interactions.items.gather(rows["item"]))
     user_id = pl.lit(interactions.users).gather("user").alias("user_id")
+    target = ("context", "target", "context_timestamps", "target_timestamp")
     outputs = {
         layout.items_clean: items,
         layout.histories: split.histories(named).select(user_id, "history", "timestamps"),
-        layout.valid_targets: split.targets(named, "valid").select(user_id, "context", "target"),
-        layout.test_targets: split.targets(named, "test").select(user_id, "context", "target"),
+        layout.valid_targets: split.targets(named, "valid").select(user_id, *target),
+        layout.test_targets: split.targets(named, "test").select(user_id, *target),
         layout.aliases: aliases.lazy().filter(pl.col("kept_id").is_in(kept.implode())),
     }
     with publishing_together(*outputs, layout.clean_report) as (*tables_to, report_to):

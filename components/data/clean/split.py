@@ -124,22 +124,30 @@ def histories(rows: pl.DataFrame) -> pl.LazyFrame:
     """
     past = rows.lazy().filter(pl.col("part") == "history")
     lists = past.group_by("user", maintain_order=True).agg(history="item", timestamps="timestamp")
-    complete = pl.col("timestamps").list.eval(pl.element().is_null()).list.any().not_()
-    return lists.with_columns(timestamps=pl.when(complete).then("timestamps"))
+    return lists.with_columns(timestamps=pl.when(_complete("timestamps")).then("timestamps"))
 
 
 def targets(rows: pl.DataFrame, part: str) -> pl.LazyFrame:
-    """[user, context: list, target] of `part` "valid" or "test", from rows with parts; sorted by user.
+    """[user, context: list, target, context_timestamps: list or null, target_timestamp] of `part` "valid" or "test",
+    from rows with parts; sorted by user.
 
     `context` is what lies between the training history and the target: nothing for validation, which starts where the
-    history ends.
+    history ends. Its list of times is null where one of them is missing.
     """
-    chosen = rows.lazy().filter(pl.col("part") == part).select("user", target="item")
+    chosen = rows.lazy().filter(pl.col("part") == part)
+    chosen = chosen.select("user", target="item", target_timestamp="timestamp")
     between = rows.lazy().filter(pl.col("part").is_in(["valid", "between"]) if part == "test" else pl.lit(False))
-    context = between.group_by("user", maintain_order=True).agg(context="item")
-    empty = pl.lit([], pl.List(rows.schema["item"]))
+    context = between.group_by("user", maintain_order=True).agg(context="item", context_timestamps="timestamp")
+    no_items, no_times = (pl.lit([], pl.List(rows.schema[name])) for name in ("item", "timestamp"))
     return (
         chosen.join(context, on="user", how="left", maintain_order="left")
-        .select("user", pl.col("context").fill_null(empty), "target")
+        .with_columns(pl.col("context").fill_null(no_items), pl.col("context_timestamps").fill_null(no_times))
+        .with_columns(context_timestamps=pl.when(_complete("context_timestamps")).then("context_timestamps"))
+        .select("user", "context", "target", "context_timestamps", "target_timestamp")
         .sort("user")
     )
+
+
+def _complete(times: str) -> pl.Expr:
+    """Whether no time is missing in a list of times."""
+    return pl.col(times).list.eval(pl.element().is_null()).list.any().not_()

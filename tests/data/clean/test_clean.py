@@ -46,12 +46,13 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
         "u2": ["a"],
         "u4": ["b", "a"],
     }
-    assert list(pl.read_parquet(layout.valid_targets).iter_rows()) == [
+    valid, test = (pl.read_parquet(path) for path in (layout.valid_targets, layout.test_targets))
+    assert list(valid.select("user_id", "context", "target").iter_rows()) == [
         ("u1", [], "d"),
         ("u2", [], "d"),
         ("u4", [], "e"),
     ]
-    assert list(pl.read_parquet(layout.test_targets).iter_rows()) == [
+    assert list(test.select("user_id", "context", "target").iter_rows()) == [
         ("u1", ["d"], "e"),
         ("u2", ["d"], "b"),
         ("u4", ["e"], "d"),
@@ -68,6 +69,21 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
     assert list(pl.read_parquet(layout.aliases).iter_rows()) == [("c", "a")]
     times = pl.read_parquet(layout.histories)["timestamps"].to_list()
     assert times[0] == [START, START + timedelta(days=1)]
+    # u1's third purchase is its validation item, the fourth went with its twin, and the fifth is the test item.
+    day = [START + timedelta(days=number) for number in range(5)]
+    assert valid.row(0)[-2:] == ([], day[2]) and test.row(0)[-2:] == ([day[2]], day[4])
+
+
+def test_a_context_without_a_time_has_no_times(tmp_path: Path) -> None:
+    """Prevents a gap in a list of times that whoever counts days takes for a moment."""
+    bought = events({"u1": "a b c d", "u2": "a b c d"})
+    bought[2] = ("u1", "c", None)
+    layout = workspace(tmp_path, catalogue(dict(zip("abcd", "wxyz", strict=True))), interactions(bought), passed=True)
+    clean(LOOSE, 17, layout)
+    test = pl.read_parquet(layout.test_targets)
+    day = [START + timedelta(days=number) for number in range(4)]
+    assert test["context_timestamps"].to_list() == [None, [day[2]]]
+    assert test["target_timestamp"].to_list() == [day[3]] * 2
 
 
 def test_aliases_name_the_ids_that_went_and_only_items_that_stay(tmp_path: Path) -> None:
@@ -126,7 +142,7 @@ def test_nothing_leaks_and_every_row_is_accounted_for(
     _adds_up(report)
     assert report["interactions"]["in"] == table.height
     histories = dict(pl.read_parquet(layout.histories).select("user_id", "history").iter_rows())
-    valid, test = ({row[0]: row[1:] for row in pl.read_parquet(path).iter_rows()} for path in _outputs(layout)[2:4])
+    valid, test = ({row[0]: row[1:3] for row in pl.read_parquet(path).iter_rows()} for path in _outputs(layout)[2:4])
     assert set(valid) | set(test) <= set(histories)
     assert all(context == [] for context, _ in valid.values())
     known = set(pl.read_parquet(layout.items_clean)["item_id"])

@@ -38,7 +38,7 @@ def _outputs(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
     for user, history, _ in split.histories(rows).collect().iter_rows():
         result.setdefault(user, {})["history"] = history
     for part in ("valid", "test"):
-        for user, context, target in split.targets(rows, part).collect().iter_rows():
+        for user, context, target, *_ in split.targets(rows, part).collect().iter_rows():
             result.setdefault(user, {})[part] = (context, target)
     return result
 
