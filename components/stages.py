@@ -127,27 +127,33 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
     from components.voices.load import build
+    from components.voices.voice import Learned
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
+    target = ["user_id", "context", "target", "context_timestamps", "target_timestamp"]
     items, histories, valid, test = (
         pl.DataFrame(parquet.read(path, columns))
         for path, columns in (
-            (layout.items_clean, ["item_id", "title"]),
-            (layout.histories, ["user_id", "history"]),
-            (layout.valid_targets, ["user_id", "context", "target"]),
-            (layout.test_targets, ["user_id", "context", "target"]),
+            (layout.items_clean, None),
+            (layout.histories, ["user_id", "history", "timestamps"]),
+            (layout.valid_targets, target),
+            (layout.test_targets, target),
         )
     )
+    items = items.sort("item_id")
     table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
-    catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
+    catalogue = Catalogue(
+        table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
+    )
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
     asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
-    known = asked.train
+    texts = {name: items[name].to_list() for name in items.columns}
+    learned = Learned(catalogue, asked.train, asked.train_days, texts)
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
             asked,
-            {MODEL: engine, **{name: build(name, catalogue, known) for name in baselines()}},
+            {MODEL: engine, **{name: build(name, learned, params.voices) for name in baselines()}},
             catalogue,
             seed=params.seed,
             layout=layout,
