@@ -18,7 +18,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,18 +32,16 @@ from components.data.clean.clean import clean
 from components.data.ingest.ingest import ingest
 from components.data.ingest.sniff import suggest
 from components.evaluation.arrays import Cases, cases
-from components.evaluation.contenders import VARIANTS
-from components.evaluation.metrics import ndcg, ranks, recall
+from components.evaluation.contenders import VARIANTS, Variant
+from components.evaluation.metrics import ndcg, recall
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommender
-from components.settings.decoding import Decoding
 from components.settings.file import from_dict, load
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
 from components.voices.load import build, names
-from components.voices.voice import Learned
+from components.voices.voice import Learned, Voice, places
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOCOLS, TIES = ("strict", "refit"), ("file", "shuffle")
@@ -149,22 +146,24 @@ def _shuffle_ties(interactions: Path, seed: int) -> None:
         shuffled.with_columns(position=position).select(rows.columns).write_parquet(temporary)
 
 
-def figures(recommender: Recommender, asked: Cases) -> dict[str, dict[str, float]]:
-    """MASK -> recall and NDCG at 10."""
-    number = {item: place for place, item in enumerate(asked.item_ids)}
-    found = {}
-    for mask in VARIANTS:
-        decoding = Decoding(mask_seen=mask == "masked")
-        answers = recommender.recommend(asked.prompt_ids(), K, decoding, None, asked.prompt_times())
-        lists = np.full((len(answers), K), -1)
-        for row, answer in enumerate(answers):
-            lists[row, : len(answer)] = [number[each.item_id] for each in answer]
-        rank = ranks(lists, asked.targets)
-        found[mask] = {"ndcg_at_10": _mean(ndcg(rank, K)), "recall_at_10": _mean(recall(rank, K))}
-    return found
+def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:
+    """MASK -> recall and NDCG at 10, of ranks in the whole catalogue."""
+    days = np.full(len(asked.prompts.values), np.nan) if asked.prompt_days is None else asked.prompt_days
+    found: dict[Variant, list[np.ndarray]] = {mask: [] for mask in VARIANTS}
+    start = 0
+    for block, scores in voice.blocks(asked.prompts, days):
+        targets = asked.targets[start : start + len(block)]
+        start += len(block)
+        found["unmasked"].append(places(scores, targets, least=voice.LEAST))
+        found["masked"].append(places(scores, targets, least=voice.LEAST, excluded=block))
+    ranks = {mask: np.concatenate(each) for mask, each in found.items()}
+    return {
+        mask: {"ndcg_at_10": _mean(ndcg(rank, K)), "recall_at_10": _mean(recall(rank, K))}
+        for mask, rank in ranks.items()
+    }
 
 
-def _mean(values: Sequence[float] | np.ndarray) -> float:
+def _mean(values: np.ndarray) -> float:
     return round(float(np.mean(values)), 6)
 
 

@@ -3,14 +3,14 @@
 voice = build("graph", Learned(catalogue, histories))      # components/voices/load.py
 voice.recommend([["B001", "B007"]], 10, Decoding())
 scores = voice.scores(histories, days)                     # [users, items]
-items, values = best(scores, 50, least=voice.LEAST)        # [users, 50]
+items, values = best(scores, 50, least=voice.LEAST)        # [users, 50]; places(...): the ranks of given items
 voice.save(folder)                                         # load(folder)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -101,14 +101,21 @@ class Voice(ABC):
         check_k(k)
         known, days = self.read(histories, times)
         answers: list[list[Recommendation]] = []
-        users = max(1, _CELLS // max(1, len(self.catalogue.table)))
-        for start in (progress or Progress()).track(range(0, len(known), users), "recommend"):
-            block = known.between(start, start + users)
-            scores = self.scores(block, days[known.offsets[start] : known.offsets[start] + len(block.values)])
+        for block, scores in self.blocks(known, days, progress):
             items, values = best(scores, k, least=self.LEAST, excluded=block if decoding.mask_seen else None)
             pairs = zip(items.tolist(), values.tolist(), strict=True)
             answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
         return answers
+
+    def blocks(
+        self, histories: Ragged, days: Days, progress: Progress | None = None
+    ) -> Iterator[tuple[Ragged, Scores]]:
+        """`scores` of some histories at a time, beside those histories, in order."""
+        users = max(1, _CELLS // max(1, len(self.catalogue.table)))
+        for start in (progress or Progress()).track(range(0, len(histories), users), "recommend"):
+            block = histories.between(start, start + users)
+            first = histories.offsets[start]
+            yield block, self.scores(block, days[first : first + len(block.values)])
 
     def read(self, histories: Sequence[Sequence[str]], times: Times = None) -> tuple[Ragged, Days]:
         """Histories of item ids as `scores` takes them. `times`: seconds since 1970 of each event of each history."""
@@ -142,6 +149,23 @@ class Voice(ABC):
         except (OSError, SafetensorError, TypeError, ValueError) as error:
             mend = "restore it, or build and save the voice again"
             raise BadInput(f"not a voice: {error}", where=str(directory / ARRAYS), mend=mend) from error
+
+
+def places(
+    scores: Scores, targets: NDArray[np.integer[Any]], *, least: float, excluded: Ragged | None = None
+) -> NDArray[np.int64]:
+    """[users] the rank of each user's target among all items, 1 the best; 0 where it scores `least` or under.
+
+    As the lists of `best` would have it, of any length. Overwrites the excluded of `scores` [users, items].
+    """
+    if excluded is not None:
+        scores[excluded.owners, excluded.values] = -np.inf
+    own = scores[np.arange(len(targets)), targets][:, None]
+    rank = 1 + np.count_nonzero(scores > own, axis=1)
+    equal = scores == own
+    for user in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+        rank[user] += np.count_nonzero(equal[user, : targets[user]])
+    return np.where(own[:, 0] > least, rank, 0)
 
 
 def best(

@@ -21,7 +21,7 @@ from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build, voice
 from components.voices.text import vectors
-from components.voices.voice import Learned, Voice, best
+from components.voices.voice import Learned, Voice, best, places
 
 ITEMS = [f"i{number:02}" for number in range(12)]
 DRAW = np.random.default_rng(7)
@@ -225,6 +225,17 @@ def test_best_is_a_stable_sort(rows: list[list[int]], k: int) -> None:
         )
         assert [item for item in items if item >= 0] == expected[:k]
         assert their[: len(expected[:k])] == [row[item] for item in expected[:k]]
+
+
+def test_places_are_those_in_the_lists() -> None:
+    """Prevents figures of ranks that no list has: ties by chance, a target that nobody is recommended, a seen one."""
+    rows = np.array([[2, 0, 2, 1, 2, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 3, 0, 0]], np.float32)
+    excluded = Ragged.of([[0], [3], []])
+    for target in range(6):
+        lists, _ = best(rows.copy(), 6, least=0.0, excluded=excluded)
+        expected = [[*row, target].index(target) + 1 for row in lists.tolist()]
+        found = places(rows.copy(), np.full(3, target), least=0.0, excluded=excluded)
+        assert found.tolist() == [rank if rank <= 6 else 0 for rank in expected]
 
 
 def test_a_shop_without_texts_or_histories_is_learned() -> None:
