@@ -98,7 +98,8 @@ def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
         with publishing(backup) as temporary:
             shutil.copyfile(path, temporary)
     head = [
-        "Written by `idiom init`; components/settings/params.py and train.py document every key and give the defaults.",
+        "Written by `idiom init`; components/settings/params.py, train.py and voices.py document every key and its "
+        "default.",
         *lines,
     ]
     comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())

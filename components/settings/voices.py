@@ -133,7 +133,7 @@ class Paths(EvenGraph):
     """Neighbours of a step `near`."""
     similar: int = bounded(20, low=1)
     """Neighbours of a step `text`."""
-    text: Text = field(default_factory=RichText)
+    text: RichText = field(default_factory=RichText)
     """How texts are compared."""
 
     def __post_init__(self) -> None:

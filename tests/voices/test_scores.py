@@ -179,7 +179,7 @@ def test_an_item_with_history_of_itself_alone_is_not_like_itself() -> None:
 
 def test_paths_are_steps_along_the_graph_and_the_text() -> None:
     """Prevents steps in the wrong order, with the sums of columns, or along an item's likeness to itself."""
-    chosen = knobs.Paths(near=3, similar=2, text=knobs.Text())
+    chosen = knobs.Paths(near=3, similar=2)
     weight, alike = graph(chosen), {pair: each**2 for pair, each in cosines(chosen.text).items() if each > 0}
     by = {"graph": weight, "near": near(weight, 3), "text": near(alike, 2)}
     for steps in (["near", "near"], ["graph", "text"], ["text", "graph"], ["near", "graph", "text"]):
