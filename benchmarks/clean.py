@@ -135,8 +135,8 @@ def make(layout: Layout, size: int) -> dict[str, int]:
 
 
 def compare(layout: Layout, _: int) -> dict[str, bool]:
-    """Fails unless both wrote the same items, histories and targets. The order of the items is drawn by ours, and the
-    times of targets are not written by pandas: neither is compared."""
+    """Fails unless both wrote the same items, histories and targets. The order of the items is drawn by ours, and is
+    not compared."""
     import polars as pl
 
     for path in (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets):
@@ -203,16 +203,18 @@ def _pandas_clean(layout: Layout) -> None:
     rows = rows.sort_values(["user_id", "position"])
     from_end = rows.groupby("user_id").cumcount(ascending=False)
     history = rows[from_end >= 2].groupby("user_id").agg(history=("item_id", list), timestamps=("timestamp", list))
-    valid, test = (rows[from_end == place][["user_id", "item_id"]].reset_index(drop=True) for place in (1, 0))
+    columns = ["user_id", "item_id", "timestamp"]
+    valid, test = (rows[from_end == place][columns].reset_index(drop=True) for place in (1, 0))
     items[items["item_id"].isin(rows["item_id"])].drop(columns="kept").to_parquet(
         _beside(layout.items_clean), index=False
     )
     history.reset_index().to_parquet(_beside(layout.histories), index=False)
-    for path, target, context in (
-        (layout.valid_targets, valid, [[] for _ in range(len(valid))]),
-        (layout.test_targets, test, [[item] for item in valid["item_id"]]),
+    for path, target, context, times in (
+        (layout.valid_targets, valid, [[] for _ in range(len(valid))], [[] for _ in range(len(valid))]),
+        (layout.test_targets, test, [[item] for item in valid["item_id"]], [[when] for when in valid["timestamp"]]),
     ):
-        target.assign(context=context).rename(columns={"item_id": "target"}).to_parquet(_beside(path), index=False)
+        table = target.assign(context=context, context_timestamps=times).rename(columns={"item_id": "target"})
+        table.to_parquet(_beside(path), index=False)
 
 
 STEPS: dict[str, Callable[[Layout, int], dict[str, Any]]] = {

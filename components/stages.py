@@ -141,9 +141,10 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.settings.params import OTHER_TIES
     from components.storage import parquet
     from components.voices.load import build
+    from components.voices.voice import Learned
 
     layout, settings, ties = Layout(workspace, params.dataset), params.evaluate, params.clean.ties
-    items = pl.DataFrame(parquet.read(layout.items_clean, ["item_id", "title"]))
+    items = pl.DataFrame(parquet.read(layout.items_clean))
     targets = ["user_id", "context", "target", "context_timestamps", "timestamp", "also"]
     wanted = {
         "histories": (layout.histories, ["user_id", "history", "timestamps"]),
@@ -152,14 +153,19 @@ def evaluate(workspace: Path, params: Params) -> None:
     }
     tables = {name: pl.DataFrame(parquet.read(path, columns)) for name, (path, columns) in wanted.items()}
     table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
-    catalogue = Catalogue(table, titles=dict(items.iter_rows()), drop_repeats=params.clean.drop_repeats)
+    catalogue = Catalogue(
+        table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
+    )
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
+
+    texts = {name: items[name].to_list() for name in items.columns}
 
     def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender]]:
         """Whom to ask, and the model beside baselines that know no more than it was allowed to."""
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
-        return asked, {MODEL: engine, **{name: build(name, catalogue, asked.train) for name in baselines()}}
+        learned = Learned(catalogue, asked.train, asked.train_days, texts)
+        return asked, {MODEL: engine, **{name: build(name, learned, params.voices) for name in baselines()}}
 
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
-    "voices": FOUNDATIONS | {"recommender"},
+    "voices": FOUNDATIONS | {"textid", "recommender"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
@@ -59,7 +59,7 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding", "params", "file"],
+    "settings": ["bounds sizes", "train decoding voices", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
@@ -80,7 +80,7 @@ FLOORS = {
         "search pair",
         "engine",
     ],
-    "voices": ["voice", "item_graph popularity load"],
+    "voices": ["fading matrix", "voice", "graph text popularity recent load", "item_graph paths", "graph_text"],
     "training": [
         "job key devices crash",
         "packed checkpoints",

@@ -5,6 +5,7 @@ An item's position is its row in items_clean.parquet, whose order `clean` draws:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from components.sampling import hash_sample
 from components.storage.ragged import Ragged
 
 _TIME = pl.Datetime("us", "UTC")
+_DAY = 86_400.0
 UNKNOWN = np.iinfo(np.int64).min
 """A time that is not known."""
 
@@ -57,6 +59,23 @@ class Cases:
     """None where the tables have no times."""
     core: int = 0
     """Least interactions of an item in the k-core (`clean.min_item_interactions`); 0: not known."""
+
+    @cached_property
+    def train_days(self) -> np.ndarray | None:
+        """[events of `train`] days since 1970 (UTC), NaN where the time is not known. None: no times."""
+        return None if self.times is None else _days(self.times.train)
+
+    @cached_property
+    def prompt_days(self) -> np.ndarray | None:
+        """[events of `prompts`] likewise."""
+        return None if self.times is None else _days(self.times.prompts)
+
+    def prompt_times(self) -> list[list[float] | None]:
+        """Seconds since 1970 of the items of `prompt_ids`; None for a prompt whose times are not all known."""
+        if self.prompt_days is None:
+            return [None] * len(self.prompts)
+        rows = (row.tolist() for row in Ragged(self.prompts.offsets, self.prompt_days * _DAY))
+        return [None if any(math.isnan(time) for time in row) else row for row in rows]
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -179,6 +198,10 @@ def _times(train: pl.Series, asked: pl.DataFrame) -> Times | None:
         return None
     prompts = asked.select(pl.concat_list("timestamps", "context_timestamps")).to_series()
     return Times(_moments(train), _moments(prompts), _microseconds(asked["timestamp"]))
+
+
+def _days(times: Ragged) -> np.ndarray:
+    return np.where(times.values == UNKNOWN, np.nan, times.values / (_DAY * 1e6))
 
 
 def _moments(lists: pl.Series) -> Ragged:

@@ -109,7 +109,7 @@ def _lists(
 ) -> np.ndarray:
     """[users, depth] positions of what a recommender answers, padded with -1."""
     told = progress if name == MODEL else None  # the baselines are done at once
-    answers = recommender.recommend(asked.prompt_ids(), depth, settings, told)
+    answers = recommender.recommend(asked.prompt_ids(), depth, settings, told, asked.prompt_times())
     return _checked(asked, name, answers, depth, mask_seen=bool(settings.mask_seen))
 
 

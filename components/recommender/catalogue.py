@@ -82,6 +82,17 @@ class Catalogue:
         """Item numbers of the known items of a canonical history."""
         return [self.row_of[item] for item in self.canonical(history) if item in self.row_of]
 
+    def places(self, history: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each item of `rows` its place in the history as it was given, and its number."""
+        row_of = self.row_of
+        known = [(place, row_of[item]) for place, item in enumerate(history) if item in row_of]
+        if not self.drop_repeats:
+            return known
+        first: dict[int, int] = {}
+        for place, row in known:
+            first.setdefault(row, place)
+        return [(place, row) for row, place in first.items()]
+
     def name(self, row: int) -> str:
         """What a person calls an item: its title or, without one, its textual ID."""
         return self.titles.get(self.table.item_ids[row]) or self.table.words[row]

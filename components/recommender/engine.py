@@ -18,7 +18,7 @@ from components.networks.lengths import batches_of_like_length
 from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, check_k, named
+from components.recommender.interface import Recommendation, Times, check_k, named
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
@@ -94,9 +94,11 @@ class Engine:
         k: int,
         decoding: Decoding,
         progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
-        """`interface.Recommender.recommend`. At least `k` beams are used. A history without a known item is answered
-        from the prompt without items, so a new visitor gets what the model finds likely for anyone."""
+        """`interface.Recommender.recommend`, without regard to times. At least `k` beams are used. A history without a
+        known item is answered from the prompt without items, so a new visitor gets what the model finds likely for
+        anyone."""
         check_k(k)
         beams, masked = max(k, decoding.beams), self.catalogue.masks(decoding)
         search = self._search(beams, k, decoding.scores, decoding.length_penalty)

@@ -32,6 +32,10 @@ class Recommendation:
     the ID's tokens / length ** length_penalty, never above 0."""
 
 
+Times = Sequence[Sequence[float] | None] | None
+"""For each history the seconds since 1970 (UTC) of its events, or None where they are not known; None: of all."""
+
+
 class Recommender(Protocol):
     """Anything that recommends items of one catalogue."""
 
@@ -46,12 +50,14 @@ class Recommender(Protocol):
         k: int,
         decoding: Decoding,
         progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
         """The best `k` items for each history of item ids (oldest first), best first; ties by item number.
 
         Histories are read as `Catalogue.canonical` says, and unknown items are skipped. A history without any known
         item is answered like an empty one. With `mask_seen`, items of the history never come out. Where fewer than `k`
         items can be recommended, there are fewer. An answer does not depend on the other histories of the call.
+        `times` are those of the histories as given; who knows no time ignores them.
         Raises `BadInput` for a `k` out of bounds.
         """
         ...

@@ -51,7 +51,9 @@ def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise BadInput(
-            "; ".join(lines), where=where, mend="components/settings/params.py and train.py document every key"
+            "; ".join(lines),
+            where=where,
+            mend="components/settings/params.py, train.py and voices.py document every key",
         ) from error
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
 from components.settings.decoding import Decoding
 from components.settings.train import Train
+from components.settings.voices import Voices
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NO_MODEL_NAME = set("/:.%\"'")
@@ -226,6 +227,7 @@ class Params(Section):
     index: Index = field(default_factory=Index)
     evaluate: Evaluate = field(default_factory=Evaluate)
     register: Register = field(default_factory=Register)
+    voices: Voices = field(default_factory=Voices)
 
     def __post_init__(self) -> None:
         super().__post_init__()

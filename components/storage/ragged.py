@@ -53,6 +53,11 @@ class Ragged:
     def row(self, index: int) -> NDArray[Any]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def between(self, first: int, end: int) -> Ragged:
+        """Rows `first` to `end`, not included; the values are a view."""
+        offsets = self.offsets[first : end + 1]
+        return Ragged(offsets - offsets[0], self.values[offsets[0] : offsets[-1]])
+
     @cached_property
     def lengths(self) -> Ints:
         """[rows] length of each row; kept once it was asked for."""

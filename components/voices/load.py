@@ -2,22 +2,26 @@
 
 recommender = load(Path("artifacts/demo/register/bundle"))
 recommender.recommend([["B001", "B007"]], 10, Decoding())
+voice = build("graph", Learned(catalogue, histories), params.voices)
 """
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import isabstract
 from pathlib import Path
 
 from components.errors import BadInput
-from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
+from components.settings.voices import Voices
 from components.storage.artifacts import read_json
 from components.storage.manifest import MANIFEST
-from components.storage.ragged import Ragged
-from components.voices.voice import Voice
+from components.voices.voice import Learned, Voice
+
+WITHOUT_SETTINGS = ("popularity", "item_graph")
+"""Voices that have no entry in params.yaml."""
 
 
 def load(directory: Path, *, device: str = "auto") -> Recommender:
@@ -37,16 +41,25 @@ def load(directory: Path, *, device: str = "auto") -> Recommender:
     return known.load(directory)
 
 
-def build(name: str, catalogue: Catalogue, histories: Ragged) -> Voice:
-    """`Voice.build` of the voice `name`. Raises `LookupError` where its file is missing or holds no such class."""
-    if (known := voice(name)) is None:
+def names() -> list[str]:
+    """All voices: those without settings and those of `params.voices`."""
+    return [*WITHOUT_SETTINGS, *(spec.name for spec in dataclasses.fields(Voices))]
+
+
+def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:
+    """`Voice.build` of the voice `name` with its settings, where it has any (None: the default ones).
+
+    Raises `LookupError` where its file is missing or holds no such class.
+    """
+    chosen = getattr(settings or Voices(), name, None)
+    if (known := voice(name if chosen is None else chosen.FILE)) is None:
         raise LookupError(f"there is no voice {name!r} in components/voices")
-    return known.build(catalogue, histories)
+    return known.build(learned, chosen)
 
 
-def voice(name: object) -> type[Voice] | None:
+def voice(kind: object) -> type[Voice] | None:
     """The class of a voice by the name of its file: of `item_graph` it is `ItemGraph`. None where there is none."""
-    if not isinstance(name, str) or not name.isidentifier() or find_spec(f"{__package__}.{name}") is None:
+    if not isinstance(kind, str) or not kind.isidentifier() or find_spec(f"{__package__}.{kind}") is None:
         return None
-    found = getattr(import_module(f"{__package__}.{name}"), name.title().replace("_", ""), None)
+    found = getattr(import_module(f"{__package__}.{kind}"), kind.title().replace("_", ""), None)
     return found if isinstance(found, type) and issubclass(found, Voice) and not isabstract(found) else None

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from components.recommender.catalogue import Catalogue
 from components.storage.ragged import Ragged
-from components.voices.voice import Ranked, Voice
+from components.voices.fading import Days
+from components.voices.voice import Learned, Scores, Voice
 
 
 class Popularity(Voice):
     """An item's score is its count; one that nobody has is not recommended."""
 
     @classmethod
-    def build(cls, catalogue: Catalogue, histories: Ragged) -> Self:
-        return cls(catalogue, {"counts": np.bincount(histories.values, minlength=len(catalogue.table))})
+    def build(cls, learned: Learned, chosen: Any = None) -> Self:
+        return cls(learned.catalogue, {"counts": learned.counts})
 
-    def ranked(self, histories: Sequence[Sequence[int]]) -> Ranked:
-        counts = self.arrays["counts"]
-        order = np.lexsort((np.arange(len(counts)), -counts))
-        order = order[counts[order] > 0]
-        scores = counts[order].astype(np.float64)
-        return ((order, scores) for _ in histories)
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        return np.tile(self.arrays["counts"].astype(np.float32), (len(histories), 1))

@@ -1,16 +1,20 @@
-"""The base of all voices: recommenders made of counts of the training histories, saved in a directory.
+"""The base of all voices: recommenders that score every item for a block of histories, saved in a directory.
 
-voice = ItemGraph.build(catalogue, histories)
+voice = build("graph", Learned(catalogue, histories))      # components/voices/load.py
 voice.recommend([["B001", "B007"]], 10, Decoding())
-voice.save(folder)                                         # load(folder): components/voices/load.py
+scores = voice.scores(histories, days)                     # [users, items]
+items, values = best(scores, 50, least=voice.LEAST)        # [users, 50]; places(...): the ranks of given items
+voice.save(folder)                                         # load(folder)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,36 +24,70 @@ from safetensors.numpy import load_file, save_file
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, check_k, named
+from components.recommender.interface import Recommendation, Times, check_k, named
+from components.settings.bounds import Section
 from components.settings.decoding import Decoding
-from components.storage.artifacts import publishing
+from components.settings.params import to_dict
+from components.storage.artifacts import publish_json, publishing, read_json
+from components.storage.job import from_json
 from components.storage.manifest import verify_manifest, write_manifest
 from components.storage.ragged import Ragged
+from components.voices.fading import Days
 
-ARRAYS = "voice.safetensors"
-_USERS = 2048
-"""Users ranked at a time."""
+ARRAYS, SETTINGS = "voice.safetensors", "settings.json"
+_CELLS = 1 << 22
+"""Scores of a block of users: 16 MiB."""
+_DAY = 86_400.0
 
-Ints = NDArray[np.integer[Any]]
-Ranked = Iterator[tuple[Ints, NDArray[np.float64]]]
-"""For each user item numbers, best first, ties by number, and their scores."""
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a voice may learn from."""
+
+    catalogue: Catalogue
+    histories: Ragged
+    """Training histories as item numbers, oldest first."""
+    known_days: Days | None = None
+    """[events] as `days`; None where no times are known."""
+    texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Column of the item table -> [items] a text, a list of texts or None each."""
+
+    @cached_property
+    def days(self) -> Days:
+        """[events] days since 1970 of each event of the histories; NaN where its history's times are not known."""
+        return np.full(len(self.histories.values), np.nan) if self.known_days is None else self.known_days
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """[items] how often each item occurs."""
+        return np.bincount(self.histories.values, minlength=len(self.catalogue.table))
 
 
 class Voice(ABC):
-    """What all voices share: how histories become lists, and how a voice is saved. A subclass counts and ranks."""
+    """What all voices share: how scores become lists, and how a voice is saved. A subclass learns and scores."""
 
-    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """`arrays`: all that the voice knows besides its catalogue, by name."""
-        self.catalogue, self.arrays = catalogue, arrays
+    Settings: ClassVar[type[Section] | None] = None
+    """The class of its settings in components/settings/voices.py, if it has any."""
+    LEAST: ClassVar[float] = 0.0
+    """An item that scores no more is not recommended."""
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any = None) -> None:
+        """`arrays`: all that the voice learned, by name; `chosen`: its settings."""
+        self.catalogue, self.arrays, self.settings = catalogue, arrays, chosen
 
     @classmethod
     @abstractmethod
-    def build(cls, catalogue: Catalogue, histories: Ragged) -> Self:
-        """From training histories: the item numbers of each user, oldest first."""
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        """Learn. `chosen`: an instance of `Settings`, None where there are none."""
 
     @abstractmethod
-    def ranked(self, histories: Sequence[Sequence[int]]) -> Ranked:
-        """All items that a history of item numbers (oldest first) speaks for, its own among them."""
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        """[users, items] the score of every item, those of the history among them; the caller may write into it.
+
+        `histories` holds item numbers, `days` [events] days since 1970 or NaN. A row depends on its history alone.
+        """
 
     def recommend(
         self,
@@ -57,29 +95,48 @@ class Voice(ABC):
         k: int,
         decoding: Decoding,
         progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
         """`interface.Recommender.recommend`; of `decoding` only `mask_seen` matters."""
         check_k(k)
+        known, days = self.read(histories, times)
         masked = self.catalogue.masks(decoding)
-        known = [self.catalogue.rows(history) for history in histories]
         answers: list[list[Recommendation]] = []
-        for start in (progress or Progress()).track(range(0, len(known), _USERS), "recommend"):
-            users = known[start : start + _USERS]
-            for (items, scores), history in zip(self.ranked(users), users, strict=True):
-                if masked:
-                    # The first k + len(history) hold k unseen ones if there are that many.
-                    items, scores = items[: k + len(history)], scores[: k + len(history)]
-                    unseen = ~np.isin(items, history)
-                    items, scores = items[unseen], scores[unseen]
-                answers.append(named(self.catalogue, items[:k].tolist(), scores[:k].tolist()))
+        for block, scores in self.blocks(known, days, progress):
+            items, values = best(scores, k, least=self.LEAST, excluded=block if masked else None)
+            pairs = zip(items.tolist(), values.tolist(), strict=True)
+            answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
         return answers
 
+    def blocks(
+        self, histories: Ragged, days: Days, progress: Progress | None = None
+    ) -> Iterator[tuple[Ragged, Scores]]:
+        """`scores` of some histories at a time, beside those histories, in order."""
+        users = max(1, _CELLS // max(1, len(self.catalogue.table)))
+        for start in (progress or Progress()).track(range(0, len(histories), users), "recommend"):
+            block = histories.between(start, start + users)
+            first = histories.offsets[start]
+            yield block, self.scores(block, days[first : first + len(block.values)])
+
+    def read(self, histories: Sequence[Sequence[str]], times: Times = None) -> tuple[Ragged, Days]:
+        """Histories of item ids as `scores` takes them. `times`: seconds since 1970 of each event of each history."""
+        places = [self.catalogue.places(history) for history in histories]
+        known = Ragged.of([[row for _, row in each] for each in places])
+        days = np.full(len(known.values), np.nan)
+        for number, moments in enumerate(times or ()):
+            if moments is not None:
+                kept = [moments[place] / _DAY for place, _ in places[number]]
+                days[known.offsets[number] : known.offsets[number + 1]] = kept
+        return known, days
+
     def save(self, directory: Path) -> None:
-        """Publish catalogue, arrays and a manifest whose `kind` is the name of this voice's file."""
+        """Publish catalogue, arrays, settings and a manifest whose `kind` is the name of this voice's file."""
         with publishing(directory) as temporary:
             temporary.mkdir()
             self.catalogue.save(temporary)
             save_file({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}, temporary / ARRAYS)
+            if self.Settings is not None:
+                publish_json(temporary / SETTINGS, to_dict(self.settings))
             kind = type(self).__module__.rpartition(".")[2]
             write_manifest(temporary, kind=kind, drop_repeats=self.catalogue.drop_repeats)
 
@@ -88,7 +145,49 @@ class Voice(ABC):
         """Read what `save` wrote. Raises `BadInput` for a file that is missing, changed or unlisted."""
         catalogue = Catalogue.load(directory, drop_repeats=bool(verify_manifest(directory).get("drop_repeats", True)))
         try:
-            return cls(catalogue, load_file(directory / ARRAYS))
-        except (OSError, SafetensorError) as error:
+            chosen = None if cls.Settings is None else from_json(cls.Settings, read_json(directory / SETTINGS))
+            return cls(catalogue, load_file(directory / ARRAYS), chosen)
+        except (OSError, SafetensorError, TypeError, ValueError) as error:
             mend = "restore it, or build and save the voice again"
             raise BadInput(f"not a voice: {error}", where=str(directory / ARRAYS), mend=mend) from error
+
+
+def places(
+    scores: Scores, targets: NDArray[np.integer[Any]], *, least: float, excluded: Ragged | None = None
+) -> NDArray[np.int64]:
+    """[users] the rank of each user's target among all items, 1 the best; 0 where it scores `least` or under.
+
+    As the lists of `best` would have it, of any length. Overwrites the excluded of `scores` [users, items].
+    """
+    if excluded is not None:
+        scores[excluded.owners, excluded.values] = -np.inf
+    own = scores[np.arange(len(targets)), targets][:, None]
+    rank = 1 + np.count_nonzero(scores > own, axis=1)
+    equal = scores == own
+    for user in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+        rank[user] += np.count_nonzero(equal[user, : targets[user]])
+    return np.where(own[:, 0] > least, rank, 0)
+
+
+def best(
+    scores: Scores, k: int, *, least: float, excluded: Ragged | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The `k` best items of each user and their scores, [users, at most k], best first, ties by item number.
+
+    Items that score `least` or under, and those `excluded` (item numbers of each user), are left out, and rows that
+    hold fewer than `k` are padded with -1. Overwrites the excluded of `scores` [users, items].
+    """
+    users, items = scores.shape
+    if excluded is not None:
+        scores[excluded.owners, excluded.values] = -np.inf
+    k = min(k, items)
+    bound = np.partition(scores, items - k, axis=1)[:, items - k]
+    rows, found = np.nonzero((scores >= bound[:, None]) & (scores > least))
+    values = scores[rows, found]
+    order = np.lexsort((found, -values, rows))
+    rows, found, values = rows[order], found[order], values[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = place < k
+    top, top_values = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, scores.dtype)
+    top[rows[kept], place[kept]], top_values[rows[kept], place[kept]] = found[kept], values[kept]
+    return top, top_values

@@ -27,7 +27,7 @@ from components.evaluation.metrics_file import read_metrics
 from components.evaluation.slices import head_items, slices
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation
+from components.recommender.interface import Recommendation, Times
 from components.settings.decoding import Decoding
 from components.settings.params import Evaluate
 from components.storage.artifacts import read_json
@@ -36,6 +36,7 @@ from components.storage.manifest import sha256
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
+from components.voices.voice import Learned
 
 LIST = pl.List(pl.String)
 ITEMS = [f"i{number:02}" for number in range(24)]
@@ -85,7 +86,12 @@ class Answering(NamedTuple):
     answer: Callable[[Sequence[Sequence[str]], int, bool], Answers]
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Progress | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        decoding: Decoding,
+        progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
         found = self.answer(histories, k, decoding.mask_seen)
         return [[Recommendation(item, "", 0.0) for item in row] for row in found]
@@ -97,7 +103,7 @@ def run(folder: Path, answer: Any = oracle, *, refit: bool = False, **settings: 
     asked = cases(**frames, refit=refit, max_users=chosen.max_users, seed=seed)
     table = IdTable(tuple(ITEMS), tuple(WORDS.values()), tuple((number,) for number in range(len(ITEMS))))
     catalogue = Catalogue(table, titles=dict(frames["items"].iter_rows()))
-    voices = {name: build(name, catalogue, asked.train) for name in baselines()}
+    voices = {name: build(name, Learned(catalogue, asked.train)) for name in baselines()}
     recommenders = {MODEL: Answering(catalogue, answer), **voices}
     return evaluate(chosen, asked, recommenders, catalogue, seed=seed, layout=Layout(folder, "ring"))
 

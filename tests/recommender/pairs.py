@@ -21,6 +21,12 @@ WORDS = {
     "B6": "mia sonic brush",
 }
 """Item id -> textual ID."""
+_KINDS = ("soap skin", "skin hair", "hair soap", "soap bath", "bath skin", "hair bath")
+TEXTS: dict[str, list[Any]] = {
+    "title": [f"Title of {item}" for item in WORDS],
+    "categories": [["All", *kinds.split()] for kinds in _KINDS],
+}
+"""Columns of the item table: each item shares a category with four others."""
 _MODELS = ("generator", "recommender")
 
 

@@ -2,7 +2,8 @@
 
 Whoever serves, scores or judges one asks it through `interface.Recommender` and relies on what is tested here, on a
 catalogue with merged ids, histories with repeats, and ids that nobody knows. A new voice joins by its entry in
-components/evaluation/contenders.py. What each of them answers is tested beside it (test_contract.py, tests/voices).
+components/settings/voices.py or components/evaluation/contenders.py. What each of them answers is tested beside it
+(test_contract.py, tests/voices).
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.errors import BadInput
 from components.evaluation.contenders import baselines
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
-from components.recommender.interface import Recommendation, Recommender
+from components.recommender.interface import Recommendation, Recommender, Times
 from components.settings.decoding import Decoding
 from components.storage.manifest import write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
-from components.voices.load import build, load
-from tests.recommender.pairs import WORDS, save_pair
+from components.voices.load import build, load, names
+from components.voices.voice import Learned
+from tests.recommender.pairs import TEXTS, WORDS, save_pair
 
 TWINS = {"A9": "B1", "C5": "B5"}
 """Item ids that were merged away -> those that stand for them."""
@@ -47,14 +50,19 @@ class Subject:
     directory: Path
     over: Callable[[Catalogue], Recommender]
 
-    def ask(self, histories: list[list[str]], k: int = K, **settings: Any) -> list[list[Recommendation]]:
-        return self.recommender.recommend(histories, k, replace(self.decoding, **settings))
+    def ask(
+        self, histories: list[list[str]], k: int = K, times: Times = None, **settings: Any
+    ) -> list[list[Recommendation]]:
+        return self.recommender.recommend(histories, k, replace(self.decoding, **settings), None, times)
 
     def items(self, histories: list[list[str]], k: int = K, **settings: Any) -> list[list[str]]:
         return [[each.item_id for each in row] for row in self.ask(histories, k, **settings)]
 
 
-@pytest.fixture(scope="module", params=["engine, trie", "engine, vocabulary", *baselines()])
+ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()])]
+
+
+@pytest.fixture(scope="module", params=ASKED)
 def subject(
     request: pytest.FixtureRequest,
     make_model: Callable[..., Any],
@@ -73,9 +81,14 @@ def subject(
         decoding = replace(EVERYTHING, scores=scores)
         return Subject(own, decoding, directory, lambda other: Engine.load(directory, device="cpu", catalogue=other))
     trained = Ragged.of([catalogue.rows(history) for history in TRAINED])
-    voice = build(kind, catalogue, trained)
+    days = np.arange(len(trained.values)) / 2
+
+    def over(other: Catalogue) -> Recommender:
+        return build(kind, Learned(other, trained, days, TEXTS))
+
+    voice = build(kind, Learned(catalogue, trained, days, TEXTS))
     voice.save(directory)
-    return Subject(voice, EVERYTHING, directory, lambda other: build(kind, other, trained))
+    return Subject(voice, EVERYTHING, directory, over)
 
 
 def same(found: list[list[Recommendation]], expected: list[list[Recommendation]]) -> None:
@@ -130,6 +143,18 @@ def test_histories_are_read_as_the_training_had_them(subject: Subject) -> None:
     expected = subject.ask([[item for item in history if item in WORDS] for history in canonical])
     same(subject.ask(canonical), expected)
     same(subject.ask(raw), expected)
+
+
+def test_times_follow_their_items(subject: Subject) -> None:
+    """Prevents a time that is taken for another item's once ids are unknown, merged or dropped as repeats; times of
+    some histories that move the others' answers; and a recommender that cannot be asked with them."""
+    day = 86_400.0
+    raw = [["gone", "A9", "B1", "B4", "gone", "B2"], ["B3"], ["B2", "B4"]]
+    times = [[0.0, day, 5 * day, 9 * day, 80 * day, 200 * day], None, [7 * day, 7.5 * day]]
+    found = subject.ask(raw, times=times)
+    same(found, subject.ask([["B1", "B4", "B2"], *raw[1:]], times=[[day, 9 * day, 200 * day], *times[1:]]))
+    same(found[1:2], subject.ask([["B3"]]))
+    same(found[2:], subject.ask([["B2", "B4"]], times=times[2:]))
 
 
 def test_repeats_stay_where_the_training_had_them(subject: Subject) -> None:

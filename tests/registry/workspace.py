@@ -18,7 +18,7 @@ from components.evaluation.contenders import baselines as names
 from components.evaluation.evaluate import evaluate
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, named
+from components.recommender.interface import Recommendation, Times, named
 from components.registry.store import connect
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
@@ -28,6 +28,7 @@ from components.storage.layout import Layout
 from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
 from components.voices.load import build as build_voice
+from components.voices.voice import Learned
 
 ITEMS = [f"i{number}" for number in range(8)]
 PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
@@ -41,7 +42,12 @@ class FirstItems:
     catalogue: Catalogue
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Progress | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        decoding: Decoding,
+        progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
         known = [self.catalogue.rows(history) for history in histories]
         rest = [[row for row in range(len(self.catalogue.table)) if row not in seen] for seen in known]
@@ -102,7 +108,7 @@ def _evaluated(*compared: str) -> Path:
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = cases(items, histories, test, test)
-    baselines = {name: build_voice(name, catalogue, asked.train) for name in compared}
+    baselines = {name: build_voice(name, Learned(catalogue, asked.train)) for name in compared}
     recommenders = {MODEL: FirstItems(catalogue), **baselines}
     evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
     return layout.root

@@ -138,14 +138,21 @@ def test_settings_are_frozen() -> None:
         Params().seed = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["params.py", "train.py", "decoding.py"])
+@pytest.mark.parametrize("name", ["params.py", "train.py", "decoding.py", "voices.py"])
 def test_every_key_is_documented(repository: Path, name: str) -> None:
-    """A string stands under each field of each section: these files are the reference that errors point to."""
+    """A string stands under each field of each section: these files are the reference that errors point to. A field
+    that only has another default than in a section above it has its string there."""
     tree = ast.parse((repository / "components/settings" / name).read_text())
+    inherited: dict[str, set[str]] = {}
     for section in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"):
-        for field, after in zip(section.body, section.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and section.name != "Params":
+        above = set().union(*(inherited.get(ast.unparse(base), set()) for base in section.bases))
+        inherited[section.name] = above | {
+            ast.unparse(field.target) for field in section.body if isinstance(field, ast.AnnAssign)
+        }
+        for field, after in zip(section.body, [*section.body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign) and section.name not in ("Params", "Voices"):
                 documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                documented |= ast.unparse(field.target) in above
                 assert documented, f"{section.name}.{ast.unparse(field.target)} has no docstring"
 
 

@@ -21,18 +21,18 @@ from components.storage.manifest import verify_manifest, write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build, load
-from components.voices.voice import Voice
+from components.voices.voice import Learned, Voice
 from flows.recommend import recommend
 from flows.score import score, scoring_of, team_of
-from tests.recommender.pairs import WORDS
+from tests.recommender.pairs import TEXTS, WORDS
 from tests.scoring.scorings import histories, rows, score_here
 
 
-@pytest.fixture(params=baselines())
+@pytest.fixture(params=[*baselines(), "graph_text"])
 def voice(request: pytest.FixtureRequest, tokenizer: Any) -> Voice:
     catalogue = Catalogue(IdTable.from_words(tokenizer, WORDS), {"B1": "Black soap, 200 g"}, {"A9": "B1"})
     known = Ragged.of([catalogue.rows(history) for history in histories().values()])
-    return build(request.param, catalogue, known)
+    return build(request.param, Learned(catalogue, known, texts=TEXTS))
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from components.recommender.catalogue import Catalogue
 from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
-from components.voices.voice import Voice
+from components.voices.voice import Learned, Voice
 from tests.evaluation.test_arrays import LIST, random_cases, targets
 
 
 def voice_of(name: str, asked: Cases) -> Voice:
     """A voice built from what the cases allow to learn from."""
     table = IdTable(asked.item_ids, asked.item_ids, tuple((number,) for number in range(len(asked.item_ids))))
-    return build(name, Catalogue(table), asked.train)
+    return build(name, Learned(Catalogue(table), asked.train))
 
 
 def lists(name: str, asked: Cases, depth: int, *, mask_seen: bool) -> list[list[int]]:

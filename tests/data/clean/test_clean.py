@@ -72,9 +72,22 @@ def test_one_small_shop_by_hand(tmp_path: Path) -> None:
     assert list(pl.read_parquet(layout.aliases).iter_rows()) == [("c", "a")]
     times = pl.read_parquet(layout.histories)["timestamps"].to_list()
     assert times[0] == [START, START + timedelta(days=1)]
+    valid, test = (pl.read_parquet(path) for path in (layout.valid_targets, layout.test_targets))
+    # u1's third purchase is its validation item, the fourth went with its twin, and the fifth is the test item.
+    day = [START + timedelta(days=number) for number in range(5)]
+    assert valid.row(0)[-3:-1] == ([], day[2]) and test.row(0)[-3:-1] == ([day[2]], day[4])
+
+
+def test_a_context_without_a_time_has_no_times(tmp_path: Path) -> None:
+    """Prevents a gap in a list of times that whoever counts days takes for a moment."""
+    bought = events({"u1": "a b c d", "u2": "a b c d"})
+    bought[2] = ("u1", "c", None)
+    layout = workspace(tmp_path, catalogue(dict(zip("abcd", "wxyz", strict=True))), interactions(bought), passed=True)
+    clean(LOOSE, 17, layout)
     test = pl.read_parquet(layout.test_targets)
-    assert test["context_timestamps"][0].to_list() == [START + timedelta(days=2)]
-    assert test["timestamp"][0] == START + timedelta(days=4)
+    day = [START + timedelta(days=number) for number in range(4)]
+    assert test["context_timestamps"].to_list() == [None, [day[2]]]
+    assert test["timestamp"].to_list() == [day[3]] * 2
 
 
 def test_aliases_name_the_ids_that_went_and_only_items_that_stay(tmp_path: Path) -> None:

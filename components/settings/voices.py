@@ -1,0 +1,194 @@
+"""Settings of the voices, a class each; the field of `Voices` under which one stands is the voice's name.
+
+    voices:                     # in params.yaml; what is not named has its default
+      graph: {power: 1.0}
+
+A voice without knobs (`item_graph`, `popularity`) has no entry. Standard library only. Defaults were chosen on the
+validation targets of Amazon Beauty (docs/log.md, 2026-11-30).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, get_args
+
+from components.settings.bounds import Section, bounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fading(Section):
+    """How much an item of a history still counts: age_decay ** steps * exp(-days / age_days), both counted back from
+    the newest. Where times are unknown, steps alone count."""
+
+    FILE: ClassVar[str]
+    """The file in components/voices that holds the voice."""
+
+    age_decay: float = bounded(0.5, low=0.0, high=1.0)
+    """What a step back is worth."""
+    age_days: float | None = bounded(None, low=0.01)
+    """Days back after which an item counts 1/e (null: days do not matter)."""
+    same_day_step: float = bounded(1.0, low=0.0, high=1.0)
+    """How much of a step lies between two items of one day, whose order is often not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph(Fading):
+    """Items near each other in histories, by direction, distance, days and day."""
+
+    FILE = "graph"
+
+    age_days: float | None = bounded(60.0, low=0.01)
+    same_day_step: float = bounded(0.5, low=0.0, high=1.0)
+    reach: int = bounded(50, low=1)
+    """Steps between two items of a history that are still a pair."""
+    distance_decay: float = bounded(0.9, low=0.0, high=1.0)
+    """What each further step between two items leaves of their weight."""
+    pair_days: float | None = bounded(365.0, low=0.01)
+    """Days between two items after which their weight is halved (null: days do not matter)."""
+    same_day: float = bounded(1.5, low=0.0)
+    """What two items of one day weigh, in items of different days."""
+    backward: float = bounded(0.3, low=0.0)
+    """Share of a pair's weight from the later item to the earlier one."""
+    same_day_both_ways: bool = False
+    """Whether two items of one day weigh alike in both directions."""
+    power: float = bounded(1.0, low=0.1, high=5.0)
+    """Exponent of the summed weights: above 1 pairs that occur often gain."""
+    source_discount: float = bounded(0.3, low=0.0, high=2.0)
+    """Exponent of the count of the history's item that weights are divided by."""
+    candidate_discount: float = bounded(0.1, low=0.0, high=2.0)
+    """Exponent of the count of the candidate that weights are divided by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectedGraph(Graph):
+    """The best single graph: what was bought after what."""
+
+    power: float = bounded(1.2, low=0.1, high=5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvenGraph(Graph):
+    """Two items of one day count alike in both directions and as one step: no order within a day is read."""
+
+    same_day_step: float = bounded(0.0, low=0.0, high=1.0)
+    same_day_both_ways: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatGraph(Graph):
+    """What stands in one history, whatever order and distance."""
+
+    age_decay: float = bounded(0.85, low=0.0, high=1.0)
+    age_days: float | None = bounded(None, low=0.01)
+    same_day_step: float = bounded(1.0, low=0.0, high=1.0)
+    distance_decay: float = bounded(1.0, low=0.0, high=1.0)
+    pair_days: float | None = bounded(None, low=0.01)
+    same_day: float = bounded(1.0, low=0.0)
+    backward: float = bounded(1.0, low=0.0)
+    source_discount: float = bounded(0.5, low=0.0, high=2.0)
+    candidate_discount: float = bounded(0.3, low=0.0, high=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Fading):
+    """TF-IDF of item texts, summed over the history; a vector an item, of length 1."""
+
+    FILE = "text"
+
+    age_decay: float = bounded(0.6, low=0.0, high=1.0)
+    words: list[str] = field(default_factory=lambda: ["title", "brand", "categories", "attributes"])
+    """Item columns that are read as words; those that the items have count."""
+    whole: list[str] = field(default_factory=list)
+    """Item columns each value of which is one feature, however many words it has."""
+    pairs: bool = False
+    """Two neighbouring words of a value are a feature as well (2-grams)."""
+    min_items: int = bounded(1, low=1)
+    """A word of fewer items is no feature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RichText(Text):
+    """Words and pairs of words of the titles; brand, categories and attributes as they are."""
+
+    age_days: float | None = bounded(365.0, low=0.01)
+    words: list[str] = field(default_factory=lambda: ["title"])
+    whole: list[str] = field(default_factory=lambda: ["brand", "categories", "attributes"])
+    pairs: bool = True
+    min_items: int = bounded(2, low=1)
+
+
+Step = Literal["graph", "near", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths(EvenGraph):
+    """Items two steps away; the inherited settings are of its graph, and of how a history fades."""
+
+    FILE = "paths"
+
+    steps: list[Step] = field(default_factory=lambda: ["near", "near"])
+    """Step by step: `graph` all weights, `near` the strongest of each item with sum 1, `text` the items of most similar
+    text, similarity squared, with sum 1."""
+    near: int = bounded(40, low=1)
+    """Neighbours of a step `near`."""
+    similar: int = bounded(20, low=1)
+    """Neighbours of a step `text`."""
+    text: RichText = field(default_factory=RichText)
+    """How texts are compared."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.steps or not set(self.steps) <= set(get_args(Step)):
+            raise ValueError(f"steps is {self.steps}; give one or more of {', '.join(get_args(Step))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphThenText(Paths):
+    """Items whose text is like that of the graph's neighbours: reaches items that nobody has."""
+
+    steps: list[Step] = field(default_factory=lambda: ["graph", "text"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextThenGraph(Paths):
+    """Neighbours of items with a text like the history's: reads items that nobody has."""
+
+    steps: list[Step] = field(default_factory=lambda: ["text", "graph"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphText(Section):
+    """The item graph and text in one sum, without training."""
+
+    FILE: ClassVar[str] = "graph_text"
+
+    text_weight: float = bounded(0.09, low=0.0)
+    """Weight of the summed cosines beside the item graph's score. .09 is a graph divided by .3 plus .3 of the text."""
+    text: Text = field(default_factory=Text)
+    """How texts are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recent(Section):
+    """What everybody took lately, up to the newest moment of the history that asks."""
+
+    FILE: ClassVar[str] = "recent"
+
+    days: float = bounded(30.0, low=0.01)
+    """An event so many days back counts 1/e. Without times every event counts 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voices(Section):
+    """The voices that have settings, by name."""
+
+    recent: Recent = field(default_factory=Recent)
+    graph: DirectedGraph = field(default_factory=DirectedGraph)
+    graph_even: EvenGraph = field(default_factory=EvenGraph)
+    graph_flat: FlatGraph = field(default_factory=FlatGraph)
+    graph_twice: Paths = field(default_factory=Paths)
+    graph_then_text: GraphThenText = field(default_factory=GraphThenText)
+    text_then_graph: TextThenGraph = field(default_factory=TextThenGraph)
+    text: RichText = field(default_factory=RichText)
+    text_words: Text = field(default_factory=Text)
+    graph_text: GraphText = field(default_factory=GraphText)

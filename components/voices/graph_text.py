@@ -1,0 +1,40 @@
+"""The item graph and text in one sum, without training: score = item graph + text_weight * summed cosines.
+
+Scores are not normalised for each user: that the graph knows little is worth knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from components.recommender.catalogue import Catalogue
+from components.settings import voices as settings
+from components.storage.ragged import Ragged
+from components.voices.fading import Days
+from components.voices.item_graph import FORMULA, ItemGraph
+from components.voices.text import Text
+from components.voices.voice import Learned, Scores, Voice
+
+
+class GraphText(Voice):
+    """An item that neither part speaks for is not recommended."""
+
+    Settings = settings.GraphText
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any) -> None:
+        super().__init__(catalogue, arrays, chosen)
+        self._graph, self._text = ItemGraph(catalogue, arrays, FORMULA), Text(catalogue, arrays, chosen.text)
+
+    @classmethod
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        graph, text = ItemGraph.build(learned), Text.build(learned, chosen.text)
+        return cls(learned.catalogue, {**graph.arrays, **text.arrays}, chosen)
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        found = self._text.scores(histories, days)
+        found *= self.settings.text_weight
+        found += self._graph.scores(histories, days)
+        return found

@@ -1,0 +1,53 @@
+"""Items some steps away: neighbours of neighbours in the item graph, or in the graph and in text by turns.
+
+score = strengths(history) @ step 1 @ step 2 @ ...        # which steps: settings.voices.Paths.steps
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+
+from components.settings import voices as settings
+from components.storage.ragged import Ragged
+from components.voices import text
+from components.voices.fading import Days, strengths
+from components.voices.graph import weights
+from components.voices.matrix import packed, strongest, unpacked, with_sum_one
+from components.voices.voice import Learned, Scores, Voice
+
+
+class Paths(Voice):
+    """An item that no path leads to is not recommended."""
+
+    Settings = settings.Paths
+
+    @classmethod
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        arrays = {}
+        for step in dict.fromkeys(chosen.steps):
+            arrays |= packed(step, _matrix(step, learned, chosen))
+        return cls(learned.catalogue, arrays, chosen)
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        found = strengths(histories, days, len(self.catalogue.table), self.settings)
+        for step in self.settings.steps:
+            found = found @ self._matrices[step]
+        return found.toarray().astype(np.float32, copy=False)
+
+    @cached_property
+    def _matrices(self) -> dict[str, sparse.csr_array]:
+        return {step: unpacked(self.arrays, step, len(self.catalogue.table)) for step in self.settings.steps}
+
+
+def _matrix(step: settings.Step, learned: Learned, chosen: settings.Paths) -> sparse.csr_array:
+    """[items, items] of one kind of step."""
+    if step == "text":
+        similar = text.neighbours(text.vectors(learned, chosen.text), chosen.similar)
+        similar.data **= 2
+        return with_sum_one(similar)
+    graph = weights(learned, chosen)
+    return graph if step == "graph" else with_sum_one(strongest(graph, chosen.near))
