@@ -20,7 +20,7 @@ from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases
 from components.evaluation.contenders import MODEL, VARIANTS, Variant
-from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
+from components.evaluation.figures import breadth_intervals, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
 from components.progress import Progress
 from components.settings.params import Evaluate
@@ -79,6 +79,7 @@ def evaluate(
         "facts": dict(facts or {}),
         **{variant: figures(asked, settings.ks, lists[variant], places[variant]) for variant in VARIANTS},
         **compare(places[headline], settings.ks, seed),
+        "breadth_intervals": breadth_intervals(asked, settings.ks, lists[headline]),
         "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
     }
     metrics = rounded(metrics)
