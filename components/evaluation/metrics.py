@@ -60,7 +60,7 @@ def breadth(recommended: np.ndarray, counts: np.ndarray, k: int) -> dict[str, fl
         return {f"coverage_at_{k}": 0.0, f"popularity_at_{k}": 0.0, f"novelty_at_{k}": 0.0}
     share = np.maximum(counts[shown], 1) / max(counts.sum(), 1)
     return {
-        f"coverage_at_{k}": len(np.unique(shown)) / len(counts),
+        f"coverage_at_{k}": int((np.bincount(shown) > 0).sum()) / len(counts),
         f"popularity_at_{k}": float(counts[shown].mean()),
         f"novelty_at_{k}": float(-np.log2(share).mean()),
     }
