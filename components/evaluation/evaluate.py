@@ -22,6 +22,7 @@ from components.evaluation.arrays import Cases
 from components.evaluation.contenders import MODEL, VARIANTS, Variant
 from components.evaluation.figures import breadth_intervals, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.metrics import ranks
+from components.evaluation.slices import slices
 from components.progress import Progress
 from components.settings.params import Evaluate
 from components.storage.artifacts import publish_json, publishing_together
@@ -83,7 +84,7 @@ def evaluate(
         "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
     }
     metrics = rounded(metrics)
-    table = _per_user(asked, lists[headline][MODEL], places, headline)
+    table = _per_user(asked, lists[headline], places, headline)
     _publish(layout, metrics, table, catalogue, seed)
     return metrics
 
@@ -123,14 +124,22 @@ def _checked(
 
 
 def _per_user(
-    asked: Cases, recommended: np.ndarray, places: Mapping[Variant, Mapping[str, np.ndarray]], headline: Variant
+    asked: Cases,
+    recommended: Mapping[str, np.ndarray],
+    places: Mapping[Variant, Mapping[str, np.ndarray]],
+    headline: Variant,
 ) -> pl.DataFrame:
-    """One row a user, sorted by user id: `rank` is the model's in the headline variant, null: not in its list."""
+    """One row a user, sorted by user id: `rank` and `recommended` are the model's in the headline variant, a rank of
+    null means not in its list; `slice/SLICING` names the slice of each user."""
     item_ids = np.array(asked.item_ids, dtype=object)
 
     def column(rank: np.ndarray) -> pl.Series:
         return pl.Series([int(each) or None for each in rank], dtype=pl.Int32)
 
+    named = {
+        "recommended" if name == MODEL else f"recommended_{name}": [item_ids[row[row >= 0]].tolist() for row in rows]
+        for name, rows in recommended.items()
+    }
     return pl.DataFrame(
         {
             "user_id": asked.user_ids,
@@ -139,10 +148,19 @@ def _per_user(
             "target_count": pl.Series(asked.counts[asked.targets], dtype=pl.Int32),
             "rank": column(places[headline][MODEL]),
             **{f"{name}_{variant}": column(rank) for variant in VARIANTS for name, rank in places[variant].items()},
-            "recommended": [item_ids[row[row >= 0]].tolist() for row in recommended],
+            **named,
+            **{f"slice/{slicing}": _names(masks) for slicing, masks in slices(asked).items()},
         },
-        schema_overrides={"prompt": pl.List(pl.String), "recommended": pl.List(pl.String)},
+        schema_overrides={"prompt": pl.List(pl.String), **dict.fromkeys(named, pl.List(pl.String))},
     )
+
+
+def _names(masks: Mapping[str, np.ndarray]) -> pl.Series:
+    """[users] the name of the slice that each is in; null for those in none."""
+    names: np.ndarray = np.full(len(next(iter(masks.values()))), None, dtype=object)
+    for name, mask in masks.items():
+        names[mask] = name
+    return pl.Series(names.tolist(), dtype=pl.String)
 
 
 def _publish(

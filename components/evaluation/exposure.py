@@ -2,9 +2,9 @@
 
     exposure(lists, counts, 10)                # {"gini_at_10": (0.81, 0.80, 0.82), "new_share_at_10": (0.02, ...)}
 
-Neither figure is a mean over users, so a bootstrap would count all lists anew in each draw, minutes for a million users.
-The intervals are normal ones around the infinitesimal jackknife instead (Jaeckel 1972; Efron 1982, chapter 6): one pass
-over the lists adds up how much each user moves the figure.
+Neither figure is a mean over users, so a bootstrap would count all lists anew in each draw. The intervals are those of
+the infinitesimal jackknife instead (Jaeckel 1972; Efron 1982, chapter 6): one pass over the lists adds up how much each
+user moves the figure, and the normal distribution does the rest.
 """
 
 from __future__ import annotations

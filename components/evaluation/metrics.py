@@ -71,9 +71,9 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap over users: name -> (low, high) of the mean of `values[name]` ([users]).
 
-    All names share the same draws, so the interval of a per-user difference is the paired one. Users with the same values
-    are drawn together: how many of them a draw of users holds is multinomial, and ranks have few values, so that a
-    million users take no longer than a thousand.
+    All names share the same draws, so the interval of a per-user difference is the paired one. Users with the same
+    values are drawn together: how many of them a sample holds is multinomial, and ranks have few values, so that a
+    million users take hardly longer than a thousand.
     """
     names = list(values)
     rows, of_users = _distinct(np.stack([values[name] for name in names], axis=1))
