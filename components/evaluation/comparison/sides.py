@@ -105,18 +105,18 @@ def _paths(folder: Path) -> dict[str, Path]:
     """Where the files lie, in a dataset's artifacts or in what `keep` wrote."""
     if (folder / PER_USER).is_file():
         return {name: folder / name for name in (PER_USER, METRICS, NAMES, VERDICT)}
-    layout = Layout(folder.parent.parent, folder.name)
-    if folder.resolve().parent.name != "artifacts" and not (folder / "evaluate").is_dir():
+    if not (folder / "evaluate").is_dir():
         mend = "give a folder like artifacts/DATASET, in which `evaluate` has run"
         raise BadInput("there are no per-user results", where=str(folder), mend=mend)
-    root = folder
-    return {
-        PER_USER: root / layout.per_user.relative_to(layout.root),
-        METRICS: root / layout.metrics.relative_to(layout.root),
-        VERDICT: root / layout.verdict.relative_to(layout.root),
-        "items": root / layout.items_clean.relative_to(layout.root),
-        "id_table": root / layout.id_table.relative_to(layout.root),
+    layout = Layout(Path(), "any")
+    files = {
+        PER_USER: layout.per_user,
+        METRICS: layout.metrics,
+        VERDICT: layout.verdict,
+        "items": layout.items_clean,
+        "id_table": layout.id_table,
     }
+    return {name: folder / path.relative_to(layout.root) for name, path in files.items()}
 
 
 def _names(paths: Mapping[str, Path]) -> tuple[dict[str, str | None], dict[str, str]]:

@@ -48,7 +48,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     layout, _ = build(tmp_path)
     with pytest.raises(BadInput, match="no per-user results"):
         read(tmp_path, name="a")
-    with pytest.raises(BadInput, match="lack .*recommended_nobody"):
+    with pytest.raises(BadInput, match=r"lack .*recommended_nobody"):
         read(layout.root, "nobody", name="a")
     table = pl.read_parquet(layout.per_user)
     table.drop("recommended_item_graph").write_parquet(layout.per_user)
