@@ -139,7 +139,7 @@ _READING = (
     "the share of users whose item is in the list; NDCG gives more for a higher place, MRR is the mean of one over the "
     "place.",
     "Differences are taken user by user. Intervals: percentile bootstrap over users. The permutation test exchanges "
-    "the two lists within users and asks how often chance alone would give such a difference. Slices are several looks at "
-    f"the same data: their p-values are corrected (Holm), and those of under {LEAST_IN_SLICE} users are not judged.",
+    "the two lists within users and asks how often chance alone would give such a difference. Slices are several looks "
+    f"at the same data: their p-values are corrected (Holm), and those of under {LEAST_IN_SLICE} users are not judged.",
     "A baseline learns by counting, in seconds. A model that it is ahead of is not worth serving.",
 )
