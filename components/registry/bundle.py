@@ -48,7 +48,8 @@ def assemble(layout: Layout, params: Params) -> Path:
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
         shutil.copyfile(layout.aliases, temporary / ALIASES)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
-        publish_json(temporary / PARAMS, to_dict(params))
+        # Rules of promotion are none of a model's: with others it is the same bundle.
+        publish_json(temporary / PARAMS, {name: each for name, each in to_dict(params).items() if name != "promote"})
         publish_json(temporary / FINGERPRINTS, sources)
         _refuse_unsafe(temporary)
         write_manifest(temporary, kind="bundle", dataset=layout.dataset)
