@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 
 MADE := .venv/.made
 
-.PHONY: help env retrain repro ui doctor test quick lint format types hooks clean
+.PHONY: help env browser retrain repro ui doctor test quick lint format types hooks clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ env: $(MADE) ## make the environment .venv from the pinned versions (about 2 min
 
 $(MADE): pyproject.toml constraints.txt infra/env.sh
 	@bash infra/env.sh
+
+browser: ## have the Chromium that the tests open pages in (Debian's package, where it is missing)
+	@bash infra/browser.sh
 
 retrain: $(MADE) ## the main job: the Prefect flow over all seven stages, then what came of it
 	@idiom retrain
@@ -38,12 +41,12 @@ ui: $(MADE) ## open MLflow and Prefect on the stores of this workspace; Ctrl-C e
 doctor: $(MADE) ## check versions, servers, disk and data, and say how to mend what is wrong
 	@idiom doctor
 
-test: $(MADE) lint types ## lint, types and all tests, as CI runs them
+test: $(MADE) browser lint types ## lint, types and all tests, as CI runs them
 # One torch thread per test process: two that compete for two cores slow torch tenfold. By file, so that a
 # server or a trained pair is made once, in the order of tests/conftest.py.
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: $(MADE) ## the tests that start no server and take under ten seconds each
+quick: $(MADE) browser ## the tests that start no server and take under ten seconds each
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not server and not slow"
 
 lint: $(MADE) ## ruff: rules and format

@@ -202,6 +202,30 @@ def ablate(
 
 
 @command
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two or more: version number, alias, run id, folder of artifacts, or contender (model, item_graph); "
+            "SIDE:item_graph is the baseline beside it. The first is the reference.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The page to write (default: in artifacts/DATASET/compare).")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Users that can be looked up in the page.")] = 500,
+    workspace: Workspace = HERE,
+) -> None:
+    """Is B better than A, where, and can it be trusted? One page that opens offline."""
+    from components.settings.file import load
+    from flows.compare import compare_sides
+
+    done = compare_sides(workspace, load(workspace / "params.yaml"), sides, out, sample=sample)
+    typer.echo(done.sentence)
+    typer.echo(done.figures)
+    typer.echo(f"page     {done.page}" + (f" (and in the MLflow run {done.run_id})" if done.run_id else ""))
+
+
+@command
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",

@@ -36,14 +36,15 @@ MAY_IMPORT = {
     # Whatever recommends is judged through its interface.
     "evaluation": FOUNDATIONS | {"recommender.interface", "recommender.catalogue"},
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
-    "registry": FOUNDATIONS | {"recommender", "textid", "voices", "evaluation.contenders"},
+    "registry": FOUNDATIONS
+    | {"recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
     | {"stages", "registry", "scoring", "voices.load"}
-    | {"data.ingest.sniff", "training.key", "evaluation.in_words", "evaluation.contenders"},
+    | {"data.ingest.sniff", "training.key", "evaluation.in_words", "evaluation.contenders", "evaluation.comparison"},
 }
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
@@ -99,7 +100,7 @@ THIRD_PARTY = {
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow"},
-    "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
+    "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib", "jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
     # numpy in storage/ragged.py alone.

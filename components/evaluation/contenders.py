@@ -63,6 +63,26 @@ HEADLINE = ("recall", "ndcg")
 """Those that decide a verdict, at the headline cut-off."""
 
 
+@dataclass(frozen=True)
+class Breadth:
+    """A figure of what the lists consist of, at the headline cut-off."""
+
+    label: str
+    digits: str
+    """How it is written: the format of a number."""
+    interval: bool = False
+
+
+BREADTH = {
+    "coverage": Breadth("Catalogue coverage@{k}", ".1%"),
+    "popularity": Breadth("Mean training count of the items@{k}", ".1f"),
+    "novelty": Breadth("Novelty@{k} (bits)", ".2f"),
+    "gini": Breadth("Exposure Gini@{k}", ".3f", interval=True),
+    "new_share": Breadth("Share of new items@{k}", ".2%", interval=True),
+}
+"""Name in metrics.json, before `_at_`, -> how it appears; in order."""
+
+
 def metric_order(metric: str) -> tuple[int, int, str]:
     """Key that sorts `recall_at_5`, ...: those of `RANKING` first, each by k as a number (a file has 10, 20, 5)."""
     name, _, k = metric.partition("_at_")

@@ -20,11 +20,12 @@ from components.errors import GateRefused
 from components.evaluation import examples, plots, report
 from components.evaluation.arrays import Cases
 from components.evaluation.contenders import MODEL, VARIANTS, Variant
-from components.evaluation.figures import by_slice, compare, figures, headline_k, rounded
+from components.evaluation.figures import breadth_intervals, by_slice, compare, figures, headline_k, rounded
 from components.evaluation.headline import headline_figures
 from components.evaluation.metrics import ranks
 from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
+from components.evaluation.slices import slices
 from components.progress import Progress
 from components.settings.params import Evaluate, Ties
 from components.storage.artifacts import publish_json, publishing_together
@@ -93,13 +94,14 @@ def evaluate(
         "facts": dict(facts or {}),
         **{variant: figures(asked, settings.ks, lists[variant], places[variant]) for variant in VARIANTS},
         **compare(places[headline], settings.ks, seed),
+        "breadth_intervals": breadth_intervals(asked, settings.ks, lists[headline]),
         "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
         "ties": compare_orders(ties, asked, lists[headline], other, ask, headline_k(settings.ks)),
     }
     if again := repeats(asked, headline_k(settings.ks), lists, places):
         metrics["repeats"] = again
     metrics = rounded(metrics)
-    table = _per_user(asked, lists[headline][MODEL], places, headline)
+    table = _per_user(asked, lists[headline], places, headline)
     _publish(layout, metrics, table, catalogue, seed)
     return metrics
 
@@ -139,9 +141,13 @@ def _checked(
 
 
 def _per_user(
-    asked: Cases, recommended: np.ndarray, places: Mapping[Variant, Mapping[str, np.ndarray]], headline: Variant
+    asked: Cases,
+    recommended: Mapping[str, np.ndarray],
+    places: Mapping[Variant, Mapping[str, np.ndarray]],
+    headline: Variant,
 ) -> pl.DataFrame:
-    """One row a user, sorted by user id: `rank` is the model's in the headline variant, null: not in its list.
+    """One row a user, sorted by user id: `rank` and `recommended` are the model's in the headline variant, a rank of
+    null means not in its list; `slice/SLICING` names the slice of each user.
 
     `also`, where a target is a set (`clean.ties: set`): the other items that are right; a rank is of the best one.
     """
@@ -151,6 +157,10 @@ def _per_user(
         return pl.Series([int(each) or None for each in rank], dtype=pl.Int32)
 
     sets = {"also": [item_ids[row].tolist() for row in asked.also]} if asked.also is not None else {}
+    named = {
+        "recommended" if name == MODEL else f"recommended_{name}": [item_ids[row[row >= 0]].tolist() for row in rows]
+        for name, rows in recommended.items()
+    }
     return pl.DataFrame(
         {
             "user_id": asked.user_ids,
@@ -159,11 +169,20 @@ def _per_user(
             "target_count": pl.Series(asked.counts[asked.targets], dtype=pl.Int32),
             "rank": column(places[headline][MODEL]),
             **{f"{name}_{variant}": column(rank) for variant in VARIANTS for name, rank in places[variant].items()},
-            "recommended": [item_ids[row[row >= 0]].tolist() for row in recommended],
+            **named,
             **sets,
+            **{f"slice/{slicing}": _names(masks) for slicing, masks in slices(asked).items()},
         },
-        schema_overrides=dict.fromkeys(("prompt", "recommended", *sets), pl.List(pl.String)),
+        schema_overrides={"prompt": pl.List(pl.String), **dict.fromkeys((*named, *sets), pl.List(pl.String))},
     )
+
+
+def _names(masks: Mapping[str, np.ndarray]) -> pl.Series:
+    """[users] the name of the slice that each is in; null for those in none."""
+    names: np.ndarray = np.full(len(next(iter(masks.values()))), None, dtype=object)
+    for name, mask in masks.items():
+        names[mask] = name
+    return pl.Series(names.tolist(), dtype=pl.String)
 
 
 def _publish(

@@ -9,6 +9,7 @@ import numpy as np
 
 from components.evaluation.arrays import Cases
 from components.evaluation.contenders import HEADLINE, MODEL
+from components.evaluation.exposure import exposure
 from components.evaluation.metrics import LEAST_USERS, bootstrap, breadth, per_user
 from components.evaluation.slices import slices
 
@@ -28,7 +29,17 @@ def figures(
     return {
         name: {metric: float(values.mean()) for metric, values in per_user(rank, ks).items()}
         | breadth(lists[name], asked.counts, k)
+        | {metric: found[0] for metric, found in exposure(lists[name], asked.counts, k).items()}
         for name, rank in places.items()
+    }
+
+
+def breadth_intervals(asked: Cases, ks: Sequence[int], lists: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """95 % intervals of what the lists consist of, as far as there are any: name -> metric -> [low, high]."""
+    k = headline_k(ks)
+    return {
+        name: {metric: list(found[1:]) for metric, found in exposure(each, asked.counts, k).items()}
+        for name, each in lists.items()
     }
 
 

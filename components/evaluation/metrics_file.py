@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, TIES, VARIANTS
+from components.evaluation.contenders import BREADTH, CONTENDERS, HEADLINE, MODEL, RANKING, TIES, VARIANTS
 from components.evaluation.repeats import EXPLORE, REPEAT
 from components.storage.artifacts import read_json
 
@@ -33,7 +33,7 @@ def _problems(metrics: Any) -> Iterator[str]:
     """What is wrong, the first first; later checks rely on the earlier ones, and only the first is asked for."""
     if not isinstance(metrics, dict):
         yield "it holds no object"
-    for name in ("protocol", *VARIANTS, "intervals", "against", "ties"):
+    for name in ("protocol", *VARIANTS, "intervals", "breadth_intervals", "against", "ties"):
         if not isinstance(metrics.get(name), dict):
             yield f"{name} is missing or no object"
     protocol = metrics["protocol"]
@@ -53,7 +53,13 @@ def _problems(metrics: Any) -> Iterator[str]:
             yield f"intervals.{who} has other metrics than intervals.model"
         unfit = (metric for metric, each in intervals.items() if not (_METRIC.fullmatch(metric) and _pair(each)))
         yield from (f"intervals.{who}.{metric}" for metric in unfit)
-        needed = {*intervals, *(f"{breadth}_at_{k}" for breadth in ("coverage", "popularity", "novelty"))}
+        needed = {*intervals, *(f"{breadth}_at_{k}" for breadth in BREADTH)}
+        broad = metrics["breadth_intervals"].get(who)
+        yield from (
+            f"breadth_intervals.{who}.{breadth}_at_{k}"
+            for breadth, kind in BREADTH.items()
+            if kind.interval and not (isinstance(broad, dict) and _pair(broad.get(f"{breadth}_at_{k}")))
+        )
         for variant in VARIANTS:
             figures = metrics[variant].get(who)
             found = figures if isinstance(figures, dict) else {}

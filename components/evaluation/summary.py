@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.evaluation import repeats
-from components.evaluation.contenders import CONTENDERS, MODEL, TIES, VARIANTS, labels, metric_label, metric_order
+from components.evaluation.contenders import (
+    BREADTH,
+    CONTENDERS,
+    MODEL,
+    TIES,
+    VARIANTS,
+    labels,
+    metric_label,
+    metric_order,
+)
 from components.evaluation.metrics import LEAST_USERS
 
 
@@ -97,17 +106,16 @@ def ties_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
 def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """What the lists consist of, headline variant."""
     headline, k = metrics[metrics["protocol"]["headline"]], metrics["protocol"]["headline_k"]
-    return [
-        (
-            f"Catalogue coverage@{k}",
-            {who: f"{headline[who][f'coverage_at_{k}']:.1%}" for who in CONTENDERS},
-        ),
-        (
-            f"Mean training count of the items@{k}",
-            {who: f"{headline[who][f'popularity_at_{k}']:.1f}" for who in CONTENDERS},
-        ),
-        (f"Novelty@{k} (bits)", {who: f"{headline[who][f'novelty_at_{k}']:.2f}" for who in CONTENDERS}),
-    ]
+
+    def cell(who: str, name: str) -> str:
+        metric, digits = f"{name}_at_{k}", BREADTH[name].digits
+        text = f"{headline[who][metric]:{digits}}"
+        if not BREADTH[name].interval:
+            return text
+        low, high = metrics["breadth_intervals"][who][metric]
+        return f"{text} ({low:{digits}} to {high:{digits}})"
+
+    return [(kind.label.format(k=k), {who: cell(who, name) for who in CONTENDERS}) for name, kind in BREADTH.items()]
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:

@@ -72,9 +72,9 @@ def fingerprints(layout: Layout) -> dict[str, str]:
 
 
 def _settings(params: Params) -> dict[str, Any]:
-    """All settings but how long a store is waited for, which makes no other model."""
+    """All settings but those that make no other model: how long a store is waited for, the rules of promotion."""
     settings = to_dict(params)
-    del settings["register"]["wait_seconds"]
+    del settings["register"]["wait_seconds"], settings["promote"]
     return settings
 
 

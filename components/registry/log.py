@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.evaluation.contenders import HEADLINE, VARIANTS, logged_as
+from components.registry.comparable import log_comparable
 from components.registry.sink import MlflowSink
 from components.registry.tracking import NOTE
 from components.settings.params import Params
@@ -79,6 +80,7 @@ def log_results(
     for path in (layout.report, layout.metrics, layout.verdict):
         client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.plots), "plots")
+    log_comparable(client, run_id, layout, bundle)
     if ID_SAMPLE not in {each.path for each in client.list_artifacts(run_id)}:
         # log_table appends to a table that is there, and one trained pair has one table.
         client.log_table(run_id, _id_sample(bundle), ID_SAMPLE)

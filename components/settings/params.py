@@ -213,6 +213,41 @@ class Register(Section):
 
 
 @dataclass(frozen=True)
+class Promote(Section):
+    """What a version has to show before it becomes the champion. Both are judged on the same users, whose targets
+    neither was taught."""
+
+    metric: Literal["ndcg", "recall", "mrr"] = "ndcg"
+    """What decides, at the headline cut-off."""
+    min_users: int = bounded(100, low=30)
+    """Fewer users to judge by refuse every version."""
+    min_quality: float = bounded(0.0, low=0.0, high=1.0)
+    """Least value of the metric, whatever the champion has."""
+    confidence: float = bounded(0.95, low=0.5, high=0.9999)
+    """Level of the two-sided intervals of paired differences whose lower bounds decide."""
+    margin: float = bounded(0.0, low=0.0, high=1.0)
+    """Share of the champion's value that the lower bound may lie below it: at 0 the version must be clearly better, at
+    0.02 it must clearly be no more than 2 % worse."""
+    slices: dict[str, float] = field(default_factory=dict)
+    """Protected slices -> margin in each, a share of the champion's value there: `{"target: cold (not in training)":
+    0.1}`. As several looks at the same data they are corrected together (Holm)."""
+    beat_baselines: bool = True
+    """Refuse a version that is clearly behind a baseline, which learns by counting."""
+    max_latency_ms: float | None = bounded(None, low=0.0)
+    """Most milliseconds for one user (median; null: any)."""
+    max_latency_ratio: float | None = bounded(None, low=0.0)
+    """Most times the champion's latency, measured in one sitting (null: any)."""
+    max_bundle_mb: float | None = bounded(None, low=0.0)
+    """Largest bundle in MB (null: any)."""
+    max_memory_mb: float | None = bounded(None, low=0.0)
+    """Most memory of a process that serves it, in MB (null: any)."""
+    max_churn: float = bounded(1.0, low=0.0, high=1.0)
+    """Largest share of the items of both ID tables whose ID changed."""
+    min_own_words: float = bounded(0.0, low=0.0, high=1.0)
+    """Least share of the words of the IDs that stand in their item's own text."""
+
+
+@dataclass(frozen=True)
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -228,6 +263,7 @@ class Params(Section):
     evaluate: Evaluate = field(default_factory=Evaluate)
     register: Register = field(default_factory=Register)
     voices: Voices = field(default_factory=Voices)
+    promote: Promote = field(default_factory=Promote)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -84,3 +84,17 @@ def test_bootstrap_of_a_difference_is_paired() -> None:
     found = metrics.bootstrap({"base": base, "better": better, "gain": better - base}, seed=1)
     assert found["gain"][0] > 0
     assert found["base"][1] > found["better"][0], "their own intervals overlap, so this needs the pairing"
+
+
+def test_bootstrap_of_grouped_users_is_that_of_single_ones() -> None:
+    """Prevents draws of groups that are no draws of users: another spread of the mean, or names drawn apart."""
+    random = np.random.default_rng(5)
+    rank = random.integers(0, 8, 700)
+    values = metrics.per_user(rank, [3, 5]) | {"other": random.random(700) * (rank == 2)}
+    matrix = np.stack(list(values.values()), axis=1)
+    means = np.array([matrix[random.integers(0, 700, 700)].mean(axis=0) for _ in range(4000)])
+    expected = np.quantile(means, [0.025, 0.975], axis=0).T
+    found = np.array(list(metrics.bootstrap(values, seed=1, draws=4000).values()))
+    assert found == pytest.approx(expected, abs=0.1 * float((expected[:, 1] - expected[:, 0]).min()))
+    twice = metrics.bootstrap({"a": values["other"], "b": values["other"]}, seed=1)
+    assert twice["a"] == twice["b"]

@@ -1,0 +1,1 @@
+"""Comparison of runs, versions and baselines on the same users: paired statistics, slices, who gained and who lost."""

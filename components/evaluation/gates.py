@@ -1,0 +1,207 @@
+"""Decides whether a version may become the champion: pure rules over evidence, every reason with how much was to spare.
+
+    decision = decide(params.promote, Evidence(metric="ndcg_at_10", users=20_000, value=0.078, champion=paired(...)))
+    decision.accepted, [reason.text for reason in decision.reasons]
+
+Nothing here loads, scores or moves anything: components/registry/promotion.py gathers the evidence and acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.evaluation.comparison.paired import Paired, holm
+from components.evaluation.contenders import CONTENDERS, metric_label
+from components.settings.params import Promote
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a version and of the champion, from the same fresh users in one sitting."""
+
+    metric: str
+    """Such as `ndcg_at_10`."""
+    users: int
+    value: float
+    """The version's own."""
+    champion: Paired | None = None
+    """The version minus the champion; None where there is no champion yet."""
+    slices: Mapping[str, Paired] = field(default_factory=dict)
+    """The same by slice (`target: cold (not in training)`); rules may protect some of them."""
+    baselines: Mapping[str, Paired] = field(default_factory=dict)
+    """The version minus each baseline, by its name in `contenders`."""
+    latency_ms: float | None = None
+    champion_latency_ms: float | None = None
+    bundle_mb: float | None = None
+    memory_mb: float | None = None
+    broken_rules: Sequence[str] = ()
+    """Rules of the ID table's contract that it breaks."""
+    churn: float | None = None
+    """Share of the items of both tables whose ID changed; None without a champion."""
+    own_words: float | None = None
+    """Share of the words of the IDs that stand in their item's text."""
+    served_otherwise: str | None = None
+    """What a clean process that loaded the registered model answered differently; empty: nothing, None: not tried."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One rule and what it found."""
+
+    rule: str
+    passed: bool
+    text: str
+    to_spare: float | None = None
+    """How far the figure is inside its limit, in its own unit; negative: how much is missing."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision with the reason of every rule, refusals first."""
+
+    accepted: bool
+    reasons: tuple[Reason, ...]
+
+    @property
+    def refusals(self) -> tuple[Reason, ...]:
+        """Why not; empty where it was accepted."""
+        return tuple(reason for reason in self.reasons if not reason.passed)
+
+    def plain(self) -> dict[str, Any]:
+        """For a JSON artifact."""
+        rows = [
+            {"rule": each.rule, "passed": each.passed, "text": each.text}
+            | ({} if each.to_spare is None else {"to_spare": round(each.to_spare, 6)})
+            for each in self.reasons
+        ]
+        return {"accepted": self.accepted, "reasons": rows}
+
+
+def decide(rules: Promote, found: Evidence) -> Decision:
+    """Apply every rule, also after one has refused: a reader wants all reasons at once."""
+    reasons = [
+        _users(rules, found),
+        _quality(rules, found),
+        _champion(rules, found),
+        *_slices(rules, found),
+        *_baselines(rules, found),
+        *_costs(rules, found),
+        _contract(found),
+        _limit("churn", "IDs changed", found.churn, most=rules.max_churn if found.champion else None, digits="{:.1%}"),
+        _least("own words", "words of IDs from the item's text", found.own_words, rules.min_own_words),
+        _served(found),
+    ]
+    given = [reason for reason in reasons if reason is not None]
+    return Decision(all(each.passed for each in given), tuple(sorted(given, key=lambda each: each.passed)))
+
+
+def _users(rules: Promote, found: Evidence) -> Reason:
+    spare = found.users - rules.min_users
+    return Reason("users", spare >= 0, f"{found.users:,} users to judge by, at least {rules.min_users:,}", spare)
+
+
+def _quality(rules: Promote, found: Evidence) -> Reason:
+    spare = found.value - rules.min_quality
+    text = f"{metric_label(found.metric)} {found.value:.4f}, at least {rules.min_quality:.4f}"
+    return Reason("quality", spare >= 0, text, spare)
+
+
+def _champion(rules: Promote, found: Evidence) -> Reason:
+    if found.champion is None:
+        return Reason("champion", True, "there is no champion yet")
+    each = found.champion
+    needed, low = -rules.margin * each.a, each.lower(rules.confidence)
+    text = (
+        f"{metric_label(found.metric)} {each.b:.4f} against the champion's {each.a:.4f}: difference "
+        f"{each.difference:+.4f}, lower bound {low:+.4f} ({rules.confidence:.0%} interval), above {needed:+.4f} needed"
+    )
+    return Reason("champion", low > needed, text, low - needed)
+
+
+def _slices(rules: Promote, found: Evidence) -> list[Reason]:
+    """Each protected slice: "worse by the margin or more" has to be rejected, in Holm's order."""
+    if found.champion is None:
+        return []
+    known = {name: found.slices[name] for name in rules.slices if name in found.slices}
+    bounds = {name: -rules.slices[name] * each.a for name, each in known.items()}
+    corrected = dict(zip(known, holm([known[name].p_not_above(bounds[name]) for name in known]), strict=True))
+    alpha = (1 - rules.confidence) / 2
+    reasons = []
+    for name in rules.slices:
+        if name not in known:
+            reasons.append(Reason(f"slice {name}", False, f"protected slice {name!r}: no user is in it"))
+            continue
+        each, p = known[name], corrected[name]
+        text = (
+            f"{name}: {each.b:.4f} against {each.a:.4f} ({each.users:,} users), difference {each.difference:+.4f}; "
+            f"above {bounds[name]:+.4f} with p {p:.4f}, at most {alpha:.4f} needed"
+        )
+        reasons.append(Reason(f"slice {name}", p <= alpha, text, alpha - p))
+    return reasons
+
+
+def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
+    if not rules.beat_baselines or not found.baselines:
+        return []
+    # The strongest is the one whose own value is highest; a version clearly behind any is behind it too.
+    name, each = max(found.baselines.items(), key=lambda pair: pair[1].a)
+    phrase, own = CONTENDERS[name].phrase, f"{each.b:.4f} against {each.a:.4f}"
+    if each.high < 0:
+        text = f"a model without training would do better: {phrase} has {each.a:.4f}, this version {each.b:.4f}"
+    elif each.difference < 0:
+        text = f"not clearly behind the best baseline, {phrase}: {own}"
+    else:
+        text = f"not behind the best baseline, {phrase}: {own}"
+    return [Reason("baseline", each.high >= 0, text, each.high)]
+
+
+def _costs(rules: Promote, found: Evidence) -> list[Reason | None]:
+    ratio = (
+        found.latency_ms / found.champion_latency_ms
+        if found.latency_ms is not None and found.champion_latency_ms
+        else None
+    )
+    return [
+        _limit("latency", "ms a user", found.latency_ms, rules.max_latency_ms),
+        _limit("latency to champion", "times the champion's latency", ratio, rules.max_latency_ratio)
+        if found.champion
+        else None,
+        _limit("size", "MB of bundle", found.bundle_mb, rules.max_bundle_mb),
+        _limit("memory", "MB of memory", found.memory_mb, rules.max_memory_mb),
+    ]
+
+
+def _contract(found: Evidence) -> Reason:
+    broken = ", ".join(found.broken_rules)
+    return Reason(
+        "ID table",
+        not broken,
+        f"the ID table breaks its contract: {broken}" if broken else "the ID table keeps its contract",
+    )
+
+
+def _served(found: Evidence) -> Reason | None:
+    if found.served_otherwise is None:
+        return None
+    same = not found.served_otherwise
+    return Reason("served", same, "a clean process serves the same lists" if same else found.served_otherwise)
+
+
+def _limit(rule: str, what: str, value: float | None, most: float | None, digits: str = "{:,.1f}") -> Reason | None:
+    """A figure that must not be above its limit; without a limit there is no rule, without the figure it is refused."""
+    if most is None:
+        return None
+    if value is None:
+        return Reason(rule, False, f"{what}: not measured, at most {digits.format(most)} allowed")
+    text = f"{digits.format(value)} {what}, at most {digits.format(most)}"
+    return Reason(rule, value <= most, text, most - value)
+
+
+def _least(rule: str, what: str, value: float | None, least: float) -> Reason | None:
+    if not least:
+        return None
+    if value is None:
+        return Reason(rule, False, f"{what}: not measured, at least {least:.1%} needed")
+    return Reason(rule, value >= least, f"{value:.1%} {what}, at least {least:.1%}", value - least)

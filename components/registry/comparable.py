@@ -1,0 +1,111 @@
+"""Keeps in MLflow what a later comparison needs of a version, and fetches it: results user by user, names of the items.
+
+    source = comparable(workspace, params, "champion")         # or "12", or the id of a run
+    source.folder                                              # for components/evaluation/comparison/sides.py
+
+It lies in the run of the version, in a folder named after the bundle, as a run that is registered twice (evaluated with
+other settings) has two versions.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import BadInput
+from components.evaluation.comparison.sides import PER_USER, keep
+from components.registry.bundle import BUNDLE, bundle_sha256
+from components.registry.store import answering, connect, tracking_uri
+from components.settings.params import Params
+from components.storage.artifacts import publishing
+from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FOLDER = "comparison"
+_RUN = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one side of a comparison is read from, and what is known of it."""
+
+    folder: Path
+    label: str
+    run_id: str
+    tags: Mapping[str, str]
+    """Of the version, or of the run: commit, digest of dvc.lock, verdict of validation."""
+
+
+def log_comparable(client: MlflowClient, run_id: str, layout: Layout, bundle: Path) -> None:
+    """Put what a comparison needs into the run of a bundle."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / FOLDER
+        keep(layout, kept)
+        client.log_artifacts(run_id, str(kept), _place(bundle_sha256(bundle)))
+
+
+def comparable(workspace: Path, params: Params, name: str) -> Source:
+    """The version with this number or alias of the workspace's model, or what was last registered of the run `name`.
+
+    Fetched once and kept under work/comparisons. Raises `BadInput` where there is no such version or run, and where it
+    was registered before results were kept.
+    """
+    with answering(workspace):
+        client = connect(workspace)
+        label, run_id, tags = _find(client, params.register.model_name, name, tracking_uri(workspace))
+        digest = tags.get(BUNDLE, "")
+        kept = workspace / "work" / "comparisons" / digest[:16]
+        if not (digest and (kept / PER_USER).is_file()):
+            _fetch(client, run_id, digest, kept, label)
+    return Source(kept, label, run_id, tags)
+
+
+def log_page(workspace: Path, run_id: str, path: Path) -> None:
+    """Put the page of a comparison into a run, under `comparison/`."""
+    with answering(workspace):
+        connect(workspace).log_artifact(run_id, str(path), FOLDER)
+
+
+def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str, str, dict[str, str]]:
+    """(label, run id, tags)."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if _RUN.fullmatch(name):
+            run = client.get_run(name)
+            return f"run {name[:8]}", name, dict(run.data.tags)
+        if name.isdigit():
+            version = client.get_model_version(model, name)
+            return f"version {version.version}", version.run_id, dict(version.tags)
+        version = client.get_model_version_by_alias(model, name)
+        return f"{name} (version {version.version})", version.run_id, dict(version.tags)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise BadInput(
+            f"{name!r} is no version, alias or run of {model!r}",
+            where=where,
+            mend="give a number, an alias such as champion, a run id, a folder, or a contender such as item_graph",
+        ) from error
+
+
+def _fetch(client: MlflowClient, run_id: str, digest: str, kept: Path, label: str) -> None:
+    if not digest or not client.list_artifacts(run_id, _place(digest)):
+        raise BadInput(
+            "its results user by user were not kept",
+            where=label,
+            mend="it was registered by an earlier version of Idiom: register it again, or compare folders of artifacts",
+        )
+    with publishing(kept) as temporary, tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(client.download_artifacts(run_id, _place(digest), folder), temporary)
+
+
+def _place(digest: str) -> str:
+    return f"{FOLDER}/{digest[:16]}"
