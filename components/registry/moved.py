@@ -40,13 +40,14 @@ def moved_from(database: Path) -> list[str]:
         return []
     here = database.parent.resolve()
     try:
-        with closing(_opened(database, "ro")) as connection:
-            known = _has(connection, "experiments", "artifact_location")
-            rows = connection.execute("SELECT artifact_location FROM experiments").fetchall() if known else []
-    except sqlite3.Error as error:
-        mend = "see who uses it (fuser), or what `idiom doctor` says of it"
-        raise BadInput(f"MLflow's database cannot be read: {error}", where=str(database), mend=mend) from error
-    roots = {str(location).rpartition(f"/{ARTIFACTS}/")[0] for (location,) in rows}
+        locations = _locations(database, "ro&immutable=1")  # without a lock: nobody is waited for, nobody disturbed
+    except sqlite3.Error:
+        try:
+            locations = _locations(database, "ro")  # somebody was writing just then, or it is damaged
+        except sqlite3.Error as error:
+            mend = "see who uses it (fuser), or what `idiom doctor` says of it"
+            raise BadInput(f"MLflow's database cannot be read: {error}", where=str(database), mend=mend) from error
+    roots = {location.rpartition(f"/{ARTIFACTS}/")[0] for location in locations}
     return sorted(root for root in roots if root.startswith("file://") and not _same(_path(root), here))
 
 
@@ -82,6 +83,14 @@ def mend(database: Path) -> int:
                     if _has(connection, table, column):
                         changed += _replace(connection, table, column, before, after)
     return changed
+
+
+def _locations(database: Path, mode: str) -> list[str]:
+    """Where the experiments keep their artifacts; nothing of a database without tables."""
+    with closing(_opened(database, mode)) as connection:
+        if not _has(connection, "experiments", "artifact_location"):
+            return []
+        return [str(row[0]) for row in connection.execute("SELECT artifact_location FROM experiments")]
 
 
 def _replace(connection: sqlite3.Connection, table: str, column: str, before: str, after: str) -> int:
