@@ -27,7 +27,7 @@ def recommend(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    answer = Answers(load(bundle), decoding_of(bundle))([history], [k])[0]
+    answer = Answers(load(bundle, lean=True), decoding_of(bundle))([history], [k])[0]
     if not answer["item_ids"]:
         raise BadInput(
             f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",
