@@ -29,7 +29,7 @@ def recommend(
     else:
         verified(bundle)
     decoding = decoding_of(bundle)
-    answer = Answers(load(bundle), decoding)([history], [k])[0]
+    answer = Answers(load(bundle, lean=True), decoding)([history], [k])[0]
     if not answer["item_ids"]:
         raise BadInput(
             f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",

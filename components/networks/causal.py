@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from components.errors import BadInput
 from components.networks.interface import LanguageModel
@@ -96,7 +95,7 @@ class Causal(LanguageModel):
         rows, width = attention_mask.shape
         keys, values, closing = list[Tensor](), list[Tensor](), list[Tensor]()
         for part, columns in in_parts(attention_mask, rows_at_once):
-            cache: Any = DynamicCache()
+            cache = self._empty_cache()
             hidden = self._read(self._embedded(prompt[part, :columns]), past_key_values=cache, use_cache=True)
             last = attention_mask[part].sum(1) - 1
             closing.append(hidden[torch.arange(len(hidden), device=hidden.device), last])
@@ -144,6 +143,14 @@ class Causal(LanguageModel):
             cache.slots.select(rows),
             cache.begun,
         )
+
+    def _empty_cache(self) -> Any:
+        """The library's; a lean network has its own, and does without the library."""
+        if hasattr(self._model, "empty_cache"):
+            return self._model.empty_cache()
+        from transformers import DynamicCache
+
+        return DynamicCache()
 
     def _embedded(self, prompt: Tensor) -> Tensor:
         return prompt if prompt.is_floating_point() else self.embed(prompt)

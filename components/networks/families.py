@@ -5,15 +5,16 @@ model = language_model(build("scratch", vocabulary_size=4096), end_token=1)
 
 from __future__ import annotations
 
-from typing import Any
-
-from transformers import PreTrainedConfig
+from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
 from components.networks import bart, causal, t5
 from components.networks.encoder_decoder import EncoderDecoder
 from components.networks.interface import LanguageModel
 from components.settings.train import Family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 def language_model(model: Any, *, end_token: int) -> LanguageModel:

@@ -63,16 +63,23 @@ class Engine:
 
     @classmethod
     def load(
-        cls, directory: Path, *, device: str = "auto", catalogue: Catalogue | None = None, way: Way | None = None
+        cls,
+        directory: Path,
+        *,
+        device: str = "auto",
+        catalogue: Catalogue | None = None,
+        way: Way | None = None,
+        lean: bool = False,
     ) -> Engine:
-        """From a pair or a bundle, whose manifest is verified; `catalogue` replaces its own; `way`: see BeamSearch.
+        """From a pair or a bundle, whose manifest is verified; `catalogue` replaces its own; `way`: see BeamSearch;
+        `lean`: for a process that asks once and would import more than it computes (`networks/lean.py`).
 
         Raises `BadInput` for what does not match its manifest, a device that is not there, or an ID table that the
         model cannot write, `GateRefused` for one with other IDs than those that the recommender was trained on.
         """
         verify_manifest(directory)
         place = pick_device(device)
-        loaded = parts(directory)
+        loaded = parts(directory, lean=lean)
         model, tokenizer, facts = loaded["recommender"].to(place).eval(), loaded["tokenizer"], loaded["facts"]
         own = Catalogue.load(directory, drop_repeats=drops_repeats(directory, facts))
         if catalogue is not None:

@@ -95,23 +95,35 @@ def drops_repeats(directory: Path, facts: Mapping[str, Any]) -> bool:
     return bool(facts.get("drop_repeats", True))
 
 
-def parts(directory: Path) -> dict[str, Any]:
+def parts(directory: Path, *, lean: bool = False) -> dict[str, Any]:
     """All parts but the ID table and the generator, which recommending does not need. The manifest must have been
-    verified."""
-    from components.networks.backbone import load_model
-    from components.networks.tokenizer import load_tokenizer
-
+    verified. lean: without the library's classes where that can be (`networks/lean.py`)."""
     facts = read_json(directory / FACTS)
     if not isinstance(facts, dict) or not isinstance(facts.get("max_history"), int):
         raise BadInput(
             "does not say max_history", where=str(directory / FACTS), mend="restore it (dvc checkout) or train again"
         )
-    return {
-        "recommender": load_model(directory / RECOMMENDER, _family(facts, where=str(directory / FACTS))),
-        "tokenizer": load_tokenizer(directory / TOKENIZER),
-        "prompts": Prompts.load(directory / PROMPTS),
-        "facts": facts,
-    }
+    model, tokenizer = (lean and _lean(directory, facts)) or _whole(directory, facts)
+    return {"recommender": model, "tokenizer": tokenizer, "prompts": Prompts.load(directory / PROMPTS), "facts": facts}
+
+
+def _whole(directory: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    from components.networks.backbone import load_model
+    from components.networks.tokenizer import load_tokenizer
+
+    family = _family(facts, where=str(directory / FACTS))
+    return load_model(directory / RECOMMENDER, family), load_tokenizer(directory / TOKENIZER)
+
+
+def _lean(directory: Path, facts: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """Model and tokenizer of a pair from scratch; None for others. User IDs are cut by the library's tokenizer."""
+    from components.networks import lean
+
+    trained = facts.get("train")
+    if not isinstance(trained, dict) or trained.get("backbone") != "scratch" or facts.get("user_id"):
+        return None
+    model = lean.load_model(directory / RECOMMENDER)
+    return None if model is None else (model, lean.Tokenizer(directory / TOKENIZER))
 
 
 def _family(facts: Mapping[str, Any], *, where: str) -> Family:

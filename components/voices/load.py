@@ -24,8 +24,9 @@ WITHOUT_SETTINGS = ("popularity", "item_graph")
 """Voices that have no entry in params.yaml."""
 
 
-def load(directory: Path, *, device: str = "auto") -> Recommender:
-    """The voice that the manifest names as its `kind`, or the engine of a pair or a bundle. `device`: of the engine.
+def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recommender:
+    """The voice that the manifest names as its `kind`, or the engine of a pair or a bundle; `device` and `lean`: see
+    `Engine.load`.
 
     Raises `BadInput` for what does not match its manifest, is no recommender, or wants a device that is not there.
     """
@@ -34,7 +35,7 @@ def load(directory: Path, *, device: str = "auto") -> Recommender:
     if kind in ("pair", "bundle"):
         from components.recommender.engine import Engine
 
-        return Engine.load(directory, device=device)
+        return Engine.load(directory, device=device, lean=lean)
     if (known := voice(kind)) is None:
         mend = "give a bundle, a trained pair or a saved voice"
         raise BadInput(f"{kind!r} is no kind of recommender", where=str(directory / MANIFEST), mend=mend)

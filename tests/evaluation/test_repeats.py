@@ -26,6 +26,7 @@ from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
+from components.voices.voice import Learned
 
 ITEMS = [f"i{number}" for number in range(8)]
 # Training history, validation item, test item. The first two take again what they had, one of them the item of the
@@ -63,7 +64,7 @@ def run(folder: Path, users: dict[str, Any], *, drop_repeats: bool, **settings: 
     )
     table = IdTable(tuple(ITEMS), tuple(f"word {item}" for item in ITEMS), tuple((n,) for n in range(len(ITEMS))))
     catalogue = Catalogue(table, drop_repeats=drop_repeats)
-    recommenders = {MODEL: Newest(catalogue), **{name: build(name, catalogue, asked.train) for name in baselines()}}
+    recommenders = {MODEL: Newest(catalogue), **{name: build(name, Learned(catalogue, asked.train)) for name in baselines()}}
     chosen = Evaluate(ks=[1, 2], **settings)
     evaluate(chosen, asked, recommenders, catalogue, seed=3, layout=Layout(folder, "shop"))
     return read_metrics(Layout(folder, "shop").metrics)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import TypedDict
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, TypedDict
 
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import decode_words, encode_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _SHOWN = 10
 

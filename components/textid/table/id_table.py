@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from transformers import PreTrainedTokenizerBase
 
 from components.errors import BadInput
 from components.storage.artifacts import publishing
 from components.textid.table.contract import Violation, check
 from components.textid.words.tokenizer import encode_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _SCHEMA = pa.schema(
     [

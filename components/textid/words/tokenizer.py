@@ -13,12 +13,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from components.errors import BadInput
 from components.textid.words.normal import normalise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 # Ids 0, 1 and 2, as in T5.
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
@@ -90,6 +93,8 @@ def decode_words(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Sequence[int
     listed = [list(row) for row in rows]
     if not listed:
         return []
+    from transformers import PreTrainedTokenizerFast
+
     if isinstance(tokenizer, PreTrainedTokenizerFast):
         texts = tokenizer.backend_tokenizer.decode_batch(listed, skip_special_tokens=True)
     else:
@@ -102,6 +107,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
 
     Past the library's own lists of masks, types and offsets for every text, which take as long as the tokens.
     """
+    from transformers import PreTrainedTokenizerFast  # here, as who reads a table alone needs none of it
+
     how = {"add_special_tokens": False, "truncation": False}
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         return list(tokenizer(texts, **how)["input_ids"])
@@ -200,6 +207,8 @@ def _pieces(draft: Tokenizer) -> list[tuple[str, float]]:
 
 
 def _wrap(pieces: list[tuple[str, float]]) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=True))
     tokenizer.normalizer, tokenizer.pre_tokenizer = _normalizer(), _pre_tokenizer()
     tokenizer.decoder = decoders.Sequence(
