@@ -190,8 +190,8 @@ def draw(sets: dict[str, Any], path: Path) -> None:
         pair(right, [each["slices"][same][metric] for each in graph["file"]],
              [each["slices"][same][metric] for each in graph["shuffle"]],
              ("order of the file", "order drawn"), ".4f")  # fmt: skip
-        right.plot(places, [each["slices"][later][metric] for each in graph["file"]], "k_", markersize=38,
-                   label="targets of a later day, order of the file")  # fmt: skip
+        right.hlines([each["slices"][later][metric] for each in graph["file"]], places - width, places + width,
+                     colors="#222222", label="targets of a later day, order of the file")  # fmt: skip
         right.set_title(f"NDCG@{K} of the item graph,\ntargets of the same day as the item before", fontsize=9)
         right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1))
         path.parent.mkdir(parents=True, exist_ok=True)
