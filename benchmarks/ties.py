@@ -29,7 +29,7 @@ from components.data.clean import tie_order
 from components.data.clean.clean import clean
 from components.data.ingest.ingest import ingest
 from components.evaluation.arrays import Cases, cases
-from components.evaluation.contenders import baselines
+from components.evaluation.contenders import VARIANTS, baselines
 from components.evaluation.metrics import ndcg, ranks, recall
 from components.evaluation.slices import slices
 from components.recommender.catalogue import Catalogue
@@ -77,7 +77,10 @@ def _of_set(name: str, raw: Path, draws: int) -> dict[str, Any]:
         found: dict[str, Any] = {"neighbours": _neighbours(layout)}
         found["file"] = _of_order(params, layout, ties="file")
         drawn = [_of_order(replace(params, seed=seed), layout, ties="shuffle") for seed in seeds]
-        found["shuffle"] = {**_mean(drawn), "draws": drawn}
+        found["shuffle"] = drawn[0] | {name: _mean([each[name] for each in drawn]) for name in baselines()}
+        found["shuffle"]["draws"] = [
+            {name: {variant: each[name][variant] for variant in VARIANTS} for name in baselines()} for each in drawn
+        ]
         found["set"] = _of_order(params, layout, ties="set")
         found["file_training_core"] = _of_order(params, layout, ties="file", core="training")
         found["shuffle_training_core"] = _of_order(params, layout, ties="shuffle", core="training")
@@ -114,7 +117,7 @@ def _of_order(params: Params, layout: Layout, **how: Any) -> dict[str, Any]:
     }  # fmt: skip
     for name in baselines():
         voice = build(name, Catalogue(table), asked.train)
-        ranked = {variant: _ranks(asked, voice, mask_seen=variant == "masked") for variant in ("masked", "unmasked")}
+        ranked = {variant: _ranks(asked, voice, mask_seen=variant == "masked") for variant in VARIANTS}
         found[name] = {variant: _means(rank, np.ones(len(rank), bool)) for variant, rank in ranked.items()}
         found[name]["slices"] = {
             group: _means(ranked["masked"], mask)
@@ -141,10 +144,10 @@ def _means(rank: np.ndarray, users: np.ndarray) -> dict[str, float]:
 
 
 def _mean(found: Sequence[Any]) -> Any:
-    """The mean of nested figures of the same shape; what is no number is that of the first."""
+    """The mean of nested figures of the same shape."""
     if isinstance(found[0], dict):
         return {key: _mean([each[key] for each in found]) for key in found[0]}
-    return round(sum(found) / len(found), 6) if isinstance(found[0], int | float) else found[0]
+    return round(sum(found) / len(found), 6)
 
 
 def draw(sets: dict[str, Any], path: Path) -> None:
@@ -187,8 +190,8 @@ def draw(sets: dict[str, Any], path: Path) -> None:
         pair(right, [each["slices"][same][metric] for each in graph["file"]],
              [each["slices"][same][metric] for each in graph["shuffle"]],
              ("order of the file", "order drawn"), ".4f")  # fmt: skip
-        right.plot(places, [each["slices"][later][metric] for each in graph["file"]], "k_", markersize=38,
-                   label="targets of a later day, order of the file")  # fmt: skip
+        right.hlines([each["slices"][later][metric] for each in graph["file"]], places - width, places + width,
+                     colors="#222222", label="targets of a later day, order of the file")  # fmt: skip
         right.set_title(f"NDCG@{K} of the item graph,\ntargets of the same day as the item before", fontsize=9)
         right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.1))
         path.parent.mkdir(parents=True, exist_ok=True)

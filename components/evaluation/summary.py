@@ -70,7 +70,7 @@ def ties(metrics: Mapping[str, Any]) -> str:
     if found["other"] is None:
         return line
     line += f" With {TIES[found['other']]} instead ({found['other']}), {metric_label(metric)} goes"
-    line += f" {_change(found, 'all', metric)} for all {found['users']:,} users"
+    line += f"{_change(found, 'all', metric)} for all {found['users']:,} users"
     if found["held_out"]["users"]:
         line += (
             f";{_change(found, 'held_out', metric)} for the {found['held_out']['users']:,} of them whose other target"
