@@ -16,12 +16,17 @@ from components.settings.bounds import Section, bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fading(Section):
-    """How much an item of a history still counts: age_decay ** steps * exp(-days / age_days), both counted back from
-    the newest. Where times are unknown, steps alone count."""
+class Knobs(Section):
+    """What the settings of any voice have."""
 
     FILE: ClassVar[str]
     """The file in components/voices that holds the voice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fading(Knobs):
+    """How much an item of a history still counts: age_decay ** steps * exp(-days / age_days), both counted back from
+    the newest. Where times are unknown, steps alone count."""
 
     age_decay: float = bounded(0.5, low=0.0, high=1.0)
     """What a step back is worth."""
@@ -157,10 +162,10 @@ class TextThenGraph(Paths):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphText(Section):
+class GraphText(Knobs):
     """The item graph and text in one sum, without training."""
 
-    FILE: ClassVar[str] = "graph_text"
+    FILE = "graph_text"
 
     text_weight: float = bounded(0.09, low=0.0)
     """Weight of the summed cosines beside the item graph's score. .09 is a graph divided by .3 plus .3 of the text."""
@@ -169,10 +174,10 @@ class GraphText(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recent(Section):
+class Recent(Knobs):
     """What everybody took lately, up to the newest moment of the history that asks."""
 
-    FILE: ClassVar[str] = "recent"
+    FILE = "recent"
 
     days: float = bounded(30.0, low=0.01)
     """An event so many days back counts 1/e. Without times every event counts 1."""
