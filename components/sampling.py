@@ -1,4 +1,4 @@
-"""Samples and orders by hash of seed and name: the same on every machine, whatever order the names come in."""
+"""Samples, orders and seeds by hash of seed and name: the same on every machine, whatever order names come in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+
+def derive(seed: int, *place: int | str) -> int:
+    """A 63-bit seed from the run's seed and a place such as ("recommender", round, epoch); equal on all machines."""
+    text = "/".join(str(part) for part in (seed, *place))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def hash_sample(

@@ -81,7 +81,13 @@ FLOORS = {
         "search pair",
         "engine",
     ],
-    "voices": ["fading matrix", "voice", "graph text popularity recent load", "item_graph paths", "graph_text"],
+    "voices": [
+        "fading matrix sequence_network",
+        "voice",
+        "graph text popularity recent load sequence_training",
+        "item_graph paths sequence",
+        "graph_text",
+    ],
     "training": [
         "job key devices crash",
         "packed checkpoints",

@@ -16,12 +16,17 @@ from components.settings.bounds import Section, bounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fading(Section):
-    """How much an item of a history still counts: age_decay ** steps * exp(-days / age_days), both counted back from
-    the newest. Where times are unknown, steps alone count."""
+class Knobs(Section):
+    """What the settings of any voice have."""
 
     FILE: ClassVar[str]
     """The file in components/voices that holds the voice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fading(Knobs):
+    """How much an item of a history still counts: age_decay ** steps * exp(-days / age_days), both counted back from
+    the newest. Where times are unknown, steps alone count."""
 
     age_decay: float = bounded(0.5, low=0.0, high=1.0)
     """What a step back is worth."""
@@ -157,10 +162,10 @@ class TextThenGraph(Paths):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphText(Section):
+class GraphText(Knobs):
     """The item graph and text in one sum, without training."""
 
-    FILE: ClassVar[str] = "graph_text"
+    FILE = "graph_text"
 
     text_weight: float = bounded(0.09, low=0.0)
     """Weight of the summed cosines beside the item graph's score. .09 is a graph divided by .3 plus .3 of the text."""
@@ -169,13 +174,50 @@ class GraphText(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recent(Section):
+class Recent(Knobs):
     """What everybody took lately, up to the newest moment of the history that asks."""
 
-    FILE: ClassVar[str] = "recent"
+    FILE = "recent"
 
     days: float = bounded(30.0, low=0.01)
     """An event so many days back counts 1/e. Without times every event counts 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence(Knobs):
+    """A causal transformer over items (SASRec), trained with the softmax over the whole catalogue."""
+
+    FILE = "sequence"
+
+    d_model: int = bounded(64, low=1)
+    """Length of an item's vector and of all states."""
+    layers: int = bounded(1, low=0)
+    """Blocks of attention and feed-forward; without any the last item alone is read."""
+    heads: int = bounded(1, low=1)
+    """Heads of the attention; they divide `d_model`."""
+    d_ff: int = bounded(64, low=1)
+    """Width inside the feed-forward layer."""
+    dropout: float = bounded(0.5, low=0.0, high=0.95)
+    """Share of the states that is dropped; these histories are short and few, and less of it learns them by heart."""
+    max_length: int = bounded(50, low=1)
+    """Newest items of a history that are read."""
+    epochs: int = bounded(60, low=1)
+    """Times that every history is read; chosen on validation and kept when validation items are trained on too."""
+    batch_size: int = bounded(64, low=1)
+    """Histories a step; each teaches all its items."""
+    lr: float = bounded(0.0005, low=0.0)
+    """Rate of AdamW, the same in all steps."""
+    weight_decay: float = bounded(0.0, low=0.0)
+    """Weight decay of AdamW."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the products in training; bf16 is faster where the processor multiplies it."""
+    save_minutes: float = bounded(2.0, low=0.0)
+    """Minutes between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.d_model % self.heads:
+            raise ValueError(f"heads is {self.heads}, which does not divide d_model = {self.d_model}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,3 +234,4 @@ class Voices(Section):
     text: RichText = field(default_factory=RichText)
     text_words: Text = field(default_factory=Text)
     graph_text: GraphText = field(default_factory=GraphText)
+    sequence: Sequence = field(default_factory=Sequence)

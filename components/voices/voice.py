@@ -53,6 +53,10 @@ class Learned:
     """[events] as `days`; None where no times are known."""
     texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Column of the item table -> [items] a text, a list of texts or None each."""
+    seed: int = 17
+    work: Path | None = None
+    """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
+    progress: Progress = field(default_factory=Progress)
 
     @cached_property
     def days(self) -> Days:

@@ -13,6 +13,7 @@ from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.recommender.prompts.phrasings import prompts_of
+from components.sampling import derive
 from components.storage.artifacts import publish_json, read_json
 from components.textid.words.tokenizer import end_id, pad_id, train_tokenizer
 from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
@@ -23,7 +24,6 @@ from components.training.ids.given import words_given
 from components.training.job import Job
 from components.training.models import lora
 from components.training.packed.dataset import Dataset
-from components.training.steps.seeds import derive
 
 KEPT = "kept.json"
 """Beside the tokenizer: which tokens of the checkpoints it has kept, by their old ids."""

@@ -13,6 +13,7 @@ from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import MAX_TOKENS, Batch, batch_of
 from components.recommender.batches.samples import Rows
 from components.recommender.loss.batch_loss import batch_loss
+from components.sampling import derive
 from components.storage.ragged import Ints
 from components.textid.table.id_table import IdTable
 from components.textid.writing.candidates import allowed_tokens
@@ -21,7 +22,6 @@ from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
 from components.training.phases.recommender import samples, user_ids
 from components.training.phases.soft import SoftIds, splice, write_soft
-from components.training.steps.seeds import derive
 
 
 class GeneratorPhase:

@@ -16,12 +16,12 @@ from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
+from components.sampling import derive
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
-from components.training.steps.seeds import derive
 
 
 class RecommenderPhase:

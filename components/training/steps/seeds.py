@@ -6,16 +6,10 @@ a checkpoint holds that place.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 
-
-def derive(seed: int, *place: int | str) -> int:
-    """A 63-bit seed from the run's seed and a place such as ("recommender", round, epoch); equal on all machines."""
-    text = "/".join(str(part) for part in (seed, *place))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+from components.sampling import derive
 
 
 def rng(seed: int, *place: int | str) -> np.random.Generator:

@@ -16,6 +16,7 @@ from torch import nn
 from components.errors import BadInput, Interrupted
 from components.processes.signals import Stop
 from components.progress import Progress
+from components.sampling import derive
 from components.settings.train import GeneratorTraining, Train
 from components.training import crash
 from components.training.alternation import epochs_until, plan
@@ -25,7 +26,7 @@ from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed import dataset
 from components.training.steps.loop import Optimisation, learning_rate, train_phase
-from components.training.steps.seeds import derive, rng
+from components.training.steps.seeds import rng
 
 MakeJob = Callable[..., Job]
 
