@@ -47,8 +47,7 @@ def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:
     """Directory of the bundle behind an alias, its manifest checked.
 
-    The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
-    kept under work/bundles/. Raises `BadInput` where no version has the alias.
+    Raises `BadInput` where no version has the alias.
     """
     from mlflow.exceptions import MlflowException
 
@@ -61,6 +60,17 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
             where=tracking_uri(workspace),
             mend="train and register a model first: idiom retrain",
         ) from error
+    return version_bundle(workspace, params, version.version)
+
+
+def version_bundle(workspace: Path, params: Params, number: str) -> Path:
+    """Directory of the bundle of a version, its manifest checked.
+
+    The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
+    kept under work/bundles/.
+    """
+    client, name = connect(workspace), params.register.model_name
+    version = client.get_model_version(name, number)
     digest = version.tags[BUNDLE]
     own = Layout(workspace, params.dataset).bundle
     if (own / "manifest.json").is_file() and bundle_sha256(own) == digest:
