@@ -54,7 +54,16 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
     The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
     kept under work/bundles/. Raises `BadInput` where no version has the alias, or its bundle was exchanged.
     """
-    version, digest = _version(workspace, params, alias)
+    return _bundle(workspace, params, *_version(workspace, params, alias))
+
+
+def version_bundle(workspace: Path, params: Params, number: str) -> Path:
+    """Directory of the bundle of a version, checked and kept as that of an alias is."""
+    version = connect(workspace).get_model_version(params.register.model_name, number)
+    return _bundle(workspace, params, version, _digest(workspace, version))
+
+
+def _bundle(workspace: Path, params: Params, version: ModelVersion, digest: str) -> Path:
     own = Layout(workspace, params.dataset).bundle
     if (own / MANIFEST).is_file() and bundle_sha256(own) == digest:
         verified(own, digest)
@@ -96,13 +105,18 @@ def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion,
                 where=tracking_uri(workspace),
                 mend="train and register a model first: idiom retrain",
             ) from error
+    return version, _digest(workspace, version)
+
+
+def _digest(workspace: Path, version: ModelVersion) -> str:
+    """SHA-256 of the bundle that was registered as a version."""
     if BUNDLE not in version.tags:
         raise BadInput(
-            f"{name} version {version.version} has no tag {BUNDLE}, so that nobody can tell what it should hold",
+            f"{version.name} version {version.version} has no tag {BUNDLE}: nobody can tell what it should hold",
             where=tracking_uri(workspace),
-            mend=f"give the alias {alias!r} to a version that `register` made",
+            mend="name a version that `register` made, or give it the alias",
         )
-    return version, version.tags[BUNDLE]
+    return str(version.tags[BUNDLE])
 
 
 def _fetched(version: ModelVersion) -> Path:

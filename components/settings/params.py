@@ -241,8 +241,8 @@ class Promote(Section):
     """Largest bundle in MB (null: any)."""
     max_memory_mb: float | None = bounded(None, low=0.0)
     """Most memory of a process that serves it, in MB (null: any)."""
-    max_churn: float = bounded(1.0, low=0.0, high=1.0)
-    """Largest share of the items of both ID tables whose ID changed."""
+    max_churn: float | None = bounded(None, low=0.0, high=1.0)
+    """Largest share of the items of both ID tables whose ID changed (null: any)."""
     min_own_words: float = bounded(0.0, low=0.0, high=1.0)
     """Least share of the words of the IDs that stand in their item's own text."""
 

@@ -68,6 +68,7 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
         ({"max_memory_mb": 800}, {}, "memory", "900.0 MB of memory, at most 800.0"),
         ({"max_memory_mb": 800}, {"memory_mb": None}, "memory", "not measured"),
         ({}, {"broken_rules": ["unique as words"]}, "ID table", "breaks its contract: unique as words"),
+        ({"max_churn": 0.5}, {"churn": None}, "churn", "IDs changed: not measured, at most 50.0% allowed"),
         ({"max_churn": 0.1}, {}, "churn", "20.0% IDs changed, at most 10.0%"),
         ({"min_own_words": 0.95}, {}, "own words", "90.0% words of IDs"),
         ({}, {"served_otherwise": "user u1 gets i2 first, not i1"}, "served", "user u1 gets i2"),
@@ -83,6 +84,7 @@ def test_a_margin_is_a_share_of_the_champion() -> None:
     """Prevents a margin in points of NDCG, which means another thing in each shop."""
     slightly = replace(GOOD, champion=difference(-0.002))
     assert "champion" in refused(Promote(), slightly)
+    assert refused(Promote(), replace(GOOD, churn=None, latency_ms=None, bundle_mb=None, memory_mb=None)) == {}
     assert refused(Promote(margin=0.05), slightly) == {}
     assert "champion" in refused(Promote(margin=0.05), replace(GOOD, champion=WORSE))
 

@@ -74,7 +74,9 @@ def _where(found: Comparison) -> dict[str, Any]:
             "lines": [f"Each has under {LEAST_IN_SLICE} users."],
         }
     better, worse = (sum(each.verdict == verdict for each in judged) for verdict in ("better", "worse"))
-    says = f"{better} of {len(judged)} slices better, {worse} worse"
+    says = (
+        f"{better} of {len(judged)} slices better, {worse} worse" if better + worse else "No slice is clear by itself"
+    )
 
     def line(which: str, each: Slice) -> str:
         users = f"{whole(each.found.users)} users, {each.verdict}"

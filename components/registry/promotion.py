@@ -1,0 +1,194 @@
+"""Moves the aliases of the registered model: promotion, refusal and rollback, one at a time across machines.
+
+    with one_at_a_time(client, "idiom", who="ada@shop1"):
+        promote(client, "idiom", "12", expected="11", tags={...})
+
+The switch is one call, the last but the reading back: whatever fails before leaves the old champion, and after what
+fails at it, or later, the aliases are put back. Decisions are made elsewhere (components/evaluation/gates.py).
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from components.errors import BadInput, first_line
+from components.registry.champion import CHALLENGER, CHAMPION
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PREVIOUS = "previous"
+"""Alias of the version that was champion before; where a rollback goes."""
+HISTORY = "idiom.champions"
+"""Tag of the model: who moved the alias, when, from and to which version, and why; the newest first."""
+_LOCK = "-promotion-lock"
+_HOLDER = "idiom.holder"
+_STALE_SECONDS = 6 * 3600
+_MAX_HISTORY = 4900
+"""Characters: MLflow takes 5,000 in a tag."""
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Alias -> version. Raises `BadInput` where nothing was registered yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        mend = "train and register a model first: idiom retrain"
+        raise BadInput(f"there is no model {name!r}", where="MLflow", mend=mend) from error
+    return {alias: str(version) for alias, version in found.aliases.items()}
+
+
+def person() -> str:
+    """Who is at work, for the record: user@machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@contextmanager
+def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None]:
+    """Let one process move the aliases of model `name` at a time, on whatever machine.
+
+    A name of a registered model is unique in MLflow's store, so whoever creates `NAME-promotion-lock` has the lock: of
+    two creations one is refused. Raises `BadInput` where another has it; one that is six hours old was left behind by a
+    process that was killed, and is taken over.
+    """
+    from mlflow.exceptions import MlflowException
+
+    lock, token = f"{name}{_LOCK}", f"{who} {uuid.uuid4().hex[:12]}"
+
+    def take() -> bool:
+        try:
+            client.create_registered_model(lock, tags={_HOLDER: token}, description="A promotion is at work.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return False
+        return True
+
+    if not take():
+        held = client.get_registered_model(lock)
+        age = time.time() - held.creation_timestamp / 1000
+        if age > _STALE_SECONDS:
+            client.delete_registered_model(lock)
+        if age <= _STALE_SECONDS or not take():
+            raise BadInput(
+                f"another promotion is at work: {held.tags.get(_HOLDER, 'unknown')}, for {age / 60:.0f} minutes",
+                where=f"model {name!r}",
+                mend=f"wait for it; if it was killed, delete the registered model {lock!r} in MLflow",
+            )
+    try:
+        if client.get_registered_model(lock).tags.get(_HOLDER) != token:
+            raise BadInput("another promotion took the lock over", where=f"model {name!r}", mend="run it again")
+        yield
+    finally:
+        try:
+            client.delete_registered_model(lock)
+        except Exception as error:  # what was done stands; only the next one has to know
+            print(f"WARNING: MLflow kept the lock {lock!r}, delete it there: {first_line(error)}", file=sys.stderr)
+
+
+def promote(
+    client: MlflowClient, name: str, version: str, *, expected: str | None, tags: Mapping[str, str], why: str
+) -> None:
+    """Make `version` the champion and the old one `previous`; read the alias back.
+
+    expected: the champion that it was compared with. Raises `BadInput`, with all aliases as they were, where another
+    is champion by now, or where MLflow says something else when it is asked again.
+    """
+    before = aliases(client, name)
+    if before.get(CHAMPION) != expected:
+        raise BadInput(
+            f"the champion is version {before.get(CHAMPION)} by now, it was compared with {expected}",
+            where=f"model {name!r}",
+            mend="run it again, so that it is compared with the champion that there is",
+        )
+    _move(client, name, version, before, tags, why)
+
+
+def roll_back(client: MlflowClient, name: str, version: str | None, *, why: str) -> tuple[str, str]:
+    """Make `version` (None: the previous champion) the champion again; return (from, to). Raises `BadInput`."""
+    before = aliases(client, name)
+    target = version or before.get(PREVIOUS)
+    if target is None or CHAMPION not in before:
+        mend = "name a version: idiom rollback VERSION"
+        raise BadInput("there is no previous champion", where=f"model {name!r}", mend=mend)
+    if target == before[CHAMPION]:
+        raise BadInput(f"version {target} is the champion", where=f"model {name!r}", mend="name another version")
+    client.get_model_version(name, target)
+    _move(client, name, target, before, {}, why)
+    return before[CHAMPION], target
+
+
+def refuse(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str]) -> None:
+    """Record why `version` was refused; it stays, or becomes, the challenger unless it is the champion."""
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
+    if aliases(client, name).get(CHAMPION) != version:
+        client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def _move(
+    client: MlflowClient, name: str, version: str, before: Mapping[str, str], tags: Mapping[str, str], why: str
+) -> None:
+    old = before.get(CHAMPION)
+    history = client.get_registered_model(name).tags.get(HISTORY, "[]")
+    entry = {
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        "by": person(),
+        "from": old,
+        "to": version,
+        "why": why[:300],
+    }
+    try:
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
+        client.set_registered_model_tag(name, HISTORY, _with(entry, history))
+        if before.get(CHALLENGER) == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+        if old is not None:
+            client.set_registered_model_alias(name, PREVIOUS, old)
+        client.set_registered_model_alias(name, CHAMPION, version)
+        found = str(client.get_model_version_by_alias(name, CHAMPION).version)
+        if found != version:
+            raise BadInput(f"MLflow says that the champion is version {found}, not {version}", where=f"model {name!r}",
+                           mend="run it again; if it stays, look at the aliases in MLflow")  # fmt: skip
+    except Exception:
+        _put_back(client, name, before, history)
+        raise
+
+
+def _with(entry: Mapping[str, str | None], history: str) -> str:
+    """The history with one more entry, and without the oldest that do not fit."""
+    entries = [entry, *json.loads(history)]
+    while len(json.dumps(entries)) > _MAX_HISTORY:
+        entries.pop()
+    return json.dumps(entries)
+
+
+def _put_back(client: MlflowClient, name: str, before: Mapping[str, str], history: str) -> None:
+    """Give every alias its version again, the champion first; what cannot be put back is said."""
+    steps = [(alias, before.get(alias)) for alias in (CHAMPION, PREVIOUS, CHALLENGER)]
+    for alias, version in steps:
+        try:
+            if version is not None:
+                client.set_registered_model_alias(name, alias, version)
+            elif alias in aliases(client, name):
+                client.delete_registered_model_alias(name, alias)
+        except Exception as error:
+            print(f"WARNING: alias {alias} of {name} was not put back: {first_line(error)}", file=sys.stderr)
+    try:
+        client.set_registered_model_tag(name, HISTORY, history)
+    except Exception as error:
+        print(f"WARNING: the tag {HISTORY} of {name} was not put back: {first_line(error)}", file=sys.stderr)
