@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from components.textid.words.own import OwnWords
 
-TEXTS = ["title: Dutch Oven, Grey, brand: Café Lunette", "title: Brand New Soap, brand: Brand", "title: Notes: a Diary", ""]
+TEXTS = [
+    "title: Dutch Oven, Grey, brand: Café Lunette",
+    "title: Brand New Soap, brand: Brand",
+    "title: Notes: a Log",
+    "",
+]
 
 
 def test_labels_of_the_template_are_no_words_of_an_item() -> None:
@@ -17,9 +22,9 @@ def test_labels_of_the_template_are_no_words_of_an_item() -> None:
 
 
 def test_a_colon_in_one_title_makes_no_label() -> None:
-    """Prevents words that an item may not say because of how its title is set: "Notes: a Diary"."""
+    """Prevents words that an item may not say because of how its title is set: "Notes: a Log"."""
     own = OwnWords.of([str(row) for row in range(44)], [*TEXTS, *TEXTS[:1] * 40])
-    assert own.of_item("2") == {"notes", "a", "diary"}
+    assert own.of_item("2") == {"notes", "a", "log"}
 
 
 def test_the_number_of_a_word_does_not_depend_on_the_order_of_the_items() -> None:
