@@ -28,8 +28,10 @@ from components.settings.train import GeneratorTraining, Train
 from components.storage import parquet
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
-from components.textid.words.normal import normalise, split
+from components.textid.words.normal import normalise
+from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import train_tokenizer
+from components.textid.words.twins import near_twins
 from components.textid.writing.imported import read_imported
 from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
 from components.training.context import Context
@@ -91,9 +93,10 @@ def _first_table(arguments: argparse.Namespace) -> IdTable:
 
 def _figures(words: Mapping[str, str], texts: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     table = IdTable.from_words(tokenizer, words)
+    own = OwnWords.of(list(texts), list(texts.values()))
     said = [word for name in table.words for word in name.split()]
     return {
-        **quality(table, {item: set(split(texts[item])) for item in table.item_ids}),
+        **quality(table, own, near_twins(own)),
         "words with a digit": sum(any(sign.isdigit() for sign in word) for word in said) / len(said),
         "IDs that say a word twice": sum(len(set(n.split())) < len(n.split()) for n in table.words) / len(table),
         "different IDs": len(set(table.words)) / len(table),

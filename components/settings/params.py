@@ -149,6 +149,10 @@ class Clean(Section):
 class Index(Section):
     """How the generator's words become a table of unique IDs, in every round of `train` and in `index`."""
 
+    faithful: bool = True
+    """Only words of an item's own text are written into its ID, among them one that sets it apart from its near twins
+    (60 ml, not 250 ml). false: any words, those of others' texts too."""
+
     max_tokens: int = bounded(10, low=1)
     """Longest ID (tokens, the end token not counted)."""
     candidates: int = bounded(8, low=1)

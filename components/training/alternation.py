@@ -25,7 +25,10 @@ from components.training.phases.reindex import reindex
 from components.training.phases.validation import Validation, improves
 from components.training.steps.loop import Optimisation, Phase, train_phase
 
-ID_FIGURES = ("mean_tokens", "mean_words", "own_word_share", "distinctiveness", "first_choice_share", "last_resort")
+ID_FIGURES = (
+    *("mean_tokens", "mean_words", "own_word_share", "false_words", "distinctiveness", "distinguished"),
+    *("first_choice_share", "last_resort", "numbered"),
+)
 """Of a re-index's report: what is followed over the rounds."""
 EXAMPLE_CHARS = 80
 """As much of an item's text stands beside its ID in the examples."""

@@ -64,7 +64,10 @@ def run(folder: Path, users: dict[str, Any], *, drop_repeats: bool, **settings: 
     )
     table = IdTable(tuple(ITEMS), tuple(f"word {item}" for item in ITEMS), tuple((n,) for n in range(len(ITEMS))))
     catalogue = Catalogue(table, drop_repeats=drop_repeats)
-    recommenders = {MODEL: Newest(catalogue), **{name: build(name, Learned(catalogue, asked.train)) for name in baselines()}}
+    recommenders = {
+        MODEL: Newest(catalogue),
+        **{name: build(name, Learned(catalogue, asked.train)) for name in baselines()},
+    }
     chosen = Evaluate(ks=[1, 2], **settings)
     evaluate(chosen, asked, recommenders, catalogue, seed=3, layout=Layout(folder, "shop"))
     return read_metrics(Layout(folder, "shop").metrics)

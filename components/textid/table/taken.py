@@ -1,9 +1,11 @@
-"""The set of taken IDs, and how an ID is made unique: with a further word of the item's text or, at last, a number."""
+"""The set of taken IDs, and how an ID is made unique: by a further word of the item's text, the order of its words or,
+at last, a number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import count, islice, permutations
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,8 +13,41 @@ from components.errors import BadInput
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import cuts_by_word, decode_words, encode_words
 
-# The ID of an item without words begins with this.
-_NAMELESS = "item"
+NAMELESS = "item"
+"""The ID of an item without words begins with this."""
+_ORDERS = 24
+"""Orders of its words that are tried before a number."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An item whose ID is taken, or that has none."""
+
+    words: str
+    """What is said of it; "" for nothing."""
+    spare: Sequence[str]
+    """Further words of its text, the best first; some may be said already."""
+    kept: Set[str] = frozenset()
+    """Words that give way last."""
+
+    @property
+    def unsaid(self) -> list[str]:
+        """The spare words that are not said."""
+        said = self.words.split()
+        return [word for word in self.spare if word not in said]
+
+    def joined(self, addition: str) -> list[str]:
+        """Its words and `addition`, then fewer and fewer of them: the last goes first, those of `kept` at the end."""
+        parts, found = self.words.split(), []
+        while parts:
+            found.append(" ".join([*parts, addition]))
+            loose = [place for place, word in enumerate(parts) if word not in self.kept]
+            del parts[loose[-1] if loose else -1]
+        return [*found, addition]
+
+    def orders(self) -> list[str]:
+        """Its words in other orders, the ends changed first."""
+        return [" ".join(words) for words in islice(permutations(self.words.split()), 1, _ORDERS)]
 
 
 class TakenIds:
@@ -63,54 +98,49 @@ class TakenIds:
             lengths.append(sum(known) if len(known) == len(found) and " ".join(found) == text else None)
         return lengths
 
-    def distinguish(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-        """Take a free ID for each (words, spare): `words` with the first usable spare word, or with a number from 2 on.
+    def distinguish(self, asked: Sequence[Asked]) -> list[str]:
+        """Take a free ID for each: its words with a spare one, in another order, or with a number from 2 on.
 
-        The end of `words` gives way where the ID would be too long. Raises `BadInput` when not even a number fits.
+        The end of the words gives way where the ID would be too long. Raises `BadInput` when not even a number fits.
         """
-        bases = [words or _NAMELESS for words, _ in asked]
-        spares = [
-            [word for word in spare if word not in base.split()] for base, (_, spare) in zip(bases, asked, strict=True)
-        ]
+        asked = [replace(each, words=each.words or NAMELESS) for each in asked]
         # The first nearly always fits, and one call of the tokenizer for all takes a tenth of the time.
-        likely = [joined for base, spare in zip(bases, spares, strict=True) for joined in _joins(base, *spare[:1])]
+        likely = [joined for each in asked for word in each.unsaid[:1] for joined in each.joined(word)]
         good = dict(zip(likely, self.usable(likely), strict=True))
         named = []
-        for base, spare in zip(bases, spares, strict=True):
-            named.append(self._distinguished(base, spare, good))
+        for each in asked:
+            named.append(self._distinguished(each, good))
             self.take(named[-1])
         return named
 
-    def _distinguished(self, base: str, spare: Sequence[str], good: Mapping[str, bool]) -> str:
-        for addition in spare:
-            named = self._joined(base, addition, good)
+    def _distinguished(self, asked: Asked, good: Mapping[str, bool]) -> str:
+        for word in asked.unsaid:
+            named = self._fitting(asked, word, good)
             if named is not None and named not in self._taken:
                 return named
-        for number in count(self._next_number.get(base, 2)):
-            named = self._joined(base, str(number), good)
+        orders = [words for words in asked.orders() if words not in self._taken]
+        for named, usable in zip(orders, self.usable(orders), strict=True):
+            if usable:
+                return named
+        for number in count(self._next_number.get(asked.words, 2)):
+            named = self._fitting(asked, str(number), good)
             if named is None:
                 raise BadInput(
-                    f"no free ID of at most {self._max_tokens} tokens is left for {base!r}",
+                    f"no free ID of at most {self._max_tokens} tokens is left for {asked.words!r}",
                     where="index.max_tokens",
                     mend=f"raise it above {self._max_tokens}",
                 )
             if named not in self._taken:
-                self._next_number[base] = number + 1
+                self._next_number[asked.words] = number + 1
                 return named
         raise AssertionError("unreachable: numbers do not end")
 
-    def _joined(self, base: str, addition: str, good: Mapping[str, bool]) -> str | None:
-        """The longest beginning of `base` that leaves room for `addition`, and `addition`; None if it fits nowhere.
+    def _fitting(self, asked: Asked, addition: str, good: Mapping[str, bool]) -> str | None:
+        """As many of its words as leave room for `addition`, and `addition`; None if it fits nowhere.
 
         good: what is known of some of them.
         """
-        joined = _joins(base, addition)
+        joined = asked.joined(addition)
         if joined[0] not in good:
             good = dict(zip(joined, self.usable(joined), strict=True))
         return next((words for words in joined if good[words]), None)
-
-
-def _joins(base: str, *additions: str) -> list[str]:
-    """Every beginning of `base`, the longest first and none last, with each of the additions."""
-    parts = base.split()
-    return [" ".join([*parts[:end], addition]) for addition in additions for end in range(len(parts), -1, -1)]

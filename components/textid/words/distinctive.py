@@ -21,6 +21,7 @@ from itertools import pairwise
 from transformers import PreTrainedTokenizerBase
 
 from components.textid.words.normal import split
+from components.textid.words.own import template_labels
 from components.textid.words.tokenizer import encode_words
 
 # Below this many items a word grows no more distinctive: else typing errors and part numbers win over the brand.
@@ -49,7 +50,6 @@ _DULL_WORDS = frozenset(
     each pack packs size packaging vary varies free shipping new
     """)
 )
-_LABEL_FORM = re.compile(r"(?:^|,\s)\s*([^\W\d]\w*):\s")
 
 
 def ranked_words(texts: Sequence[str], rows: Iterable[int] | None = None, *, max_words: int) -> list[list[str]]:
@@ -118,7 +118,7 @@ class WordStatistics:
             [_weight(word, frequency[number], len(texts)) for number, word in enumerate(words)],
             [frequency[number] > _COMMON * len(texts) for number in range(len(words))],
             [_is_dull(word) for word in words],
-            frozenset(numbers[label] for label in _labels(texts)),
+            frozenset(numbers[word] for label in template_labels(texts) for word in split(label)),
         )
 
     def ranked(self, row: int) -> list[int]:
@@ -192,12 +192,6 @@ def _weight(word: str, frequency: int, texts: int) -> float:
 
 def _is_dull(word: str) -> bool:
     return word in _DULL_WORDS or _CODE.fullmatch(word) is not None
-
-
-def _labels(texts: Sequence[str]) -> frozenset[str]:
-    """Field names of the item template: words before a colon at the head of a field in many texts."""
-    heads = Counter(head for text in texts for head in set(_LABEL_FORM.findall(text)))
-    return frozenset(word for head, count in heads.items() if count > _COMMON / 5 * len(texts) for word in split(head))
 
 
 def _first_positions(document: array[int]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 
 import torch
 from tokenizers import decoders
@@ -34,15 +34,18 @@ def allowed_tokens(tokenizer: PreTrainedTokenizerBase) -> Tensor:
 def readable(
     tokens: Sequence[Sequence[Sequence[int]]],
     scores: Sequence[Sequence[float]],
-    own_words: Sequence[Collection[str]],
+    own_words: Sequence[Set[str]],
     known_words: Collection[str],
     tokenizer: PreTrainedTokenizerBase,
     taken_ids: TakenIds,
+    *,
+    faithful: bool,
 ) -> list[list[Candidate]]:
     """Candidates (words, score) of each item, best first, each once; those that the table cannot hold are left out.
 
-    A word that no item of the catalogue has (`known_words`) is dropped where another word is left: a young generator
-    joins pieces to words that do not exist ("gold fusion groding").
+    faithful: a candidate with a word that the item's own text lacks is left out. Otherwise it costs, and a word that no
+    item of the catalogue has (`known_words`) is dropped where another word is left: a young generator joins pieces to
+    words that do not exist ("gold fusion groding").
     tokens: [n][candidates][tokens], padding allowed at the end; scores: -inf where there is no candidate.
     """
     flat = [
@@ -56,7 +59,7 @@ def readable(
     usable = taken_ids.usable(kept)
     found: list[dict[str, float]] = [{} for _ in tokens]
     for (row, _, score), whole, words, good in zip(flat, said, kept, usable, strict=True):
-        if good:
+        if good and not (faithful and set(words.split()) - own_words[row]):
             worth = score - _penalty(whole.split(), words.split(), own_words[row], known_words)
             found[row][words] = max(worth, found[row].get(words, worth))
     return [sorted(options.items(), key=lambda option: (-option[1], option[0])) for options in found]

@@ -4,26 +4,19 @@ Vijayakumar et al., "Diverse Beam Search" (AAAI 2018), with Hamming diversity. B
 step the groups choose one after the other, and a token costs `diversity_penalty` for each beam of an earlier group
 that has just taken it. Within a group it is the usual beam search, so `groups=1` is exactly that. The model
 reads an item once and writes one token at a time with a cache for all groups at once, and nothing in the loop asks
-the device for a value.
+the device for a value. What a beam may write next, and at what score, `options.py` knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from components.networks.interface import LanguageModel
-
-NONE = float("-inf")
-"""Score of what is not there."""
-_CELLS_CPU, _CELLS_GPU = 1 << 21, 1 << 26
-"""Logits at a time."""
-
-Logits = Callable[[Tensor], Tensor]
-"""Hidden states [rows, d] -> their logits [rows, columns]."""
+from components.textid.writing.legal import LegalWords
+from components.textid.writing.options import NONE, AnyTokens, OwnTokens
 
 
 @torch.inference_mode()
@@ -38,80 +31,50 @@ def propose(
     max_tokens: int,
     pad_id: int,
     allowed: Tensor | None = None,
+    legal: LegalWords | None = None,
     length_penalty: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Write `candidates` different token sequences for each of n items.
 
-    input_ids, attention_mask: [n, S]. allowed: bool [V], tokens that may be written (null: all but padding); the end
-    token always may, but not first. Returns tokens [n, candidates, max_tokens], without the end token and padded with
-    `pad_id`, and float32 scores [n, candidates], best first: the log-probability that the *model* gives the sequence
-    and its end, divided by their length ^ `length_penalty`. The diversity penalty decides which sequences are found,
-    it is not in their scores. A sequence that two groups found is returned once; missing ones have score -inf.
+    input_ids, attention_mask: [n, S]. legal: the words of each item that may be written, each once, and what must be
+    said of it. Without them `allowed`: bool [V], tokens that may be written (null: all but padding). The end token may
+    follow whole words, or any token, but not come first. Returns tokens [n, candidates, max_tokens], without the end
+    token and padded with `pad_id`, and float32 scores [n, candidates], best first: the log-probability that the *model*
+    gives the sequence and its end, among all tokens of the item's legal words or of the vocabulary, divided by their
+    length ^ `length_penalty`. The diversity penalty decides which sequences are found, it is not in their scores. A
+    sequence that two groups found is returned once; missing ones have score -inf.
     """
     if candidates % groups:
         raise ValueError(f"{groups} groups do not divide {candidates} candidates")
-    end = model.end_token
-    columns, legal = _columns(model.vocabulary_size, allowed, end, pad_id)
-    columns = columns.to(input_ids.device)
-    logits = model.step_logits(columns)
-    cache = model.prefill(input_ids, attention_mask, capacity=1 + candidates * max_tokens)
-    beams = _Beams.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, input_ids.device)
     # No token outside a beam's best `wanted` can be chosen: earlier groups penalise at most candidates - width tokens.
-    wanted = min(candidates + candidates // groups, len(columns))
+    wanted, device = candidates + candidates // groups, input_ids.device
+    if legal is None:
+        options: AnyTokens | OwnTokens = AnyTokens(model, allowed, pad_id, wanted, device)
+    else:
+        options = OwnTokens(model, legal.to(device), max_tokens, wanted)
+    cache = model.prefill(input_ids, attention_mask, capacity=1 + candidates * max_tokens)
+    beams = _Beams.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, device)
     start = torch.full_like(input_ids[:, :1], model.start_token)
     parents = torch.zeros_like(start)
-    states = model.step(cache, start[:, :, None], parents).flatten(0, 2)
+    states = model.step(cache, start[:, :, None], parents)[:, :, 0]
     for step in range(max_tokens):
-        # The end token stands last of the legal ones, and may not come first.
-        scores, places = _top_tokens(logits, states, len(columns), legal=legal - (step == 0), wanted=wanted)
-        scores, tokens = (values.view(beams.items, -1, wanted) for values in (scores, columns[places]))
+        scores, tokens = options.best(states)
         parents = _choose(
             beams,
             scores.expand(-1, candidates, -1),
             tokens.expand(-1, candidates, -1),
             step=step,
-            end=end,
+            end=model.end_token,
             diversity_penalty=diversity_penalty,
             length_penalty=length_penalty,
         )
         if step == 0:  # all beams go on from the one row of their item
             parents = torch.zeros_like(parents)
-        states = model.step(cache, beams.tokens[..., step].flatten(1)[:, :, None], parents).flatten(0, 2)
-    ends = torch.cat([block[:, legal - 1] for block in _log_softmax(logits, states, len(columns))])
-    _finish_all(beams, ends.view_as(beams.scores), (max_tokens + 1) ** length_penalty)
+        written = beams.tokens[..., step].flatten(1)
+        options.go(parents, written)
+        states = model.step(cache, written[:, :, None], parents)[:, :, 0]
+    _finish_all(beams, options.ends(states).view_as(beams.scores), (max_tokens + 1) ** length_penalty)
     return _collect(beams, candidates, pad_id)
-
-
-def _top_tokens(logits: Logits, states: Tensor, columns: int, *, legal: int, wanted: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities over all columns and places of the best of the first `legal`, best first, [rows, wanted] each.
-
-    Where fewer are legal than wanted, the last ones have -inf.
-    """
-    found = []
-    for block in _log_softmax(logits, states, columns):
-        block[:, legal:] = NONE
-        found.append(block.topk(wanted))
-    scores, places = zip(*found, strict=True)
-    return torch.cat(scores), torch.cat(places)
-
-
-def _log_softmax(logits: Logits, states: Tensor, columns: int) -> Iterator[Tensor]:
-    """Log-probabilities of all columns, float32, a block of rows at a time: a large vocabulary is never held whole."""
-    for part in states.split(max(1, (_CELLS_GPU if states.is_cuda else _CELLS_CPU) // columns)):
-        yield logits(part).float().log_softmax(1)
-
-
-def _columns(size: int, allowed: Tensor | None, end: int, pad_id: int) -> tuple[Tensor, int]:
-    """All tokens of a vocabulary: those that may be written, the end token, then the others; and how many may be."""
-    mask = torch.ones(size, dtype=torch.bool)
-    if allowed is not None:
-        mask.fill_(False)
-        mask[: len(allowed)] = allowed.cpu()[:size]
-    mask[[end, pad_id]] = False
-    others = ~mask
-    others[end] = False
-    written = mask.nonzero().flatten()
-    return torch.cat([written, torch.tensor([end]), others.nonzero().flatten()]), len(written) + 1
 
 
 @dataclass

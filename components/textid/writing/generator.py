@@ -6,7 +6,7 @@ Batches are made from the set of items, not from their order, so the same items 
 from __future__ import annotations
 
 from collections.abc import Generator as Generated
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -20,9 +20,11 @@ from components.networks.rounding import round_up
 from components.progress import Progress
 from components.settings.params import Index
 from components.textid.table.taken import TakenIds
+from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import encode_texts, end_id, pad_id
 from components.textid.writing.candidates import Candidate, allowed_tokens, readable
 from components.textid.writing.diverse import propose
+from components.textid.writing.legal import Lexicon
 from components.textid.writing.share import ALONE, Share
 
 Tokens = list[list[list[int]]]
@@ -39,8 +41,10 @@ class Generator:
     tokenizer: PreTrainedTokenizerBase
     settings: Index
     max_item_tokens: int
-    own_words: Mapping[str, frozenset[str]]
-    """Item id -> the words of its text, of the whole catalogue."""
+    own: OwnWords
+    """Of the whole catalogue."""
+    lexicon: Lexicon | None
+    """The legal words of the items that are asked for; null: any words may be written."""
     progress: Progress
     device: torch.device | str | None
     share: Share = ALONE
@@ -50,7 +54,7 @@ class Generator:
             self.model.to(torch.device(self.device))  # type: ignore[arg-type]
         self.language_model = seq2seq_model(self.model, end_token=end_id(self.tokenizer))
         self.allowed = allowed_tokens(self.tokenizer)
-        self.known_words = frozenset().union(*self.own_words.values())
+        self.known_words = frozenset(self.own.words)
         self.first_choices: dict[str, str] = {}
 
     def ask(
@@ -58,7 +62,7 @@ class Generator:
     ) -> list[list[Candidate]]:
         """Readable candidates of each item, best first; the same on all processes that share the work."""
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
-        own = [self.own_words[item] for item, _ in items]
+        own = [self.own.row_of[item] for item, _ in items]
         found: list[list[Candidate]] = [[] for _ in items]
         lengths = [len(row) for row in encoded]
         batches = batches_of_like_length(lengths, self.settings.batch_items, longest_first=True)
@@ -66,13 +70,19 @@ class Generator:
         training = self.model.training
         self.model.eval()
         try:
-            with closing(self._each(self.share.turns(batches), encoded, penalty, max_tokens)) as written:
+            with closing(self._each(self.share.turns(batches), encoded, own, penalty, max_tokens)) as written:
                 for batch in self.progress.track(written, task, total=self.share.most(batches)):
                     if batch is None:
                         continue
                     rows, tokens, scores = batch
                     options = readable(
-                        tokens, scores, [own[row] for row in rows], self.known_words, self.tokenizer, taken_ids
+                        tokens,
+                        scores,
+                        [self.own.of_row(own[row]) for row in rows],
+                        self.known_words,
+                        self.tokenizer,
+                        taken_ids,
+                        faithful=self.lexicon is not None,
                     )
                     done.append((rows, options))
         finally:
@@ -85,7 +95,12 @@ class Generator:
         return found
 
     def _each(
-        self, turns: Iterable[list[int] | None], encoded: list[list[int]], penalty: float, max_tokens: int
+        self,
+        turns: Iterable[list[int] | None],
+        encoded: list[list[int]],
+        own: list[int],
+        penalty: float,
+        max_tokens: int,
     ) -> Generated[_Written | None, None, None]:
         """What the model writes for the batch of each turn: a CPU writes one on each thread.
 
@@ -95,14 +110,16 @@ class Generator:
         def write(rows: list[int] | None) -> _Written | None:
             if rows is None:
                 return None
-            return rows, *self._propose([encoded[row] for row in rows], penalty, max_tokens)
+            texts, words = [encoded[row] for row in rows], [own[row] for row in rows]
+            return rows, *self._propose(texts, words, penalty, max_tokens)
 
         if self.model.device.type == "cpu":
             yield from on_threads(write, turns)
         else:
             yield from map(write, turns)
 
-    def _propose(self, rows: list[list[int]], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
+    def _propose(self, rows: list[list[int]], own: list[int], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
+        """Candidates of items from the tokens of their texts, and their rows in `self.own`."""
         pad = pad_id(self.tokenizer)
         width = round_up(max(map(len, rows)), WIDTH)
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
@@ -117,5 +134,6 @@ class Generator:
             max_tokens=max_tokens,
             pad_id=pad,
             allowed=self.allowed,
+            legal=None if self.lexicon is None else self.lexicon.legal(own, max_tokens=max_tokens),
         )
         return tokens.tolist(), scores.tolist()

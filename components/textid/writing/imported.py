@@ -20,7 +20,9 @@ from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.table.taken import TakenIds
 from components.textid.words.distinctive import fit
-from components.textid.words.normal import normalise, split
+from components.textid.words.normal import normalise
+from components.textid.words.own import OwnWords
+from components.textid.words.twins import Twins, near_twins
 from components.textid.writing.last_resort import last_resort
 
 _MEND = "give a file of two columns, item_id<TAB>words, with a header line (.tsv or .tsv.gz)"
@@ -60,7 +62,8 @@ def adopt(
     """A table of given words, in the order of `item_ids`: normalised, cut at a whole word to `max_tokens`, made unique.
 
     Of items with the same words the one whose text comes first keeps them, the others get a distinguishing word of
-    their own text or a number; an item without words starts from its most distinctive ones. The report counts them.
+    their own text or a number; an item without words starts from its most distinctive ones. The report counts each of
+    these, and the words that their items' texts do not have.
     taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
     """
     catalogue = sorted(zip(item_ids, texts, strict=True), key=itemgetter(1, 0))  # by text: ids tell nothing
@@ -75,7 +78,9 @@ def adopt(
             named[item] = said
             taken_ids.take(said)
     left = {item: said for item, said in zip(new, fitted, strict=True) if item not in named}
-    named |= last_resort(left, catalogue, taken_ids)
+    ids, told = [item for item, _ in catalogue], [text for _, text in catalogue]
+    own = OwnWords.of(ids, told)
+    named |= last_resort(left, told, own, Twins({}), taken_ids)
     table = IdTable.from_words(tokenizer, {item: named[item] for item in item_ids})
     report = {
         "items": len(table),
@@ -83,9 +88,9 @@ def adopt(
         "written": len(new),
         "missing": sum(not said for said in given),
         "shortened": sum(long != short for long, short in zip(given, fitted, strict=True)),
-        "distinguished": len(left),
+        "last_resort": len(left),
         "foreign_items": len(set(words) - set(named)),
         "digest": table.digest(),
-        **quality(table, {item: set(split(text)) for item, text in catalogue}),
+        **quality(table, own, near_twins(own)),
     }
     return table, report

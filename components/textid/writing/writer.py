@@ -4,7 +4,8 @@
 
 The IDs depend on the set of items, and neither on their order nor on that of their ids. They always keep the contract
 of the ID table: where the generator has no free name left for an item (fifty items with one text), a word of its own
-text or a number makes it unique, and the report says how often.
+text or a number makes it unique, and the report says how often. With `settings.faithful` an ID holds words of its
+item's own text alone, and such as set it apart from its near twins.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from components.settings.params import Index
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
 from components.textid.table.taken import TakenIds
-from components.textid.words.normal import split
+from components.textid.words.own import OwnWords
+from components.textid.words.twins import Twins, near_twins
 from components.textid.writing.assign import LEFT_OVER, assign
 from components.textid.writing.generator import Generator
 from components.textid.writing.last_resort import last_resort
+from components.textid.writing.legal import Lexicon
 from components.textid.writing.share import ALONE, Share
 
 # The first IDs leave room for one more word.
@@ -60,14 +63,20 @@ def write_ids(
     kept = {} if taken is None else {item: taken.words[row] for item, row in taken.row_of.items()}
     taken_ids = TakenIds(tokenizer, max_tokens=settings.max_tokens, taken=kept.values())
     new = [(item, text) for item, text in catalogue if item not in kept]
-    own_words = {item: frozenset(split(text)) for item, text in catalogue}
-    generator = Generator(model, tokenizer, settings, max_item_tokens, own_words, progress or Progress(), device, share)
+    ids, texts = [item for item, _ in catalogue], [text for _, text in catalogue]
+    own = OwnWords.of(ids, texts)
+    twins = near_twins(own)
+    lexicon = None
+    if settings.faithful:
+        rows = [own.row_of[item] for item, _ in new]
+        lexicon = Lexicon(tokenizer, own, twins, texts, rows, max_tokens=settings.max_tokens)
+    progress = progress or Progress()
+    generator = Generator(model, tokenizer, settings, max_item_tokens, own, lexicon, progress, device, share)
     given, counts = _give(new, generator, taken_ids, settings)
-    given |= last_resort(
-        {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}, catalogue, taken_ids
-    )
+    left = {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}
+    given |= last_resort(left, texts, own, twins if settings.faithful else Twins({}), taken_ids)
     table = IdTable.from_words(tokenizer, {item: given[item] if item in given else kept[item] for item in item_ids})
-    if broken := table.violations(tokenizer, max_tokens=settings.max_tokens, item_ids=[item for item, _ in catalogue]):
+    if broken := table.violations(tokenizer, max_tokens=settings.max_tokens, item_ids=ids):
         raise GateRefused(
             f"the ID table breaks its contract: {broken}",
             where="index",
@@ -81,8 +90,12 @@ def write_ids(
         "last_resort": len(given) - sum(attempt["assigned"] for attempt in counts["attempts"]),
         "churn": 0.0 if taken is None else table.churn(taken),
         "digest": table.digest(),
-        "settings": {"max_tokens": settings.max_tokens, "candidates": settings.candidates},
-        **quality(table, own_words),
+        "settings": {
+            "max_tokens": settings.max_tokens,
+            "candidates": settings.candidates,
+            "faithful": settings.faithful,
+        },
+        **quality(table, own, twins),
     }
     return table, report
 

@@ -11,6 +11,9 @@ from transformers import PreTrainedModel
 from components.processes.signals import Stop
 from components.progress import Progress
 from components.textid.table.id_table import IdTable
+from components.textid.table.quality import quality
+from components.textid.words.own import OwnWords
+from components.textid.words.twins import near_twins
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
 from components.training.checkpoints.state import TrainingState
@@ -30,7 +33,9 @@ def reindex(
     A signal ends it at once or, with several ranks, on all of them before their next batch: `Interrupted` is raised.
     """
     if round_number == 1 and context.imported is not None:
-        table, report = context.imported, {"imported": len(context.imported)}
+        own = OwnWords.of(context.data.item_ids, context.data.texts)
+        table = context.imported
+        report = {"imported": len(table), **quality(table, own, near_twins(own))}
     else:
         table, report = _written(context, state, stop, progress)
     step = max(1, len(table) // EXAMPLES)

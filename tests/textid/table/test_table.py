@@ -15,7 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from components.errors import BadInput
 from components.textid.table.id_table import IdTable
 from components.textid.table.quality import quality
+from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import train_tokenizer
+from components.textid.words.twins import near_twins
 from components.textid.writing.imported import adopt, read_imported
 
 WORDS = {"b": "birch soap", "a": "acorn soap 32 oz", "c": "birch soap red"}
@@ -123,7 +125,8 @@ def test_churn_counts_changed_items_of_both_tables(table: IdTable, tokenizer: Pr
 def test_the_share_of_own_words_is_one_of_words(tokenizer: PreTrainedTokenizerBase) -> None:
     """Prevents a share per item, which long IDs push above 1."""
     table = IdTable.from_words(tokenizer, {"a": "birch soap", "b": "red"})
-    assert quality(table, {"a": {"birch"}, "b": {"red"}})["own_word_share"] == pytest.approx(2 / 3, abs=1e-6)
+    own = OwnWords.of(["a", "b"], ["birch", "red"])
+    assert quality(table, own, near_twins(own))["own_word_share"] == pytest.approx(2 / 3, abs=1e-6)
 
 
 def test_items_must_be_different_and_columns_of_one_length() -> None:
@@ -146,7 +149,7 @@ def test_an_imported_table_is_made_to_keep_the_contract(tokenizer: PreTrainedTok
     # Of two with the same words the one whose text comes first keeps them, whatever their ids.
     assert table.words[1] == "birch soap" and table.words[0].startswith("birch soap ")
     assert (report["missing"], report["shortened"], report["foreign_items"]) == (2, 1, 1)
-    assert report["distinguished"] == 3
+    assert report["last_resort"] == 3
 
 
 def test_an_import_keeps_taken_ids_and_reserves_those_of_gone_items(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -155,8 +158,8 @@ def test_an_import_keeps_taken_ids_and_reserves_those_of_gone_items(tokenizer: P
     words = {"new": "birch soap", "kept": "acorn"}
     texts = ["title: red", "title: birch soap"]
     table, report = adopt(words, tokenizer, ["kept", "new"], texts, max_tokens=9, taken=taken)
-    assert table.words[0] == "red candle" and table.words[1].startswith("birch soap ")
-    assert (report["kept"], report["written"], report["distinguished"]) == (1, 1, 1)
+    assert table.words == ("red candle", "soap birch")
+    assert (report["kept"], report["written"], report["last_resort"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

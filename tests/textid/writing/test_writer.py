@@ -13,7 +13,7 @@ from components.errors import BadInput, GateRefused
 from components.networks.backbone import build
 from components.settings.params import Index
 from components.textid.table.id_table import IdTable
-from components.textid.table.taken import TakenIds
+from components.textid.table.taken import Asked, TakenIds
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from components.textid.writing.candidates import allowed_tokens, readable
 from components.textid.writing.generator import Generator
@@ -163,7 +163,7 @@ def test_readable_drops_repeats_and_non_words_and_prefers_the_items_own_words(to
     rows = [list(tokens) for tokens in encode_words(tokenizer, written)]
     known = {"acorn", "soap", "candle", "birch", "7"}
     scores = [-1.0, -1.0, -1.1, -0.5, -1.0, -0.5]
-    options = readable([rows], [scores], [{"acorn", "soap", "candle"}], known, tokenizer, taken_ids)[0]
+    options = readable([rows], [scores], [{"acorn", "soap", "candle"}], known, tokenizer, taken_ids, faithful=False)[0]
     assert [words for words, _ in options] == ["acorn soap", "birch soap", "acorn", "candle", "7", "birdle"]
 
 
@@ -171,7 +171,8 @@ def test_readable_drops_repeats_and_non_words_and_prefers_the_items_own_words(to
 def test_of_equal_candidates_the_best_score_counts(tokenizer, said: list[str]) -> None:  # type: ignore[no-untyped-def]
     """Prevents an ID that loses its item because a worse spelling of it was written as well."""
     rows = [list(tokens) for tokens in encode_words(tokenizer, said)]
-    options = readable([rows], [[-1.0, -1.0]], [{"soap"}], {"soap"}, tokenizer, TakenIds(tokenizer, max_tokens=12))
+    taken_ids = TakenIds(tokenizer, max_tokens=12)
+    options = readable([rows], [[-1.0, -1.0]], [{"soap"}], {"soap"}, tokenizer, taken_ids, faithful=False)
     assert options == [[("soap", -1.0)]]
 
 
@@ -185,7 +186,7 @@ def test_allowed_tokens_are_parts_of_words(tokenizer) -> None:  # type: ignore[n
 def test_a_register_distinguishes_by_own_words_before_numbers(tokenizer) -> None:  # type: ignore[no-untyped-def]
     """Prevents "soap 2" where the text of the item offers "soap red"."""
     taken_ids = TakenIds(tokenizer, max_tokens=6)
-    asked = ("soap", ["soap", "red", "birch"])
+    asked = Asked("soap", ["soap", "red", "birch"])
     assert taken_ids.distinguish([asked]) == ["soap red"]
     assert taken_ids.distinguish([asked, asked, asked]) == ["soap birch", "soap 2", "soap 3"]
     with pytest.raises(ValueError, match="taken"):
