@@ -35,7 +35,8 @@ from components.settings.decoding import Decoding
 from components.settings.params import Promote
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
-from components.voices.item_graph import ItemGraph
+from components.voices.load import build
+from components.voices.voice import Learned
 
 K, DEPTH = 10, 20
 BETTER = 0.05
@@ -65,7 +66,9 @@ def of_graphs(data: Path, *, seed: int) -> np.ndarray:
     found = []
     for taught in (np.ones(len(rows), dtype=bool), half):
         known = Ragged.of([[number[item] for item in row[:-1]] for row, one in zip(rows, taught, strict=True) if one])
-        answers = ItemGraph.build(catalogue, known).recommend([row[:-1] for row in rows], DEPTH, Decoding())
+        answers = build("item_graph", Learned(catalogue, known)).recommend(
+            [row[:-1] for row in rows], DEPTH, Decoding()
+        )
         lists = np.full((len(rows), DEPTH), -1)
         for at, answer in enumerate(answers):
             lists[at, : len(answer)] = [number[each.item_id] for each in answer]

@@ -129,8 +129,8 @@ def read(params: Params, raw: Path, workspace: Path, ties: Ties) -> Shop:
     publish_json(layout.verdict, {"passed": True})  # whether shuffled data would pass is not the question here
     clean(replace(params.clean, ties=ties), params.seed, layout)
     tables = (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets)
-    items, *others = (pl.read_parquet(path) for path in tables)
-    return Shop(items, *others, drop_repeats=params.clean.drop_repeats)
+    items, histories, valid, test = (pl.read_parquet(path) for path in tables)
+    return Shop(items, histories, valid, test, drop_repeats=params.clean.drop_repeats)
 
 
 def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:

@@ -40,6 +40,7 @@ from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
+from components.voices.voice import Learned
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ("amazon-beauty", "amazon-toys", "amazon-sports")
@@ -116,7 +117,7 @@ def _of_order(params: Params, layout: Layout, **how: Any) -> dict[str, Any]:
                    for slicing in ("time of the target", "training interactions of the target")},
     }  # fmt: skip
     for name in baselines():
-        voice = build(name, Catalogue(table), asked.train)
+        voice = build(name, Learned(Catalogue(table), asked.train, asked.train_days))
         ranked = {variant: _ranks(asked, voice, mask_seen=variant == "masked") for variant in VARIANTS}
         found[name] = {variant: _means(rank, np.ones(len(rank), bool)) for variant, rank in ranked.items()}
         found[name]["slices"] = {

@@ -78,7 +78,9 @@ def _problems(metrics: Any) -> Iterator[str]:
 def _repeat_problems(found: Any, k: int) -> Iterator[str]:
     if found == {}:
         return
-    users = found.get("users") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        yield "repeats is no object"
+    users = found.get("users")
     if not isinstance(users, dict) or not all(type(users.get(kind)) is int for kind in (REPEAT, EXPLORE)):
         yield "repeats.users is missing or of another kind"
     needed = {f"{kind}_{name}_at_{k}" for kind in (REPEAT, EXPLORE) if users[kind] for name in HEADLINE}

@@ -83,9 +83,9 @@ def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str,
             return f"run {name[:8]}", name, dict(run.data.tags)
         if name.isdigit():
             version = client.get_model_version(model, name)
-            return f"version {version.version}", version.run_id, dict(version.tags)
+            return f"version {version.version}", str(version.run_id), dict(version.tags)
         version = client.get_model_version_by_alias(model, name)
-        return f"{name} (version {version.version})", version.run_id, dict(version.tags)
+        return f"{name} (version {version.version})", str(version.run_id), dict(version.tags)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
