@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 import yaml
 
+from components.registry.moved import ARTIFACTS, mend
 from components.stages import STAGES
 from components.storage import artifacts
 from tests.workspaces import make_workspace, run_here, set_params, stage
@@ -86,11 +87,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(finished: Path, tmp_path: Path) -> Path:
     """A copy of `finished` to harm."""
-    for name in ("data/shop", "artifacts"):
+    for name in ("data/shop", "artifacts", ARTIFACTS):
         shutil.copytree(finished / name, tmp_path / name)
     for name in ("params.yaml", "mlflow.db"):
         shutil.copyfile(finished / name, tmp_path / name)
     (tmp_path / "components").symlink_to(finished / "components")
+    mend(tmp_path / "mlflow.db")
     return tmp_path
 
 
@@ -287,6 +289,11 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         "validate",
         gone("artifacts/shop/ingest/items.parquet"),
         ("artifact is missing", "items.parquet"),
+    ),
+    "interactions with no item of the catalogue": (
+        "ingest",
+        raw("interactions.csv", history(USERS, [f"x-{item}" for item in ITEMS])),
+        ("none of the 12 items", "items.csv"),
     ),
     "interactions cut off": ("validate", cut("ingest/interactions.parquet"), ("not readable as Parquet",)),
     "items with broken pages": ("validate", scrambled("ingest/items.parquet"), ("items.parquet",)),
@@ -487,7 +494,7 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         lambda root: (root / "mlflow.db").write_text("junk" * 4096),
         ("no SQLite file", "mlflow.db"),
     ),
-    "store with broken pages": ("register", broken_pages, ("MLflow does not answer", "mlflow.db")),
+    "store with broken pages": ("register", broken_pages, ("cannot be read", "mlflow.db")),
     "store of another MLflow": ("register", other_version, ("mlflow.db",)),
     "folder in place of the store": ("register", folder_in_place_of("mlflow.db"), ("mlflow.db",)),
     "no ID table to register": ("register", gone("artifacts/shop/index/id_table.parquet"), ("id_table.parquet",)),
@@ -532,11 +539,6 @@ UNJUDGED: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "no text at all": (catalogue(lambda item: ""), history(USERS, ITEMS), ("no item has any text",)),
     "ids and no other column": (csv("item_id", *ITEMS), history(USERS, ITEMS), ("no item has any text",)),
     "all items identical": (catalogue(lambda item: "Soap"), history(USERS, ITEMS), ("same text",)),
-    "interactions with no item of the catalogue": (
-        catalogue(),
-        history(USERS, [f"x-{item}" for item in ITEMS]),
-        ("no item has any text",),
-    ),
 }
 
 
