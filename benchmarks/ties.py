@@ -145,9 +145,9 @@ def _means(rank: np.ndarray, users: np.ndarray) -> dict[str, float]:
 
 
 def _mean(found: Sequence[Any]) -> Any:
-    """The mean of nested figures of the same shape."""
+    """The mean of nested figures, over those that have one: a draw may leave a slice empty."""
     if isinstance(found[0], dict):
-        return {key: _mean([each[key] for each in found]) for key in found[0]}
+        return {key: _mean([each[key] for each in found if key in each]) for key in found[0]}
     return round(sum(found) / len(found), 6)
 
 

@@ -118,6 +118,14 @@ def test_every_shipped_config_loads(repository: Path) -> None:
         load(file)
 
 
+def test_presets_say_which_order_ties_have(repository: Path) -> None:
+    """Prevents figures beside a paper's that are taken under another order of ties, without a word in the preset."""
+    presets = [load(file) for file in sorted((repository / "params").glob("*amazon-*.yaml"))]
+    assert {preset.clean.ties for preset in presets} == {"file"}
+    for file in sorted((repository / "params").glob("*.yaml")):
+        assert "ties: file" in file.read_text(encoding="utf-8"), file.name
+
+
 def test_presets_name_columns_that_their_data_have(repository: Path, shared_data: Path) -> None:
     """Prevents a catalogue's IDs from being written without its brands and categories, which are called attributes."""
     presets = [load(file) for file in sorted((repository / "params").glob("*amazon-*.yaml"))]

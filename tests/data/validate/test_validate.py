@@ -42,6 +42,7 @@ def test_a_sound_shop_passes_and_clean_goes_on(tmp_path: Path) -> None:
         "observed",
         "threshold",
         "bound",
+        "said",
         "rows",
         "meaning",
         "mend",
