@@ -226,6 +226,46 @@ def compare(
 
 
 @command
+def promote(
+    version: Annotated[
+        str | None, typer.Argument(help="Version of the registered model (none: the challenger).", show_default=False)
+    ] = None,
+    require: Annotated[bool, typer.Option("--require", help="End with exit code 3 where it is refused.")] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """Make a version champion if the rules of `promote:` in params.yaml allow it; say why or why not."""
+    from components.settings.file import load
+    from flows.promote import promote as run
+
+    done = run(workspace, load(workspace / "params.yaml"), version)
+    verb = "promoted" if done.decision.accepted else "refused"
+    typer.echo(
+        f"version {done.version} is {verb}" + (f"; the champion was version {done.champion}" if done.champion else "")
+    )
+    for reason in done.decision.reasons:
+        typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
+    if done.page:
+        typer.echo(f"page     {done.page}")
+    return 3 if require and not done.decision.accepted else 0
+
+
+@command
+def rollback(
+    version: Annotated[
+        str | None, typer.Argument(help="Version to go back to (none: the champion before).", show_default=False)
+    ] = None,
+    why: Annotated[str, typer.Option(help="For the record in MLflow.")] = "",
+    workspace: Workspace = HERE,
+) -> None:
+    """Make an earlier version champion again, at once, after it was loaded and asked."""
+    from components.settings.file import load
+    from flows.promote import roll_back
+
+    old, new = roll_back(workspace, load(workspace / "params.yaml"), version, why=why)
+    typer.echo(f"champion: version {old} -> version {new}; idiom rollback goes back again")
+
+
+@command
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",

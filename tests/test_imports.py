@@ -44,7 +44,14 @@ MAY_IMPORT = {
     # found, and names.
     "flows": FOUNDATIONS
     | {"stages", "registry", "scoring", "voices.load"}
-    | {"data.ingest.sniff", "training.key", "evaluation.in_words", "evaluation.contenders", "evaluation.comparison"},
+    | {
+        "data.ingest.sniff",
+        "training.key",
+        "evaluation.in_words",
+        "evaluation.contenders",
+        "evaluation.comparison",
+        "evaluation.gates",
+    },
 }
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.

@@ -26,12 +26,16 @@ class Evidence:
     users: int
     value: float
     """The version's own."""
+    taught: int | None = None
+    """Users left out, as the champion may have been taught their target; None: nobody knows what it was taught."""
     champion: Paired | None = None
     """The version minus the champion; None where there is no champion yet."""
     slices: Mapping[str, Paired] = field(default_factory=dict)
     """The same by slice (`target: cold (not in training)`); rules may protect some of them."""
     baselines: Mapping[str, Paired] = field(default_factory=dict)
     """The version minus each baseline, by its name in `contenders`."""
+    validation: float | None = None
+    """The metric's best value on validation while it was trained; None where its log does not say."""
     latency_ms: float | None = None
     champion_latency_ms: float | None = None
     bundle_mb: float | None = None
@@ -84,9 +88,11 @@ def decide(rules: Promote, found: Evidence) -> Decision:
     reasons = [
         _users(rules, found),
         _quality(rules, found),
+        _fresh(found),
         _champion(rules, found),
         *_slices(rules, found),
         *_baselines(rules, found),
+        _too_good(rules, found),
         *_costs(rules, found),
         _contract(found),
         _limit("churn", "IDs changed", found.churn, most=rules.max_churn if found.champion else None, digits="{:.1%}"),
@@ -106,6 +112,16 @@ def _quality(rules: Promote, found: Evidence) -> Reason:
     spare = found.value - rules.min_quality
     text = f"{metric_label(found.metric)} {found.value:.4f}, at least {rules.min_quality:.4f}"
     return Reason("quality", spare >= 0, text, spare)
+
+
+def _fresh(found: Evidence) -> Reason | None:
+    if found.champion is None:
+        return None
+    if found.taught is None:
+        text = "not known what the champion was taught: it was registered before its results were kept"
+    else:
+        text = f"{found.taught:,} users left out, whose target the champion may have been taught"
+    return Reason("fresh", True, text)
 
 
 def _champion(rules: Promote, found: Evidence) -> Reason:
@@ -155,6 +171,16 @@ def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
     else:
         text = f"not behind the best baseline, {phrase}: {own}"
     return [Reason("baseline", each.high >= 0, text, each.high)]
+
+
+def _too_good(rules: Promote, found: Evidence) -> Reason | None:
+    if rules.max_over_validation is None or not found.validation:
+        return None
+    times, most = found.value / found.validation, rules.max_over_validation
+    text = f"{times:.2f} times its {found.validation:.4f} on validation, at most {most:.2f}"
+    if times > most:
+        text += ": was it taught the targets?"
+    return Reason("too good", times <= most, text, most - times)
 
 
 def _costs(rules: Promote, found: Evidence) -> list[Reason | None]:

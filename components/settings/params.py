@@ -237,6 +237,9 @@ class Promote(Section):
     0.1}`. As several looks at the same data they are corrected together (Holm)."""
     beat_baselines: bool = True
     """Refuse a version that is clearly behind a baseline, which learns by counting."""
+    max_over_validation: float | None = bounded(2.0, low=1.0)
+    """Most times its best value on validation that a version may have here: more smells of targets that it was taught
+    (null: any)."""
     max_latency_ms: float | None = bounded(None, low=0.0)
     """Most milliseconds for one user (median; null: any)."""
     max_latency_ratio: float | None = bounded(None, low=0.0)

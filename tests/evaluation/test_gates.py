@@ -23,9 +23,9 @@ def difference(better: float, users: int = 4000, seed: int = 1) -> Paired:
 
 BETTER, WORSE, EQUAL = difference(0.03), difference(-0.2), difference(0.0)
 GOOD = Evidence(
-    metric="ndcg_at_10", users=4000, value=0.22, champion=BETTER, slices={"target: cold": BETTER},
+    metric="ndcg_at_10", users=4000, value=0.22, taught=3, champion=BETTER, slices={"target: cold": BETTER},
     baselines={"popularity": difference(0.1), "item_graph": BETTER}, latency_ms=20.0, champion_latency_ms=15.0,
-    bundle_mb=40.0, memory_mb=900.0, churn=0.2, own_words=0.9, served_otherwise="",
+    validation=0.2, bundle_mb=40.0, memory_mb=900.0, churn=0.2, own_words=0.9, served_otherwise="",
 )  # fmt: skip
 
 
@@ -44,12 +44,12 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
     decision = decide(strict, GOOD)
     assert decision.accepted
     assert {each.rule for each in decision.reasons} == {
-        "users", "quality", "champion", "slice target: cold", "baseline", "latency", "latency to champion", "size",
-        "memory", "ID table", "churn", "own words", "served",
+        "users", "quality", "too good", "fresh", "champion", "slice target: cold", "baseline", "latency",
+        "latency to champion", "size", "memory", "ID table", "churn", "own words", "served",
     }  # fmt: skip
     assert all(each.to_spare is None or each.to_spare >= 0 for each in decision.reasons)
     plain = decision.plain()
-    assert plain["accepted"] is True and len(plain["reasons"]) == 13
+    assert plain["accepted"] is True and len(plain["reasons"]) == 15
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,7 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
         ({"slices": {"target: cold": 0.0}}, {"slices": {"target: cold": WORSE}}, "slice target: cold", "target: cold"),
         ({"slices": {"target: lost": 0.0}}, {}, "slice target: lost", "no user is in it"),
         ({}, {"baselines": {"item_graph": WORSE}}, "baseline", "a model without training would do better: the item"),
+        ({}, {"validation": 0.1}, "too good", "2.20 times its 0.1000 on validation, at most 2.00: was it taught"),
         ({"max_latency_ms": 10}, {}, "latency", "20.0 ms a user, at most 10.0"),
         ({"max_latency_ratio": 1.2}, {}, "latency to champion", "1.3 times the champion's latency, at most 1.2"),
         ({"max_bundle_mb": 30}, {}, "size", "40.0 MB of bundle, at most 30.0"),

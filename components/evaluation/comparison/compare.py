@@ -79,8 +79,11 @@ class Comparison:
         return self.users[f"rank_{side}"].to_numpy()
 
 
-def compare(sides: Sequence[Side], *, seed: int) -> Comparison:
-    """Compare two or more sides. Raises `BadInput` where they cannot be: other variants of lists, no common user."""
+def compare(sides: Sequence[Side], *, seed: int, metric: str = "ndcg") -> Comparison:
+    """Compare two or more sides; `metric` (ndcg, recall, mrr) decides.
+
+    Raises `BadInput` where they cannot be compared: other variants of lists, no common user.
+    """
     if len(sides) < 2:
         raise BadInput("there is nothing to compare with", where=sides[0].name, mend="name two or more")
     _refuse_other_protocols(sides)
@@ -93,24 +96,24 @@ def compare(sides: Sequence[Side], *, seed: int) -> Comparison:
         )
         if not joined["rank"].null_count() and all(side.who != who for side in sides):
             ranks[who] = joined["rank"].to_numpy()
-    values = {name: _values(rank, k) for name, rank in ranks.items()}
-    intervals = bootstrap({f"{name}/{m}": v for name, each in values.items() for m, v in each.items()}, seed=seed)
+    deciding = f"{metric}_at_{k}"
+    of = {name: values(rank, k, first=deciding) for name, rank in ranks.items()}
+    intervals = bootstrap({f"{name}/{m}": v for name, each in of.items() for m, v in each.items()}, seed=seed)
     figures = {
-        name: {metric: (float(v.mean()), *intervals[f"{name}/{metric}"]) for metric, v in each.items()}
-        for name, each in values.items()
+        name: {m: (float(v.mean()), *intervals[f"{name}/{m}"]) for m, v in each.items()} for name, each in of.items()
     }
-    a, metric = values[sides[0].name], f"ndcg_at_{k}"
+    a = of[sides[0].name]
     pairs = tuple(
         Pair(
             number,
             {name: paired(a[name], b[name], seed=seed) for name in a},
-            _slices(users, a[metric], b[metric], seed),
+            _slices(users, a[deciding], b[deciding], seed),
         )
         for number, side in enumerate(sides)
         if number
-        for b in [values[side.name]]
+        for b in [of[side.name]]
     )
-    return Comparison(tuple(sides), users, left_out, k, metric, figures, pairs, seed)
+    return Comparison(tuple(sides), users, left_out, k, deciding, figures, pairs, seed)
 
 
 def judge(found: Paired) -> str:
@@ -122,13 +125,14 @@ def judge(found: Paired) -> str:
     return "worse" if found.high < 0 else "no clear difference"
 
 
-def _values(rank: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """Metric -> [users], the deciding one first."""
-    return {
+def values(rank: np.ndarray, k: int, *, first: str = "") -> dict[str, np.ndarray]:
+    """Metric -> [users] at `k`, NDCG, recall and MRR; the one named `first` before the others."""
+    found = {
         f"ndcg_at_{k}": ndcg(rank, k),
         f"recall_at_{k}": recall(rank, k),
         f"mrr_at_{k}": reciprocal_rank(rank, k),
     }
+    return {first: found[first], **found} if first else found
 
 
 def _slices(users: pl.DataFrame, a: np.ndarray, b: np.ndarray, seed: int) -> tuple[Slice, ...]:

@@ -1,0 +1,220 @@
+"""`idiom promote [VERSION]` and `idiom rollback [VERSION]`: who is champion, by rule or by hand, always on record.
+
+A promotion asks the champion anew on the users of the new version's evaluation, without those whose target it may
+have been taught, and applies the rules of `promote:` in params.yaml (components/evaluation/gates.py). The decision with
+every reason is a file, a page, tags and the description of the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from components.errors import BadInput
+from components.evaluation.comparison.compare import Comparison, compare, values
+from components.evaluation.comparison.findings import findings
+from components.evaluation.comparison.page import page
+from components.evaluation.comparison.paired import Paired, paired
+from components.evaluation.comparison.rescored import rescored, without_taught
+from components.evaluation.comparison.sides import Side, read
+from components.evaluation.gates import Decision, Evidence, decide
+from components.registry import promotion
+from components.registry.bundle import decoding_of
+from components.registry.champion import CHALLENGER, CHAMPION, version_bundle
+from components.registry.comparable import comparable, log_page
+from components.registry.evidence import Served, of_bundle, serve_once
+from components.registry.store import answering, connect
+from components.sampling import hash_sample
+from components.settings.params import Params
+from components.storage.artifacts import publish_json, publishing
+from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SERVED = 20
+"""Users whose lists a clean process has to give again."""
+_TAG, _REASONS = "idiom.promotion", "idiom.promotion_reasons"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What came of it."""
+
+    version: str
+    champion: str | None
+    """The version that was champion before."""
+    decision: Decision
+    page: Path | None
+    """The comparison of both; None for the first version."""
+
+
+def promote(workspace: Path, params: Params, version: str | None = None) -> Promotion:
+    """Decide on `version` (None: the challenger) and move the aliases as decided. Raises `BadInput` where there is
+    none, another promotion is at work, or the champion changed meanwhile; the old champion stays then."""
+    workspace, name = workspace.resolve(), params.register.model_name
+    with answering(workspace):
+        client = connect(workspace)
+        promotion.aliases(client, name)  # before a lock is made for a model that is not there
+        with promotion.one_at_a_time(client, name, who=promotion.person()):
+            now = promotion.aliases(client, name)
+            version, old = version or now.get(CHALLENGER), now.get(CHAMPION)
+            if version is None or version == old:
+                what = f"version {version} is the champion already" if version else "there is no challenger"
+                raise BadInput(what, where=f"model {name!r}", mend="name a version: idiom promote VERSION")
+            new = _side(workspace, params, version)
+            found, evidence = _evidence(workspace, params, new, version, old)
+            decision = decide(params.promote, evidence)
+            made = _publish(workspace, params, found, decision, version, old)
+            if made is not None:
+                log_page(workspace, client.get_model_version(name, version).run_id, made)
+            tags = _tags(decision)
+            _describe(client, name, version, tags)
+            if decision.accepted:
+                why = next(each.text for each in decision.reasons if each.rule == "champion")
+                promotion.promote(client, name, version, expected=old, tags=tags, why=why)
+            else:
+                promotion.refuse(client, name, version, tags=tags)
+    return Promotion(version, old, decision, made)
+
+
+def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
+    """Make `version` (None: the previous champion) champion again, once it was loaded and asked; return (from, to)."""
+    from components.voices.load import load
+
+    workspace, name = workspace.resolve(), params.register.model_name
+    with answering(workspace):
+        client = connect(workspace)
+        promotion.aliases(client, name)
+        with promotion.one_at_a_time(client, name, who=promotion.person()):
+            target = version or promotion.aliases(client, name).get(promotion.PREVIOUS)
+            if target is not None:
+                bundle = version_bundle(workspace, params, target)
+                recommender = load(bundle)
+                history = [recommender.catalogue.table.item_ids[0]]
+                if not recommender.recommend([history], 1, decoding_of(bundle))[0]:
+                    raise BadInput("it recommends nothing", where=f"version {target}", mend="name another version")
+            return promotion.roll_back(client, name, version, why=why or "rolled back by hand")
+
+
+def _side(workspace: Path, params: Params, version: str) -> Side:
+    source = comparable(workspace, params, version)
+    return read(source.folder, name=source.label, facts=source.tags)
+
+
+def _evidence(
+    workspace: Path, params: Params, new: Side, version: str, old: str | None
+) -> tuple[Comparison | None, Evidence]:
+    """The comparison with the champion, if there is one, and all that the rules ask for."""
+    k = int(new.protocol["headline_k"])
+    metric = f"{params.promote.metric}_at_{k}"
+    bundle = version_bundle(workspace, params, version)
+    champions_bundle = None if old is None else version_bundle(workspace, params, old)
+    served, otherwise = _served(workspace, params, new, version)
+    evidence = Evidence(
+        metric,
+        users=len(new.users),
+        value=float(values(new.users["rank"].to_numpy(), k)[metric].mean()),
+        baselines=_against_baselines(new, new.users, metric, k, params.seed),
+        latency_ms=served.latency_ms,
+        memory_mb=served.memory_mb,
+        served_otherwise=otherwise,
+        **of_bundle(bundle, champions_bundle, metric=metric),
+    )
+    if old is None or champions_bundle is None:
+        return None, evidence
+    found, champion, taught = _against_champion(workspace, params, new, old, champions_bundle)
+    (pair,) = found.pairs
+    measured = params.promote.max_latency_ratio is not None
+    return found, replace(
+        evidence,
+        users=len(found.users),
+        value=pair.overall[metric].b,
+        taught=taught,
+        champion=pair.overall[metric],
+        slices={f"{each.slicing}: {each.name}": each.found for each in pair.slices},
+        baselines=_against_baselines(new, found.users, metric, k, params.seed),
+        champion_latency_ms=_served(workspace, params, champion, old)[0].latency_ms if measured else None,
+    )
+
+
+def _against_champion(
+    workspace: Path, params: Params, new: Side, old: str, bundle: Path
+) -> tuple[Comparison, Side, int | None]:
+    """(the comparison on fresh users, the champion's side, how many users are left out as it may know their target)."""
+    from components.voices.load import load
+
+    champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
+    own = _own_evaluation(workspace, params, old)
+    sides, taught = without_taught([champion, new], own)
+    found = compare(sides, seed=params.seed, metric=params.promote.metric)
+    left_out = {**found.left_out, "the champion may have been taught their target": taught}
+    return replace(found, left_out=left_out), champion, None if own is None else taught
+
+
+def _own_evaluation(workspace: Path, params: Params, version: str) -> Side | None:
+    """What the version was evaluated on itself; None where it was registered before that was kept."""
+    try:
+        return _side(workspace, params, version)
+    except BadInput:
+        return None
+
+
+def _against_baselines(new: Side, of: pl.DataFrame, metric: str, k: int, seed: int) -> dict[str, Paired]:
+    """The new version minus each baseline of its evaluation, over the users `of`."""
+    users = of.select("user_id", "target")
+    own = users.join(new.users.select("user_id", "rank"), on="user_id", how="left", maintain_order="left")["rank"]
+    found = {}
+    for name, table in new.baselines.items():
+        rank = users.join(table, on=["user_id", "target"], how="left", maintain_order="left")["rank"].fill_null(0)
+        a, b = (values(np.asarray(each), k)[metric] for each in (rank, own))
+        found[name] = paired(a, b, seed=seed)
+    return found
+
+
+def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[Served, str]:
+    """(answers of a clean process to some users, what is different from the evaluation's lists)."""
+    users = side.users["user_id"].to_list()
+    chosen = side.users[sorted(hash_sample(users, _SERVED, f"served:{params.seed}:"))]
+    served = serve_once(workspace, params.register.model_name, version, chosen["prompt"].to_list(), k=side.depth)
+    for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
+        if expected != answer:
+            return served, f"a clean process serves other lists: user {user!r} gets {answer[:3]}, not {expected[:3]}"
+    return served, ""
+
+
+def _publish(
+    workspace: Path, params: Params, found: Comparison | None, decision: Decision, version: str, old: str | None
+) -> Path | None:
+    """decision.json, and the page where there are two to compare."""
+    folder = Layout(workspace, params.dataset).root / "promote" / f"{old or 'none'}-{version}"
+    compared = {} if found is None else {"comparison": findings(found)}
+    publish_json(folder / "decision.json", {"version": version, "champion": old, **decision.plain(), **compared})
+    if found is None:
+        return None
+    shown = {"accepted": decision.accepted, "reasons": [each.text for each in decision.refusals]}
+    text = page(found, dataset=params.dataset, decision=shown, provenance=[
+        {"text": "Decided by the section promote: of params.yaml; made again by", "code": f"idiom promote {version}"}
+    ])  # fmt: skip
+    with publishing(folder / "promotion.html") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return folder / "promotion.html"
+
+
+def _tags(decision: Decision) -> dict[str, str]:
+    lines = [f"{'passed' if each.passed else 'REFUSED'}: {each.text}" for each in decision.reasons]
+    return {_TAG: "accepted" if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}
+
+
+def _describe(client: MlflowClient, name: str, version: str, tags: Mapping[str, str]) -> None:
+    """The decision on top of the version's description, in place of an earlier one."""
+    mark = "\n\n---\n\n"
+    before = client.get_model_version(name, version).description or ""
+    before = before.partition(mark)[2] if before.startswith("**Promotion") else before
+    lines = "\n".join(f"- {line}" for line in tags[_REASONS].splitlines())
+    client.update_model_version(name, version, f"**Promotion {tags[_TAG]}**\n\n{lines}{mark}{before}"[:5000])
