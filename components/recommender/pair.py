@@ -142,13 +142,9 @@ def published_table(pair: Path, path: Path, item_ids: Sequence[str]) -> IdTable:
     """
     verify_manifest(pair)
     table, mend = IdTable.load(path), "run the stage `index` again"
-<<<<<<< HEAD
     if list(table.item_ids) != list(item_ids):
         what = "different items" if set(table.item_ids) != set(item_ids) else "the same items in different orders"
         raise BadInput(f"the ID table and the catalogue hold {what}", where=str(path), mend=mend)
-=======
-    if list(table.item_ids) != sorted(item_ids):
-        raise BadInput("the ID table and the catalogue hold different items", where=str(path), mend=mend)
     if broken := broken_rules(pair, table, item_ids):
         raise GateRefused(f"the ID table breaks its contract: {'; '.join(broken)}", where=str(path), mend=mend)
     return table
@@ -158,7 +154,6 @@ def broken_rules(directory: Path, table: IdTable, item_ids: Sequence[str]) -> li
     """Rules of the ID table's contract that `table` breaks beside the tokenizer of a pair or a bundle, in words."""
     from components.networks.tokenizer import load_tokenizer
 
->>>>>>> refs/heads/compare
     # Length is a setting of `index`, so it is no rule here: none is longer than the longest.
     longest = max(map(len, table.token_ids), default=0)
     broken = table.violations(load_tokenizer(directory / TOKENIZER), max_tokens=longest, item_ids=item_ids)
