@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.errors import BadInput
 from components.registry.answers import Answers
 from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
-from components.registry.store import connect, tracking_uri
+from components.registry.store import behind_alias, connect, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
@@ -50,9 +50,24 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
     The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
     kept under work/bundles/. Raises `BadInput` where no version has the alias.
     """
-    from mlflow.exceptions import MlflowException
+    name = params.register.model_name
+    version, digest = behind_alias(workspace, name, alias, BUNDLE) or _asked(workspace, name, alias)
+    own = Layout(workspace, params.dataset).bundle
+    if (own / "manifest.json").is_file() and bundle_sha256(own) == digest:
+        verified(own)
+        return own
+    kept = workspace / "work" / "bundles" / digest
+    if not kept.is_dir():
+        _fetch(workspace, f"models:/{name}/{version}", kept)
+    verified(kept)
+    return kept
 
-    client, name = connect(workspace), params.register.model_name
+
+def _asked(workspace: Path, name: str, alias: str) -> tuple[str, str]:
+    """Version and digest of the bundle behind an alias, as MLflow says. Raises `BadInput` where there is none."""
+    client = connect(workspace)
+    from mlflow.exceptions import MlflowException  # after `connect`, which makes it quiet
+
     try:
         version = client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
@@ -61,19 +76,11 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
             where=tracking_uri(workspace),
             mend="train and register a model first: idiom retrain",
         ) from error
-    digest = version.tags[BUNDLE]
-    own = Layout(workspace, params.dataset).bundle
-    if (own / "manifest.json").is_file() and bundle_sha256(own) == digest:
-        verified(own)
-        return own
-    kept = workspace / "work" / "bundles" / digest
-    if not kept.is_dir():
-        _fetch(f"models:/{name}/{version.version}", kept)
-    verified(kept)
-    return kept
+    return str(version.version), version.tags[BUNDLE]
 
 
-def _fetch(model_uri: str, directory: Path) -> None:
+def _fetch(workspace: Path, model_uri: str, directory: Path) -> None:
+    connect(workspace)
     import mlflow.artifacts
 
     model = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri))
