@@ -38,14 +38,23 @@ def load_model(folder: Path) -> nn.Module | None:
     or has to say what is wrong."""
     try:
         config = SimpleNamespace(**{"is_encoder_decoder": False, **json.loads((folder / "config.json").read_text())})
-        wanted = _READ.get(config.model_type, {"model_type": None})
-        if any(getattr(config, name, None) != value for name, value in wanted.items()):
+        if not _is_from_scratch(config):
             return None
         weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, TypeError, AttributeError, SafetensorError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError):
         return None
     kind = _T5 if config.model_type == "t5" else _Llama
     return use_cpu_kernels(kind(config, weights).eval())
+
+
+def _is_from_scratch(config: SimpleNamespace) -> bool:
+    wanted = _READ.get(config.model_type)
+    if wanted is None or any(getattr(config, name) != value for name, value in wanted.items()):
+        return False
+    if config.model_type == "t5":
+        return True
+    rope = config.rope_parameters["rope_type"]
+    return bool(rope == "default" and config.num_key_value_heads == config.num_attention_heads)
 
 
 class Tokenizer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.errors import BadInput, first_line
 from components.registry.answers import Answers
 from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
-from components.registry.store import answering, connect, tracking_uri
+from components.registry.store import answering, behind_alias, connect, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
@@ -54,23 +54,27 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
     The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
     kept under work/bundles/. Raises `BadInput` where no version has the alias, or its bundle was exchanged.
     """
-    return _bundle(workspace, params, *_version(workspace, params, alias))
+    known = behind_alias(workspace, params.register.model_name, alias, BUNDLE)
+    if known is None:
+        version, digest = _version(workspace, params, alias)
+        known = str(version.version), digest
+    return _bundle(workspace, params, *known)
 
 
 def version_bundle(workspace: Path, params: Params, number: str) -> Path:
     """Directory of the bundle of a version, checked and kept as that of an alias is."""
     version = connect(workspace).get_model_version(params.register.model_name, number)
-    return _bundle(workspace, params, version, _digest(workspace, version))
+    return _bundle(workspace, params, str(version.version), _digest(workspace, version))
 
 
-def _bundle(workspace: Path, params: Params, version: ModelVersion, digest: str) -> Path:
+def _bundle(workspace: Path, params: Params, number: str, digest: str) -> Path:
     own = Layout(workspace, params.dataset).bundle
     if (own / MANIFEST).is_file() and bundle_sha256(own) == digest:
         verified(own, digest)
         return own
     kept = workspace / "work" / "bundles" / digest
     if not kept.is_dir():
-        model = _fetched(version)
+        model = _fetched(workspace, params.register.model_name, number)
         with publishing(kept) as temporary:
             shutil.copytree(model / IN_MODEL, temporary)
             verified(temporary, digest)
@@ -84,16 +88,16 @@ def served_model(workspace: Path, params: Params, *, alias: str = CHAMPION) -> t
     Raises `BadInput` where no version has the alias, or the bundle in that copy was exchanged.
     """
     version, digest = _version(workspace, params, alias)
-    model = _fetched(version)
+    model = _fetched(workspace, version.name, str(version.version))
     verified(model / IN_MODEL, digest)
     return model, digest
 
 
 def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion, str]:
     """The version behind an alias, and the SHA-256 of the bundle that was registered as it."""
-    from mlflow.exceptions import MlflowException
-
     client, name = connect(workspace), params.register.model_name
+    from mlflow.exceptions import MlflowException  # after `connect`, which makes it quiet
+
     with answering(workspace):
         try:
             version = client.get_model_version_by_alias(name, alias)
@@ -119,12 +123,13 @@ def _digest(workspace: Path, version: ModelVersion) -> str:
     return str(version.tags[BUNDLE])
 
 
-def _fetched(version: ModelVersion) -> Path:
+def _fetched(workspace: Path, name: str, number: str) -> Path:
     """MLflow's copy of a model: the one in its store where that is a folder of this machine, else downloaded."""
+    connect(workspace)
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
-    uri = f"models:/{version.name}/{version.version}"
+    uri = f"models:/{name}/{number}"
     try:
         model = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,32 @@ def connect(workspace: Path) -> MlflowClient:
             raise
         raise _silent(error, uri) from error
     return client
+
+
+def behind_alias(workspace: Path, name: str, alias: str, tag: str) -> tuple[str, str] | None:
+    """Version and tag value behind an alias, from the tables of a SQLite store, without MLflow and its import.
+
+    None where MLflow has to be asked: another store, other tables than today's, or no such version.
+    """
+    uri = tracking_uri(workspace)
+    elsewhere = os.environ.get("MLFLOW_REGISTRY_URI", uri) != uri or "MLFLOW_WORKSPACE" in os.environ
+    path = database(workspace)
+    if path is None or elsewhere or not path.is_file():
+        return None
+    refuse_unfit(workspace)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as store:
+            found = store.execute(_BEHIND_ALIAS, (tag, name, alias)).fetchall()
+    except sqlite3.Error:
+        return None  # MLflow says what is wrong with it
+    return (str(found[0][0]), str(found[0][1])) if len(found) == 1 else None
+
+
+_BEHIND_ALIAS = """
+    SELECT version, value FROM registered_model_aliases
+    JOIN model_versions USING (name, version) JOIN model_version_tags USING (name, version)
+    WHERE key = ? AND name = ? AND alias = ? AND current_stage != 'Deleted_Internal'
+"""
 
 
 def refuse_unfit(workspace: Path) -> None:

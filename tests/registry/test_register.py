@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from components.errors import BadInput, GateRefused
 from components.registry.bundle import BUNDLE, assemble, verified
 from components.registry.champion import champion_bundle
 from components.registry.register import register
-from components.registry.store import connect
+from components.registry.store import behind_alias, connect
 from components.registry.tracking import TrainingRun
 from components.storage.artifacts import read_json
 from components.storage.manifest import sha256
@@ -198,6 +200,39 @@ def test_no_champion_says_what_to_do(workspace: Path) -> None:
     _, params = build(workspace)
     with pytest.raises(BadInput, match="idiom retrain"):
         champion_bundle(workspace, params)
+
+
+def test_the_alias_is_read_without_mlflow_and_is_the_one_it_has(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: three CPU seconds of imports for one line of a table; a champion of yesterday; and a version that was
+    deleted, or of another server, taken for it."""
+    layout, params = build(workspace)
+    digests = []
+    for weights in (b"weights", b"other weights"):
+        layout, params = build(workspace, weights=weights)
+        digests.append(register(params, layout)["bundle_sha256"])
+    client = connect(workspace)
+    assert behind_alias(workspace, "idiom", "champion", BUNDLE) == ("1", digests[0])
+    assert behind_alias(workspace, "idiom", "challenger", BUNDLE) == ("2", digests[1])
+    client.set_registered_model_alias("idiom", "champion", "2")
+    assert behind_alias(workspace, "idiom", "champion", BUNDLE) == ("2", digests[1])
+    with monkeypatch.context() as patched:
+        patched.setattr("components.registry.champion.connect", lambda _: pytest.fail("MLflow was asked"))
+        assert champion_bundle(workspace, params) == layout.bundle
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        assert behind_alias(workspace, "idiom", "champion", BUNDLE) is None
+    assert behind_alias(workspace, "idiom", "nobody", BUNDLE) is None
+    assert behind_alias(workspace, "another", "champion", BUNDLE) is None
+    client.delete_model_version("idiom", "2")
+    assert behind_alias(workspace, "idiom", "champion", BUNDLE) is None
+    with closing(sqlite3.connect(workspace / "mlflow.db")) as store:
+        store.execute("ALTER TABLE registered_model_aliases RENAME TO of_another_version")
+    assert behind_alias(workspace, "idiom", "champion", BUNDLE) is None
+    (workspace / "mlflow.db").write_bytes(b"junk, and long enough")
+    with pytest.raises(BadInput, match="no SQLite file"):
+        behind_alias(workspace, "idiom", "champion", BUNDLE)
 
 
 def test_a_long_description_is_cut_at_a_line(workspace: Path) -> None:

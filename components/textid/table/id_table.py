@@ -82,7 +82,8 @@ class IdTable:
         """Read what `save` wrote. Raises `BadInput` if it is missing or no ID table."""
         mend = "run the stage that writes it: dvc repro"
         try:
-            table = pq.read_table(path, columns=_SCHEMA.names)
+            with pq.ParquetFile(path) as file:  # read_table imports pandas
+                table = file.read(columns=_SCHEMA.names)
         except FileNotFoundError as error:
             raise BadInput("there is no ID table", where=str(path), mend=mend) from error
         except (pa.ArrowException, OSError) as error:
