@@ -236,7 +236,7 @@ def _context(arguments: argparse.Namespace) -> Context:
     tokenizer = train_tokenizer([*texts[:4000], *Prompts().texts()], vocabulary_size=arguments.vocabulary_size)
     settings = Train(size=arguments.size, generator=GeneratorTraining(batch_size=arguments.users, max_history=NEWEST))
     here = Path()
-    job = Job(here, here, here, here, Path(mkdtemp()), settings, Index(), 17, "generator_step")
+    job = Job(here, here, here, here, Path(mkdtemp()), settings, Index(faithful=False), 17, "generator_step")
     return Context.build(job, data, tokenizer, Ranks(device=torch.device(arguments.device)))
 
 

@@ -11,17 +11,15 @@ IDs, by default with a `micro` generator. docs/ids.md discusses what comes out.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from components.console import Console
+from benchmarks.first_tables import first_tables
 from components.processes.environment import prepare
-from components.processes.signals import Stop
-from components.progress import Progress
 from components.sampling import hash_sample
 from components.settings.file import load as load_params
 from components.settings.train import GeneratorTraining, Train
@@ -33,15 +31,6 @@ from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.words.twins import near_twins
 from components.textid.writing.imported import read_imported
-from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints
-from components.training.context import Context
-from components.training.devices.ranks import Ranks
-from components.training.job import Job
-from components.training.models.fresh import fresh_models, tokenizer_of
-from components.training.packed import dataset
-from components.training.phases.cold_start import ColdStart, first_ids
-from components.training.phases.reindex import reindex
-from components.training.steps.loop import Optimisation, train_phase
 
 CLEAN = Path("artifacts/amazon-beauty/clean")
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-beauty" / "reference_ids.tsv.gz"
@@ -54,7 +43,7 @@ def main() -> None:
     arguments = _arguments()
     columns = parquet.read(arguments.clean / "items_clean.parquet", ["item_id", "text"]).to_pydict()
     texts = {item: text or "" for item, text in zip(columns["item_id"], columns["text"], strict=True)}
-    table = IdTable.load(arguments.table) if arguments.table else _first_table(arguments)
+    table = IdTable.load(arguments.table) if arguments.table else _first(arguments)
     theirs = {item: normalise(words) for item, words in read_imported(arguments.reference).items() if item in texts}
     tokenizer = train_tokenizer(list(texts.values()), vocabulary_size=arguments.vocabulary_size)
     ours = dict(zip(table.item_ids, table.words, strict=True))
@@ -65,30 +54,13 @@ def main() -> None:
         print(f"| {texts[item][:70].replace('|', ' ')} | {ours[item]} | {theirs.get(item, '')} |")
 
 
-def _first_table(arguments: argparse.Namespace) -> IdTable:
+def _first(arguments: argparse.Namespace) -> IdTable:
     """The table of the first round of a training with these settings."""
-    with tempfile.TemporaryDirectory() as folder:
-        generator = GeneratorTraining(cold_start_steps=arguments.steps, cold_start_lr=arguments.lr)
-        job = Job(
-            items_clean=arguments.clean / "items_clean.parquet",
-            histories=arguments.clean / "histories.parquet",
-            valid_targets=arguments.clean / "valid_targets.parquet",
-            out=Path(folder) / "pair",
-            work=Path(folder) / "work",
-            train=Train(size=arguments.size, vocabulary_size=arguments.vocabulary_size, generator=generator),
-            index=load_params(Path("params.yaml")).index,
-            seed=SEED,
-            train_key="look",
-        )
-        ranks, stop, progress = Ranks(), Stop(), Progress([Console()])
-        tables = dataset.load(job)
-        context = Context.build(job, tables, tokenizer_of(job, tables, ranks), ranks)
-        state, _ = fresh_models(context)
-        checkpointer = Checkpointer(state, Checkpoints(job.work, job.train_key), ranks, stop, seconds=float("inf"))
-        recommender = job.train.recommender
-        how = Optimisation(SEED, recommender.weight_decay, recommender.grad_clip, recommender.warmup_share)
-        train_phase(ColdStart(context, state.generator, first_ids(context)), state, how, ranks, checkpointer, progress)
-        return reindex(context, state, 1, stop, progress)[0]
+    generator = GeneratorTraining(cold_start_steps=arguments.steps, cold_start_lr=arguments.lr)
+    train = Train(size=arguments.size, vocabulary_size=arguments.vocabulary_size, generator=generator)
+    index = load_params(Path("params.yaml")).index
+    ((table, _),) = first_tables(arguments.clean, train, [replace(index, faithful=not arguments.any_words)], seed=SEED)
+    return table
 
 
 def _figures(words: Mapping[str, str], texts: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -106,8 +78,12 @@ def _figures(words: Mapping[str, str], texts: Mapping[str, str], tokenizer: PreT
 def _markdown(figures: list[dict[str, Any]]) -> str:
     ours, theirs = figures
     lines = ["| | ours | theirs |", "|---|---|---|"]
-    lines += [f"| {name.replace('_', ' ')} | {ours[name]:.3f} | {theirs[name]:.3f} |" for name in ours]
+    lines += [f"| {name.replace('_', ' ')} | {_plain(ours[name])} | {_plain(theirs[name])} |" for name in ours]
     return "\n".join([*lines, "", "| text | ours | theirs |", "|---|---|---|"])
+
+
+def _plain(figure: float) -> str:
+    return str(figure) if isinstance(figure, int) else f"{figure:.3f}"
 
 
 def _arguments() -> argparse.Namespace:
@@ -115,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clean", type=Path, default=CLEAN, help="output folder of the stage `clean`")
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="table of IDs to compare with")
     parser.add_argument("--table", type=Path, help="a written ID table; default: write one")
+    parser.add_argument("--any-words", action="store_true", help="write it with index.faithful: false")
     parser.add_argument("--steps", type=int, default=GeneratorTraining().cold_start_steps)
     parser.add_argument("--lr", type=float, help="peak learning rate of the cold start (default: by the width)")
     parser.add_argument("--size", default="micro")

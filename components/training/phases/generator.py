@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.networks.families import seq2seq_model
@@ -16,7 +17,10 @@ from components.recommender.loss.batch_loss import batch_loss
 from components.sampling import derive
 from components.storage.ragged import Ints
 from components.textid.table.id_table import IdTable
+from components.textid.words.own import OwnWords
+from components.textid.words.twins import near_twins
 from components.textid.writing.candidates import allowed_tokens
+from components.textid.writing.legal import LegalWords, Lexicon
 from components.training.context import Context
 from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
@@ -45,6 +49,7 @@ class GeneratorPhase:
         self.context, self.recommender, self._table = context, recommender, table
         self._samples, self._users = samples(context, table), user_ids(context, table)
         self.never = outside_ids(context.tokenizer)
+        self._lexicon = _lexicon(context) if context.job.index.faithful else None
         # Of a model with adapters some weights never learn.
         self._frozen = [parameter for parameter in recommender.module.parameters() if parameter.requires_grad]
         for parameter in self._frozen:
@@ -85,10 +90,16 @@ class GeneratorPhase:
             [texts.tensors(group, device) for group in groups],
             max_tokens=self.context.job.index.max_tokens,
             never=self.never,
+            legal=self.legal(items),
         )
         if not self._settings.soft:
             soft = soft.straight_through()
         return self.spliced(rows, histories, soft, {int(item): place for place, item in enumerate(items)})
+
+    def legal(self, items: NDArray[np.integer]) -> LegalWords | None:
+        """The words that may be said of items, by number; None where any may."""
+        longest = self.context.job.index.max_tokens
+        return None if self._lexicon is None else self._lexicon.legal(items.tolist(), max_tokens=longest)
 
     def histories(self, rows: Rows) -> list[Ints]:
         """The items that the recommender reads before each target, as numbers, oldest first."""
@@ -127,6 +138,13 @@ class GeneratorPhase:
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False
+
+
+def _lexicon(context: Context) -> Lexicon:
+    """The words of all items."""
+    texts, longest = context.data.texts, context.job.index.max_tokens
+    own = OwnWords.of(context.data.item_ids, texts)
+    return Lexicon(context.tokenizer, own, near_twins(own), texts, range(len(texts)), max_tokens=longest)
 
 
 def outside_ids(tokenizer: Any) -> tuple[int, ...]:

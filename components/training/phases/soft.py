@@ -8,7 +8,7 @@ Here the words are found first, without gradient (`greedy`, from the encoder's s
 ONE teacher-forced forward over them gives the distributions with gradient. Both ways feed the decoder the same tokens,
 and the choice itself passes no gradient in either, so the gradients are equal; `tests/training/phases/test_soft.py`
 holds them equal to 1e-6 in float64. The distributions are computed where a prompt reads them: of padding steps there
-are none."""
+are none. Faithful IDs (`index.faithful`) are chosen from the item's own words here as where they are written."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from components.networks.cpu import linear
 from components.networks.encoder_decoder import EncoderDecoder
 from components.networks.interface import LanguageModel, Placed
 from components.recommender.prompts.phrasings import Prompt
+from components.textid.writing.legal import LegalWords
+from components.textid.writing.spelling import Spelling
 
 _MULTIPLE = 64
 """Distributions are padded to a multiple of this: ever-changing shapes cost a millisecond each, once."""
@@ -62,15 +64,22 @@ class SoftIds:
 
 
 def write_soft(
-    generator: EncoderDecoder, texts: Sequence[tuple[Tensor, Tensor]], *, max_tokens: int, never: Sequence[int]
+    generator: EncoderDecoder,
+    texts: Sequence[tuple[Tensor, Tensor]],
+    *,
+    max_tokens: int,
+    never: Sequence[int],
+    legal: LegalWords | None = None,
 ) -> SoftIds:
     """Soft IDs of items from their texts, with the encoder run once.
 
     `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
-    to `max_tokens` tokens, none of `never` (padding, unknown) among them.
+    to `max_tokens` tokens, none of `never` (padding, unknown) among them. legal: the legal words of all items, in the
+    order of the groups; distributions are then those among the tokens of an item's words. An item without any is free.
     """
+    own = None if legal is None else _Own.of(legal, generator)
     encoded = [(generator.encode(ids, mask), mask) for ids, mask in texts]
-    written = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never)
+    written = greedy(generator, *_side_by_side(encoded), max_tokens=max_tokens, never=never, own=own)
     tokens = written.cpu()
     read = (tokens == generator.end_token).long().cumsum(1) == 0
     longest = int(read.sum(1).max())  # no prompt reads a step after it
@@ -79,9 +88,39 @@ def write_soft(
     rows = read[:, :longest].flatten().nonzero()[:, 0]
     filled = torch.cat([rows, rows.new_zeros(-len(rows) % _MULTIPLE)]).to(written.device, non_blocking=True)
     logits = generator.logits(states.flatten(0, 1)[filled])
+    if own is not None:
+        logits = logits.masked_fill(~own.tokens[filled // longest], float("-inf"))
     # At least float32: bf16 has 8 bits, and a distribution over thousands of words would not sum to one.
     exact = torch.promote_types(logits.dtype, torch.float32)
     return SoftIds(tokens, read.sum(1), logits.to(exact).softmax(-1))
+
+
+@dataclass(frozen=True)
+class _Own:
+    """The legal words of n items, as what a greedy choice asks for."""
+
+    legal: LegalWords
+    tokens: Tensor
+    """bool [n, vocabulary]: tokens of an item's words and the end token; all for an item without words."""
+    spelt: Tensor
+    """bool [n]: items that have any."""
+
+    @classmethod
+    def of(cls, legal: LegalWords, generator: LanguageModel) -> _Own:
+        legal = legal.to(generator.module.device)
+        spelt = (legal.lengths[:, 0] > 0).any(1)
+        return cls(legal, _marked(legal.columns, generator.vocabulary_size) | ~spelt[:, None], spelt)
+
+    def choose(self, logits: Tensor, spelling: Spelling, never: Sequence[int]) -> Tensor:
+        """The most probable legal token of each item [n], from logits [n, vocabulary]."""
+        size = logits.shape[1]
+        may = _marked(self.legal.columns.masked_fill(~spelling.look()[:, 0], size), size + 1)[:, :size]
+        return torch.where(self.spelt, logits.masked_fill(~may, float("-inf")).argmax(-1), choose(logits, never))
+
+
+def _marked(columns: Tensor, size: int) -> Tensor:
+    """bool [n, size]: true at the columns [n, C]."""
+    return torch.zeros(len(columns), size, dtype=torch.bool, device=columns.device).scatter_(1, columns, True)
 
 
 def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
@@ -93,13 +132,20 @@ def choose(logits: Tensor, never: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def greedy(
-    generator: EncoderDecoder, encoded: Tensor, attention_mask: Tensor, *, max_tokens: int, never: Sequence[int]
+    generator: EncoderDecoder,
+    encoded: Tensor,
+    attention_mask: Tensor,
+    *,
+    max_tokens: int,
+    never: Sequence[int],
+    own: _Own | None = None,
 ) -> Tensor:
     """Most probable token at each step, [items, max_tokens], padding after the end token.
 
     `encoded` [items, S, d] and `attention_mask` [items, S]: the encoder's states of the item texts. None of `never`
-    stands in an ID, and no end token at its first step: an empty ID names nothing.
+    stands in an ID, and no end token at its first step: an empty ID names nothing. own: the words that may be said.
     """
+    spelling = None if own is None else Spelling(own.legal, max_tokens)
     pad, end = generator.module.config.pad_token_id, generator.end_token
     cache = generator.prefill_encoded(encoded, attention_mask, capacity=1 + max_tokens)
     logits = generator.step_logits()
@@ -109,7 +155,12 @@ def greedy(
     choice = torch.full_like(parents[:, 0], generator.start_token)
     for step in range(max_tokens):
         states = generator.step(cache, choice[:, None, None], parents).flatten(0, 2)
-        choice = choose(logits(states), never if step else [*never, end])
+        values, barred = logits(states), never if step else [*never, end]
+        if own is None or spelling is None:
+            choice = choose(values, barred)
+        else:
+            choice = own.choose(values, spelling, barred)
+            spelling.go(parents, choice[:, None])
         tokens[:, step] = torch.where(open_rows, choice, pad)
         open_rows &= choice != end
         if step + 1 < max_tokens and not open_rows.any():

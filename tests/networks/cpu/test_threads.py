@@ -15,8 +15,11 @@ from components.networks.backbone import build
 from components.networks.cpu import on_threads
 from components.progress import Progress
 from components.settings.params import Index
+from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import train_tokenizer
+from components.textid.words.twins import near_twins
 from components.textid.writing.generator import Generator
+from components.textid.writing.legal import Lexicon
 from components.textid.writing.share import Share
 from components.textid.writing.writer import write_ids
 from tests.textid.conftest import tiny_t5
@@ -121,17 +124,21 @@ def test_a_table_does_not_depend_on_the_threads(threads: int) -> None:
     torch.set_num_threads(before)
 
 
-def test_scores_do_not_depend_on_the_threads(threads: int) -> None:
+@pytest.mark.parametrize("faithful", [True, False])
+def test_scores_do_not_depend_on_the_threads(threads: int, faithful: bool) -> None:
     """Prevents sums in another order where a catalogue is one batch: products large enough for several threads."""
 
     tokenizer = train_tokenizer(TEXTS * 50, vocabulary_size=400)
     model = build("scratch", size="d_model=64,layers=1,heads=2", vocabulary_size=len(tokenizer), seed=3)
-    generator = Generator(model, tokenizer, Index(), 24, {}, Progress(), None)
+    texts = [TEXTS[row % len(TEXTS)] for row in range(64)]
+    own = OwnWords.of([str(row) for row in range(64)], texts)
+    lexicon = Lexicon(tokenizer, own, near_twins(own), texts, range(64), max_tokens=6) if faithful else None
+    generator = Generator(model, tokenizer, Index(), 24, own, lexicon, Progress(), None)
     encoded = [[5 + row % 90] * 20 + [1] for row in range(64)]
     turns: list[list[int] | None] = [list(range(64)), None]
-    several = list(generator._each(turns, encoded, 1.0, 6))
+    several = list(generator._each(turns, encoded, list(range(64)), 1.0, 6))
     torch.set_num_threads(1)
-    assert several == list(generator._each(turns, encoded, 1.0, 6))
+    assert several == list(generator._each(turns, encoded, list(range(64)), 1.0, 6))
 
 
 def test_the_progress_and_the_stop_between_batches_stay(threads: int) -> None:

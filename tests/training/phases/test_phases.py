@@ -11,7 +11,9 @@ import torch
 from components.networks.families import seq2seq_model
 from components.progress import Progress
 from components.recommender.engine import Engine
+from components.settings.params import Index
 from components.settings.train import GeneratorTraining
+from components.textid.words.tokenizer import decode_words, encode_words
 from components.textid.writing.imported import adopt
 from components.training.context import Context
 from components.training.devices.ranks import Ranks
@@ -101,11 +103,13 @@ def test_the_prompts_of_the_generator_phase_hold_its_words_for_the_newest_items_
 
     generator = seq2seq_model(world.generator, end_token=context.end_token)
 
-    def written(item: int) -> tuple[int, ...]:
-        texts = [context.texts.tensors(np.array([item]), context.ranks.device)]
-        return tuple(write_soft(generator, texts, max_tokens=6, never=outside_ids(context.tokenizer)).words()[0])
-
     phase, found, lengths = world.generator_phase(), set(), set()
+
+    def written(item: int) -> tuple[int, ...]:
+        texts, legal = [context.texts.tensors(np.array([item]), context.ranks.device)], phase.legal(np.array([item]))
+        never = outside_ids(context.tokenizer)
+        return tuple(write_soft(generator, texts, max_tokens=6, never=never, legal=legal).words()[0])
+
     for rows in phase.batches(0):
         batch, _ = phase.read_softly(rows)
         for row, (history, template) in enumerate(zip(phase.histories(rows), rows.templates, strict=True)):
@@ -115,6 +119,34 @@ def test_the_prompts_of_the_generator_phase_hold_its_words_for_the_newest_items_
             found.add(words[-1])
             lengths.add(len(history))
     assert len(found) > 1 and lengths == {1, 2}, "or this would show nothing"
+
+
+@pytest.mark.parametrize("faithful", [True, False])
+def test_soft_ids_say_what_the_item_says(make_job: MakeJob, faithful: bool) -> None:
+    """Prevents a generator that is taught on words which the table will not hold, and distributions over them."""
+    world = world_of(make_job(dropout=0.0, index=Index(max_tokens=6, candidates=4, groups=2, faithful=faithful)))
+    torch.manual_seed(1)
+    for weight in world.generator.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight)
+    context, phase = world.context, world.generator_phase()
+    items = np.arange(len(context.data.texts))
+    soft = write_soft(
+        seq2seq_model(world.generator, end_token=context.end_token),
+        [context.texts.tensors(items, context.ranks.device)],
+        max_tokens=6,
+        never=phase.never,
+        legal=phase.legal(items),
+    )
+    own = [set(text.removeprefix("title: ").split()) for text in context.data.texts]
+    said = decode_words(context.tokenizer, soft.words())
+    assert faithful == all(set(words.split()) <= mine for words, mine in zip(said, own, strict=True))
+    if faithful:
+        for words, mine, start, length in zip(said, own, soft.starts, soft.lengths, strict=True):
+            assert words and len(set(words.split())) == len(words.split())
+            among = soft.probabilities[start : start + length].sum(0).nonzero()[:, 0].tolist()
+            pieces = {token for row in encode_words(context.tokenizer, sorted(mine)) for token in row}
+            assert set(among) == pieces | {context.end_token}
 
 
 def test_soft_ids_hold_what_the_writer_may_write(world: World) -> None:
