@@ -24,6 +24,7 @@ from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
+from components.voices.voice import Learned
 
 ITEMS = [f"B{number:04}" for number in range(90)]
 TWINS = {"B0011": "B0012", "B0051": "B0052"}
@@ -69,7 +70,7 @@ def judged(folder: Path, name: Mapping[str, str], cleaning: params.Clean) -> tup
 
     def of(tables: Mapping[str, pl.DataFrame]) -> Any:
         asked = cases(items, **tables, seed=17, core=cleaning.min_item_interactions)
-        voices = {which: build(which, catalogue, asked.train) for which in ("item_graph", *baselines())}
+        voices = {which: build(which, Learned(catalogue, asked.train)) for which in ("item_graph", *baselines())}
         return asked, {MODEL: voices["item_graph"], **{which: voices[which] for which in baselines()}}
 
     other = OtherTies(params.OTHER_TIES[cleaning.ties], *of(overlaid(tables, theirs)))

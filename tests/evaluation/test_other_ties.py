@@ -29,6 +29,7 @@ from components.storage.layout import Layout
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.load import build
+from components.voices.voice import Learned
 from tests.evaluation.test_evaluate import Answering, Answers
 
 ITEMS = [f"i{number:02}" for number in range(12)]
@@ -114,7 +115,7 @@ def run(folder: Path, *, refit: bool = False, other: bool = True, **settings: An
 
     def judged(sequences: Sequences) -> tuple[Cases, dict[str, Any]]:
         asked = asked_of(sequences, refit=refit, core=2)
-        voices = {name: build(name, catalogue, asked.train) for name in baselines()}
+        voices = {name: build(name, Learned(catalogue, asked.train)) for name in baselines()}
         return asked, {MODEL: Answering(catalogue, model), **voices}
 
     asked, recommenders = judged(FILE)
@@ -154,7 +155,7 @@ def test_baselines_are_built_anew_for_the_other_order(tmp_path: Path) -> None:
     for order, sequences in (("file", FILE), ("shuffle", DRAWN)):
         asked = asked_of(sequences)
         for name in baselines():
-            answers = build(name, Catalogue(table), asked.train).recommend(asked.prompt_ids(), 10, Evaluate())
+            answers = build(name, Learned(Catalogue(table), asked.train)).recommend(asked.prompt_ids(), 10, Evaluate())
             hits = [
                 target in [each.item_id for each in answer]
                 for target, answer in zip([ITEMS[at] for at in asked.targets], answers, strict=True)

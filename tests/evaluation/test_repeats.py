@@ -18,7 +18,7 @@ from components.evaluation.metrics_file import read_metrics
 from components.evaluation.repeats import rows
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation
+from components.recommender.interface import Recommendation, Times
 from components.registry.log import metric_values
 from components.settings.decoding import Decoding
 from components.settings.params import Evaluate
@@ -45,7 +45,12 @@ class Newest(NamedTuple):
     catalogue: Catalogue
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Progress | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        decoding: Decoding,
+        progress: Progress | None = None,
+        times: Times = None,
     ) -> list[list[Recommendation]]:
         lists = [([] if self.catalogue.masks(decoding) else [row[-1]]) + ["i5", "i7"] for row in histories]
         return [[Recommendation(item, "", 0.0) for item in row[:k]] for row in lists]

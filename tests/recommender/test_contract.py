@@ -59,7 +59,7 @@ def engine(mode: Any, *, way: Any = None, device: str = "cpu") -> Decoder:
 
     def decode(saved: Path, histories: list[list[str]], k: int = K, beams: int = BEAMS) -> Answer:
         ours = Engine.load(saved, device=device, way=way)
-        found = ours.recommend(histories, k, Decoding(beams=beams, scores=mode))
+        found = ours.recommend(histories, k, Decoding(beams=beams, scores=mode, mask_seen=True))
         return [[(one.item_id, one.score) for one in row] for row in found]
 
     return decode
@@ -101,7 +101,7 @@ def served(saved: Path, mode: str, beams: int) -> Any:
     from tests.registry.workspace import build_of
 
     workspace = saved.parent / f"registered-{mode}-{beams}"
-    settings = {"beams": beams, "scores": mode, "mask_seen": True}
+    settings = {"beams": beams, "ks": [1, 2], "scores": mode, "mask_seen": True}
     layout, params = build_of(workspace, saved, evaluate=settings)
     register(params, layout)
     connect(workspace)
