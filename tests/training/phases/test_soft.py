@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import batch_of
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import Pieces, Prompt
+from components.textid.writing.legal import LegalWords, _columns
 from components.training.phases.soft import SoftIds, choose, mean_embeddings, places, splice, write_soft
 from tests.networks.causal_models import make_causal, model_over
 from tests.networks.seq2seq_models import make_bart
@@ -34,15 +37,54 @@ def texts(items: int, seed: int = 3) -> tuple[Tensor, Tensor]:
     return tokens * mask, mask
 
 
-def decode_with_gradient(generator: EncoderDecoder, input_ids: Tensor, mask: Tensor) -> SoftIds:
-    """The slow reference: one full forward with gradient per step, as the released code decodes."""
+WORDS = [[(3, 4), (5,), (3, 6)], [(7, 8, 9), (10,)], [(11,), (11, 12), (13, 14)]]
+"""Own words of three items, as tokens."""
+
+
+def legal_words() -> LegalWords:
+    """`WORDS` as the writer has them, without demands."""
+    tokens = np.full((3, 2 * LONGEST, 3), -1)
+    lengths = np.zeros((3, 2, 3), dtype=np.int64)
+    for item, words in enumerate(WORDS):
+        for place, word in enumerate(words):
+            lengths[item, :, place] = len(word)
+            for half in (0, LONGEST):
+                tokens[item, half : half + len(word), place] = word
+    columns, positions, ends = _columns(tokens, END)
+    nothing = np.zeros((3, 1), dtype=np.int64)
+    arrays = (tokens, positions, lengths, columns, ends, np.zeros_like(lengths[:, 0]), nothing, nothing[:, 0])
+    return LegalWords(*map(torch.from_numpy, arrays))
+
+
+def next_tokens(item: int, written: tuple[int, ...]) -> set[int]:
+    """What an ID of the item's own words goes on with, by trying all orders of all of them."""
+    orders = (order for count in range(1, 4) for order in permutations(WORDS[item], count))
+    ids = {whole for order in orders if len(whole := sum(order, ())) <= LONGEST}
+    going = {whole[len(written)] for whole in ids if whole[: len(written)] == written and len(whole) > len(written)}
+    return going | ({END} if written in ids else set())
+
+
+def decode_with_gradient(generator: EncoderDecoder, input_ids: Tensor, mask: Tensor, *, own: bool = False) -> SoftIds:
+    """The slow reference: one full forward with gradient per step, as the released code decodes.
+
+    own: of `WORDS` alone, and among their tokens.
+    """
     tokens = torch.full((len(input_ids), 1), generator.start_token)
     chosen, steps = [], []
     open_rows = torch.ones(len(input_ids), dtype=torch.bool)
     for step in range(LONGEST):
         logits = generator.module(input_ids=input_ids, attention_mask=mask, decoder_input_ids=tokens).logits[:, -1]
+        if own:
+            others = torch.ones_like(logits, dtype=torch.bool)
+            for item, words in enumerate(WORDS):
+                others[item, [END, *(token for word in words for token in word)]] = False
+            logits = logits.masked_fill(others, float("-inf"))
         steps.append(logits.softmax(-1))
         choice = choose(logits, [*NEVER, END] if step == 0 else NEVER)
+        if own:
+            for item, row in enumerate(tokens[:, 1:].tolist()):
+                may = sorted(next_tokens(item, tuple(row))) or [END]
+                choice[item] = may[int(logits[item, may].argmax())]
         chosen.append(torch.where(open_rows, choice, 0))
         open_rows = open_rows & (choice != END)
         tokens = torch.cat([tokens, choice[:, None]], 1)
@@ -114,6 +156,24 @@ def test_one_forward_has_the_gradient_of_decoding_with_gradient(models: tuple[En
     assert max(float(gradient.abs().max()) for gradient in by_slow.values()) > 1e-3, (
         "nothing flowed: nothing was tested"
     )
+
+
+def test_own_words_have_the_gradient_of_decoding_own_words(models: tuple[EncoderDecoder, LanguageModel]) -> None:
+    """Prevents a gradient towards words that the item may not say, or a choice that the writer would not make."""
+    generator, recommender = models
+    found = []
+    for write in (
+        lambda: write_soft(generator, [texts(3)], max_tokens=LONGEST, never=NEVER, legal=legal_words()),
+        lambda: decode_with_gradient(generator, *texts(3), own=True),
+    ):
+        generator.module.zero_grad()
+        soft = write()
+        loss_of(recommender, soft)[0].backward()
+        found.append((soft.words(), gradients(generator.module)))
+    (fast, by_fast), (slow, by_slow) = found
+    assert fast == slow
+    assert max(float((by_fast[name] - by_slow[name]).abs().max()) for name in by_fast) < 1e-6
+    assert max(float(gradient.abs().max()) for gradient in by_slow.values()) > 1e-4
 
 
 def test_what_is_left_of_a_difference_is_the_float32_in_the_library_s_norm(
