@@ -109,7 +109,9 @@ def repro(
         typer.echo(f"error: {outcome.message}", err=True)
     if outcome.exit_code:
         return outcome.exit_code
-    return _warnings(workspace) if stage else _summary(workspace)
+    if not stage:
+        _summary(workspace)
+    return _warnings(workspace, said=outcome.output if stage else "")
 
 
 @command
@@ -325,16 +327,17 @@ def _summary(workspace: Path) -> int:
     from flows.results import summary
 
     typer.echo("\n" + summary(workspace.resolve(), load(workspace / "params.yaml")))
-    return _warnings(workspace)
+    return 0
 
 
-def _warnings(workspace: Path) -> int:
-    """Say what is odd about the data once more at the end, also of stages that DVC found unchanged."""
+def _warnings(workspace: Path, *, said: str) -> int:
+    """Say what is odd about the data at the end, also of stages that DVC found unchanged; what was `said` is not."""
     from components.settings.file import load
     from components.stages import data_warnings
 
     for line in data_warnings(workspace.resolve(), load(workspace / "params.yaml")):
-        typer.echo(f"warning  {line}", err=True)
+        if line not in said:
+            typer.echo(f"warning  {line}", err=True)
     return 0
 
 

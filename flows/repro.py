@@ -61,6 +61,8 @@ class Outcome:
     ending: Ending
     seconds: float
     message: str
+    output: str = ""
+    """The end of what DVC and the stages printed, of a `reproduce_all`."""
 
     @property
     def exit_code(self) -> int:
@@ -138,7 +140,7 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
     stage = failed[1] if failed else (until or "repro")
     lines = [line for line in text.split("\n") if not _NOISE.match(line)]
     ending, message = _said(error_file) or conclude(stage, child.wait(), lines, workspace)
-    return Outcome(stage, ending, time.monotonic() - started, "" if child.wait() == 0 else message)
+    return Outcome(stage, ending, time.monotonic() - started, "" if child.wait() == 0 else message, text)
 
 
 def _error_file(workspace: Path, environment: dict[str, str]) -> Path:

@@ -167,6 +167,21 @@ def test_repro_says_what_the_data_warn_of(mini: Any) -> None:
         )
 
 
+def test_a_warning_that_was_just_printed_is_not_repeated(mini: Any) -> None:
+    """Prevents: each warning twice, one line after the other."""
+    mini.warn()
+    warning = "few_ties_in_time: Few users have ties. Observed 0.7, at most 0.5. Mend: bring times."
+    script = (mini.root / "stage.py").read_text()
+    (mini.root / "stage.py").write_text(f"{script}\nprint('warning (validate): {warning}')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "repro", "--stage", "ingest", "--workspace", str(mini.root)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.count(warning)) == (0, 1), done.stderr
+    assert "Running stage 'ingest':" in done.stderr and "lock file" not in done.stderr
+
+
 def test_ctrl_c_of_repro_waits_for_the_checkpoint(mini: Any) -> None:
     """Prevents: Ctrl-C that kills DVC and the training with it, an hour of work lost."""
     mini.behave("train", sleep=60)
