@@ -85,6 +85,7 @@ FLOORS = {
         "graph text popularity recent load sequence_training",
         "item_graph paths sequence",
         "graph_text",
+        "item_graph_text",
     ],
     "training": [
         "job key devices crash",

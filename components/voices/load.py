@@ -20,7 +20,7 @@ from components.storage.artifacts import read_json
 from components.storage.manifest import MANIFEST
 from components.voices.voice import Learned, Voice
 
-WITHOUT_SETTINGS = ("popularity", "item_graph")
+WITHOUT_SETTINGS = ("popularity", "item_graph", "item_graph_text")
 """Voices that have no entry in params.yaml."""
 
 
