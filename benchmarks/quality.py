@@ -41,8 +41,10 @@ from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
+from components.voices.lists import places
 from components.voices.load import build, names
-from components.voices.voice import Learned, Voice, places
+from components.voices.voice import Voice
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOCOLS, TIES = ("strict", "refit"), ("file", "shuffle")

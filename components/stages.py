@@ -126,8 +126,8 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
+    from components.voices.learned import Learned
     from components.voices.load import build
-    from components.voices.voice import Learned
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
     target = ["user_id", "context", "target", "context_timestamps", "target_timestamp"]

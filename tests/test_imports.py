@@ -80,7 +80,8 @@ FLOORS = {
         "engine",
     ],
     "voices": [
-        "fading matrix sequence_network",
+        "fading matrix lists sequence_network",
+        "learned",
         "voice",
         "graph text popularity recent load sequence_training",
         "item_graph paths sequence",

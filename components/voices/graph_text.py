@@ -15,8 +15,10 @@ from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
+from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.text import Text
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.voice import Voice
 
 
 class GraphText(Voice):

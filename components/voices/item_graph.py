@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from components.settings import voices as settings
 from components.voices.graph import Graph
-from components.voices.voice import Learned
+from components.voices.learned import Learned
 
 # Fixed, so that its figures stay comparable (docs/reading-a-run.md).
 FORMULA = settings.DirectedGraph(

@@ -11,7 +11,7 @@ from typing import Any, Self
 from components.settings import voices as settings
 from components.voices import item_graph
 from components.voices.graph_text import GraphText
-from components.voices.voice import Learned
+from components.voices.learned import Learned
 
 # Fixed, so that its figures stay comparable.
 FORMULA = settings.GraphText(graph=item_graph.FORMULA, text=settings.Text(), text_weight=0.09)

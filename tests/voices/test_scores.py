@@ -19,9 +19,11 @@ from components.settings import voices as knobs
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
+from components.voices.lists import best, places
 from components.voices.load import build, voice
 from components.voices.text import vectors
-from components.voices.voice import Learned, Voice, best, places
+from components.voices.voice import Voice
 
 ITEMS = [f"i{number:02}" for number in range(12)]
 DRAW = np.random.default_rng(7)
