@@ -35,8 +35,8 @@ from components.settings.decoding import Decoding
 from components.settings.params import Promote
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 
 K, DEPTH = 10, 20
 BETTER = 0.05

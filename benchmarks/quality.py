@@ -1,7 +1,7 @@
 """How good is every voice on a real data set, by both protocols, in both orders of ties, masked and unmasked?
 
-    python -m benchmarks.quality amazon-beauty                        # all voices, a minute each at most on one core
-    python -m benchmarks.quality amazon-beauty --voices graph text
+    python -m benchmarks.quality amazon-beauty                                   # all that train in seconds
+    python -m benchmarks.quality amazon-beauty --voices sequence --ties file --work work/quality
     python -m benchmarks.quality amazon-beauty --on valid --protocols strict --ties file   # the test set stays closed
 
 Prints one JSON line: `voices.NAME.PROTOCOL.TIES.MASK.ndcg_at_10` and `recall_at_10`. `strict` learns from all but a
@@ -14,6 +14,7 @@ ranked. Products of equal text stay apart, as in the catalogues that published f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -40,11 +41,15 @@ from components.settings.params import Params, Ties
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
+from components.voices.lists import places
 from components.voices.load import build, names
-from components.voices.voice import Learned, Voice, places
+from components.voices.voice import Voice
 
 ROOT = Path(__file__).resolve().parents[1]
 PROTOCOLS, TIES = ("strict", "refit"), ("file", "shuffle")
+SLOW = ("sequence",)
+"""Voices that are asked for by name; `left_out` says which were not asked."""
 K = 10
 
 
@@ -52,44 +57,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="a folder of --data, such as amazon-beauty")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--voices", nargs="+", choices=names(), default=names())
+    parser.add_argument("--voices", nargs="+", choices=names(), default=[name for name in names() if name not in SLOW])
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
     parser.add_argument("--ties", nargs="+", choices=TIES, default=TIES)
     parser.add_argument("--on", choices=("test", "valid"), default="test", help="whose targets are ranked")
     parser.add_argument("--users", type=int, default=0, help="rank so many users, chosen by a hash (0: all)")
-    parser.add_argument(
-        "--params", type=Path, help="settings (default: params/DATASET.yaml, or what idiom init suggests)"
-    )
+    parser.add_argument("--work", type=Path, help="where trainings keep their checkpoints, to go on when run again")
+    parser.add_argument("--params", type=Path, help="default: params/DATASET.yaml, or what idiom init suggests")
     chosen = parser.parse_args()
     if chosen.on == "valid" and "refit" in chosen.protocols:
         parser.error("validation items are training data in refit: give --on valid --protocols strict")
-    params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", chosen.data / chosen.dataset)
-    result: dict[str, Any] = {name: {} for name in chosen.voices}
-    seconds: dict[str, float] = dict.fromkeys(chosen.voices, 0.0)
+    result = {"benchmark": "quality", "dataset": chosen.dataset, "on": chosen.on, **measure(chosen)}
+    print(json.dumps(result | machine.facts()))
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """`voices.NAME.PROTOCOL.TIES.MASK.METRIC`, seconds of building and ranking of each voice, and facts."""
+    raw = chosen.data / chosen.dataset
+    params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", raw)
+    voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in chosen.voices}
+    seconds, facts = dict.fromkeys(chosen.voices, 0.0), {}
     with tempfile.TemporaryDirectory() as folder:
         for ties in chosen.ties:
-            shop = read(params, chosen.data / chosen.dataset, Path(folder) / ties, ties)
-            for protocol in chosen.protocols:
+            shop = read(params, raw, Path(folder) / ties, ties)
+            for protocol, name in itertools.product(chosen.protocols, chosen.voices):
                 asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
-                for name in chosen.voices:
-                    started = time.perf_counter()
-                    voice = build(name, shop.learned(asked), params.voices)
-                    result[name].setdefault(protocol, {})[ties] = figures(voice, asked)
-                    seconds[name] += time.perf_counter() - started
-    facts = {"users": len(asked.user_ids), "items": len(asked.item_ids), "on": chosen.on, "seed": params.seed}
-    seconds = {name: round(each, 1) for name, each in seconds.items()}
-    print(
-        json.dumps(
-            {
-                "benchmark": "quality",
-                "dataset": chosen.dataset,
-                **facts,
-                "voices": result,
-                "seconds": seconds,
-                **machine.facts(),
-            }
-        )
-    )
+                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work)
+                started = time.perf_counter()
+                voices[name][protocol][ties] = figures(build(name, learned, params.voices), asked)
+                seconds[name] += time.perf_counter() - started
+                facts = {"users": len(asked.user_ids), "items": len(asked.item_ids), "seed": params.seed}
+    return {
+        **facts,
+        "left_out": [name for name in names() if name not in chosen.voices],
+        "voices": voices,
+        "seconds": {name: round(each, 1) for name, each in seconds.items()},
+    }
 
 
 def settings(file: Path, raw: Path) -> Params:

@@ -39,8 +39,8 @@ from components.settings.params import Clean, Params
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ("amazon-beauty", "amazon-toys", "amazon-sports")

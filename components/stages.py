@@ -140,8 +140,8 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.recommender.pair import FACTS, published_table
     from components.settings.params import OTHER_TIES
     from components.storage import parquet
+    from components.voices.learned import Learned
     from components.voices.load import build
-    from components.voices.voice import Learned
 
     layout, settings, ties = Layout(workspace, params.dataset), params.evaluate, params.clean.ties
     items = pl.DataFrame(parquet.read(layout.items_clean))

@@ -89,11 +89,13 @@ FLOORS = {
         "engine",
     ],
     "voices": [
-        "fading matrix sequence_network",
+        "fading matrix lists sequence_network",
+        "learned",
         "voice",
         "graph text popularity recent load sequence_training",
         "item_graph paths sequence",
         "graph_text",
+        "item_graph_text",
     ],
     "training": [
         "job key devices crash",

@@ -23,8 +23,8 @@ from components.settings import params
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 
 ITEMS = [f"B{number:04}" for number in range(90)]
 TWINS = {"B0011": "B0012", "B0051": "B0052"}

@@ -3,8 +3,8 @@
     voices:                     # in params.yaml; what is not named has its default
       graph: {power: 1.0}
 
-A voice without knobs (`item_graph`, `popularity`) has no entry. Standard library only. Defaults were chosen on the
-validation targets of Amazon Beauty (docs/log.md, 2026-11-30).
+A voice without knobs (`popularity`, `item_graph`, `item_graph_text`) has no entry. Standard library only. Defaults were
+chosen on validation targets (docs/log.md, 2026-11-30).
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ class Text(Fading):
 
 @dataclass(frozen=True, kw_only=True)
 class RichText(Text):
-    """Words and pairs of words of the titles; brand, categories and attributes as they are."""
+    """Words and pairs of words of titles and brands; brands, categories and attributes as they are too."""
 
     age_days: float | None = bounded(365.0, low=0.01)
-    words: list[str] = field(default_factory=lambda: ["title"])
+    words: list[str] = field(default_factory=lambda: ["title", "brand"])
     whole: list[str] = field(default_factory=lambda: ["brand", "categories", "attributes"])
     pairs: bool = True
     min_items: int = bounded(2, low=1)
@@ -163,12 +163,14 @@ class TextThenGraph(Paths):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphText(Knobs):
-    """The item graph and text in one sum, without training."""
+    """A graph and text in one sum, without training."""
 
     FILE = "graph_text"
 
-    text_weight: float = bounded(0.09, low=0.0)
-    """Weight of the summed cosines beside the item graph's score. .09 is a graph divided by .3 plus .3 of the text."""
+    text_weight: float = bounded(0.3, low=0.0)
+    """Weight of the summed cosines beside the graph's score."""
+    graph: DirectedGraph = field(default_factory=DirectedGraph)
+    """Which graph."""
     text: Text = field(default_factory=Text)
     """How texts are compared."""
 
@@ -179,7 +181,7 @@ class Recent(Knobs):
 
     FILE = "recent"
 
-    days: float = bounded(30.0, low=0.01)
+    days: float = bounded(7.0, low=0.01)
     """An event so many days back counts 1/e. Without times every event counts 1."""
 
 

@@ -24,8 +24,10 @@ from scipy import sparse
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days, same_day, strengths
+from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.matrix import packed, unpacked
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.voice import Voice
 
 _PAIRS = 1 << 22
 """Pairs that wait to be summed, so that what stands in memory is the graph and not every pair of every history."""

@@ -1,4 +1,4 @@
-"""The item graph and text in one sum, without training: score = item graph + text_weight * summed cosines.
+"""A graph and text in one sum, without training: score = graph + text_weight * summed cosines.
 
 Scores are not normalised for each user: that the graph knows little is worth knowing.
 """
@@ -14,9 +14,11 @@ from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
-from components.voices.item_graph import FORMULA, ItemGraph
+from components.voices.graph import Graph
+from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.text import Text
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.voice import Voice
 
 
 class GraphText(Voice):
@@ -26,11 +28,11 @@ class GraphText(Voice):
 
     def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any) -> None:
         super().__init__(catalogue, arrays, chosen)
-        self._graph, self._text = ItemGraph(catalogue, arrays, FORMULA), Text(catalogue, arrays, chosen.text)
+        self._graph, self._text = Graph(catalogue, arrays, chosen.graph), Text(catalogue, arrays, chosen.text)
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
-        graph, text = ItemGraph.build(learned), Text.build(learned, chosen.text)
+        graph, text = Graph.build(learned, chosen.graph), Text.build(learned, chosen.text)
         return cls(learned.catalogue, {**graph.arrays, **text.arrays}, chosen)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:

@@ -12,15 +12,16 @@ from typing import Any, Self
 
 from components.settings import voices as settings
 from components.voices.graph import Graph
-from components.voices.voice import Learned
+from components.voices.learned import Learned
 
 # Fixed, so that its figures stay comparable (docs/reading-a-run.md).
-FORMULA = settings.Graph(
+FORMULA = settings.DirectedGraph(
     reach=12,
     distance_decay=0.9,
     pair_days=None,
     same_day=1.0,
     backward=0.5,
+    power=1.0,
     source_discount=0.5,
     candidate_discount=0.3,
     age_decay=0.6,

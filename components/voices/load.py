@@ -18,9 +18,10 @@ from components.recommender.interface import Recommender
 from components.settings.voices import Voices
 from components.storage.artifacts import read_json
 from components.storage.manifest import MANIFEST
-from components.voices.voice import Learned, Voice
+from components.voices.learned import Learned
+from components.voices.voice import Voice
 
-WITHOUT_SETTINGS = ("popularity", "item_graph")
+WITHOUT_SETTINGS = ("popularity", "item_graph", "item_graph_text")
 """Voices that have no entry in params.yaml."""
 
 

@@ -17,8 +17,10 @@ from components.storage.ragged import Ragged
 from components.voices import text
 from components.voices.fading import Days, strengths
 from components.voices.graph import weights
+from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.matrix import packed, strongest, unpacked, with_sum_one
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.voice import Voice
 
 
 class Paths(Voice):

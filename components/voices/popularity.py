@@ -8,7 +8,9 @@ import numpy as np
 
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.learned import Learned
+from components.voices.lists import Scores
+from components.voices.voice import Voice
 
 
 class Popularity(Voice):

@@ -13,7 +13,9 @@ import numpy as np
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.learned import Learned
+from components.voices.lists import Scores
+from components.voices.voice import Voice
 
 _LIVES = 12
 """An event so many times `days` back counts under 1e-5 and is left out."""

@@ -16,9 +16,11 @@ import torch
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
+from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.sequence_network import SequenceNetwork, padded
 from components.voices.sequence_training import train
-from components.voices.voice import Learned, Scores, Voice
+from components.voices.voice import Voice
 
 _USERS = 256
 """Histories read at a time."""

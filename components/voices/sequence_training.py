@@ -26,8 +26,8 @@ from components.settings.params import to_dict
 from components.storage.artifacts import publishing
 from components.storage.manifest import digest, verify_manifest, write_manifest
 from components.storage.ragged import Ragged
+from components.voices.learned import Learned
 from components.voices.sequence_network import SequenceNetwork, padded
-from components.voices.voice import Learned
 
 _STATE = "state.safetensors"
 

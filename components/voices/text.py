@@ -18,13 +18,15 @@ from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.textid.words.normal import split
 from components.voices.fading import Days, strengths
+from components.voices.learned import Learned
+from components.voices.lists import Scores, best
 from components.voices.matrix import packed, unpacked
-from components.voices.voice import Learned, Scores, Voice, best
+from components.voices.voice import Voice
 
 _NOTHING = 1e-6
 """A cosine below it is the rounding of an item's likeness to itself."""
-_BLOCK = 512
-"""Items whose neighbours are looked for at a time."""
+_CELLS = 1 << 22
+"""Cosines at a time when neighbours are looked for: 16 MiB."""
 
 
 class Text(Voice):
@@ -82,9 +84,9 @@ def vectors(learned: Learned, chosen: settings.Text) -> sparse.csr_array:
 def neighbours(vectors: sparse.csr_array, most: int) -> sparse.csr_array:
     """[items, items]: cosines to the `most` most similar other items of each."""
     items, by_feature = vectors.shape[0], vectors.T.tocsr()
-    pieces = []
-    for start in range(0, items, _BLOCK):
-        found = (vectors[start : start + _BLOCK] @ by_feature).toarray()
+    pieces, height = [], max(1, _CELLS // items)
+    for start in range(0, items, height):
+        found = (vectors[start : start + height] @ by_feature).toarray()
         own = np.arange(start, start + len(found))
         near, cosines = best(found, most, least=0.0, excluded=Ragged(np.arange(len(own) + 1), own))
         pieces.append((np.repeat(own, near.shape[1])[near.ravel() >= 0], near[near >= 0], cosines[near >= 0]))

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,40 +31,13 @@ from components.storage.job import from_json
 from components.storage.manifest import verify_manifest, write_manifest
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
+from components.voices.learned import Learned
+from components.voices.lists import Scores, best
 
 ARRAYS, SETTINGS = "voice.safetensors", "settings.json"
 _CELLS = 1 << 22
 """Scores of a block of users: 16 MiB."""
 _DAY = 86_400.0
-
-Scores = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What a voice may learn from."""
-
-    catalogue: Catalogue
-    histories: Ragged
-    """Training histories as item numbers, oldest first."""
-    known_days: Days | None = None
-    """[events] as `days`; None where no times are known."""
-    texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Column of the item table -> [items] a text, a list of texts or None each."""
-    seed: int = 17
-    work: Path | None = None
-    """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
-    progress: Progress = field(default_factory=Progress)
-
-    @cached_property
-    def days(self) -> Days:
-        """[events] days since 1970 of each event of the histories; NaN where its history's times are not known."""
-        return np.full(len(self.histories.values), np.nan) if self.known_days is None else self.known_days
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """[items] how often each item occurs."""
-        return np.bincount(self.histories.values, minlength=len(self.catalogue.table))
 
 
 class Voice(ABC):
@@ -154,44 +125,3 @@ class Voice(ABC):
         except (OSError, SafetensorError, TypeError, ValueError) as error:
             mend = "restore it, or build and save the voice again"
             raise BadInput(f"not a voice: {error}", where=str(directory / ARRAYS), mend=mend) from error
-
-
-def places(
-    scores: Scores, targets: NDArray[np.integer[Any]], *, least: float, excluded: Ragged | None = None
-) -> NDArray[np.int64]:
-    """[users] the rank of each user's target among all items, 1 the best; 0 where it scores `least` or under.
-
-    As the lists of `best` would have it, of any length. Overwrites the excluded of `scores` [users, items].
-    """
-    if excluded is not None:
-        scores[excluded.owners, excluded.values] = -np.inf
-    own = scores[np.arange(len(targets)), targets][:, None]
-    rank = 1 + np.count_nonzero(scores > own, axis=1)
-    equal = scores == own
-    for user in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
-        rank[user] += np.count_nonzero(equal[user, : targets[user]])
-    return np.where(own[:, 0] > least, rank, 0)
-
-
-def best(
-    scores: Scores, k: int, *, least: float, excluded: Ragged | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The `k` best items of each user and their scores, [users, at most k], best first, ties by item number.
-
-    Items that score `least` or under, and those `excluded` (item numbers of each user), are left out, and rows that
-    hold fewer than `k` are padded with -1. Overwrites the excluded of `scores` [users, items].
-    """
-    users, items = scores.shape
-    if excluded is not None:
-        scores[excluded.owners, excluded.values] = -np.inf
-    k = min(k, items)
-    bound = np.partition(scores, items - k, axis=1)[:, items - k]
-    rows, found = np.nonzero((scores >= bound[:, None]) & (scores > least))
-    values = scores[rows, found]
-    order = np.lexsort((found, -values, rows))
-    rows, found, values = rows[order], found[order], values[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = place < k
-    top, top_values = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, scores.dtype)
-    top[rows[kept], place[kept]], top_values[rows[kept], place[kept]] = found[kept], values[kept]
-    return top, top_values

@@ -35,8 +35,8 @@ from components.storage.layout import Layout
 from components.storage.manifest import sha256
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 
 LIST = pl.List(pl.String)
 ITEMS = [f"i{number:02}" for number in range(24)]

@@ -28,8 +28,8 @@ from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 from tests.evaluation.test_evaluate import Answering, Answers
 
 ITEMS = [f"i{number:02}" for number in range(12)]

@@ -25,8 +25,8 @@ from components.settings.params import Evaluate
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned
 
 ITEMS = [f"i{number}" for number in range(8)]
 # Training history, validation item, test item. The first two take again what they had, one of them the item of the

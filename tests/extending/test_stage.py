@@ -24,7 +24,7 @@ def test_a_stage_is_a_function_and_an_entry_in_the_graph(tmp_path: Path) -> None
     stages = root / "components/stages.py"
     insert(stages, added["components/stages.py"] + "\n\n", before="def validate(workspace")
     insert(stages, '    "popular": popular,\n', after='    "ingest": ingest,\n')
-    insert(root / "dvc.yaml", "\n" + added["dvc.yaml"])
+    insert(root / "dvc.yaml", added["dvc.yaml"] + "\n", before="# `dvc plots show`")
 
     order = {each.name: each for each in graph.read(root)}
     assert order["popular"].upstream == ("ingest",) and order["popular"].cmd == "python -m components popular"

@@ -28,8 +28,8 @@ from components.settings.decoding import Decoding
 from components.storage.manifest import write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build, load, names
-from components.voices.voice import Learned
 from tests.recommender.pairs import TEXTS, WORDS, save_pair
 
 TWINS = {"A9": "B1", "C5": "B5"}

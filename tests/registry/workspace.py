@@ -27,8 +27,8 @@ from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
 from components.storage.manifest import write_manifest
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build as build_voice
-from components.voices.voice import Learned
 
 ITEMS = [f"i{number}" for number in range(8)]
 PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})

@@ -19,9 +19,11 @@ from components.settings import voices as knobs
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
+from components.voices.lists import best, places
 from components.voices.load import build, voice
 from components.voices.text import vectors
-from components.voices.voice import Learned, Voice, best, places
+from components.voices.voice import Voice
 
 ITEMS = [f"i{number:02}" for number in range(12)]
 DRAW = np.random.default_rng(7)
@@ -120,12 +122,12 @@ def cosines(chosen: knobs.Text) -> dict[tuple[int, int], float]:
     features: list[Counter[tuple[str, str]]] = []
     for number in range(12):
         found: Counter[tuple[str, str]] = Counter()
-        for column in [*chosen.words, *chosen.whole]:
+        for place, column in enumerate([*chosen.words, *chosen.whole]):
             value = TEXTS[column][number] if column in TEXTS else None
             for text in [value] if isinstance(value, str) else value or []:
                 words = text.lower().split()
                 parts = [*words, *(map(" ".join, pairwise(words)) if chosen.pairs else [])]
-                found.update((("", part) for part in parts) if column in chosen.words else [(column, text.lower())])
+                found.update((("", part) for part in parts) if place < len(chosen.words) else [(column, text.lower())])
         features.append(found)
     having = Counter(feature for found in features for feature in found)
     kept = {each for each, items in having.items() if each[0] or items >= chosen.min_items}
@@ -190,8 +192,10 @@ def test_paths_are_steps_along_the_graph_and_the_text() -> None:
 def test_graph_and_text_are_summed() -> None:
     """Prevents a weight on the wrong part, and a normalisation for each user, which hides how little is known."""
     chosen = knobs.GraphText(text_weight=0.2)
-    graph, text = (np.array(scores(each)) for each in (build("item_graph", LEARNED), of(chosen.text)))
+    graph, text, words = (np.array(scores(of(each))) for each in (chosen.graph, chosen.text, knobs.Text()))
     assert np.allclose(scores(of(chosen)), graph + 0.2 * text, rtol=1e-5)
+    base = np.array(scores(build("item_graph", LEARNED)))
+    assert np.allclose(scores(build("item_graph_text", LEARNED)), base + 0.09 * words, rtol=1e-5)
 
 
 def test_recent_popularity_knows_nothing_of_later_days() -> None:

@@ -18,9 +18,9 @@ from components.settings.voices import Sequence as Knobs
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices import sequence_training
+from components.voices.learned import Learned
 from components.voices.sequence import Sequence
 from components.voices.sequence_network import SequenceNetwork, padded
-from components.voices.voice import Learned
 
 ITEMS = 10
 TABLE = IdTable(*(tuple(f"i{number}" for number in range(ITEMS)),) * 2, tuple((number,) for number in range(ITEMS)))

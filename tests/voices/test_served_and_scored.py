@@ -20,8 +20,9 @@ from components.settings.params import Params
 from components.storage.manifest import verify_manifest, write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build, load
-from components.voices.voice import Learned, Voice
+from components.voices.voice import Voice
 from flows.recommend import recommend
 from flows.score import score, scoring_of, team_of
 from tests.recommender.pairs import TEXTS, WORDS

@@ -15,8 +15,9 @@ from components.evaluation.metrics import ndcg, ranks, recall
 from components.recommender.catalogue import Catalogue
 from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
+from components.voices.learned import Learned
 from components.voices.load import build
-from components.voices.voice import Learned, Voice
+from components.voices.voice import Voice
 from tests.evaluation.test_arrays import LIST, random_cases, targets
 
 

@@ -1,0 +1,47 @@
+"""What a voice may learn from: histories of a catalogue's items, and, where they are known, their days and texts.
+
+learned = Learned(catalogue, histories)                    # item numbers, as a `Ragged`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.progress import Progress
+from components.recommender.catalogue import Catalogue
+from components.storage.ragged import Ragged
+from components.voices.fading import Days
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a voice may learn from."""
+
+    catalogue: Catalogue
+    histories: Ragged
+    """Training histories as item numbers, oldest first."""
+    known_days: Days | None = None
+    """[events] as `days`; None where no times are known."""
+    texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Column of the item table -> [items] a text, a list of texts or None each."""
+    seed: int = 17
+    work: Path | None = None
+    """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
+    progress: Progress = field(default_factory=Progress)
+
+    @cached_property
+    def days(self) -> Days:
+        """[events] days since 1970 of each event of the histories; NaN where its history's times are not known."""
+        return np.full(len(self.histories.values), np.nan) if self.known_days is None else self.known_days
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """[items] how often each item occurs."""
+        return np.bincount(self.histories.values, minlength=len(self.catalogue.table))

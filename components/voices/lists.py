@@ -1,0 +1,58 @@
+"""Scores of a block of users to lists of the best items, and to the ranks of given items; ties by item number.
+
+items, values = best(scores, 10, least=0.0, excluded=histories)
+rank = places(scores, targets, least=0.0, excluded=histories)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.storage.ragged import Ragged
+
+Scores = NDArray[np.float32]
+"""[users, items]; higher is better."""
+
+
+def places(
+    scores: Scores, targets: NDArray[np.integer[Any]], *, least: float, excluded: Ragged | None = None
+) -> NDArray[np.int64]:
+    """[users] the rank of each user's target among all items, 1 the best; 0 where it scores `least` or under.
+
+    As the lists of `best` would have it, of any length. Overwrites the excluded of `scores` [users, items].
+    """
+    if excluded is not None:
+        scores[excluded.owners, excluded.values] = -np.inf
+    own = scores[np.arange(len(targets)), targets][:, None]
+    rank = 1 + np.count_nonzero(scores > own, axis=1)
+    equal = scores == own
+    for user in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+        rank[user] += np.count_nonzero(equal[user, : targets[user]])
+    return np.where(own[:, 0] > least, rank, 0)
+
+
+def best(
+    scores: Scores, k: int, *, least: float, excluded: Ragged | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The `k` best items of each user and their scores, [users, at most k], best first, ties by item number.
+
+    Items that score `least` or under, and those `excluded` (item numbers of each user), are left out, and rows that
+    hold fewer than `k` are padded with -1. Overwrites the excluded of `scores` [users, items].
+    """
+    users, items = scores.shape
+    if excluded is not None:
+        scores[excluded.owners, excluded.values] = -np.inf
+    k = min(k, items)
+    bound = np.partition(scores, items - k, axis=1)[:, items - k]
+    rows, found = np.nonzero((scores >= bound[:, None]) & (scores > least))
+    values = scores[rows, found]
+    order = np.lexsort((found, -values, rows))
+    rows, found, values = rows[order], found[order], values[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = place < k
+    top, top_values = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, scores.dtype)
+    top[rows[kept], place[kept]], top_values[rows[kept], place[kept]] = found[kept], values[kept]
+    return top, top_values
