@@ -128,7 +128,7 @@ def _champion(rules: Promote, found: Evidence) -> Reason:
     if found.champion is None:
         return Reason("champion", True, "there is no champion yet")
     each = found.champion
-    needed, low = -rules.margin * each.a, each.lower(rules.confidence)
+    needed, low = 0.0 - rules.margin * each.a, each.lower(rules.confidence)
     text = (
         f"{metric_label(found.metric)} {each.b:.4f} against the champion's {each.a:.4f}: difference "
         f"{each.difference:+.4f}, lower bound {low:+.4f} ({rules.confidence:.0%} interval), above {needed:+.4f} needed"
@@ -141,7 +141,7 @@ def _slices(rules: Promote, found: Evidence) -> list[Reason]:
     if found.champion is None:
         return []
     known = {name: found.slices[name] for name in rules.slices if name in found.slices}
-    bounds = {name: -rules.slices[name] * each.a for name, each in known.items()}
+    bounds = {name: 0.0 - rules.slices[name] * each.a for name, each in known.items()}
     corrected = dict(zip(known, holm([known[name].p_not_above(bounds[name]) for name in known]), strict=True))
     alpha = (1 - rules.confidence) / 2
     reasons = []
@@ -165,7 +165,7 @@ def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
     name, each = max(found.baselines.items(), key=lambda pair: pair[1].a)
     phrase, own = CONTENDERS[name].phrase, f"{each.b:.4f} against {each.a:.4f}"
     if each.high < 0:
-        text = f"a model without training would do better: {phrase} has {each.a:.4f}, this version {each.b:.4f}"
+        text = f"a model without training would do better: {phrase}: {each.a:.4f}, this version {each.b:.4f}"
     elif each.difference < 0:
         text = f"not clearly behind the best baseline, {phrase}: {own}"
     else:
