@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,9 +33,6 @@ from components.sampling import hash_sample
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
@@ -211,7 +208,7 @@ def _tags(decision: Decision) -> dict[str, str]:
     return {_TAG: "accepted" if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}
 
 
-def _describe(client: MlflowClient, name: str, version: str, tags: Mapping[str, str]) -> None:
+def _describe(client: Any, name: str, version: str, tags: Mapping[str, str]) -> None:
     """The decision on top of the version's description, in place of an earlier one."""
     mark = "\n\n---\n\n"
     before = client.get_model_version(name, version).description or ""

@@ -64,9 +64,10 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium (tests/browser.py)."""
+    """A headless Chromium (tests/browser.py). Of a module: while it is open an event loop runs in this thread, and
+    Prefect's functions would give coroutines."""
     from tests.browser import launched  # playwright, for the few that open pages
 
     with launched() as found:

@@ -77,7 +77,7 @@ FLOORS = {
         "encoder_decoder causal",
         "t5 bart",
         "families",
-        "backbone",
+        "backbone lean",
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [

@@ -77,17 +77,22 @@ def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None
             return False
         return True
 
-    if not take():
-        held = client.get_registered_model(lock)
-        age = time.time() - held.creation_timestamp / 1000
-        if age > _STALE_SECONDS:
-            client.delete_registered_model(lock)
-        if age <= _STALE_SECONDS or not take():
-            raise BadInput(
-                f"another promotion is at work: {held.tags.get(_HOLDER, 'unknown')}, for {age / 60:.0f} minutes",
-                where=f"model {name!r}",
-                mend=f"wait for it; if it was killed, delete the registered model {lock!r} in MLflow",
-            )
+    while not take():
+        try:
+            held = client.get_registered_model(lock)
+            age = time.time() - held.creation_timestamp / 1000
+            if age > _STALE_SECONDS:
+                client.delete_registered_model(lock)
+                continue
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            continue  # given back in between
+        raise BadInput(
+            f"another promotion is at work: {held.tags.get(_HOLDER, 'unknown')}, for {age / 60:.0f} minutes",
+            where=f"model {name!r}",
+            mend=f"wait for it; if it was killed, delete the registered model {lock!r} in MLflow",
+        )
     try:
         if client.get_registered_model(lock).tags.get(_HOLDER) != token:
             raise BadInput("another promotion took the lock over", where=f"model {name!r}", mend="run it again")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from components.settings.voices import Fading
 from components.storage.ragged import Ragged
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Days = NDArray[np.float64]
 """[events] days since 1970 of each event of some histories; NaN where its history's times are not known."""
@@ -17,6 +19,8 @@ Days = NDArray[np.float64]
 
 def strengths(histories: Ragged, days: Days, items: int, settings: Fading) -> sparse.csr_array:
     """[users, items]: age_decay ** steps * exp(-days / age_days) of each item of each history, newest 1."""
+    from scipy import sparse  # which a process that asks the engine once does without
+
     steps = _steps_back(histories, days, settings.same_day_step)
     strength = settings.age_decay**steps
     if settings.age_days is not None:

@@ -48,6 +48,11 @@ def items_file(folder: Path, order: list[int], titles: list[str | None] | None =
     return path
 
 
+def named(table: IdTable) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Words and tokens by item; the rows of a table stand in the order in which the items were asked for."""
+    return dict(zip(table.item_ids, zip(table.words, table.token_ids, strict=True), strict=True))
+
+
 @pytest.mark.parametrize("source", ["titles", "random"])
 def test_a_rule_keeps_the_contract_whatever_the_order_of_the_rows(
     source: IdSource, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
@@ -57,7 +62,7 @@ def test_a_rule_keeps_the_contract_whatever_the_order_of_the_rows(
     forth = items_file(tmp_path, list(range(len(ITEMS))), titles)
     back = items_file(tmp_path, list(range(len(ITEMS)))[::-1], titles)
     table, report = write_given(IdRule(source, 3), tokenizer, forth, max_tokens=LONGEST)
-    assert table == write_given(IdRule(source, 3), tokenizer, back, max_tokens=LONGEST)[0]
+    assert named(table) == named(write_given(IdRule(source, 3), tokenizer, back, max_tokens=LONGEST)[0])
     assert table.violations(tokenizer, max_tokens=LONGEST, item_ids=ITEMS) == []
     if source == "titles":
         assert table.words[3].startswith("acorn candle oz") and report["missing"] == 1

@@ -71,8 +71,8 @@ def test_a_job_cannot_name_the_test_targets(make_job: MakeJob) -> None:
     assert not [value for value in vars(make_job()).values() if "test_targets" in str(value)]
 
 
-def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob) -> None:
-    """Prevents numbering by row order, and validation prompts that lack what happened before the target."""
+def test_items_are_numbered_as_the_catalogue_and_prompts_hold_the_context(make_job: MakeJob) -> None:
+    """Prevents other numbers than those of `clean`, and validation prompts that lack what came before the target."""
     job = make_job(refit=True)
     users = pq.read_table(job.valid_targets).to_pydict()
     contexts = [["h0honey"] if at == 3 else [] for at in range(len(users["user_id"]))]
@@ -80,7 +80,7 @@ def test_items_are_numbered_by_id_and_prompts_hold_the_context(make_job: MakeJob
     items = pq.read_table(job.items_clean)
     pq.write_table(items.take(list(range(len(items)))[::-1]), job.items_clean)
     loaded = dataset.load(job)
-    assert list(loaded.item_ids) == sorted(loaded.item_ids)
+    assert list(loaded.item_ids) == pq.read_table(job.items_clean)["item_id"].to_pylist()
     at = loaded.valid_users.index("u003")
     prompt = [loaded.item_ids[item] for item in loaded.valid_prompt(at)]
     history = [loaded.item_ids[item] for item in loaded.histories.row(at)]
