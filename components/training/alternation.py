@@ -136,6 +136,9 @@ class Alternation:
         figures = {f"index/{name}": value for name, value in row["figures"].items()}
         self._progress.metrics(figures, step=self._state.steps)
         said = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
+        false = row["report"]["false_id_share"]
+        if false:
+            said += f"; {false:.1%} hold a word that their item's text does not have"
         self._progress.note(f"round {task.round}: {row['churn']:.1%} of the IDs are new, such as {said}", index=row)
 
     def _learn(self, task: Task) -> None:
