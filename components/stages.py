@@ -104,6 +104,7 @@ def index(workspace: Path, params: Params) -> None:
     from components.networks.tokenizer import load_tokenizer
     from components.recommender.pair import FACTS, TOKENIZER
     from components.storage import parquet
+    from components.textid.table.quality import warnings
     from components.training.ids.given import index_given
     from components.training.ids.indexing import IndexJob, index_ids
 
@@ -124,6 +125,8 @@ def index(workspace: Path, params: Params) -> None:
         document(contract, site)
         publish_json(report_to, report)
         table.save(table_to)
+    if trained.get("ids") != "random":  # a control, false by intent
+        _warn("index", warnings(report))
 
 
 def evaluate(workspace: Path, params: Params) -> None:

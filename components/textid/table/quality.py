@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.textid.table.id_table import IdTable
 from components.textid.table.taken import NAMELESS
 from components.textid.words.own import OwnWords
 from components.textid.words.twins import Twins
+
+_TOLD = 0.95
+"""Near twins that should be told apart."""
 
 
 def quality(table: IdTable, own: OwnWords, twins: Twins) -> dict[str, Any]:
@@ -48,6 +51,23 @@ def quality(table: IdTable, own: OwnWords, twins: Twins) -> dict[str, Any]:
         "near_twins": len(told),
         "distinguished": _share(sum(told), len(told)) if told else 1.0,
     }
+
+
+def warnings(figures: Mapping[str, Any]) -> list[str]:
+    """What a person should know of a table before it is used, from the figures of `quality`."""
+    found = []
+    if figures["false_words"]:
+        found.append(
+            f"{figures['false_id_share']:.1%} of the IDs hold a word that their item's text does not have "
+            f"({figures['false_words']} words): they were imported, written with index.faithful: false, or the texts "
+            "are others now"
+        )
+    if figures["distinguished"] < _TOLD:
+        found.append(
+            f"of {figures['near_twins']} items whose text differs from another's in one to three words, "
+            f"{figures['distinguished']:.1%} have an ID with a word that the other's text lacks"
+        )
+    return found
 
 
 def _share(part: float, whole: int) -> float:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.errors import BadInput
 from components.textid.table.id_table import IdTable
-from components.textid.table.quality import quality
+from components.textid.table.quality import quality, warnings
 from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.words.twins import near_twins
@@ -129,10 +129,46 @@ def test_the_share_of_own_words_is_one_of_words(tokenizer: PreTrainedTokenizerBa
     assert quality(table, own, near_twins(own))["own_word_share"] == pytest.approx(2 / 3, abs=1e-6)
 
 
+<<<<<<< HEAD
 def test_items_must_be_different_and_columns_of_one_length() -> None:
     """Prevents an item with two IDs, of which one is never found."""
     with pytest.raises(ValueError, match="unique"):
         IdTable(("a", "a"), ("x", "y"), ((5,), (6,)))
+=======
+def figures_of(tokenizer: PreTrainedTokenizerBase, named: dict[str, str], texts: dict[str, str]) -> dict[str, Any]:
+    own = OwnWords.of(list(texts), list(texts.values()))
+    return quality(IdTable.from_words(tokenizer, named), own, near_twins(own))
+
+
+def test_false_words_are_counted_and_a_number_that_only_counts_is_none(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents a report that calls "soap 2" false, or takes any number, or the label of a field, for true."""
+    texts = dict.fromkeys("abcd", "title: birch soap") | {"e": "title: acorn soap", "f": "!"}
+    honest = {"a": "soap", "b": "soap 2", "c": "soap 3", "d": "birch", "e": "acorn", "f": "item 2"}
+    found = figures_of(tokenizer, honest, texts)
+    assert (found["false_words"], found["false_id_share"], found["numbered"]) == (0, 0.0, 3)
+    lies = {**honest, "c": "soap 32", "d": "birch title", "e": "acorn birch oz"}
+    found = figures_of(tokenizer, lies, texts)
+    assert (found["false_words"], found["numbered"]) == (4, 2)
+    assert found["false_id_share"] == pytest.approx(3 / 6)
+    assert len(warnings(found)) == 1 and "50.0%" in warnings(found)[0]
+
+
+def test_near_twins_are_told_apart_by_a_word_that_the_other_lacks(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Prevents a share that counts any two different IDs as told apart, or an item that has no word of its own."""
+    texts = {"a": "acorn soap candle red", "b": "acorn soap candle", "c": "acorn soap candle oz", "d": "birch"}
+    told = {"a": "soap red", "b": "acorn candle", "c": "soap oz", "d": "birch"}
+    found = figures_of(tokenizer, told, texts)
+    assert (found["near_twins"], found["distinguished"]) == (2, 1.0)  # all words of b are those of its twins too
+    assert warnings(found) == []
+    found = figures_of(tokenizer, {**told, "a": "soap acorn"}, texts)
+    assert found["distinguished"] == 0.5 and "of 2 items" in warnings(found)[0]
+
+
+def test_rows_must_be_sorted_and_columns_of_one_length() -> None:
+    """Prevents lookups by bisection in an unsorted table."""
+    with pytest.raises(ValueError, match="sorted"):
+        IdTable(("b", "a"), ("x", "y"), ((5,), (6,)))
+>>>>>>> refs/heads/faithful
     with pytest.raises(ValueError, match="columns"):
         IdTable(("a",), (), ())
 
