@@ -149,16 +149,10 @@ class Alternation:
         self._state.log.append(row)
         figures = {f"index/{name}": value for name, value in row["figures"].items()}
         self._progress.metrics(figures, step=self._state.steps)
-<<<<<<< HEAD
         such = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
+        if false := row["report"]["false_id_share"]:
+            such += f"; {false:.1%} hold a word that their item's text does not have"
         return f"; {row['churn']:.1%} of the IDs are new, such as {such}", {"index": row}
-=======
-        said = ", ".join(f'"{example["words"]}"' for example in row["examples"][:3])
-        false = row["report"]["false_id_share"]
-        if false:
-            said += f"; {false:.1%} hold a word that their item's text does not have"
-        self._progress.note(f"round {task.round}: {row['churn']:.1%} of the IDs are new, such as {said}", index=row)
->>>>>>> refs/heads/faithful
 
     def _learn(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Train what the task trains; returns what came of it in words, and no fields."""

@@ -129,12 +129,6 @@ def test_the_share_of_own_words_is_one_of_words(tokenizer: PreTrainedTokenizerBa
     assert quality(table, own, near_twins(own))["own_word_share"] == pytest.approx(2 / 3, abs=1e-6)
 
 
-<<<<<<< HEAD
-def test_items_must_be_different_and_columns_of_one_length() -> None:
-    """Prevents an item with two IDs, of which one is never found."""
-    with pytest.raises(ValueError, match="unique"):
-        IdTable(("a", "a"), ("x", "y"), ((5,), (6,)))
-=======
 def figures_of(tokenizer: PreTrainedTokenizerBase, named: dict[str, str], texts: dict[str, str]) -> dict[str, Any]:
     own = OwnWords.of(list(texts), list(texts.values()))
     return quality(IdTable.from_words(tokenizer, named), own, near_twins(own))
@@ -164,11 +158,10 @@ def test_near_twins_are_told_apart_by_a_word_that_the_other_lacks(tokenizer: Pre
     assert found["distinguished"] == 0.5 and "of 2 items" in warnings(found)[0]
 
 
-def test_rows_must_be_sorted_and_columns_of_one_length() -> None:
-    """Prevents lookups by bisection in an unsorted table."""
-    with pytest.raises(ValueError, match="sorted"):
-        IdTable(("b", "a"), ("x", "y"), ((5,), (6,)))
->>>>>>> refs/heads/faithful
+def test_items_must_be_different_and_columns_of_one_length() -> None:
+    """Prevents an item with two IDs, of which one is never found."""
+    with pytest.raises(ValueError, match="unique"):
+        IdTable(("a", "a"), ("x", "y"), ((5,), (6,)))
     with pytest.raises(ValueError, match="columns"):
         IdTable(("a",), (), ())
 
