@@ -207,7 +207,7 @@ def _pandas_clean(layout: Layout) -> None:
         _beside(layout.items_clean), index=False
     )
     history.reset_index().to_parquet(_beside(layout.histories), index=False)
-    names = {"item_id": "target", "timestamp": "target_timestamp"}
+    names = {"item_id": "target", "timestamp": "timestamp"}
     for path, target, context, times in (
         (layout.valid_targets, valid, [[] for _ in range(len(valid))], [[] for _ in range(len(valid))]),
         (layout.test_targets, test, [[item] for item in valid["item_id"]], [[when] for when in valid["timestamp"]]),

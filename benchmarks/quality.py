@@ -41,7 +41,7 @@ from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
-from components.voices.learned import Learned
+from components.voices.learned import Learned, in_order
 from components.voices.lists import places
 from components.voices.load import build, names
 from components.voices.voice import Voice
@@ -121,7 +121,7 @@ class Shop:
         ids = asked.item_ids
         table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
         catalogue = Catalogue(table, drop_repeats=self.drop_repeats)
-        texts = {name: self.items[name].to_list() for name in self.items.columns}
+        texts = in_order(ids, self.items.to_dict(as_series=False))
         return Learned(catalogue, asked.train, asked.train_days, texts)
 
 
@@ -134,8 +134,8 @@ def read(params: Params, raw: Path, workspace: Path, *, shuffle: bool) -> Shop:
     publish_json(layout.verdict, {"passed": True})  # whether shuffled data would pass is not the question here
     clean(params.clean, params.seed, layout)
     tables = (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets)
-    items, *others = (pl.read_parquet(path) for path in tables)
-    return Shop(items.sort("item_id"), *others, drop_repeats=params.clean.drop_repeats)
+    items, histories, valid, test = (pl.read_parquet(path) for path in tables)
+    return Shop(items, histories, valid, test, params.clean.drop_repeats)
 
 
 def _shuffle_ties(interactions: Path, seed: int) -> None:
@@ -144,17 +144,16 @@ def _shuffle_ties(interactions: Path, seed: int) -> None:
     draw = pl.Series("draw", np.random.default_rng(seed).random(rows.height))
     timed = pl.when(pl.col("timestamp").is_not_null().all().over("user_id")).then("draw").otherwise("position")
     shuffled = rows.with_columns(draw).sort("user_id", "timestamp", timed, maintain_order=True)
-    position = pl.int_range(pl.len(), dtype=rows.schema["position"]).over("user_id")
+    position = pl.int_range(pl.len()).over("user_id").cast(rows.schema["position"])
     with publishing(interactions) as temporary:
         shuffled.with_columns(position=position).select(rows.columns).write_parquet(temporary)
 
 
 def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:
     """MASK -> recall and NDCG at 10, of ranks in the whole catalogue."""
-    days = np.full(len(asked.prompts.values), np.nan) if asked.prompt_days is None else asked.prompt_days
     found: dict[Variant, list[np.ndarray]] = {mask: [] for mask in VARIANTS}
     start = 0
-    for block, scores in voice.blocks(asked.prompts, days):
+    for block, scores in voice.blocks(asked.prompts, asked.prompt_days):
         targets = asked.targets[start : start + len(block)]
         start += len(block)
         found["unmasked"].append(places(scores, targets, least=voice.LEAST))

@@ -126,11 +126,11 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.storage import parquet
-    from components.voices.learned import Learned
+    from components.voices.learned import Learned, in_order
     from components.voices.load import build
 
     layout, settings = Layout(workspace, params.dataset), params.evaluate
-    target = ["user_id", "context", "target", "context_timestamps", "target_timestamp"]
+    target = ["user_id", "context", "target", "context_timestamps", "timestamp"]
     items, histories, valid, test = (
         pl.DataFrame(parquet.read(path, columns))
         for path, columns in (
@@ -140,14 +140,13 @@ def evaluate(workspace: Path, params: Params) -> None:
             (layout.test_targets, target),
         )
     )
-    items = items.sort("item_id")
     table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
     catalogue = Catalogue(
         table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
     )
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
     asked = cases(items, histories, valid, test, refit=facts["refit"], max_users=settings.max_users, seed=params.seed)
-    texts = {name: items[name].to_list() for name in items.columns}
+    texts = in_order(table.item_ids, items.to_dict(as_series=False))
     learned = Learned(catalogue, asked.train, asked.train_days, texts)
     with _reporting() as progress:
         evaluate_recommenders(

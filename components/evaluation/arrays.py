@@ -5,7 +5,6 @@ An item's position is its place among the sorted ids of the catalogue, so a tie 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +15,22 @@ from components.errors import BadInput
 from components.sampling import hash_sample
 from components.storage.ragged import Ragged
 
-_DAY = 86_400.0
+_DAY = 86_400e6
 _TIME = pl.Datetime("us", "UTC")
+UNKNOWN = np.iinfo(np.int64).min
+"""A time that is not known."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """When things happened, in microseconds since 1970 UTC (int64), or `UNKNOWN`."""
+
+    train: Ragged
+    """Of each item in `Cases.train`."""
+    prompts: Ragged
+    """Of each item in `Cases.prompts`."""
+    targets: np.ndarray
+    """[users] of the target."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +49,29 @@ class Cases:
     """Whether `train` holds the validation items too, as the model was built once more with them."""
     all_users: int = 0
     """Test users, those included that were not sampled."""
-    train_days: np.ndarray | None = None
-    """[events of `train`] days since 1970 (UTC); NaN in a sequence with a time that is not known. None: no times."""
-    prompt_days: np.ndarray | None = None
-    """[events of `prompts`] likewise."""
+    times: Times | None = None
+    """None where the tables have no times."""
 
     @cached_property
     def counts(self) -> np.ndarray:
         """[items] how often each item occurs in training; never in validation or test."""
         return np.bincount(self.train.values, minlength=len(self.item_ids))
 
+    @property
+    def train_days(self) -> np.ndarray:
+        """[events of `train`] days since 1970 UTC; NaN where a time is not known."""
+        return _days(self.train, self.times and self.times.train)
+
+    @property
+    def prompt_days(self) -> np.ndarray:
+        """[events of `prompts`] likewise."""
+        return _days(self.prompts, self.times and self.times.prompts)
+
     def prompt_times(self) -> list[list[float] | None]:
-        """Seconds since 1970 of the items of `prompt_ids`; None for a prompt whose times are not known."""
-        if self.prompt_days is None:
+        """Seconds since 1970 of the items of `prompt_ids`; None for a prompt with a time that is not known."""
+        if self.times is None:
             return [None] * len(self.prompts)
-        rows = (row.tolist() for row in Ragged(self.prompts.offsets, self.prompt_days * _DAY))
-        return [None if any(math.isnan(time) for time in row) else row for row in rows]
+        return [None if (row == UNKNOWN).any() else (row / 1e6).tolist() for row in self.times.prompts]
 
     def prompt_ids(self) -> list[list[str]]:
         """Prompts as item ids, for the recommender."""
@@ -70,7 +90,7 @@ def cases(
 ) -> Cases:
     """Arrays from `items` (item_id), `histories` (user_id, history), `valid` and `test` (user_id, context, target).
 
-    `histories` may have `timestamps`, the others `context_timestamps` and `target_timestamp`: then events have days.
+    Where they have times (timestamps; context_timestamps, timestamp), these are taken too.
     refit: validation items are training data too (the model was built once more with them). max_users: keep so many
     test users, chosen by a hash of seed and user id (0: all); the training data stays whole.
     Raises `BadInput` for no test user, a test user without history, or an item outside the catalogue.
@@ -78,21 +98,17 @@ def cases(
     if test.is_empty():
         raise BadInput("there are no test targets", where="test_targets.parquet", mend="check the split in `clean`")
     item_ids = pl.Enum(items["item_id"].sort())
-    histories = _timed(histories, "history", "timestamps")
-    valid, test = (_timed(frame, "context", "context_timestamps") for frame in (valid, test))
-    train = histories.select("user_id", "history", "history_days")
+    histories, valid, test = _timed(histories, valid, test)
+    train = histories.select("user_id", sequence="history", times="timestamps")
     if refit:
-        newest = pl.concat_list("target").list.drop_nulls()
-        moment = _days(_column(valid, "target_timestamp", _TIME)).fill_null(math.nan)
-        train = (
-            train.join(valid.with_columns(target_day=moment), on="user_id", how="left")
-            .with_columns(pl.col("context", "context_days").fill_null([]), newest=newest)
-            .with_columns(newest_days=pl.concat_list("target_day").list.head(pl.col("newest").list.len()))
-            .select(
-                "user_id",
-                history=pl.concat_list("history", "context", "newest"),
-                history_days=pl.concat_list("history_days", "context_days", "newest_days"),
-            )
+        there = pl.col("target").is_not_null().cast(pl.UInt32)
+        parts = {"sequence": ("context", "target"), "times": ("context_timestamps", "timestamp")}
+        train = train.join(valid, on="user_id", how="left").select(
+            "user_id",
+            *(
+                pl.concat_list(name, pl.col(between).fill_null([]), pl.concat_list(last).list.head(there))
+                for name, (between, last) in parts.items()
+            ),
         )
     train = train.sort("user_id")
     asked = _sample(test, max_users, seed).join(histories, on="user_id", how="left").sort("user_id")
@@ -104,35 +120,59 @@ def cases(
     return Cases(
         item_ids=tuple(item_ids.categories),
         user_ids=tuple(asked["user_id"]),
-        train=_ragged(train["history"], item_ids, "histories.parquet"),
+        train=_ragged(train["sequence"], item_ids, "histories.parquet"),
         prompts=_ragged(
             asked.select(pl.concat_list("history", "context")).to_series(), item_ids, "test_targets.parquet"
         ),
         targets=_positions(asked["target"], item_ids, "test_targets.parquet"),
         refit=refit,
         all_users=len(test),
-        train_days=_flat(train["history_days"]),
-        prompt_days=_flat(asked.select(pl.concat_list("history_days", "context_days")).to_series()),
+        times=_times(train["times"], asked),
     )
 
 
-def _timed(frame: pl.DataFrame, items: str, times: str) -> pl.DataFrame:
-    """`frame` with the list `ITEMS_days` beside the list `items`; NaN where the list `times` is null or missing."""
-    known = _column(frame, times, pl.List(_TIME)).list.eval(_days(pl.element()))
-    unknown = pl.col(items).list.eval(pl.element().is_null().cast(pl.Float64) + math.nan)
-    return frame.with_columns(pl.coalesce(known, unknown).alias(f"{items}_days"))
+def _timed(histories: pl.DataFrame, valid: pl.DataFrame, test: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
+    """The tables with all columns: a list of times as long as its list of items, null where a time is not known."""
+    targets = [
+        table.with_columns(
+            _column(table, "context_timestamps", pl.List(_TIME)),
+            _column(table, "timestamp", _TIME),
+        ).with_columns(_as_long("context_timestamps", "context"))
+        for table in (valid, test)
+    ]
+    past = histories.with_columns(_column(histories, "timestamps", pl.List(_TIME)))
+    return past.with_columns(_as_long("timestamps", "history")), *targets
 
 
-def _column(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
-    return pl.col(name).cast(kind) if name in frame.columns else pl.lit(None, kind)
+def _column(table: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Expr:
+    return pl.col(name) if name in table.columns else pl.lit(None, kind).alias(name)
 
 
-def _days(times: pl.Expr) -> pl.Expr:
-    return times.dt.epoch("us") / (_DAY * 1e6)
+def _as_long(times: str, items: str) -> pl.Expr:
+    unknown = pl.lit(None, _TIME).repeat_by(pl.col(items).list.len())
+    return pl.when(pl.col(times).is_null()).then(unknown).otherwise(times).alias(times)
 
 
-def _flat(lists: pl.Series) -> np.ndarray:
-    return lists.filter(lists.list.len() > 0).explode().to_numpy().astype(np.float64)
+def _times(train: pl.Series, asked: pl.DataFrame) -> Times | None:
+    if asked["timestamp"].null_count() == len(asked):
+        return None
+    prompts = asked.select(pl.concat_list("timestamps", "context_timestamps")).to_series()
+    return Times(_moments(train), _moments(prompts), _microseconds(asked["timestamp"]))
+
+
+def _moments(lists: pl.Series) -> Ragged:
+    offsets = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
+    return Ragged(offsets, _microseconds(lists.filter(lists.list.len() > 0).explode()))
+
+
+def _microseconds(times: pl.Series) -> np.ndarray:
+    return times.dt.epoch("us").fill_null(int(UNKNOWN)).to_numpy().astype(np.int64)
+
+
+def _days(items: Ragged, times: Ragged | None) -> np.ndarray:
+    if times is None:
+        return np.full(len(items.values), np.nan)
+    return np.where(times.values == UNKNOWN, np.nan, times.values / _DAY)
 
 
 def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:

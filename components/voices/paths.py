@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from components.settings import voices as settings
@@ -29,7 +30,7 @@ class Paths(Voice):
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
-        arrays = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for step in dict.fromkeys(chosen.steps):
             arrays |= packed(step, _matrix(step, learned, chosen))
         return cls(learned.catalogue, arrays, chosen)

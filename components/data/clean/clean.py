@@ -168,7 +168,7 @@ def _publish(
     items = texts.lazy().filter(pl.col("item_id").is_in(kept.implode()))
     named = rows.with_columns(item=interactions.items.gather(rows["item"]))
     user_id = pl.lit(interactions.users).gather("user").alias("user_id")
-    target = ("context", "target", "context_timestamps", "target_timestamp")
+    target = ("context", "target", "context_timestamps", "timestamp")
     outputs = {
         layout.items_clean: items,
         layout.histories: split.histories(named).select(user_id, "history", "timestamps"),

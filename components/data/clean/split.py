@@ -124,30 +124,31 @@ def histories(rows: pl.DataFrame) -> pl.LazyFrame:
     """
     past = rows.lazy().filter(pl.col("part") == "history")
     lists = past.group_by("user", maintain_order=True).agg(history="item", timestamps="timestamp")
-    return lists.with_columns(timestamps=pl.when(_complete("timestamps")).then("timestamps"))
+    return lists.with_columns(_complete("timestamps"))
 
 
 def targets(rows: pl.DataFrame, part: str) -> pl.LazyFrame:
-    """[user, context: list, target, context_timestamps: list or null, target_timestamp] of `part` "valid" or "test",
-    from rows with parts; sorted by user.
+    """[user, context: list, target, context_timestamps: list or null, timestamp] of `part` "valid" or "test", from rows
+    with parts; sorted by user.
 
     `context` is what lies between the training history and the target: nothing for validation, which starts where the
-    history ends. Its list of times is null where one of them is missing.
+    history ends. `timestamp` is the target's; the times of the context are null where one of them is missing.
     """
-    chosen = rows.lazy().filter(pl.col("part") == part)
-    chosen = chosen.select("user", target="item", target_timestamp="timestamp")
+    chosen = rows.lazy().filter(pl.col("part") == part).select("user", "timestamp", target="item")
     between = rows.lazy().filter(pl.col("part").is_in(["valid", "between"]) if part == "test" else pl.lit(False))
     context = between.group_by("user", maintain_order=True).agg(context="item", context_timestamps="timestamp")
-    no_items, no_times = (pl.lit([], pl.List(rows.schema[name])) for name in ("item", "timestamp"))
+    lists = {"context": "item", "context_timestamps": "timestamp"}
+    empty = [pl.col(name).fill_null(pl.lit([], pl.List(rows.schema[of]))) for name, of in lists.items()]
     return (
         chosen.join(context, on="user", how="left", maintain_order="left")
-        .with_columns(pl.col("context").fill_null(no_items), pl.col("context_timestamps").fill_null(no_times))
-        .with_columns(context_timestamps=pl.when(_complete("context_timestamps")).then("context_timestamps"))
-        .select("user", "context", "target", "context_timestamps", "target_timestamp")
+        .with_columns(empty)
+        .with_columns(_complete("context_timestamps"))
+        .select("user", "context", "target", "context_timestamps", "timestamp")
         .sort("user")
     )
 
 
 def _complete(times: str) -> pl.Expr:
-    """Whether no time is missing in a list of times."""
-    return pl.col(times).list.eval(pl.element().is_null()).list.any().not_()
+    """A list of times, or null where one of them is missing."""
+    missing = pl.col(times).list.eval(pl.element().is_null()).list.any()
+    return pl.when(~missing).then(times)

@@ -83,7 +83,7 @@ def test_a_context_without_a_time_has_no_times(tmp_path: Path) -> None:
     test = pl.read_parquet(layout.test_targets)
     day = [START + timedelta(days=number) for number in range(4)]
     assert test["context_timestamps"].to_list() == [None, [day[2]]]
-    assert test["target_timestamp"].to_list() == [day[3]] * 2
+    assert test["timestamp"].to_list() == [day[3]] * 2
 
 
 def test_aliases_name_the_ids_that_went_and_only_items_that_stay(tmp_path: Path) -> None:
