@@ -35,6 +35,7 @@ from components.data.ingest.sniff import suggest
 from components.evaluation.arrays import Cases, cases
 from components.evaluation.contenders import VARIANTS, Variant
 from components.evaluation.metrics import ndcg, recall
+from components.progress import ConsoleBar, reporting
 from components.recommender.catalogue import Catalogue
 from components.settings.file import from_dict, load
 from components.settings.params import Params
@@ -77,12 +78,12 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", raw)
     voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in chosen.voices}
     seconds, facts = dict.fromkeys(chosen.voices, 0.0), {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, reporting(ConsoleBar()) as progress:
         for ties in chosen.ties:
             shop = read(params, raw, Path(folder) / ties, shuffle=ties == "shuffle")
             for protocol, name in itertools.product(chosen.protocols, chosen.voices):
                 asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
-                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work)
+                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work, progress=progress)
                 started = time.perf_counter()
                 voices[name][protocol][ties] = figures(build(name, learned, params.voices), asked)
                 seconds[name] += time.perf_counter() - started

@@ -60,12 +60,12 @@ class Cases:
     @property
     def train_days(self) -> np.ndarray:
         """[events of `train`] days since 1970 UTC; NaN where a time is not known."""
-        return _days(self.train, self.times and self.times.train)
+        return _days(self.train, self.times.train if self.times else None)
 
     @property
     def prompt_days(self) -> np.ndarray:
         """[events of `prompts`] likewise."""
-        return _days(self.prompts, self.times and self.times.prompts)
+        return _days(self.prompts, self.times.prompts if self.times else None)
 
     def prompt_times(self) -> list[list[float] | None]:
         """Seconds since 1970 of the items of `prompt_ids`; None for a prompt with a time that is not known."""
