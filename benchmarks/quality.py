@@ -29,19 +29,21 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
+from components.console import Console
 from components.data.clean.clean import clean
 from components.data.ingest.ingest import ingest
 from components.data.ingest.sniff import suggest
 from components.evaluation.arrays import Cases, cases
 from components.evaluation.contenders import VARIANTS, Variant
 from components.evaluation.metrics import ndcg, recall
+from components.progress import reporting
 from components.recommender.catalogue import Catalogue
 from components.settings.file import from_dict, load
 from components.settings.params import Params, Ties
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.textid.table.id_table import IdTable
-from components.voices.learned import Learned
+from components.voices.learned import Learned, in_order
 from components.voices.lists import places
 from components.voices.load import build, names
 from components.voices.voice import Voice
@@ -77,12 +79,12 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", raw)
     voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in chosen.voices}
     seconds, facts = dict.fromkeys(chosen.voices, 0.0), {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
         for ties in chosen.ties:
             shop = read(params, raw, Path(folder) / ties, ties)
             for protocol, name in itertools.product(chosen.protocols, chosen.voices):
                 asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
-                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work)
+                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work, progress=progress)
                 started = time.perf_counter()
                 voices[name][protocol][ties] = figures(build(name, learned, params.voices), asked)
                 seconds[name] += time.perf_counter() - started
@@ -121,7 +123,7 @@ class Shop:
         ids = asked.item_ids
         table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
         catalogue = Catalogue(table, drop_repeats=self.drop_repeats)
-        texts = {name: self.items[name].to_list() for name in self.items.columns}
+        texts = in_order(ids, self.items.to_dict(as_series=False))
         return Learned(catalogue, asked.train, asked.train_days, texts)
 
 
@@ -138,10 +140,9 @@ def read(params: Params, raw: Path, workspace: Path, ties: Ties) -> Shop:
 
 def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:
     """MASK -> recall and NDCG at 10, of ranks in the whole catalogue."""
-    days = np.full(len(asked.prompts.values), np.nan) if asked.prompt_days is None else asked.prompt_days
     found: dict[Variant, list[np.ndarray]] = {mask: [] for mask in VARIANTS}
     start = 0
-    for block, scores in voice.blocks(asked.prompts, days):
+    for block, scores in voice.blocks(asked.prompts, asked.prompt_days):
         targets = asked.targets[start : start + len(block)]
         start += len(block)
         found["unmasked"].append(places(scores, targets, least=voice.LEAST))

@@ -143,7 +143,7 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.recommender.pair import FACTS, published_table
     from components.settings.params import OTHER_TIES
     from components.storage import parquet
-    from components.voices.learned import Learned
+    from components.voices.learned import Learned, in_order
     from components.voices.load import build
 
     layout, settings, ties = Layout(workspace, params.dataset), params.evaluate, params.clean.ties
@@ -161,7 +161,7 @@ def evaluate(workspace: Path, params: Params) -> None:
     )
     engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
 
-    texts = {name: items[name].to_list() for name in items.columns}
+    texts = in_order(table.item_ids, items.to_dict(as_series=False))
 
     def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender]]:
         """Whom to ask, and the model beside baselines that know no more than it was allowed to."""

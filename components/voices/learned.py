@@ -45,3 +45,10 @@ class Learned:
     def counts(self) -> NDArray[np.int64]:
         """[items] how often each item occurs."""
         return np.bincount(self.histories.values, minlength=len(self.catalogue.table))
+
+
+def in_order(item_ids: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """The columns of an item table, `item_id` among them, in the order of a catalogue's items."""
+    place = {item_id: row for row, item_id in enumerate(columns["item_id"])}
+    rows = [place[item_id] for item_id in item_ids]
+    return {name: [column[row] for row in rows] for name, column in columns.items()}

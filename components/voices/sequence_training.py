@@ -1,7 +1,7 @@
 """Trains the network of the sequence voice; stopped at any step, it goes on there and ends with the same bytes (CPU).
 
-Random numbers are a function of seed, epoch and step, so that a checkpoint holds none. The result stays in the work
-folder too: the same training is not done twice.
+Random numbers are a function of seed, epoch and step, so that a checkpoint holds none, and forty epochs are the first
+forty of sixty: a longer training goes on from a shorter one. The result stays in the work folder too.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ def train(learned: Learned, chosen: settings.Sequence) -> SequenceNetwork:
     torch.manual_seed(derive(learned.seed, "sequence", "start"))
     network = SequenceNetwork(len(learned.catalogue.table), chosen).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay, fused=True)
-    folder = None if learned.work is None else learned.work / f"sequence-{_key(learned, chosen)[:16]}"
-    first = 0 if folder is None else _resume(folder, network, optimizer)
     each = -(-len(filled) // chosen.batch_size)
     end, saved, summed = each * chosen.epochs, time.monotonic(), np.zeros(2)
+    folder, first = None, 0
+    if learned.work is not None:
+        folder = learned.work / f"sequence-{_key(learned, chosen)[:16]}" / f"{chosen.epochs}-epochs"
+        first = _resume(folder.parent, end, network, optimizer)
     with _stop(listen=folder is not None) as stop:
         for step in range(first, end):
             epoch, batch = divmod(step, each)
@@ -95,10 +97,10 @@ def _part(histories: Ragged, rows: np.ndarray) -> Ragged:
 
 
 def _key(learned: Learned, chosen: settings.Sequence) -> str:
-    """What the result depends on, as a hash."""
+    """What the result depends on beside the number of epochs, as a hash."""
     data = hashlib.sha256(learned.histories.offsets.astype("<i8").tobytes())
     data.update(learned.histories.values.astype("<i8").tobytes())
-    knobs = {name: value for name, value in to_dict(chosen).items() if name != "save_minutes"}
+    knobs = {name: value for name, value in to_dict(chosen).items() if name not in ("save_minutes", "epochs")}
     return digest([data.hexdigest(), len(learned.catalogue.table), learned.seed, knobs])
 
 
@@ -112,14 +114,15 @@ def _save(folder: Path, network: SequenceNetwork, optimizer: torch.optim.Optimiz
         write_manifest(temporary, step=step)
 
 
-def _resume(folder: Path, network: SequenceNetwork, optimizer: torch.optim.Optimizer) -> int:
-    """Take the state that was saved and return how many steps it had done; 0 where nothing was saved."""
-    if not folder.is_dir():
+def _resume(folder: Path, end: int, network: SequenceNetwork, optimizer: torch.optim.Optimizer) -> int:
+    """Take the furthest saved state that is not past step `end`, and return its step; 0 where there is none."""
+    saved = [(int(verify_manifest(path)["step"]), path) for path in folder.glob("*-epochs")]
+    step, path = max((each for each in saved if each[0] <= end), default=(0, folder))
+    if not step:
         return 0
-    step = int(verify_manifest(folder)["step"])
     states: dict[int, dict[str, Tensor]] = {}
     weights: dict[str, Tensor] = {}
-    for name, tensor in load_file(folder / _STATE).items():
+    for name, tensor in load_file(path / _STATE).items():
         kind, _, rest = name.partition(".")
         if kind == "network":
             weights[rest] = tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -48,6 +50,33 @@ def test_refit_keeps_contexts_and_users_without_a_validation_item() -> None:
         refit=True,
     )
     assert [row.tolist() for row in asked.train] == [[0, 1, 2], [1, 0]]
+
+
+def moment(day: int) -> datetime:
+    return datetime(2014, 1, day, tzinfo=UTC)
+
+
+def test_days_stand_beside_their_items() -> None:
+    """Prevents times of another item or user, a gap that becomes a day, and a refit that forgets its last day."""
+    histories = {"user_id": ["u", "v"], "history": [["a"], ["b", "a"]], "timestamps": [[moment(1)], None]}
+    between = {"context_timestamps": [[moment(2)]], "timestamp": [moment(3)]}
+    frames = (
+        pl.DataFrame({"item_id": ["a", "b", "c", "d"]}),
+        pl.DataFrame(histories),
+        targets([["b"]], ["c"], ["u"]).with_columns(**{name: pl.Series(each) for name, each in between.items()}),
+        targets([["b", "c"]], ["d"], ["u"]).with_columns(
+            context_timestamps=pl.Series([[moment(2), moment(3)]]), timestamp=pl.Series([moment(9)])
+        ),
+    )
+    first = (moment(1) - datetime(1970, 1, 1, tzinfo=UTC)).days
+    strict, refit = cases(*frames), cases(*frames, refit=True)
+    assert np.array_equal(strict.train_days, [first, np.nan, np.nan], equal_nan=True)
+    assert np.array_equal(refit.train_days, [first, first + 1, first + 2, np.nan, np.nan], equal_nan=True)
+    assert strict.prompt_days.tolist() == [first, first + 1, first + 2]
+    assert strict.prompt_times() == [[day * 86_400.0 for day in strict.prompt_days]]
+    untimed = cases(frames[0], frames[1].drop("timestamps"), *frames[2:])
+    assert untimed.prompt_times() == [None] and np.isnan(untimed.prompt_days).tolist() == [True, False, False]
+    assert random_cases().prompt_times() == [None] * 30 and np.isnan(random_cases().train_days).all()
 
 
 def test_a_target_outside_the_catalogue_is_named() -> None:

@@ -19,7 +19,7 @@ from components.settings import voices as knobs
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
-from components.voices.learned import Learned
+from components.voices.learned import Learned, in_order
 from components.voices.lists import best, places
 from components.voices.load import build, voice
 from components.voices.text import vectors
@@ -240,6 +240,12 @@ def test_places_are_those_in_the_lists() -> None:
         expected = [[*row, target].index(target) + 1 for row in lists.tolist()]
         found = places(rows.copy(), np.full(3, target), least=0.0, excluded=excluded)
         assert found.tolist() == [rank if rank <= 6 else 0 for rank in expected]
+
+
+def test_texts_come_in_the_order_of_the_catalogue() -> None:
+    """Prevents an item with the text of another where the item table has another order than the catalogue."""
+    columns = {"item_id": ["b", "a", "c"], "title": ["B", "A", None]}
+    assert in_order(["c", "a"], columns) == {"item_id": ["c", "a"], "title": [None, "A"]}
 
 
 def test_a_shop_without_texts_or_histories_is_learned() -> None:

@@ -117,6 +117,18 @@ def test_a_stopped_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch
     assert arrays(Sequence.build(learned(ring(), tmp_path), chosen)) == whole and len(steps) == 12
 
 
+def test_a_longer_training_goes_on_from_a_shorter_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents an hour for each point of a curve over epochs, and a shorter one with a longer one's weights."""
+    chosen = [replace(TINY, epochs=epochs, dropout=0.3) for epochs in (2, 3)]
+    short, long = (arrays(Sequence.build(learned(ring()), each)) for each in chosen)
+    Sequence.build(learned(ring(), tmp_path), chosen[0])
+    steps: list[Any] = []
+    step = sequence_training._step
+    monkeypatch.setattr(sequence_training, "_step", lambda *arguments: steps.append(1) or step(*arguments))
+    assert arrays(Sequence.build(learned(ring(), tmp_path), chosen[1])) == long and len(steps) == 3
+    assert arrays(Sequence.build(learned(ring(), tmp_path), chosen[0])) == short and len(steps) == 3
+
+
 def test_a_checkpoint_is_of_one_training_alone(tmp_path: Path) -> None:
     """Prevents other settings, histories or seeds that go on from this training's weights."""
     chosen = replace(TINY, epochs=1)
