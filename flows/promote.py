@@ -7,10 +7,8 @@ every reason is a file, a page, tags and the description of the version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,7 +69,7 @@ def promote(workspace: Path, params: Params, version: str | None = None) -> Prom
             if made is not None:
                 log_page(workspace, client.get_model_version(name, version).run_id, made)
             tags = _tags(decision)
-            _describe(client, name, version, tags)
+            promotion.describe(client, name, version, tags[_TAG], tags[_REASONS].splitlines())
             if decision.accepted:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
                 promotion.promote(client, name, version, expected=old, tags=tags, why=why)
@@ -206,12 +204,3 @@ def _publish(
 def _tags(decision: Decision) -> dict[str, str]:
     lines = [f"{'passed' if each.passed else 'REFUSED'}: {each.text}" for each in decision.reasons]
     return {_TAG: "accepted" if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}
-
-
-def _describe(client: Any, name: str, version: str, tags: Mapping[str, str]) -> None:
-    """The decision on top of the version's description, in place of an earlier one."""
-    mark = "\n\n---\n\n"
-    before = client.get_model_version(name, version).description or ""
-    before = before.partition(mark)[2] if before.startswith("**Promotion") else before
-    lines = "\n".join(f"- {line}" for line in tags[_REASONS].splitlines())
-    client.update_model_version(name, version, f"**Promotion {tags[_TAG]}**\n\n{lines}{mark}{before}"[:5000])

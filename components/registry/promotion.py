@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -33,8 +33,8 @@ HISTORY = "idiom.champions"
 _LOCK = "-promotion-lock"
 _HOLDER = "idiom.holder"
 _STALE_SECONDS = 6 * 3600
-_MAX_HISTORY = 4900
-"""Characters: MLflow takes 5,000 in a tag."""
+_MAX_CHARS = 4900
+"""MLflow takes 5,000 characters in a tag and in a description."""
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, str]:
@@ -144,6 +144,15 @@ def refuse(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, 
         client.set_registered_model_alias(name, CHALLENGER, version)
 
 
+def describe(client: MlflowClient, name: str, version: str, decision: str, lines: Sequence[str]) -> None:
+    """Put a decision on top of the version's description, in place of an earlier one."""
+    mark = "\n\n---\n\n"
+    before = client.get_model_version(name, version).description or ""
+    before = before.partition(mark)[2] if before.startswith("**Promotion") else before
+    reasons = "\n".join(f"- {line}" for line in lines)
+    client.update_model_version(name, version, f"**Promotion {decision}**\n\n{reasons}{mark}{before}"[:_MAX_CHARS])
+
+
 def _move(
     client: MlflowClient, name: str, version: str, before: Mapping[str, str], tags: Mapping[str, str], why: str
 ) -> None:
@@ -177,7 +186,7 @@ def _move(
 def _with(entry: Mapping[str, str | None], history: str) -> str:
     """The history with one more entry, and without the oldest that do not fit."""
     entries = [entry, *json.loads(history)]
-    while len(json.dumps(entries)) > _MAX_HISTORY:
+    while len(json.dumps(entries)) > _MAX_CHARS:
         entries.pop()
     return json.dumps(entries)
 
