@@ -184,8 +184,8 @@ def draw(sets: dict[str, Any], path: Path) -> None:
         left.set_title("Share with the larger product code second\n(chance: one half)", fontsize=9)
         graph = {order: [each[order]["item_graph"] for each in of] for order in _COLOURS}
         metric = f"ndcg_at_{K}"
-        pair(middle, *([each["masked"][metric] for each in graph[order]] for order in _COLOURS),
-             ("order of the file (papers)", "order drawn"), ".4f")  # fmt: skip
+        of_file, drawn = ([each["masked"][metric] for each in graph[order]] for order in _COLOURS)
+        pair(middle, of_file, drawn, ("order of the file (papers)", "order drawn"), ".4f")
         middle.set_title(f"NDCG@{K} of the item graph, all users", fontsize=9)
         later, same = "later than the whole prompt", "same time as the prompt's last item"
         pair(right, [each["slices"][same][metric] for each in graph["file"]],

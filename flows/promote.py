@@ -67,7 +67,7 @@ def promote(workspace: Path, params: Params, version: str | None = None) -> Prom
             decision = decide(params.promote, evidence)
             made = _publish(workspace, params, found, decision, version, old)
             if made is not None:
-                log_page(workspace, client.get_model_version(name, version).run_id, made)
+                log_page(workspace, str(client.get_model_version(name, version).run_id), made)
             tags = _tags(decision)
             promotion.describe(client, name, version, tags[_TAG], tags[_REASONS].splitlines())
             if decision.accepted:

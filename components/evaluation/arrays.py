@@ -61,18 +61,18 @@ class Cases:
     """Least interactions of an item in the k-core (`clean.min_item_interactions`); 0: not known."""
 
     @cached_property
-    def train_days(self) -> np.ndarray | None:
-        """[events of `train`] days since 1970 (UTC), NaN where the time is not known. None: no times."""
-        return None if self.times is None else _days(self.times.train)
+    def train_days(self) -> np.ndarray:
+        """[events of `train`] days since 1970 (UTC), NaN where the time is not known."""
+        return _days(self.train, self.times.train if self.times else None)
 
     @cached_property
-    def prompt_days(self) -> np.ndarray | None:
+    def prompt_days(self) -> np.ndarray:
         """[events of `prompts`] likewise."""
-        return None if self.times is None else _days(self.times.prompts)
+        return _days(self.prompts, self.times.prompts if self.times else None)
 
     def prompt_times(self) -> list[list[float] | None]:
         """Seconds since 1970 of the items of `prompt_ids`; None for a prompt whose times are not all known."""
-        if self.prompt_days is None:
+        if self.times is None:
             return [None] * len(self.prompts)
         rows = (row.tolist() for row in Ragged(self.prompts.offsets, self.prompt_days * _DAY))
         return [None if any(math.isnan(time) for time in row) else row for row in rows]
@@ -200,7 +200,9 @@ def _times(train: pl.Series, asked: pl.DataFrame) -> Times | None:
     return Times(_moments(train), _moments(prompts), _microseconds(asked["timestamp"]))
 
 
-def _days(times: Ragged) -> np.ndarray:
+def _days(items: Ragged, times: Ragged | None) -> np.ndarray:
+    if times is None:
+        return np.full(len(items.values), np.nan)
     return np.where(times.values == UNKNOWN, np.nan, times.values / (_DAY * 1e6))
 
 

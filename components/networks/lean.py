@@ -81,13 +81,16 @@ class Tokenizer:
 class _Network(nn.Module):
     """What a `LanguageModel` asks of any network."""
 
+    _embeddings: nn.Module
+    _output: nn.Linear
+
     def __init__(self, config: SimpleNamespace, weights: dict[str, Tensor], embeddings: str) -> None:
         super().__init__()
         self.config = config
         for name, part in _modules(weights, epsilon=_epsilon(config)).named_children():
             self.add_module(name, part)
-        self._embeddings = self.get_submodule(embeddings)
-        self._output = _linear(self._embeddings.weight)
+        found: Any = self.get_submodule(embeddings)
+        self._embeddings, self._output = found, _linear(found.weight)
 
     def get_input_embeddings(self) -> nn.Module:
         return self._embeddings
@@ -98,6 +101,9 @@ class _Network(nn.Module):
 
 class _T5(_Network):
     """A T5 with ReLU (Raffel et al., 2020), as parts: components/networks/t5.py puts them together."""
+
+    encoder: Any
+    decoder: Any
 
     def __init__(self, config: SimpleNamespace, weights: dict[str, Tensor]) -> None:
         super().__init__(config, weights, "shared")
@@ -130,6 +136,8 @@ def _distance_bias(
 
 class _Llama(_Network):
     """A Llama (Touvron et al., 2023) with as many key heads as heads."""
+
+    model: Any
 
     def __init__(self, config: SimpleNamespace, weights: dict[str, Tensor]) -> None:
         super().__init__(config, weights, "model.embed_tokens")
