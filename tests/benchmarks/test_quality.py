@@ -63,7 +63,8 @@ def test_a_draw_moves_ties_alone(tmp_path: Path) -> None:
     params = from_dict({"dataset": "shop", "ingest": {"format": "table", "path": "x", "columns": {"position": "pos"}}})
     rows = {}
     for shuffle in (False, True):
-        shop = quality.read(params, tmp_path / "shop", tmp_path / str(shuffle), shuffle=shuffle)
+        ties = "shuffle" if shuffle else "file"
+        shop = quality.read(params, tmp_path / "shop", tmp_path / ties, ties)
         parts = shop.histories.join(shop.valid, on="user_id").join(shop.test, on="user_id", suffix="_test")
         rows[shuffle] = {
             row["user_id"]: [*row["history"], row["target"], row["target_test"]] for row in parts.iter_rows(named=True)
