@@ -33,6 +33,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "no generator phase": {"train.generator.epochs": 0},
     "hard instead of soft IDs": {"train.generator.soft": False},
     "one round": {"train.rounds": 1},
+    "any words in IDs": {"index.faithful": False},
     "user ID": {"train.user_id": True},
     "loss over the trie": {"train.recommender.loss": "trie", "evaluate.scores": "trie"},
     "vocabulary scores": {"evaluate.scores": "vocabulary", "train.recommender.loss": "vocabulary"},

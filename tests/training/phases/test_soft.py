@@ -52,7 +52,7 @@ def legal_words() -> LegalWords:
                 tokens[item, half : half + len(word), place] = word
     columns, positions, ends = _columns(tokens, END)
     nothing = np.zeros((3, 1), dtype=np.int64)
-    arrays = (tokens, positions, lengths, columns, ends, np.zeros_like(lengths[:, 0]), nothing, nothing[:, 0])
+    arrays = (tokens, positions, lengths, columns, ends, np.zeros_like(lengths[:, 0]), nothing[:, 0], nothing)
     return LegalWords(*map(torch.from_numpy, arrays))
 
 
