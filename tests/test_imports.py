@@ -72,7 +72,7 @@ FLOORS = {
     "networks": [
         "rounding device tokenizer",
         "cpu",
-        "lengths hub copying scratch beam_cache slots",
+        "lengths hub copying scratch lean beam_cache slots",
         "interface",
         "encoder_decoder causal",
         "t5 bart",

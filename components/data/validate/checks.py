@@ -207,7 +207,8 @@ def _leakage() -> list[Check]:
             "leakage",
             "critical",
             "The same event (user, item and time) does not stand in two of training, validation and test. Up to 1 % "
-            "of users is passed, as `clean` drops repeats; more means that the table was exported or joined twice.",
+            "of users is passed; more means that the table was exported or joined twice. A visitor who comes back to "
+            "an item within a session of one time is no such event.",
             "Remove the doubled rows from the raw interactions.",
         ),
         Check(

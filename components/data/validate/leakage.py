@@ -56,12 +56,20 @@ def _time_goes_forward(known: coded.Coded) -> Measured:
 
 
 def _in_two_splits(known: coded.Coded) -> Measured:
-    """Users with one event (user, item, time) in two parts; without times it cannot be told from a repeat."""
+    """Users with one event (user, item, time) in two parts; without times it cannot be told from a repeat.
+
+    Nor can it where a session shares one time. In a table that was exported twice all items of a moment stand twice,
+    and a join that multiplies rows puts them side by side; a visitor who comes back to an item does neither.
+    """
     timed = known.rows.drop_nulls("timestamp")
     if timed.is_empty():
         return skipped(0.01, _NO_TIMES)
     event = ["user", "item", "timestamp"]
+    times = pl.len().over(event)
+    beside = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in event)
+    doubled = (times.min().over("user", "timestamp") > 1) | beside | beside.shift(-1).fill_null(False)
     repeated = timed.filter(timed.select(event).is_duplicated())
+    repeated = timed.filter(doubled) if len(repeated) else repeated
     parts = repeated.group_by(event).agg(pl.col("part").n_unique())
     doubled = repeated.join(parts.filter(pl.col("part") > 1), on=event, how="semi", maintain_order="left")
     share = doubled["user"].n_unique() / timed["user"].n_unique()

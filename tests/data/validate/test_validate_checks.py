@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -193,6 +194,40 @@ def test_without_times_what_depends_on_them_is_skipped_with_the_reason(tmp_path:
     assert all(measured[name].skipped == "no interaction has a time" for name in silent)
     assert all(measured[name].observed is None for name in silent)
     assert failed(measured) == {"times_complete"}
+
+
+@pytest.mark.parametrize(
+    ("change", "doubled"),
+    [
+        (lambda rows: [*rows, (rows[-1][0], rows[0][1], START)], False),
+        (lambda rows: [*rows, *rows], True),
+        (lambda rows: [row for row in rows for _ in range(2)], True),
+        (lambda rows: [*rows, rows[-1]], True),
+    ],
+    ids=["visited again", "exported twice", "joined twice", "the last row joined twice"],
+)
+def test_a_visit_within_a_session_is_told_from_a_doubled_table(tmp_path: Path, change: Any, doubled: bool) -> None:
+    """Prevents: sessions with a restaurant guide refused, as their steps share the time of the session; and doubled
+    rows that pass because times are days."""
+
+    def all_at_once(rows: list[tuple]) -> list[tuple]:
+        users = sorted({user for user, _, _ in rows})
+        return [new for user in users for new in change([(u, i, START) for u, i, _ in rows if u == user])]
+
+    found = measure(tmp_path, _events(shop(), all_at_once))
+    assert ("no_interaction_in_two_splits" in failed(found)) is doubled
+    assert "target_not_in_history" in failed(found)
+
+
+def test_repeats_are_no_leak_where_people_buy_again(tmp_path: Path) -> None:
+    """Prevents: every night the same warning of what `clean.drop_repeats: false` has said is real."""
+    items, rows = _events(shop(), lambda rows: [*rows, (rows[-1][0], rows[-5][1], rows[-1][2] + timedelta(days=1))])
+    rows.write_parquet(tmp_path / "interactions.parquet")
+    table, chosen = coded.read(tmp_path / "interactions.parquet"), params.Validate()
+    for drops in (True, False):
+        found = leakage.measure(table, items, chosen, drop_repeats=drops)["target_not_in_history"]
+        assert (found.skipped is None) is drops
+    assert "evaluate" in str(found.skipped)
 
 
 def test_unknown_check_in_severities_names_the_known_ones() -> None:
