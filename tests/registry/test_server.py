@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from components.errors import BadInput
 from components.registry.champion import champion_bundle
+from components.registry.evidence import of_bundle, serve_once
 from components.registry.register import register
 from components.registry.store import connect, tracking_uri
 from components.settings.decoding import Decoding
@@ -197,3 +201,36 @@ def test_the_input_example_is_one_the_model_answers(registered: Path) -> None:
     connect(registered)
     model = mlflow.pyfunc.load_model("models:/idiom@champion")
     assert model.predict(model.input_example)["item_ids"][0]
+
+
+@pytest.mark.server
+def test_a_clean_process_gives_the_lists_and_says_what_they_cost(registered: Path) -> None:
+    """Prevents a promotion that trusts the process which trained: what is served is loaded and asked anew."""
+    histories = [["i1", "i2"], ["i0"], ["i5", "i6", "i7"]]
+    served = serve_once(registered, "idiom", "1", histories, k=5)
+    assert served.lists == expected(registered, histories, 5)
+    assert served.latency_ms > 0 and served.memory_mb > 100
+    with pytest.raises(BadInput, match="cannot be served"):
+        serve_once(registered, "idiom", "99", histories, k=5)
+
+
+def test_a_bundle_tells_what_the_gates_ask(registered: Path, tmp_path: Path) -> None:
+    """Prevents evidence that is made up: the contract is checked, churn is counted, validation is read from the log."""
+    bundle = champion_bundle(registered, from_dict({"dataset": "tiny"}))
+    (tmp_path / "other").mkdir()
+    for path in ("id_table.parquet", "items.parquet"):
+        (tmp_path / "other" / path).write_bytes((bundle / path).read_bytes())
+    table = pl.read_parquet(bundle / "id_table.parquet")
+    turned = table.with_columns(words=pl.col("words").shift(1).fill_null(table["words"][-1]))
+    turned.write_parquet(tmp_path / "other" / "id_table.parquet")
+    found = of_bundle(bundle, tmp_path / "other", metric="ndcg_at_10")
+    assert found["broken_rules"] == [] and found["churn"] == 1.0 and found["validation"] is None
+    assert found["bundle_mb"] == sum(each.stat().st_size for each in bundle.rglob("*") if each.is_file()) / 1e6
+    assert of_bundle(bundle, bundle, metric="ndcg_at_10")["churn"] == 0.0
+    shutil.copytree(bundle, tmp_path / "broken")
+    turned.write_parquet(tmp_path / "broken" / "id_table.parquet")
+    rows = [{"event": "epoch", "phase": "recommender", "valid_ndcg_at_10": each} for each in (0.1, 0.3, 0.2)]
+    (tmp_path / "broken" / "training_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    broken = of_bundle(tmp_path / "broken", None, metric="ndcg_at_10")
+    assert broken["churn"] is None and broken["validation"] == 0.3
+    assert len(broken["broken_rules"]) == 1 and "8 rows" in broken["broken_rules"][0]
