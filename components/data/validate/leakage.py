@@ -67,9 +67,9 @@ def _in_two_splits(known: coded.Coded) -> Measured:
     event = ["user", "item", "timestamp"]
     times = pl.len().over(event)
     beside = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in event)
-    doubled = (times.min().over("user", "timestamp") > 1) | beside | beside.shift(-1).fill_null(False)
+    is_doubled = (times.min().over("user", "timestamp") > 1) | beside | beside.shift(-1).fill_null(False)
     repeated = timed.filter(timed.select(event).is_duplicated())
-    repeated = timed.filter(doubled) if len(repeated) else repeated
+    repeated = timed.filter(is_doubled) if len(repeated) else repeated
     parts = repeated.group_by(event).agg(pl.col("part").n_unique())
     doubled = repeated.join(parts.filter(pl.col("part") > 1), on=event, how="semi", maintain_order="left")
     share = doubled["user"].n_unique() / timed["user"].n_unique()

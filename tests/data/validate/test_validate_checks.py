@@ -225,7 +225,7 @@ def test_repeats_are_no_leak_where_people_buy_again(tmp_path: Path) -> None:
     rows.write_parquet(tmp_path / "interactions.parquet")
     table, chosen = coded.read(tmp_path / "interactions.parquet"), params.Validate()
     for drops in (True, False):
-        found = leakage.measure(table, items, chosen, drop_repeats=drops)["target_not_in_history"]
+        found = leakage.measure(table, items, chosen, params.Clean(drop_repeats=drops))["target_not_in_history"]
         assert (found.skipped is None) is drops
     assert "evaluate" in str(found.skipped)
 
