@@ -12,7 +12,9 @@ from typing import Any
 from flows.ablation.table import cell, note, title
 
 WIDTH = 100
-_BAR = 20
+_BAR = 10
+_NAME = 14
+"""Least columns of a name, where figures with deviations fill the rest."""
 
 
 def terminal(table: Sequence[Mapping[str, Any]], *, k: int, on: str, width: int = WIDTH) -> str:
@@ -26,8 +28,10 @@ def terminal(table: Sequence[Mapping[str, Any]], *, k: int, on: str, width: int 
     judged = any("ndcg masked" in row for row in table)
     drawn, what = ("ndcg masked", f"NDCG@{k}") if judged else ("valid ndcg", "valid NDCG@10")
     longest = max((row[drawn]["mean"] for row in table if drawn in row), default=0.0)
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), width=width if width < WIDTH else None)
-    shown.add_column("variant", overflow="fold", max_width=26)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=width if width < WIDTH else None)
+    shown.add_column(
+        "variant", overflow="fold", min_width=min(_NAME, max(len(title(row)) for row in table)), max_width=26
+    )
     shown.add_column("seeds", no_wrap=True)
     for head in (what, "", "- first", f"recall@{k}", "train s"):
         shown.add_column(head, justify="left" if not head else "right", no_wrap=True)
