@@ -4,18 +4,20 @@
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
 
 The command line starts it in a session of its own, so that Ctrl-C reaches the work first and the Prefect server last.
-With `--tied` (the first argument) it gets SIGTERM when the process of the command line ends, even by `kill -9`.
+All that it starts ends with it (processes/watcher.py).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from components import __version__
-from components.processes.environment import stop_with_the_parent
+from components.errors import StageError
 from flows.environment import prepare
+from flows.own_server import OwnServer
 from flows.servers import adopt_running_prefect
 
 
@@ -24,37 +26,46 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(f"idiom {__version__}")
         return 0
-    if arguments[:1] == ["--tied"]:
-        arguments = arguments[1:]
-        stop_with_the_parent()
-    if arguments[:1] == ["score"]:
-        return _score(**json.loads(arguments[1]))
-    force = "--force" in arguments
-    folders = [argument for argument in arguments if argument != "--force"]
-    workspace = folders[0] if folders else "."
-    _ready(workspace)
+    try:
+        if arguments[:1] == ["score"]:
+            return _score(**json.loads(arguments[1]))
+        force = "--force" in arguments
+        folders = [argument for argument in arguments if argument != "--force"]
+        return _retrain(folders[0] if folders else ".", force)
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _retrain(workspace: str, force: bool) -> int:
+    server = _server(workspace)
 
     from flows.retrain import exit_code, retrain
 
+    if server:
+        server.wait()
     return exit_code(retrain(workspace, force, return_state=True))
 
 
 def _score(workspace: str, **parameters: object) -> int:
-    _ready(workspace)
+    server = _server(workspace)
 
     from flows.retrain import exit_code
     from flows.score_flow import score
 
+    if server:
+        server.wait()
     state = score(workspace, **parameters, return_state=True)  # type: ignore[arg-type]
     if state.is_completed():
         print(state.message)
     return exit_code(state)
 
 
-def _ready(workspace: str) -> None:
-    """Before Prefect is imported and reads its settings."""
+def _server(workspace: str) -> OwnServer | None:
+    """Before Prefect is imported and reads its settings: a server that runs already, else one that starts meanwhile."""
     prepare(Path(workspace))
     adopt_running_prefect(Path(workspace))
+    return None if "PREFECT_API_URL" in os.environ else OwnServer()
 
 
 if __name__ == "__main__":

@@ -318,8 +318,8 @@ def _flow(*arguments: str) -> int:
     the server ends last. If this process is killed, they end likewise. Returns the exit code."""
     from components.processes.child import run_to_end
 
-    command = [sys.executable, "-m", "flows", "--tied", *arguments]
-    return run_to_end(command, cwd=Path(__file__).resolve().parents[1], tied=True)
+    command = [sys.executable, "-m", "flows", *arguments]
+    return run_to_end(command, cwd=Path(__file__).resolve().parents[1])
 
 
 def _summary(workspace: Path) -> int:

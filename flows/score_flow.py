@@ -10,13 +10,10 @@ is what lies in the folder of the scoring, whatever Prefect remembers: any run g
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import State
 
 from components.console import Console
@@ -86,8 +83,7 @@ def score_users(
         histories, out, bundle = (folder / place if place else None for place in places.values())
         chosen = team_of(team, dask)
         scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
-        with api_for_workers():
-            done = run(scoring, chosen, workers, [Console(), artifact])
+        done = run(scoring, chosen, workers, [Console(), artifact])
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))
@@ -96,17 +92,3 @@ def score_users(
     artifact.complete()
     publish_scores(message, logger.warning)
     return as_state(Outcome("score", "Completed" if done.users else "Cached", done.seconds, message))
-
-
-@contextmanager
-def api_for_workers() -> Iterator[None]:
-    """Let Dask workers report to the server of this process where no address is set: else each would start its own."""
-    from prefect.server.api.server import SubprocessASGIServer
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    server = SubprocessASGIServer()  # one per process: it runs already
-    server.start()
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
-        yield

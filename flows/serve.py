@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from components.processes.child import run_to_end
+from components.processes.child import STOP_SECONDS, run_to_end
 from components.settings.params import Params
 from flows.servers import free_address
 
@@ -27,5 +27,5 @@ def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, 
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
     command += ["--model-uri", str(model), "--host", host, "--port", str(port)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri(workspace), DIGEST: digest}
-    code = run_to_end(command, cwd=workspace, environment=environment, group=True)
+    code = run_to_end(command, cwd=workspace, environment=environment, group=True, grace=STOP_SECONDS)
     return 0 if code == 130 else code  # Ctrl-C is how it is meant to end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import BadInput
-from components.processes.child import Child
+from components.processes.child import STOP_SECONDS, Child
 from components.processes.signals import Stop
 from components.storage.artifacts import publish_json
 
@@ -38,7 +39,9 @@ class _Planned:
         """Start it in the workspace, its output in its log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as stream:
-            return Child(self.command, cwd=workspace, output=stream.fileno())
+            return Child(
+                self.command, cwd=workspace, output=stream.fileno(), watched=signal.SIGTERM, grace=STOP_SECONDS
+            )
 
 
 def answers(url: str, *, seconds: float = 2.0) -> bool:

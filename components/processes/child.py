@@ -33,7 +33,11 @@ from components.errors import Interrupted
 from components.processes.signals import Stop
 
 TICK_SECONDS = 0.25
-_STOP_SECONDS = 15.0
+SAVE_SECONDS = 660.0
+"""How long a program may take to save what it has and to end when the process that started it is gone: its ranks have
+600 s (torchrun.py)."""
+STOP_SECONDS = 15.0
+"""How long a server may take, which has nothing to save."""
 
 
 class Child:
@@ -47,24 +51,28 @@ class Child:
         environment: Mapping[str, str] | None = None,
         output: int | Literal["pipe", "terminal"] | None = None,
         tied: bool = False,
+        watched: signal.Signals | None = None,
+        grace: float = SAVE_SECONDS,
         keep_open: Sequence[int] = (),
     ) -> None:
         """Start it.
 
         output: a file descriptor, None for that of this process, or a pipe or terminal that `chunks` reads; on a
-        terminal it draws its bars as it would for a person. tied: its standard input is a pipe that closes when this
-        process ends, even by `kill -9`; `environment.stop_with_the_parent` waits for that. keep_open: descriptors that
-        it shares.
+        terminal it draws its bars as it would for a person. keep_open: descriptors that it shares.
+
+        Two ways to end it with this process, however that ends, even by `kill -9`; both by a pipe as its standard input
+        that closes then. tied: it looks for that itself (`environment.stop_with_the_parent`). watched: it knows nothing
+        of it, and watcher.py sends its group this signal, and SIGKILL after `grace` seconds.
         """
         self.signalled = False
         """Whether a signal was sent to it by this process."""
         reading, writing = _output(output)
         try:
             self._process = subprocess.Popen(
-                command,
+                [*_watcher(watched, grace), *command] if watched else command,
                 cwd=cwd,
                 env=environment,
-                stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if tied or watched else subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
                 pass_fds=keep_open,
@@ -82,7 +90,11 @@ class Child:
     @property
     def code(self) -> int | None:
         """Exit code (negative: the signal that ended it); None while it runs."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None and self._process.stdin is not None:
+            # At once: its watcher must not wait on for a group whose number the system may give to another.
+            self._process.stdin.close()
+        return code
 
     def send(self, number: int, *, group: bool = True) -> None:
         """Send a signal to all of its group, or to the program alone, if it still runs."""
@@ -102,8 +114,6 @@ class Child:
         while self.code is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=1.0)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         if self._reading is not None:
             os.close(self._reading)
             self._reading = None
@@ -120,12 +130,12 @@ class Child:
             if not self._group_lives():
                 return
             os.killpg(self._process.pid, number)
-            end = time.monotonic() + _STOP_SECONDS
+            end = time.monotonic() + STOP_SECONDS
             while self._group_lives() and time.monotonic() < end:
                 time.sleep(0.05)
 
     def _group_lives(self) -> bool:
-        self._process.poll()  # reap it, or its zombie would keep the group alive
+        _ = self.code  # reap it, or its zombie would keep the group alive
         try:
             os.killpg(self._process.pid, 0)
         except ProcessLookupError:
@@ -175,16 +185,16 @@ def running(
     cwd: Path,
     environment: Mapping[str, str] | None = None,
     output: Literal["pipe", "terminal"] | None = None,
-    tied: bool = False,
     first: signal.Signals = signal.SIGINT,
     further: signal.Signals = signal.SIGKILL,
     group: bool = True,
+    grace: float = SAVE_SECONDS,
 ) -> Iterator[Child]:
     """Start a program, hand SIGINT and SIGTERM of this process on to it, and wait for its end when the block ends.
 
     The first signal is handed on as `first`, to be obeyed when a checkpoint is saved, any other as `further`; an
-    exception in the block is as good as the first. group: to all of its group, or to the program alone, where it looks
-    after its own children. Other arguments are those of `Child`.
+    exception in the block, and an end of this process without one, are as good as the first. group: to all of its
+    group, or to the program alone, where it looks after its own children. Other arguments are those of `Child`.
     """
     children: list[Child] = []
 
@@ -193,7 +203,7 @@ def running(
             child.send(first if count == 1 else further, group=group)
 
     with Stop(hand_on).listening() as stop:
-        children.append(Child(command, cwd=cwd, environment=environment, output=output, tied=tied))
+        children.append(Child(command, cwd=cwd, environment=environment, output=output, watched=first, grace=grace))
         if stop.requested:  # it came while the program was starting
             hand_on(1)
         try:
@@ -211,7 +221,7 @@ def run_to_end(
     cwd: Path,
     environment: Mapping[str, str] | None = None,
     group: bool = False,
-    tied: bool = False,
+    grace: float = SAVE_SECONDS,
 ) -> int:
     """Run a program, hand SIGINT and SIGTERM on to it as SIGTERM, wait for its end, and return its exit code.
 
@@ -219,12 +229,17 @@ def run_to_end(
     """
     terminate = signal.SIGTERM
     with running(
-        command, cwd=cwd, environment=environment, tied=tied, first=terminate, further=terminate, group=group
+        command, cwd=cwd, environment=environment, first=terminate, further=terminate, group=group, grace=grace
     ) as child:
         code = child.wait()
     if code < 0:
         return Interrupted.exit_code if child.signalled else 128 - code
     return code
+
+
+def _watcher(first: signal.Signals, grace: float) -> list[str]:
+    """What leads the command of a program that is watched: no libraries, 12 ms."""
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("watcher.py")), str(int(first)), str(grace)]
 
 
 def _output(to: int | str | None) -> tuple[int | None, int | None]:
