@@ -49,6 +49,7 @@ class OwnServer:
         # At the very end, when Prefect's threads have told it all that happened: what is registered first runs last.
         atexit.register(self._child.stop)
         os.environ["PREFECT_API_URL"] = f"{self.address}/api"
+        os.environ.setdefault("PREFECT_UI_URL", "")  # it has no pages, and no link to them is printed
 
     def wait(self) -> None:
         """Wait until it answers. Raises `Interrupted` after SIGINT or SIGTERM, `StageError` where it does not start."""

@@ -38,6 +38,9 @@ EXIT_CODES: dict[str, int] = {"Completed": 0, "Cached": 0, "BadInput": 2, "Refus
 WORTH_ANOTHER_TRY: frozenset[str] = frozenset({"Killed", "Busy"})
 """Faults of the machine; all others come again with the same input."""
 
+UNCHANGED = "nothing changed"
+"""What is said of a stage that DVC skips."""
+
 _KEPT_LINES, _KEPT_BYTES = 400, 65536
 _SKIPPED = re.compile(r"^Stage '.+' (didn't change, skipping|is cached - skipping run)")
 _FAILED = re.compile(r"failed to reproduce '(.+?)'")
@@ -85,7 +88,7 @@ def reproduce(
     on_line gets each line of output as it comes, on_tick is called about four times a second. SIGINT and SIGTERM to
     this process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
     """
-    environment = _environment()
+    environment = dvc_environment()
     error_file = _error_file(workspace, environment)
     if progress_file is not None:
         progress_file.unlink(missing_ok=True)
@@ -130,7 +133,7 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
         print(mended, file=sys.stderr)
     started = time.monotonic()
     output: Literal["pipe", "terminal"] = "terminal" if sys.stderr.isatty() else "pipe"
-    environment = _environment()
+    environment = dvc_environment()
     error_file = _error_file(workspace, environment)
     with running(command, cwd=workspace, environment=environment, output=output) as child:
         for part in _drawn(child) if output == "terminal" else _logged(child):
@@ -179,7 +182,8 @@ def _logged(child: Child) -> Iterator[str]:
         yield line + "\n"
 
 
-def _environment() -> dict[str, str]:
+def dvc_environment() -> dict[str, str]:
+    """Environment of a DVC that says what it does at once, in this environment's programs."""
     return {**os.environ, "PATH": search_path(), "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
@@ -187,7 +191,7 @@ def conclude(stage: str, code: int, lines: list[str], workspace: Path) -> tuple[
     """The ending and the message for a person, from DVC's exit code and the last lines of its output."""
     text = "\n".join(lines)
     if code == 0:
-        return ("Cached", "nothing changed") if any(map(_SKIPPED.match, lines)) else ("Completed", "")
+        return ("Cached", UNCHANGED) if any(map(_SKIPPED.match, lines)) else ("Completed", "")
     exited = _EXITED.search(text)
     status = int(exited[1]) if exited else None
     if status in (130, -signal.SIGINT) or (status is None and code in (_DVC_INTERRUPTED, -signal.SIGINT)):

@@ -25,7 +25,8 @@ from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
 from flows.prefect_artifacts import ProgressArtifact, publish_result
-from flows.repro import EXIT_CODES, WORTH_ANOTHER_TRY, Outcome, reproduce
+from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
+from flows.unchanged import cached_stages
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
@@ -45,8 +46,13 @@ def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
     persist_result=False,
     result_serializer="json",
 )
-def run_stage(stage: str, workspace: str, force: bool = False) -> State[Any]:
-    """Run one stage through DVC. The state's name says how it ended (flows/repro.py), its message what to do."""
+def run_stage(stage: str, workspace: str, force: bool = False, cached: bool = False) -> State[Any]:
+    """Run one stage through DVC. The state's name says how it ended (flows/repro.py), its message what to do.
+
+    cached: DVC was asked already, and would skip it.
+    """
+    if cached:
+        return as_state(Outcome(stage, "Cached", 0.0, UNCHANGED))
     logger = get_run_logger()
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
@@ -101,9 +107,11 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         logger.error(str(error))
         return Failed(name="BadInput", message=str(error))
     states: dict[str, State[Any]] = {}
+    skipped = frozenset[str]() if force else cached_stages(folder, stages)
     for stage in stages:
         upstream = [states[name] for name in stage.upstream]
-        state = run_stage(stage.name, str(folder), force, return_state=True, wait_for=upstream)
+        arguments = (stage.name, str(folder), force, stage.name in skipped)
+        state = run_stage(*arguments, return_state=True, wait_for=upstream)
         if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
             logger.warning(f"{gone} is not in MLflow: registering it")
             state = run_stage(stage.name, str(folder), True, return_state=True, wait_for=upstream)

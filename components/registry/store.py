@@ -99,24 +99,40 @@ def behind_alias(workspace: Path, name: str, alias: str, tag: str) -> tuple[str,
 
     None where MLflow has to be asked: another store, other tables than today's, or no such version.
     """
+    found = _rows(workspace, _BEHIND_ALIAS, tag, name, alias)
+    return (str(found[0][0]), str(found[0][1])) if len(found) == 1 else None
+
+
+def surely_has(workspace: Path, name: str, tag: str, value: str) -> bool:
+    """Whether the tables of a SQLite store have a version of model `name` with that tag; False: MLflow has to be asked."""
+    return bool(_rows(workspace, _WITH_TAG, tag, value, name))
+
+
+def _rows(workspace: Path, query: str, *values: str) -> list[tuple[object, ...]]:
+    """Rows of the workspace's own store; none where it is another kind of store, or has other tables."""
     uri = tracking_uri(workspace)
     elsewhere = os.environ.get("MLFLOW_REGISTRY_URI", uri) != uri or "MLFLOW_WORKSPACE" in os.environ
     path = database(workspace)
     if path is None or elsewhere or not path.is_file():
-        return None
+        return []
     refuse_unfit(workspace)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as store:
-            found = store.execute(_BEHIND_ALIAS, (tag, name, alias)).fetchall()
+            return store.execute(query, values).fetchall()
     except sqlite3.Error:
-        return None  # MLflow says what is wrong with it
-    return (str(found[0][0]), str(found[0][1])) if len(found) == 1 else None
+        return []  # MLflow says what is wrong with it
 
 
 _BEHIND_ALIAS = """
     SELECT version, value FROM registered_model_aliases
     JOIN model_versions USING (name, version) JOIN model_version_tags USING (name, version)
     WHERE key = ? AND name = ? AND alias = ? AND current_stage != 'Deleted_Internal'
+"""
+
+
+_WITH_TAG = """
+    SELECT version FROM model_versions JOIN model_version_tags USING (name, version)
+    WHERE key = ? AND value = ? AND name = ? AND current_stage != 'Deleted_Internal'
 """
 
 
