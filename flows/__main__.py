@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
             return _score(**json.loads(arguments[1]))
         force = "--force" in arguments
         folders = [argument for argument in arguments if argument != "--force"]
-        return _retrain(folders[0] if folders else ".", force)
+        return _retrain(str(Path(folders[0] if folders else ".").resolve()), force)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

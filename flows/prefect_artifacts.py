@@ -124,7 +124,7 @@ def publish_result(
     """
     from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-    with _warning(warn):
+    with warning("did not take the result", warn):
         if rows:
             create_table_artifact(rows, key="result", description="The model beside its baselines, test users")
         if markdown:
@@ -141,16 +141,17 @@ def publish_scores(words: str, warn: Callable[[str], object]) -> None:
     """Publish what a bulk scoring came to."""
     from prefect.artifacts import create_markdown_artifact
 
-    with _warning(warn):
+    with warning("did not take the result", warn):
         create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")
 
 
 @contextmanager
-def _warning(warn: Callable[[str], object]) -> Iterator[None]:
+def warning(what: str, warn: Callable[[str], object]) -> Iterator[None]:
+    """Turn a refusal of Prefect's server inside the block into a warning that says `what` it did not do."""
     try:
         yield
     except _refusals() as error:
-        warn(f"Prefect did not take the result: {first_line(error)}")
+        warn(f"Prefect {what}: {first_line(error)}")
 
 
 def _refusals() -> tuple[type[Exception], ...]:

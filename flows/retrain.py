@@ -9,6 +9,7 @@ DVC decides what has to run; Prefect adds schedules, retries after faults of the
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from components.registry.store import refuse_unfit
 from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
+from flows.dead_runs import tell_of_the_dead
+from flows.holding import Busy, replaces_what_scoring_reads, replacing, retraining
 from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
+from flows.run_names import of_the_day
 from flows.unchanged import cached_stages
 
 _RETRIES = 2
@@ -91,7 +95,13 @@ def as_state(outcome: Outcome) -> State[Any]:
     return Failed(name=outcome.ending, message=message)
 
 
-@flow(name="retrain", persist_result=False, result_serializer="json", validate_parameters=True)
+@flow(
+    name="retrain",
+    flow_run_name=of_the_day,
+    persist_result=False,
+    result_serializer="json",
+    validate_parameters=True,
+)
 def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
     """Run every stage of the workspace's graph in order; stop at the first that does not complete.
 
@@ -103,18 +113,24 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         folder = checked(workspace)
         stages = graph.read(folder)
         params = load(folder / "params.yaml")
+        with retraining(folder):
+            tell_of_the_dead("retrain", folder)
+            return _run(folder, params, stages, force)
     except StageError as error:
         logger.error(str(error))
-        return Failed(name="BadInput", message=str(error))
+        return Failed(name="Busy" if isinstance(error, Busy) else "BadInput", message=str(error))
+
+
+def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -> State[Any]:
+    logger = get_run_logger()
     states: dict[str, State[Any]] = {}
     skipped = frozenset[str]() if force else cached_stages(folder, stages)
     for stage in stages:
         upstream = [states[name] for name in stage.upstream]
-        arguments = (stage.name, str(folder), force, stage.name in skipped)
-        state = run_stage(*arguments, return_state=True, wait_for=upstream)
+        state = _run_alone(stage, folder, params, upstream, force=force, cached=stage.name in skipped)
         if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
             logger.warning(f"{gone} is not in MLflow: registering it")
-            state = run_stage(stage.name, str(folder), True, return_state=True, wait_for=upstream)
+            state = _run_alone(stage, folder, params, upstream, force=True)
         states[stage.name] = state
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
@@ -123,6 +139,15 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
     cached = sum(state.name == "Cached" for state in states.values())
     said = f"; {len(warnings)} warnings about the data: {'; '.join(warnings)}" if warnings else ""
     return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
+
+
+def _run_alone(
+    stage: graph.Stage, folder: Path, params: Params, upstream: list[State[Any]], *, force: bool, cached: bool = False
+) -> State[Any]:
+    """Run a stage as a task; while it replaces what a scoring reads, none runs."""
+    waits = not cached and replaces_what_scoring_reads(stage, folder, params)
+    with replacing(folder, get_run_logger().info) if waits else nullcontext():
+        return run_stage(stage.name, str(folder), force, cached, return_state=True, wait_for=upstream)
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:

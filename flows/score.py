@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from components.processes.signals import Stop
 from components.progress import Sink, reporting
 from components.settings.params import Params
 from components.storage.layout import Layout
+from flows.holding import reading
 
 if TYPE_CHECKING:
     from components.scoring.run import Summary
@@ -44,8 +46,9 @@ def score(
 
     For the arguments and what is raised see `scoring_of`, `team_of` and `run`.
     """
-    scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
-    return in_words(run(scoring, team, workers, [Console()]), scoring)
+    with reading(workspace, lambda words: print(words, file=sys.stderr)):
+        scoring = scoring_of(workspace, params, histories, out, bundle=bundle, settings=settings)
+        return in_words(run(scoring, team, workers, [Console()]), scoring)
 
 
 def scoring_of(

@@ -1,7 +1,7 @@
 """The scoring flow on Prefect: recommendations for all users, with schedule, retries and progress.
 
-    idiom score --prefect                 # what a person types; --on dask is always one
-    prefect deployment run score/nightly  # what a schedule does
+    idiom score --prefect                           # what a person types; --on dask is always one
+    prefect deployment run score/morning-scoring    # what a schedule does
 
 One task holds it together. On Dask each shard is a task too, done by `prefect-dask` (flows/dask_team.py). What is done
 is what lies in the folder of the scoring, whatever Prefect remembers: any run goes on there.
@@ -19,9 +19,12 @@ from prefect.states import State
 from components.console import Console
 from components.errors import StageError
 from components.settings.file import load
+from flows.dead_runs import tell_of_the_dead
+from flows.holding import alone, reading
 from flows.prefect_artifacts import ProgressArtifact, publish_scores
 from flows.repro import EXIT_CODES, Ending, Outcome
 from flows.retrain import another_try, as_state, checked
+from flows.run_names import of_the_day
 from flows.score import in_words, run, scoring_of, team_of
 
 _ENDINGS: dict[int, Ending] = {
@@ -32,7 +35,7 @@ _ENDINGS: dict[int, Ending] = {
 }
 
 
-@flow(name="score", persist_result=False, result_serializer="json")
+@flow(name="score", flow_run_name=of_the_day, persist_result=False, result_serializer="json")
 def score(
     workspace: str = ".",
     histories: str | None = None,
@@ -80,10 +83,13 @@ def score_users(
     artifact = ProgressArtifact("score", logger.warning)
     try:
         folder = checked(workspace)
+        if alone(folder):  # no scoring lives here, so one that Prefect believes to run was killed
+            tell_of_the_dead("score", folder)
         histories, out, bundle = (folder / place if place else None for place in places.values())
         chosen = team_of(team, dask)
-        scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
-        done = run(scoring, chosen, workers, [Console(), artifact])
+        with reading(folder, logger.info):
+            scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
+            done = run(scoring, chosen, workers, [Console(), artifact])
     except StageError as error:
         logger.error(str(error))
         return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))

@@ -104,7 +104,7 @@ def behind_alias(workspace: Path, name: str, alias: str, tag: str) -> tuple[str,
 
 
 def surely_has(workspace: Path, name: str, tag: str, value: str) -> bool:
-    """Whether the tables of a SQLite store have a version of model `name` with that tag; False: MLflow has to be asked."""
+    """Whether the tables of a SQLite store have a version of a model with that tag; False: MLflow has to be asked."""
     return bool(_rows(workspace, _WITH_TAG, tag, value, name))
 
 

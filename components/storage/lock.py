@@ -24,25 +24,27 @@ _LOOK_SECONDS = 0.1
 
 
 @contextmanager
-def locked(path: Path, busy: StageError | None = None, *, seconds: float = math.inf) -> Iterator[int]:
+def locked(
+    path: Path, busy: StageError | None = None, *, seconds: float = math.inf, shared: bool = False
+) -> Iterator[int]:
     """Hold the lock of `path` inside the block; yields its descriptor: a process that inherits it holds it as well.
 
-    Waits `seconds` for another holder, then raises `busy`.
+    Waits `seconds` for another holder, then raises `busy`. shared: beside others who share it.
     """
-    stream = take(path, seconds)
+    stream = take(path, seconds, shared=shared)
     if stream is None:
         raise busy or TimeoutError(f"another process holds the lock {path}")
     with stream:
         yield stream.fileno()
 
 
-def take(path: Path, seconds: float = 0.0) -> TextIO | None:
+def take(path: Path, seconds: float = 0.0, *, shared: bool = False) -> TextIO | None:
     """The locked file, whose lock is held until it is closed; None where another holds it for `seconds`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stream, until = path.open("a"), time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             return stream
         except BlockingIOError:
             if time.monotonic() >= until:

@@ -148,6 +148,14 @@ class PrefectServer:
         response.raise_for_status()
         return response.json()
 
+    def get(self, path: str) -> Any:
+        response = CLIENT.get(f"{self.api}{path}")
+        response.raise_for_status()
+        return response.json()
+
+    def delete(self, path: str) -> None:
+        CLIENT.delete(f"{self.api}{path}").raise_for_status()
+
     @staticmethod
     def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
         """Wait for `condition`; fails after `seconds`."""

@@ -43,7 +43,8 @@ def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, pr
     for deployment in document["deployments"]:
         deployment["schedules"] = [{"interval": 5, "slug": "soon"}]
     flows = [deployment["entrypoint"].rpartition(":")[2] for deployment in document["deployments"]]
-    assert flows == ["retrain", "score"]
+    names = [deployment["name"] for deployment in document["deployments"]]
+    assert flows == ["retrain", "score"] and len(set(names)) == 2
     (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
 
     prefect("work-pool", "create", "idiom", "--type", "process", folder=mini.root, server=prefect_server)
@@ -59,7 +60,7 @@ def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, pr
     try:
         query = {
             "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
-            "deployments": {"name": {"any_": ["nightly"]}},
+            "deployments": {"name": {"any_": names}},
         }
         ended: dict[str, dict[str, Any]] = {}
 
@@ -71,8 +72,8 @@ def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, pr
 
         prefect_server.wait_until(have_ended, seconds=150)
     finally:
-        for flow in flows:
-            prefect("deployment", "delete", f"{flow}/nightly", folder=mini.root, server=prefect_server)
+        for flow, name in zip(flows, names, strict=True):
+            prefect("deployment", "delete", f"{flow}/{name}", folder=mini.root, server=prefect_server)
         worker.terminate()
         try:
             worker.wait(timeout=30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,6 +43,10 @@ def task_runs(server: Any, state: Any) -> list[tuple[str, str, str]]:
     ]
 
 
+def flow_run(server: Any, state: Any) -> dict[str, Any]:
+    return server.get(f"/flow_runs/{state.state_details.flow_run_id}")
+
+
 def artifacts(server: Any, state: Any) -> dict[str, Any]:
     query = {"artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}}}
     return {each["key"]: each for each in server.post("/artifacts/filter", **query)}
@@ -53,18 +59,88 @@ def settled(server: Any, state: Any, expected: int) -> list[tuple[str, str, str]
     return task_runs(server, state)
 
 
-def test_seven_tasks_in_order_and_cached_the_second_time(prefect_server: Any, mini: Any) -> None:
-    """Prevents: a stage left out, run out of order, or shown as computed although DVC skipped it."""
+def test_seven_tasks_in_order_and_cached_the_second_time(
+    prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: a stage left out, run out of order, or shown as computed although DVC skipped it; a process and two
+    seconds for each stage in which nothing changed."""
     first = run(mini.root)
     assert first.is_completed()
     assert settled(prefect_server, first, 7) == [(stage, "COMPLETED", "Completed") for stage in STAGES]
     assert mini.out("register").read_text().startswith("register of evaluate of index of train of clean of")
 
+    from flows import retrain as module
+
+    asked: list[str] = []
+    real = module.reproduce
+    monkeypatch.setattr(
+        module, "reproduce", lambda stage, *rest, **more: asked.append(stage) or real(stage, *rest, **more)
+    )
     mini.behave("evaluate", progress=[])
     second = run(mini.root)
     names = [name for _, _, name in settled(prefect_server, second, 7)]
     assert names == ["Cached"] * 5 + ["Completed", "Cached"]
     assert second.message == "7 stages, 6 of them cached"
+    assert asked == ["evaluate", "register"], "what follows a stage that ran is asked again"
+
+    asked.clear()
+    third = run(mini.root)
+    assert settled(prefect_server, third, 7) == [(stage, "COMPLETED", "Cached") for stage in STAGES]
+    assert not asked
+    mini.out("clean").unlink()
+    assert run(mini.root).is_completed() and mini.out("clean").is_file(), "an output that is gone comes back"
+
+
+def test_a_run_is_named_by_dataset_and_date(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a list of nights called finicky-degu and brave-lynx."""
+    mini.behave("ingest", exit=2, what="stopped on purpose")
+    name = flow_run(prefect_server, run(mini.root))["name"]
+    assert re.fullmatch(r"mini \d{4}-\d\d-\d\d \d\d:\d\d", name), name
+
+
+def test_a_second_retraining_in_a_workspace_is_refused(prefect_server: Any, mini: Any) -> None:
+    """Prevents: two runs that take turns with DVC's lock, stage by stage, each on the other's outputs."""
+    from flows.holding import retraining
+    from flows.retrain import exit_code
+
+    with retraining(mini.root):
+        state = run(mini.root)
+    assert (state.name, exit_code(state)) == ("Busy", 1) and "another retraining" in state.message
+    assert not mini.out("ingest").exists()
+
+
+def test_killed_runs_are_marked_by_the_next(prefect_server: Any, mini: Any, tmp_path: Path) -> None:
+    """Prevents: 9 flow runs and 9 tasks that Prefect shows as running for ever after 9 kills. The run of another
+    workspace is left alone."""
+    mini.behave("train", sleep=120)
+    process = subprocess.Popen([sys.executable, "-m", "flows", str(mini.root)], env=prefect_server.environment())
+    prefect_server.wait_until((mini.root / "train.started").exists, seconds=60)
+    query = {"flows": {"name": {"any_": ["retrain"]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+    (killed,) = [
+        each
+        for each in prefect_server.post("/flow_runs/filter", **query)
+        if each["parameters"]["workspace"] == str(mini.root)
+    ]
+    tasks = {"flow_runs": {"id": {"any_": [killed["id"]]}}}
+
+    def told() -> bool:
+        return [each["state_type"] for each in prefect_server.post("/task_runs/filter", **tasks)].count("RUNNING") == 1
+
+    prefect_server.wait_until(told, seconds=30)
+    process.kill()
+    process.wait()
+    elsewhere = shutil.copytree(mini.root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".dvc"))
+    (elsewhere / ".dvc").mkdir()
+    mini.behave("train")
+    run(elsewhere)
+    prefect_server.wait_until((mini.root / "train.checkpoint").exists, seconds=30)
+    assert prefect_server.get(f"/flow_runs/{killed['id']}")["state_type"] == "RUNNING", "that workspace is another"
+
+    assert run(mini.root).is_completed()
+    found = prefect_server.get(f"/flow_runs/{killed['id']}")
+    assert found["state_type"] == "CRASHED" and "killed" in found["state"]["message"]
+    kinds = {each["name"]: each["state_type"] for each in prefect_server.post("/task_runs/filter", **tasks)}
+    assert kinds == {"ingest": "COMPLETED", "validate": "COMPLETED", "clean": "COMPLETED", "train": "CRASHED"}
 
 
 def test_what_the_data_warn_of_stands_in_the_result(prefect_server: Any, mini: Any) -> None:
