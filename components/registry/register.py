@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from components.evaluation.contenders import HEADLINE
 from components.progress import Progress
 from components.registry import lineage
+from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
 from components.registry.patience import patient
-from components.registry.store import answering, connect, tracking_uri
+from components.registry.store import answering, connect, experiment_id, tracking_uri
 from components.registry.tracking import describe, run_for
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, read_json
@@ -56,7 +57,10 @@ def register(
         digest = bundle_sha256(bundle)
         with _store_lock(tracking_uri(layout.workspace)):
             version = find(client, name, digest)
+            experiment = experiment_id(client, layout.workspace, params.register.experiment or params.dataset)
+            remove_abandoned(client, layout.workspace, experiment, digest, progress.note)
             if version is not None:
+                version = _with_alias(client, version)
                 progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
             else:
                 version = _new_version(client, params, layout, bundle, metrics, description)
@@ -79,6 +83,15 @@ def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
         return None
     # Searching leaves the aliases out; asking for the one version brings them.
     return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
+
+
+def _with_alias(client: MlflowClient, version: ModelVersion) -> ModelVersion:
+    """The version, with the alias that it lacks where it is the only one: a registration died before it set one."""
+    model = client.get_registered_model(version.name)
+    if model.aliases or len(client.search_model_versions(f"name = '{version.name}'", max_results=2)) > 1:
+        return version
+    set_alias(client, version.name, version.version)
+    return client.get_model_version(version.name, version.version)
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Input, one row a user, under any key that MLflow knows (`dataframe_records`, `da
 `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
 many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`,
 best first, and `sentence`, which a person could be shown. A history without any known item is answered with empty
-lists.
+lists. A request has at most `limits.MAX_ROWS` rows.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import reprlib
 import sys
 from numbers import Real
 from pathlib import Path
@@ -23,6 +24,7 @@ from mlflow.models import Model
 
 from components.registry.answers import FIELDS, Answers
 from components.registry.bundle import BUNDLE, DIGEST, decoding_of, verified
+from components.registry.limits import MAX_ROWS, Limits
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext
@@ -40,12 +42,15 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         from components.voices.load import load
 
         _take_instances_as_rows()
+        _limit_requests()
         bundle = Path(context.artifacts["bundle"])
         verified(bundle, _registered(bundle))
         self.answers = Answers(load(bundle), decoding_of(bundle))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """[rows] answers as a data frame. Raises `MlflowException` (HTTP 400) that names the row and the mend."""
+        if len(model_input) > MAX_ROWS:
+            raise _refused(f"{len(model_input):,} rows; at most {MAX_ROWS:,} are answered at a time")
         histories = [_history(value, row) for row, value in enumerate(model_input["history"])]
         ks = (
             [_k(value, row) for row, value in enumerate(model_input["k"])]
@@ -99,12 +104,32 @@ def _take_instances_as_rows() -> None:
     parsing.parse_instances_data = by_row
 
 
+def _limit_requests() -> None:
+    """Make MLflow's server, if this process becomes one, refuse what no server should read (limits.py).
+
+    It makes its app when the model is loaded, and has no place to add a middleware.
+    """
+    from mlflow.pyfunc import scoring_server
+
+    make = scoring_server.init
+    if getattr(make, "limited", False):
+        return
+
+    def limited(model: Any) -> Any:
+        app = make(model)
+        app.add_middleware(Limits)
+        return app
+
+    limited.limited = True  # type: ignore[attr-defined]
+    scoring_server.init = limited
+
+
 def _history(value: Any, row: int) -> list[str]:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise _refused(f"row {row}: `history` is {value!r}, not a list of item ids")
+        raise _refused(f"row {row}: `history` is {reprlib.repr(value)}, not a list of item ids")
     items = list(value)
     if wrong := [item for item in items if not isinstance(item, str)]:
-        raise _refused(f"row {row}: `history` holds {wrong[0]!r}; item ids are strings")
+        raise _refused(f"row {row}: `history` holds {reprlib.repr(wrong[0])}; item ids are strings")
     return items
 
 
@@ -114,7 +139,7 @@ def _k(value: Any, row: int) -> int:
         return DEFAULT_K
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
     if not number.is_integer() or not 1 <= number <= MAX_K:
-        raise _refused(f"row {row}: `k` is {value!r}; give a whole number from 1 to {MAX_K}")
+        raise _refused(f"row {row}: `k` is {reprlib.repr(value)}; give a whole number from 1 to {MAX_K}")
     return int(number)
 
 

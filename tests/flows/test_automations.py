@@ -22,7 +22,13 @@ from flows.automations import FAILURES, HEARTBEAT_SECONDS, TAG, ZOMBIES, install
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 # As a worker runs it: with the tag of its deployment.
-RUN = "import sys; from prefect import tags; from flows.retrain import retrain\nwith tags('idiom'): retrain(sys.argv[1], return_state=True)"
+RUN = """
+import sys
+from prefect import tags
+from flows.retrain import retrain
+with tags("idiom"):
+    retrain(sys.argv[1], return_state=True)
+"""
 
 
 @contextmanager

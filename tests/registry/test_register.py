@@ -151,6 +151,46 @@ def test_two_registrations_at_once_make_one_version(workspace: Path) -> None:
     assert len(connect(workspace).search_model_versions("name = 'idiom'")) == 1
 
 
+DIES = """
+import os, sys
+from pathlib import Path
+import mlflow.tracking.client as tracking
+from components.registry import register as module
+from components.settings.file import from_dict
+from components.storage.layout import Layout
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+setattr(tracking.MlflowClient, sys.argv[2], die)
+module.register(from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}}), Layout(Path(sys.argv[1]), "tiny"))
+"""
+
+
+@pytest.mark.parametrize("at", ["finalize_logged_model", "create_model_version", "set_registered_model_alias"])
+def test_a_registration_that_died_leaves_no_copy_behind(workspace: Path, at: str) -> None:
+    """Prevents a whole copy of the bundle for each kill, in a model that says PENDING for ever, a run that says RUNNING
+    and a version that nobody serves as it has no alias."""
+    layout, params = build(workspace)
+    died = subprocess.run([sys.executable, "-c", DIES, str(workspace), at], capture_output=True, text=True)
+    assert died.returncode == -9, died.stderr
+    models = workspace / "mlartifacts" / "tiny" / "models"
+    assert len(list(models.iterdir())) == 1, "the kill came before there was anything to leave"
+
+    if at != "set_registered_model_alias":
+        register(params, build(workspace, weights=b"other weights")[0])
+        assert len(list(models.iterdir())) == 2, "what belongs to another bundle is not touched"
+        build(workspace)
+    alias = register(params, layout)["aliases"]
+    client = connect(workspace)
+    (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert run.info.status == "FINISHED"
+    logged = client.search_logged_models([run.info.experiment_id])
+    versions = client.search_model_versions("name = 'idiom'")
+    assert {each.model_id for each in logged} == {each.model_id for each in versions}
+    assert {each.status.value for each in logged} == {"READY"}
+    assert {each.name for each in models.iterdir()} == {each.model_id for each in versions}
+    assert alias == (["champion"] if at == "set_registered_model_alias" else ["challenger"])
+
+
 def test_a_changed_pair_is_refused_and_the_old_bundle_stays(workspace: Path) -> None:
     """Prevents a bundle of weights that are not the ones that were trained and evaluated."""
     layout, params = build(workspace)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,11 @@ from components.settings.decoding import Decoding
 from components.settings.file import from_dict
 from components.storage.artifacts import publishing
 from components.storage.manifest import write_manifest
+from tests.left_behind import Marked
 from tests.registry.workspace import ITEMS, build
+from tests.workspaces import free_port
 
+SERVE = ("flows.cli", "serve", "--workspace", ".")
 WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]
 
 
@@ -66,6 +69,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> P
     workspace = tmp_path_factory.mktemp("served")
     (workspace / "mlflow.db").write_bytes(empty_store.read_bytes())
     layout, params = build(workspace)
+    (workspace / "params.yaml").write_text("dataset: tiny\n")
     with publishing(layout.pair) as directory:
         untrained_pair(directory)
         write_manifest(directory)
@@ -114,40 +118,32 @@ print(json.dumps({"code": components.__file__, "answers": answers.to_dict("recor
 
 
 @pytest.fixture(scope="module")
-def address(registered: Path) -> Iterator[str]:
-    """`mlflow models serve` on a free loopback port, as `idiom serve` starts it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/idiom@champion"]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    # mlflow calls uvicorn by its bare name: the environment's programs have to be on the PATH.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri(registered), "PATH": path}
-    log = registered / "serve.log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            command, cwd=registered, env=environment, stdout=stream, stderr=stream, start_new_session=True
-        )
+def serving(registered: Path) -> Iterator[tuple[str, Marked]]:
+    """`idiom serve` on a free loopback port: its address, and the command."""
+    port = free_port()
+    started = Marked(*SERVE, "--port", str(port), cwd=registered)
     try:
         deadline = time.monotonic() + 120
         while True:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+            assert started.process.poll() is None and time.monotonic() < deadline, started.log.read_text()
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}/invocations"
+        yield f"http://127.0.0.1:{port}/invocations", started
+        started.process.send_signal(signal.SIGINT)
+        assert started.process.wait(timeout=60) == 0 and not started.left(10)
     finally:
-        # mlflow starts the server as a child in the same session: both have to go.
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+        started.end()
 
 
-def post(address: str, body: bytes) -> tuple[int, Any]:
+@pytest.fixture
+def address(serving: tuple[str, Marked]) -> str:
+    return serving[0]
+
+
+def post(address: str, body: bytes | Iterable[bytes]) -> tuple[int, Any]:
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
@@ -184,14 +180,77 @@ def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Pa
         (b'{"dataframe_records": [{"items": ["i0"]}]}', "history"),
         (b'{"dataframe_records": [{"history": ["i0"]', "JSON"),
         (b"[]", "dataframe_records"),
+        (b"[" * 50_000, "nested deeper"),
+        (b'{"inputs": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested deeper"),
+        (b'{"inputs": ' * 900 + b"1" + b"}" * 900, "nested deeper"),
+        (b'{"dataframe_records": [{"history": ["i0"], "k": ' + b"9" * 5000 + b"}]}", "not valid JSON"),
+        (b'{"dataframe_records": [{"history": ["\xff"]}]}', "not valid JSON"),
+        (b'{"dataframe_records": 5}', ""),
+        (b'{"dataframe_records": [5]}', ""),
+        (b'{"dataframe_records": []}', ""),
+        (b'{"dataframe_split": {"columns": 5, "data": "x"}}', ""),
+        (b'{"dataframe_split": [1, 2]}', ""),
+        (b'{"inputs": {"history": [["i0"], ["i1"]], "k": [1]}}', ""),
+        (b'{"instances": "x"}', ""),
+        (b'{"inputs": null}', ""),
+        (b"null", "dataframe_records"),
+        (b"", "not valid JSON"),
+        (json.dumps({"dataframe_records": [{"history": ["i0"]}] * 1001}).encode(), "1,001 rows; at most 1,000"),
+        (b'{"dataframe_records": [{"history": ' + b'"secret' + b"x" * 3_000_000 + b'"}]}', "not a list"),
+        (b'{"dataframe_records": [' + b'"secret' + b"x" * 3_000_000, "not valid JSON"),
+        (b'{"secret' + b"x" * 3_000_000 + b'": 1}', "dataframe_records"),
     ],
+    ids=lambda value: (value[:40] + str(len(value)).encode()).decode("latin1") if isinstance(value, bytes) else "",
 )
 def test_a_malformed_request_is_answered_400_with_a_reason(address: str, body: bytes, what: str) -> None:
-    """Prevents a 500 for a caller's mistake, and a server that dies of one; the next request is answered."""
+    """Prevents a 500 for a caller's mistake, and a server that dies of one; the next request is answered. Prevents an
+    answer that holds the request again, 20 MB of it, or a traceback."""
     status, found = post(address, body)
-    assert status == 400
-    assert what in json.dumps(found)
+    assert status == 400, found
+    assert what in found["message"] and len(json.dumps(found)) < 1000
+    assert set(found) == {"error_code", "message"} and "x" * 100 not in found["message"]
     assert post(address, b'{"dataframe_records": [{"history": ["i0"], "k": 1}]}')[0] == 200
+
+
+@pytest.mark.server
+def test_a_body_that_is_too_long_is_refused_unread(address: str) -> None:
+    """Prevents a server whose memory anybody can fill. Sent in pieces, without a length, it is refused as well."""
+    body = b'{"dataframe_records": [{"history": ["' + b"x" * 20_000_000 + b'"]}]}'
+    for sent in (body, (body[start : start + 65536] for start in range(0, len(body), 65536))):
+        status, found = post(address, sent)
+        assert status == 413 and "4,194,304 bytes" in found["message"] and len(found["message"]) < 200
+
+
+@pytest.mark.server
+def test_a_server_that_dies_is_started_again(serving: tuple[str, Marked]) -> None:
+    """Prevents an outage until somebody looks: what is asked meanwhile waits for the next one, and is answered."""
+    address, started = serving
+    (server,) = [number for number, line in started.living().items() if "scoring_server" in line]
+    os.kill(server, signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            assert post(address, b'{"dataframe_records": [{"history": ["i0"], "k": 1}]}')[0] == 200
+            break
+        except (urllib.error.URLError, ConnectionError):  # it was accepted by the one that died
+            assert time.monotonic() < deadline
+    assert "the server died; another one starts" in started.log.read_text()
+    (other,) = [number for number, line in started.living().items() if "scoring_server" in line]
+    assert other != server
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_killed_serve_leaves_nothing(registered: Path) -> None:
+    """Prevents a server that answers for ever on a port whose command is gone."""
+    for moment in (random.Random(11).uniform(0, 4), random.Random(13).uniform(4, 12)):
+        started = Marked(*SERVE, "--port", str(free_port()), cwd=registered)
+        try:
+            time.sleep(moment)
+            started.process.kill()
+            assert not started.left(60), f"killed after {moment:.2f} s"
+        finally:
+            started.end()
 
 
 def test_the_input_example_is_one_the_model_answers(registered: Path) -> None:
