@@ -71,7 +71,8 @@ def reproduce(
     place = into / inside
     if origin.changes:
         say(f"changes  {origin.changes.count('diff --git')} files beside the commit")
-        _git(into, "apply", "--binary", "--directory", str(inside), "-", given=origin.changes)
+        below = [] if inside == Path() else ["--directory", str(inside)]
+        _git(into, "apply", "--binary", *below, "-", given=origin.changes)
     for name, text in ((PARAMS, settings), (LOCK, lock)):
         with publishing(place / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
