@@ -12,9 +12,9 @@ beside the checkout, synthetic words elsewhere. `overhead`: of the constraint, s
 in `vocabulary` mode over those of the same search without a trie, less 1: as many steps, as many beams, one batch, the
 same products (no early end, which would flatter the trie). It may be below zero on a CPU: without a trie, the
 best of beams x vocabulary must be found, of which the constraint leaves a few children. `ms_per_step_*`: of one call.
-`*_per_step`: operations and bytes that a step of that search needs at least, and `roofline_share` the least time that
-they take at the peaks given, over the time taken. Prints one JSON line, with `rows` where more than one size was asked
-for; answers within a minute by default.
+`users_per_s_forced_*`: exact scores of 200 given items a user. `*_per_step`: operations and bytes that a step of that
+search needs at least, and `roofline_share` the least time that they take at the peaks given, over the time taken.
+Prints one JSON line, with `rows` where more than one size was asked for; answers within a minute by default.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ from components.networks.t5 import T5
 from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
 from components.recommender.prompts.phrasings import Prompts
 from components.recommender.search.beams import Hits
+from components.recommender.search.forced import ForcedScoring
 from components.recommender.search.search import BeamSearch
 from components.recommender.trie.trie import Trie
+from components.storage.ragged import Ragged
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import encode_words, train_tokenizer
 from tests.recommender.references import Answer, by_hugging_face
@@ -51,6 +53,8 @@ TOKENIZER_SIZE = 8192
 TOKENIZER_TEXTS = 50_000
 """IDs that the tokenizer is trained on: more of the same words teach it nothing."""
 REPEATS = 2
+CANDIDATES, FORCED_USERS = 200, 10
+"""Given items of a user whose scores are computed, and users at a time."""
 Peaks = tuple[float, float]
 """Of the device: 1e12 operations a second and 1e9 bytes a second; zeros where they are not known."""
 SIZES = {"tiny": ("tiny", 8192, 64, 32), "t5-small": ("small", 32128, 32, 8)}
@@ -121,6 +125,14 @@ def difference(found: Answer, expected: Answer) -> float:
     """Largest difference of two scores at the same rank."""
     pairs = zip(found, expected, strict=True)
     return max(abs(a - b) for one, two in pairs for (_, a), (_, b) in zip(one, two, strict=False))
+
+
+def scored(scoring: ForcedScoring, batch: tuple[Tensor, Tensor]) -> None:
+    """Scores of random candidates of each user, some users at a time as the engine does it."""
+    random = np.random.default_rng(17)
+    for input_ids, mask in zip(*(part.split(FORCED_USERS) for part in batch), strict=True):
+        chosen = random.integers(scoring.trie.items, size=(len(input_ids), CANDIDATES))
+        scoring(input_ids, mask, Ragged.of(chosen.tolist()))
 
 
 @torch.no_grad()
@@ -246,6 +258,9 @@ def run(
         figures[f"ms_per_step_{mode}"] = 1e3 * seconds / steps
         if slow_users:
             figures[f"ratio_{mode}"] = users / seconds / figures["users_per_s_hf"]
+        scoring = ForcedScoring(recommender, trie, candidates=CANDIDATES, scores=mode, length_penalty=0.0)
+        _, seconds = timed(partial(scored, scoring, batch), 1)
+        figures[f"users_per_s_forced_{mode}"] = users / seconds
     figures |= constraint(recommender, trie, batch, beams=beams, peaks=peaks)
     figures = {name: round(value, 3) for name, value in figures.items()}
     if slow_users:
@@ -257,6 +272,7 @@ def run(
         **figures,
         "illegal": illegal,
         "beams": beams,
+        "candidates": CANDIDATES,
         "users": users,
         "users_hf": slow_users,
         "prompt_tokens": batch[0].shape[1],

@@ -268,6 +268,41 @@ def rollback(
 
 
 @command
+def lineage(
+    version: Annotated[str, typer.Argument(help="Version or alias of the registered model.")] = "champion",
+    workspace: Workspace = HERE,
+) -> None:
+    """Where a version came from: commit, settings, data, verdict, run."""
+    from components.registry.origin import origin_of
+    from components.settings.file import load
+    from flows.reproduce import lineage_lines
+
+    for line in lineage_lines(origin_of(workspace, load(workspace / "params.yaml"), version)):
+        typer.echo(line)
+
+
+@command
+def reproduce(
+    version: Annotated[str, typer.Argument(help="Version or alias of the registered model.")] = "champion",
+    into: Annotated[
+        Path | None, typer.Option(help="New folder for it (none: work/reproduced/VERSION).", show_default=False)
+    ] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Make a version again from its commit, settings and data, in a folder of its own; compare every byte."""
+    from components.settings.file import load
+    from flows.reproduce import reproduce as run
+
+    done = run(workspace, load(workspace / "params.yaml"), version, into, typer.echo)
+    typer.echo(f"written  {done.folder}")
+    outputs = len(done.equal) + len(done.other)
+    typer.echo(f"equal    {len(done.equal)} of {outputs} outputs have the bytes of version {done.version}")
+    for path in done.other:
+        typer.echo(f"other    {path}")
+    return 1 if done.other else 0
+
+
+@command
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",

@@ -23,10 +23,24 @@ from tests.workspaces import REPOSITORY, ask, command, free_port, lock_outs, mak
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
+GIT = {f"GIT_{who}_{what}": "Ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def output_of(root: Path, line: str, **environment: str) -> str:
+    """What a command prints that has to succeed."""
+    found = command(root, *line.split(), **GIT, **environment)
+    assert found.returncode == 0, f"{line}\n{found.stdout}{found.stderr}"
+    return found.stdout
+
+
 @pytest.fixture(scope="module")
 def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which `dvc repro` has run all seven stages."""
+    """A repository in which `dvc repro` has run all seven stages, with a change that no commit has."""
     root = make_workspace(tmp_path_factory.mktemp("by_dvc"))
+    output_of(root, "git add -A")
+    output_of(root, "git commit -qm settings")
+    with (root / "components" / "sampling.py").open("a") as code:
+        code.write("\n# tried, not committed \n")
     done = command(root, "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     return root
@@ -155,16 +169,6 @@ def test_nothing_changed_runs_nothing(by_flow: tuple[Path, str]) -> None:
     assert done.stdout.count("didn't change, skipping") == 7, done.stdout
 
 
-GIT = {f"GIT_{who}_{what}": "Ada" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-
-
-def output_of(root: Path, line: str, **environment: str) -> str:
-    """What a command prints that has to succeed."""
-    found = command(root, *line.split(), **GIT, **environment)
-    assert found.returncode == 0, f"{line}\n{found.stdout}{found.stderr}"
-    return found.stdout
-
-
 @pytest.fixture(scope="module")
 def clone(by_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What another engineer has: the lines of the README on sharing, with a folder as the remote."""
@@ -210,6 +214,27 @@ def test_dvc_answers_about_experiments(clone: Path, warm_server: dict[str, str])
     output_of(clone, "git checkout -q -- .")
     output_of(clone, "dvc exp apply widest")
     assert json.loads((clone / "artifacts/demo/evaluate/metrics.json").read_text())["protocol"]["beams"] == 14
+
+
+def test_a_version_is_made_again_byte_for_byte(by_dvc: Path, warm_server: dict[str, str]) -> None:
+    """Prevents a registered model of which nobody can say what it was made from: commit, changes, settings, data."""
+    told = output_of(by_dvc, "idiom lineage")
+    commit = output_of(by_dvc, "git rev-list --max-parents=0 HEAD").strip()
+    assert re.search(rf"version +1 \(champion\)(.|\n)*git_commit +{commit}(.|\n)*data +data/demo ", told), told
+    assert "1 files beside the commit" in told
+    set_params(by_dvc, {"seed": 3})  # what the workspace says today is not what the version was made with
+    try:
+        said = output_of(by_dvc, "idiom reproduce", **warm_server)
+    finally:
+        set_params(by_dvc, {"seed": 17})
+    place = by_dvc / "work" / "reproduced" / "1"
+    number = len([path for path in lock_outs(by_dvc) if "/register/" not in path])
+    assert f"equal    {number} of {number} outputs have the bytes of version 1" in said
+    metrics = Layout(place, "demo").metrics
+    assert metrics.read_bytes() == Layout(by_dvc, "demo").metrics.read_bytes()
+    assert "tried, not committed" in (place / "components" / "sampling.py").read_text()
+    again = command(by_dvc, "idiom", "reproduce")
+    assert again.returncode == 2 and "the folder exists" in again.stderr
 
 
 def test_test_targets_cannot_reach_the_weights(by_dvc: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from components.networks.device import pick_device
 from components.networks.families import language_model
@@ -22,9 +24,11 @@ from components.recommender.interface import Recommendation, Times, check_k, nam
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
+from components.recommender.search.forced import ForcedScoring
 from components.recommender.search.search import BeamSearch, Way, check_vocabulary
 from components.settings.decoding import Decoding, Scores
 from components.storage.manifest import verify_manifest
+from components.storage.ragged import Ragged
 
 _SEARCHES = 4
 """Searches of the last settings that an engine keeps."""
@@ -121,6 +125,34 @@ class Engine:
             for user, items, scores in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
                 answers[user] = named(self.catalogue, items, scores)
         return answers
+
+    def scores(
+        self,
+        histories: Sequence[Sequence[str]],
+        candidates: Ragged,
+        decoding: Decoding,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """Score of each candidate, whatever beams would find: [n] as `recommend` would score it.
+
+        candidates: for each history item numbers of the catalogue, values [n].
+        """
+        most = int(candidates.lengths.max(initial=1))
+        scoring = ForcedScoring(
+            self._model, self._trie, candidates=most, scores=decoding.scores, length_penalty=decoding.length_penalty
+        )
+        prompts = [self._prompt(self.catalogue.rows(history)) for history in histories]
+        at_once = max(1, min(decoding.batch_users, _ATTENTION_CELLS // most**2))
+        found = np.zeros(len(candidates.values), np.float32)
+        batches = batches_of_like_length([len(prompt.token_ids) for prompt in prompts], at_once)
+        for users in (progress or Progress()).track(batches, "score candidates"):
+            input_ids, mask = pad_prompts([prompts[user] for user in users])
+            asked = Ragged.of([candidates.row(user).tolist() for user in users])
+            scores = scoring(input_ids.to(self._device), mask.to(self._device), asked).cpu().numpy()
+            for place, user in enumerate(users):
+                own = slice(candidates.offsets[user], candidates.offsets[user + 1])
+                found[own] = scores[asked.offsets[place] : asked.offsets[place + 1]]
+        return found
 
     def _search(self, beams: int, k: int, scores: Scores, length_penalty: float) -> BeamSearch:
         """The search of these settings, which rarely change between calls; threads may ask at the same time."""

@@ -27,9 +27,11 @@ from components.storage.layout import Layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 FOLDER = "comparison"
 _RUN = re.compile(r"[0-9a-f]{32}")
+_UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def comparable(workspace: Path, params: Params, name: str) -> Source:
     """
     with answering(workspace):
         client = connect(workspace)
-        label, run_id, tags = _find(client, params.register.model_name, name, tracking_uri(workspace))
+        label, run_id, tags = _find(client, params.register.model_name, name, workspace)
         digest = tags.get(BUNDLE, "")
         kept = workspace / "work" / "comparisons" / digest[:16]
         if not (digest and (kept / PER_USER).is_file()):
@@ -73,7 +75,25 @@ def log_page(workspace: Path, run_id: str, path: Path) -> None:
         connect(workspace).log_artifact(run_id, str(path), FOLDER)
 
 
-def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str, str, dict[str, str]]:
+def find_version(client: MlflowClient, model: str, name: str, workspace: Path) -> ModelVersion:
+    """The version with this number or alias. Raises `BadInput` where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if name.isdigit():
+            return client.get_model_version(model, name)
+        return client.get_model_version_by_alias(model, name)
+    except MlflowException as error:
+        if error.error_code not in _UNKNOWN:
+            raise
+        raise BadInput(
+            f"{name!r} is no version or alias of {model!r}",
+            where=tracking_uri(workspace),
+            mend="give a number, or an alias such as champion",
+        ) from error
+
+
+def _find(client: MlflowClient, model: str, name: str, workspace: Path) -> tuple[str, str, dict[str, str]]:
     """(label, run id, tags)."""
     from mlflow.exceptions import MlflowException
 
@@ -81,19 +101,17 @@ def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str,
         if _RUN.fullmatch(name):
             run = client.get_run(name)
             return f"run {name[:8]}", name, dict(run.data.tags)
-        if name.isdigit():
-            version = client.get_model_version(model, name)
-            return f"version {version.version}", str(version.run_id), dict(version.tags)
-        version = client.get_model_version_by_alias(model, name)
-        return f"{name} (version {version.version})", str(version.run_id), dict(version.tags)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        version = find_version(client, model, name, workspace)
+    except (BadInput, MlflowException) as error:
+        if isinstance(error, MlflowException) and error.error_code not in _UNKNOWN:
             raise
         raise BadInput(
             f"{name!r} is no version, alias or run of {model!r}",
-            where=where,
+            where=tracking_uri(workspace),
             mend="give a number, an alias such as champion, a run id, a folder, or a contender such as item_graph",
         ) from error
+    label = f"version {version.version}" if name.isdigit() else f"{name} (version {version.version})"
+    return label, str(version.run_id), dict(version.tags)
 
 
 def _fetch(client: MlflowClient, run_id: str, digest: str, kept: Path, label: str) -> None:

@@ -49,12 +49,21 @@ def verdict_of(path: Path) -> str:
     return ("passed" if verdict["passed"] else "FAILED") + (f"; not met: {', '.join(failed)}" if failed else "")
 
 
+def changes(workspace: Path) -> str:
+    """What tracked files have that the commit has not, as a patch; "" where there is no repository or nothing.
+
+    Without dvc.lock and params.yaml, which are kept whole, and without files that git does not know.
+    """
+    return _ask_git(workspace, "diff", "--binary", "--relative", "HEAD", "--", ".", ":!dvc.lock", ":!params.yaml") or ""
+
+
 def _git(workspace: Path) -> dict[str, str]:
-    commit = _ask_git(workspace, "rev-parse", "HEAD")
-    if commit is None:
+    head = _ask_git(workspace, "rev-parse", "HEAD")
+    if head is None:
         return {"idiom.git_commit": "absent", "idiom.git_dirty": "unknown"}
     # dvc.lock changes with every run and has its own tag.
     changed = _ask_git(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    commit = head.strip()
     return {
         "idiom.git_commit": commit,
         "idiom.git_dirty": "unknown" if changed is None else "true" if changed else "false",
@@ -69,4 +78,4 @@ def _ask_git(workspace: Path, *words: str) -> str | None:
         done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None

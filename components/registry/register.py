@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.evaluation.contenders import HEADLINE
 from components.progress import Progress
-from components.registry import lineage
+from components.registry import lineage, origin
 from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
@@ -121,6 +121,7 @@ def _new_version(
     with mlflow.start_run(run_id=run_id):
         describe(client, run_id, layout, params)
         log_results(client, run_id, layout, bundle, description)
+        origin.keep(client, run_id, layout, bundle)
         model_id = log_model(params, layout, bundle, tags)
         # Into the run and, linked, onto the logged model's own page.
         mlflow.log_metrics(metric_values(metrics), model_id=model_id)

@@ -20,6 +20,7 @@ from components.recommender.pair import Pair
 from components.settings.decoding import Decoding
 from components.storage.artifacts import publish_json, publishing
 from components.storage.manifest import write_manifest
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from tests.recommender.pairs import WORDS, save_pair
 from tests.recommender.references import by_hugging_face
@@ -72,6 +73,17 @@ def test_answers_do_not_depend_on_batch_users(engine: Engine) -> None:
     whole = engine.recommend(histories, K, DECODING)
     pieces = engine.recommend(histories, K, replace(DECODING, batch_users=2))
     assert [[one.item_id for one in row] for row in pieces] == [[one.item_id for one in row] for row in whole]
+
+
+def test_given_items_score_as_in_recommendations(engine: Engine) -> None:
+    """Prevents a candidate that gets another user's score when users are sorted by length and cut into batches."""
+    histories = [["B1", "B2"], [], ["B3", "B1", "B2", "B4"], ["B5"]]
+    decoding = replace(EVERYTHING, batch_users=2)
+    answers = engine.recommend(histories, 6, decoding)
+    rows = {item: row for row, item in enumerate(engine.catalogue.table.item_ids)}
+    candidates = Ragged.of([[rows[one.item_id] for one in reversed(row)] for row in answers])
+    expected = [one.score for row in answers for one in reversed(row)]
+    assert engine.scores(histories, candidates, decoding) == pytest.approx(expected, abs=1e-5)
 
 
 def test_beams_are_at_least_k(engine: Engine) -> None:

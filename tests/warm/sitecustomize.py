@@ -9,7 +9,12 @@ import sys
 
 MODULES = (
     *("components", "flows.ablation.stage"),
-    *("components.training", "tests.training.slow_save", "components.scoring.ranks"),
+    *(
+        "components.training",
+        "tests.training.slow_save",
+        "components.scoring.ranks",
+        "components.training.ids.indexing",
+    ),
 )
 """Stages, and ranks of trainings and scorings."""
 given = [word for word in sys.orig_argv[1:] if word != "-u"]

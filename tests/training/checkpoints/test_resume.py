@@ -60,8 +60,11 @@ def ends_whole(job: Job, fork_server: ForkServer, whole: str) -> str:
     return str(answer["error"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    # An exception outside of a step meets what SIGKILL meets there: nothing of a training catches it.
+    [(point, kind) for point in POINTS for kind in KINDS if kind != "raise" or point.endswith(".batch")],
+)
 def test_killed_anywhere_it_ends_with_the_same_bytes(
     point: str, kind: str, make_job: MakeJob, fork_server: ForkServer, undisturbed: dict[Any, str]
 ) -> None:

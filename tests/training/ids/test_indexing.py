@@ -34,6 +34,7 @@ TEXTS = [
     for colour in COLOURS
 ]
 ITEMS = [f"i{number:03d}" for number in range(len(TEXTS))]
+pytestmark = pytest.mark.usefixtures("warm")
 SETTINGS = Index(max_tokens=8, candidates=4, groups=2, retries=2, batch_items=5, stable=False)
 
 
