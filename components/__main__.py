@@ -5,25 +5,15 @@ Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted 
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import sys
 from pathlib import Path
 
 from components import __version__
-from components.errors import BadInput, Interrupted, StageError, unknown
+from components.errors import Interrupted, StageError, unknown
+from components.machine import refused_by_the_machine
 from components.processes.environment import prepare
 from components.storage.artifacts import publish_json
-
-_ROOM = "make room on that disk (df -h says which is full), or raise the quota; what was published before still stands"
-_RIGHTS = "make it readable and the workspace writable for this user (ls -l, chown)"
-MACHINE: dict[int, str] = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _RIGHTS),
-}
-"""What a disk may refuse in any stage, with the mend. Every other error is a bug and keeps its traceback."""
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def main(arguments: list[str]) -> int:
@@ -48,23 +38,23 @@ def main(arguments: list[str]) -> int:
     except StageError as error:
         return _report(arguments[0], error)
     except KeyboardInterrupt:
-        mend = "the same command runs this stage again; what was published before still stands"
+        mend = "; ".join(filter(None, ["the same command runs this stage again", _kept(arguments[0], workspace)]))
         return _report(arguments[0], Interrupted("interrupted", where=str(workspace), mend=mend))
     except Exception as error:
-        number = _os_error(error)
-        if number not in MACHINE:
+        refused = refused_by_the_machine(error, workspace, kept=_kept(arguments[0], workspace))
+        if refused is None:
             raise
-        where = str(getattr(error, "filename", None) or workspace)
-        return _report(arguments[0], BadInput(os.strerror(number), where=where, mend=MACHINE[number]))
+        return _report(arguments[0], refused)
     return 0
 
 
-def _os_error(error: Exception) -> int:
-    """The system's number of an error, 0 for none. Polars and safetensors hide it in words: "... (os error 28)"."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    found = _OS_ERROR.search(str(error))
-    return int(found[1]) if found else 0
+def _kept(stage: str, workspace: Path) -> str:
+    """What became of the stage's outputs of before: a stage replaces them when it is done, DVC removes them before."""
+    if os.environ.get("DVC_STAGE") != stage:
+        return "what was published before still stands"
+    lock = workspace / "dvc.lock"
+    before = lock.is_file() and f"\n  {stage}:\n" in lock.read_text(encoding="utf-8")
+    return f"DVC has removed this stage's last outputs, `dvc checkout {stage}` brings them back" if before else ""
 
 
 def _report(stage: str, error: StageError) -> int:

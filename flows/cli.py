@@ -51,14 +51,19 @@ def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         from components.errors import StageError
+        from components.machine import refused_by_the_machine
         from flows.environment import prepare
 
-        prepare(arguments.get("workspace", HERE))
+        workspace = arguments.get("workspace", HERE)
+        prepare(workspace)
         try:
             code = function(**arguments)
-        except StageError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
+        except Exception as error:
+            said = error if isinstance(error, StageError) else refused_by_the_machine(error, workspace.resolve())
+            if said is None:
+                raise
+            typer.echo(f"error: {said}", err=True)
+            raise typer.Exit(said.exit_code) from None
         raise typer.Exit(code or 0)
 
     return function

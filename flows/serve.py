@@ -47,7 +47,7 @@ def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, 
 def _until_it_ends(
     model: Path, listening: socket.socket, environment: dict[str, str], workspace: Path, stop: Stop
 ) -> int | None:
-    """Run a server on the socket until it ends or a stop is requested; its exit code if it never answered, else None."""
+    """Run a server on the socket until it ends or a stop is requested; its exit code if it never answered, or None."""
     from mlflow.pyfunc import scoring_server
 
     command, its_own = scoring_server.get_cmd(str(model))  # "uvicorn ... APP", without an address

@@ -30,11 +30,12 @@ def remove_abandoned(
 
     Called by who holds the lock of the store (register.py). What MLflow cannot remove is said, and ends nothing.
     """
-    owned = {each.model_id for each in client.search_model_versions(f"tags.`{BUNDLE}` = '{digest}'")}
+    # Of whatever model's versions. Found so, a version has no `model_id`, but says where it came from.
+    owned = {each.source for each in client.search_model_versions(f"tags.`{BUNDLE}` = '{digest}'")}
     found = [
         each
         for each in client.search_logged_models([experiment], f"tags.`{BUNDLE}` = '{digest}'")
-        if each.model_id not in owned and _is_over(each, tracking_uri(workspace))
+        if f"models:/{each.model_id}" not in owned and _is_over(each, tracking_uri(workspace))
     ]
     for each in found:
         _remove(client, each, say)
