@@ -311,15 +311,15 @@ def reproduce(
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
-    alias: Annotated[str, typer.Option(help="Which version of the registered model.")] = "champion",
+    follow: Annotated[str, typer.Option(help="Alias whose version is served, also when it moves.")] = "champion",
     workspace: Workspace = HERE,
 ) -> int:
-    """Serve the champion over HTTP (mlflow models serve)."""
+    """Serve the champion over HTTP, always the current one; with a page to try it."""
     from components.settings.file import load
     from flows.serve import serve as run
 
     params = load(workspace / "params.yaml")
-    return run(workspace.resolve(), params, host=host, port=port, alias=alias, say=typer.echo)
+    return run(workspace.resolve(), params, host=host, port=port, alias=follow, say=typer.echo)
 
 
 @command

@@ -1,16 +1,18 @@
-"""`idiom serve`: MLflow's server of the version behind an alias, from this environment; one that dies is replaced."""
+"""`idiom serve`: a server (components/serving) of the version that an alias names now; one that dies is replaced."""
 
 from __future__ import annotations
 
-import shlex
+import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.errors import BadInput
 from components.processes.child import STOP_SECONDS, Child
+from components.processes.environment import python_path
 from components.processes.signals import Stop
 from components.settings.params import Params
 from flows.environment import search_path
@@ -22,21 +24,22 @@ _LOOK_SECONDS = 0.2
 def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, say: Callable[[str], None]) -> int:
     """Serve until Ctrl-C; returns the exit code: that of a server that ends before it has answered, which another would
     do as well. Raises `BadInput` for an alias without a version, or an address that cannot be listened on."""
-    from components.registry.bundle import DIGEST
-    from components.registry.champion import served_model
+    from components.registry.champion import champion_bundle
     from components.registry.store import tracking_uri
 
     with _listening(host, port) as listening:
-        model, digest = served_model(workspace, params, alias=alias)  # refuses now what the server would say in its log
+        champion_bundle(workspace, params, alias=alias)  # refuses now what the server would say in its log
         address = f"http://{host}:{port}"
-        say(f"models:/{params.register.model_name}@{alias} answers at {address}/invocations in about ten seconds. Ask:")
+        say(f"models:/{params.register.model_name}@{alias} answers at {address}/invocations in some seconds. Ask:")
         say(f"""  curl -s {address}/invocations -H 'Content-Type: application/json' """)
         say("""    -d '{"dataframe_records": [{"history": ["ITEM_ID", "ITEM_ID"], "k": 5}]}'""")
+        say(f"or try it at {address}/. What is promoted, or rolled back to, is served a second later.")
         say("Ctrl-C ends it.")
-        environment = {"MLFLOW_TRACKING_URI": tracking_uri(workspace), DIGEST: digest, "PATH": search_path()}
+        environment = {"MLFLOW_TRACKING_URI": tracking_uri(workspace), "PATH": search_path()}
+        server = [sys.executable, "-m", "components.serving", str(workspace), "--alias", alias]
         with Stop().listening() as stop:
             while not stop.requested:
-                code = _until_it_ends(model, listening, environment, workspace, stop)
+                code = _until_it_ends(server, listening, environment, stop)
                 if code is not None:
                     return code
                 if not stop.requested:
@@ -45,16 +48,13 @@ def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, 
 
 
 def _until_it_ends(
-    model: Path, listening: socket.socket, environment: dict[str, str], workspace: Path, stop: Stop
+    command: Sequence[str], listening: socket.socket, environment: dict[str, str], stop: Stop
 ) -> int | None:
-    """Run a server on the socket until it ends or a stop is requested; its exit code if it never answered, or None."""
-    from mlflow.pyfunc import scoring_server
-
-    command, its_own = scoring_server.get_cmd(str(model))  # "uvicorn ... APP", without an address
+    """Run a server until it ends or a stop is requested; its exit code if it never answered, else None."""
     server = Child(
-        [*shlex.split(command), "--fd", str(listening.fileno())],
-        cwd=workspace,
-        environment={**its_own, **environment},
+        [*command, "--fd", str(listening.fileno())],
+        cwd=Path(__file__).resolve().parents[1],
+        environment={**os.environ, **environment, "PYTHONPATH": python_path()},
         watched=signal.SIGTERM,
         grace=STOP_SECONDS,
         keep_open=(listening.fileno(),),

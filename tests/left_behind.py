@@ -16,15 +16,18 @@ _MARK = "IDIOM_TEST_STARTED_BY"
 class Marked:
     """A running command and what came of it."""
 
-    def __init__(self, *command: str, cwd: Path, environment: Mapping[str, str] = os.environ) -> None:
-        """Start `python -m COMMAND` in a session of its own, as a terminal would; its output goes to said.txt."""
+    def __init__(self, *command: str, cwd: Path, environment: Mapping[str, str] = os.environ, **more: str) -> None:
+        """Start `python -m COMMAND` in a session of its own, as a terminal would; its output goes to said.txt.
+
+        more: further variables of its environment.
+        """
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         self.log = cwd / "said.txt"
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=cwd,
-                env={**environment, **dict([self._mark.split("=")])},
+                env={**environment, **more, **dict([self._mark.split("=")])},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

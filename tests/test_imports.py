@@ -38,6 +38,10 @@ MAY_IMPORT = {
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
     | {"recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
+    # The server knows a bundle and an alias, and no MLflow.
+    "serving": FOUNDATIONS
+    | {"voices.load", "recommender.catalogue"}
+    | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
@@ -58,6 +62,7 @@ MAY_IMPORT = {
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
     "processes": ["environment signals nodes", "child", "torchrun"],
+    "serving": ["following batching", "gauges", "app", "__main__"],
     "scoring": [
         "settings output histories devices",
         "split",
@@ -118,6 +123,7 @@ THIRD_PARTY = {
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib", "jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
+    "serving": {"starlette", "uvicorn", "prometheus_client"},
     # numpy in storage/ragged.py alone.
     "storage": {"pyarrow", "numpy"},
     "processes": set(),

@@ -54,20 +54,26 @@ def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -
     The stage's own output is taken where it is the one that is registered; otherwise the bundle is fetched once and
     kept under work/bundles/. Raises `BadInput` where no version has the alias, or its bundle was exchanged.
     """
+    return numbered_bundle(workspace, params, *behind(workspace, params, alias))
+
+
+def behind(workspace: Path, params: Params, alias: str) -> tuple[str, str]:
+    """(number, SHA-256 of the bundle) of the version behind an alias. Raises `BadInput` where there is none."""
     known = behind_alias(workspace, params.register.model_name, alias, BUNDLE)
-    if known is None:
-        version, digest = _version(workspace, params, alias)
-        known = str(version.version), digest
-    return _bundle(workspace, params, *known)
+    if known is not None:
+        return known
+    version, digest = _version(workspace, params, alias)
+    return str(version.version), digest
 
 
 def version_bundle(workspace: Path, params: Params, number: str) -> Path:
     """Directory of the bundle of a version, checked and kept as that of an alias is."""
     version = connect(workspace).get_model_version(params.register.model_name, number)
-    return _bundle(workspace, params, str(version.version), _digest(workspace, version))
+    return numbered_bundle(workspace, params, str(version.version), _digest(workspace, version))
 
 
-def _bundle(workspace: Path, params: Params, number: str, digest: str) -> Path:
+def numbered_bundle(workspace: Path, params: Params, number: str, digest: str) -> Path:
+    """Directory of the bundle with this digest, which is that of version `number`; checked, and kept once fetched."""
     own = Layout(workspace, params.dataset).bundle
     if (own / MANIFEST).is_file() and bundle_sha256(own) == digest:
         verified(own, digest)

@@ -16,8 +16,6 @@ from typing import Any
 
 MAX_BYTES = 4 * 2**20
 """Of a request: a thousand histories of two hundred items are 3 MB. More users are for `idiom score`."""
-MAX_ROWS = 1000
-"""Users of a request, checked by the model itself (served.py), as a row looks different in each format."""
 MAX_DEPTH = 16
 """Lists and objects in each other; a request needs four."""
 MAX_REASON = 500

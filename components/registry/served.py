@@ -4,16 +4,13 @@ Input, one row a user, under any key that MLflow knows (`dataframe_records`, `da
 `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
 many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`,
 best first, and `sentence`, which a person could be shown. A history without any known item is answered with empty
-lists. A request has at most `limits.MAX_ROWS` rows.
+lists. A request has at most `requests.MAX_ROWS` rows.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import reprlib
 import sys
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +21,11 @@ from mlflow.models import Model
 
 from components.registry.answers import FIELDS, Answers
 from components.registry.bundle import BUNDLE, DIGEST, decoding_of, verified
-from components.registry.limits import MAX_ROWS, Limits
+from components.registry.limits import Limits
+from components.registry.requests import MAX_ROWS, Refused, history_of, k_of, too_many
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext
-
-DEFAULT_K = 10
-MAX_K = 100
-"""Beams grow with k; more is refused rather than let one request take the machine's memory."""
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
@@ -50,13 +44,14 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """[rows] answers as a data frame. Raises `MlflowException` (HTTP 400) that names the row and the mend."""
         if len(model_input) > MAX_ROWS:
-            raise _refused(f"{len(model_input):,} rows; at most {MAX_ROWS:,} are answered at a time")
-        histories = [_history(value, row) for row, value in enumerate(model_input["history"])]
-        ks = (
-            [_k(value, row) for row, value in enumerate(model_input["k"])]
-            if "k" in model_input
-            else [DEFAULT_K] * len(model_input)
-        )
+            raise _refused(too_many(len(model_input)))
+        # pandas makes NaN, and whole numbers floats, of a column where one row has no k.
+        given = model_input["k"] if "k" in model_input else [None] * len(model_input)
+        try:
+            histories = [history_of(value, row) for row, value in enumerate(model_input["history"])]
+            ks = [k_of(None if value is pd.NA else value, row) for row, value in enumerate(given)]
+        except Refused as error:
+            raise _refused(str(error)) from error
         return pd.DataFrame(self.answers(histories, ks), columns=list(FIELDS))
 
 
@@ -105,48 +100,26 @@ def _take_instances_as_rows() -> None:
 
 
 def _limit_requests() -> None:
-    """Make MLflow's server, if this process becomes one, refuse what no server should read (limits.py).
+    """Make MLflow's server, if this process is one, refuse what no server should read (limits.py).
 
-    It makes its app when the model is loaded, and has no place to add a middleware.
+    It makes its app around this model once that is loaded, and has no place to add a middleware.
     """
     from mlflow.pyfunc import scoring_server
 
-    make = scoring_server.init
-    if getattr(make, "limited", False):
+    if scoring_server._SERVER_MODEL_PATH not in os.environ:
         return
+    import fastapi
 
-    def limited(model: Any) -> Any:
-        app = make(model)
-        app.add_middleware(Limits)
-        return app
+    class Limited(fastapi.FastAPI):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.add_middleware(Limits)
 
-    limited.limited = True  # type: ignore[attr-defined]
-    scoring_server.init = limited
-
-
-def _history(value: Any, row: int) -> list[str]:
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise _refused(f"row {row}: `history` is {reprlib.repr(value)}, not a list of item ids")
-    items = list(value)
-    if wrong := [item for item in items if not isinstance(item, str)]:
-        raise _refused(f"row {row}: `history` holds {reprlib.repr(wrong[0])}; item ids are strings")
-    return items
-
-
-def _k(value: Any, row: int) -> int:
-    # pandas makes NaN, and whole numbers floats, of a column where one row has no k.
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return DEFAULT_K
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
-    if not number.is_integer() or not 1 <= number <= MAX_K:
-        raise _refused(f"row {row}: `k` is {reprlib.repr(value)}; give a whole number from 1 to {MAX_K}")
-    return int(number)
+    fastapi.FastAPI = Limited  # type: ignore[misc]
 
 
 def _refused(what: str) -> MlflowException:
-    return MlflowException.invalid_parameter_value(
-        f'{what}. Example: {{"dataframe_records": [{{"history": ["item id", "item id"], "k": 10}}]}}'
-    )
+    return MlflowException.invalid_parameter_value(what)
 
 
 mlflow.models.set_model(ServedModel())

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from components.recommender.catalogue import Catalogue
 from components.registry.answers import sentence
 from components.registry.register import register
-from components.registry.served import MAX_K
+from components.registry.requests import MAX_K
 from components.registry.store import connect
 from components.voices import load
 from tests.registry.workspace import ITEMS, FirstItems, build

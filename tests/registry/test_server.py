@@ -1,4 +1,4 @@
-"""The real thing: an untrained pair, registered, served by `mlflow models serve` and asked over HTTP."""
+"""The real thing: an untrained pair, registered, served by `idiom serve` and `mlflow models serve`, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -22,45 +22,14 @@ import pytest
 from components.errors import BadInput
 from components.registry.champion import champion_bundle
 from components.registry.evidence import of_bundle, serve_once
-from components.registry.register import register
 from components.registry.store import connect, tracking_uri
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
-from components.storage.artifacts import publishing
-from components.storage.manifest import write_manifest
 from tests.left_behind import Marked
-from tests.registry.workspace import ITEMS, build
+from tests.registry.workspace import ITEMS, WORDS, register_untrained
 from tests.workspaces import free_port
 
 SERVE = ("flows.cli", "serve", "--workspace", ".")
-WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]
-
-
-def untrained_pair(directory: Path) -> None:
-    """A pair with random weights; the ID of item n is word n."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-
-    from components.recommender.pair import Pair
-    from components.recommender.prompts.phrasings import TEMPLATES, Prompts
-    from components.textid.table.id_table import IdTable
-
-    known = sorted({word for template in TEMPLATES for word in template.split()} | set(WORDS))
-    bare = Tokenizer(
-        models.WordLevel({token: n for n, token in enumerate(["<pad>", "</s>", "<unk>", *known])}, unk_token="<unk>")
-    )
-    bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bare, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
-    torch.manual_seed(3)
-    sizes: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
-    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **sizes)
-    generator, recommender = (T5ForConditionalGeneration(config).eval() for _ in range(2))
-    table = IdTable.from_words(tokenizer, dict(zip(ITEMS, WORDS, strict=True)))
-    facts = {"train_key": "beef" * 16, "max_history": 4}
-    Pair(generator, recommender, tokenizer, Prompts(), table, facts).write(directory)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +37,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> P
     """A workspace whose champion is an untrained pair."""
     workspace = tmp_path_factory.mktemp("served")
     (workspace / "mlflow.db").write_bytes(empty_store.read_bytes())
-    layout, params = build(workspace)
-    (workspace / "params.yaml").write_text("dataset: tiny\n")
-    with publishing(layout.pair) as directory:
-        untrained_pair(directory)
-        write_manifest(directory)
-    layout.id_table.write_bytes((layout.pair / "id_table.parquet").read_bytes())
-    register(params, layout)
+    register_untrained(workspace)
     return workspace
 
 
@@ -117,25 +80,49 @@ print(json.dumps({"code": components.__file__, "answers": answers.to_dict("recor
     assert [each["item_ids"] for each in said["answers"]] == expected(registered, [["i0", "i1"], ["i5"]], 3)
 
 
+def until_it_answers(started: Marked, port: int) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        assert started.process.poll() is None and time.monotonic() < deadline, started.log.read_text()
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.3)
+
+
 @pytest.fixture(scope="module")
 def serving(registered: Path) -> Iterator[tuple[str, Marked]]:
     """`idiom serve` on a free loopback port: its address, and the command."""
     port = free_port()
     started = Marked(*SERVE, "--port", str(port), cwd=registered)
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert started.process.poll() is None and time.monotonic() < deadline, started.log.read_text()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(0.3)
+        until_it_answers(started, port)
         yield f"http://127.0.0.1:{port}/invocations", started
         started.process.send_signal(signal.SIGINT)
         assert started.process.wait(timeout=60) == 0 and not started.left(10)
     finally:
         started.end()
+
+
+@pytest.fixture(scope="module")
+def by_mlflow(registered: Path) -> Iterator[str]:
+    """`mlflow models serve` of the same model: its address."""
+    port = free_port()
+    model = ("-m", "models:/idiom@champion", "--env-manager", "local", "--port", str(port))
+    started = Marked("mlflow", "models", "serve", *model, cwd=registered, MLFLOW_TRACKING_URI=tracking_uri(registered))
+    try:
+        until_it_answers(started, port)
+        yield f"http://127.0.0.1:{port}/invocations"
+    finally:
+        started.end()
+
+
+@pytest.fixture(params=["serving", "by_mlflow"])
+def either(request: pytest.FixtureRequest) -> str:
+    """The address of each of the two: both keep one contract."""
+    found = request.getfixturevalue(request.param)
+    return str(found if isinstance(found, str) else found[0])
 
 
 @pytest.fixture
@@ -153,10 +140,10 @@ def post(address: str, body: bytes | Iterable[bytes]) -> tuple[int, Any]:
 
 
 @pytest.mark.server
-def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Path, address: str) -> None:
+def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Path, either: str) -> None:
     """Prevents a model that is registered and cannot be served: missing code, requirements, or a wrong signature."""
     rows = [{"history": ["i0", "i1"], "k": 3}, {"history": ["nowhere"], "k": None}, {"history": ["i0"]}]
-    status, found = post(address, json.dumps({"dataframe_records": rows}).encode())
+    status, found = post(either, json.dumps({"dataframe_records": rows}).encode())
     assert status == 200
     first, second, third = found["predictions"]
     assert [first["item_ids"]] == expected(registered, [["i0", "i1"]], 3)
@@ -165,7 +152,7 @@ def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Pa
     assert first["scores"] == sorted(first["scores"], reverse=True)
     assert first["sentence"].startswith("Because you chose Title of i0 and Title of i1: ")
     assert (second["item_ids"], len(third["item_ids"])) == ([], 7)
-    status, found = post(address, json.dumps({"inputs": [{"history": ["i0"]}]}).encode())
+    status, found = post(either, json.dumps({"inputs": [{"history": ["i0"]}]}).encode())
     assert (status, len(found["predictions"][0]["item_ids"])) == (200, 7)
 
 
@@ -202,22 +189,22 @@ def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Pa
     ],
     ids=lambda value: (value[:40] + str(len(value)).encode()).decode("latin1") if isinstance(value, bytes) else "",
 )
-def test_a_malformed_request_is_answered_400_with_a_reason(address: str, body: bytes, what: str) -> None:
+def test_a_malformed_request_is_answered_400_with_a_reason(either: str, body: bytes, what: str) -> None:
     """Prevents a 500 for a caller's mistake, and a server that dies of one; the next request is answered. Prevents an
     answer that holds the request again, 20 MB of it, or a traceback."""
-    status, found = post(address, body)
+    status, found = post(either, body)
     assert status == 400, found
     assert what in found["message"] and len(json.dumps(found)) < 1000
     assert set(found) == {"error_code", "message"} and "x" * 100 not in found["message"]
-    assert post(address, b'{"dataframe_records": [{"history": ["i0"], "k": 1}]}')[0] == 200
+    assert post(either, b'{"dataframe_records": [{"history": ["i0"], "k": 1}]}')[0] == 200
 
 
 @pytest.mark.server
-def test_a_body_that_is_too_long_is_refused_unread(address: str) -> None:
+def test_a_body_that_is_too_long_is_refused_unread(either: str) -> None:
     """Prevents a server whose memory anybody can fill. Sent in pieces, without a length, it is refused as well."""
     body = b'{"dataframe_records": [{"history": ["' + b"x" * 20_000_000 + b'"]}]}'
     for sent in (body, (body[start : start + 65536] for start in range(0, len(body), 65536))):
-        status, found = post(address, sent)
+        status, found = post(either, sent)
         assert status == 413 and "4,194,304 bytes" in found["message"] and len(found["message"]) < 200
 
 
@@ -225,7 +212,9 @@ def test_a_body_that_is_too_long_is_refused_unread(address: str) -> None:
 def test_a_server_that_dies_is_started_again(serving: tuple[str, Marked]) -> None:
     """Prevents an outage until somebody looks: what is asked meanwhile waits for the next one, and is answered."""
     address, started = serving
-    (server,) = [number for number, line in started.living().items() if "scoring_server" in line]
+    (server,) = [
+        number for number, line in started.living().items() if "components.serving" in line and "watcher" not in line
+    ]
     os.kill(server, signal.SIGKILL)
     deadline = time.monotonic() + 120
     while True:
@@ -235,7 +224,9 @@ def test_a_server_that_dies_is_started_again(serving: tuple[str, Marked]) -> Non
         except (urllib.error.URLError, ConnectionError):  # it was accepted by the one that died
             assert time.monotonic() < deadline
     assert "the server died; another one starts" in started.log.read_text()
-    (other,) = [number for number, line in started.living().items() if "scoring_server" in line]
+    (other,) = [
+        number for number, line in started.living().items() if "components.serving" in line and "watcher" not in line
+    ]
     assert other != server
 
 

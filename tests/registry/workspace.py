@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from components.evaluation.evaluate import evaluate
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Times, named
+from components.registry.register import register
 from components.registry.store import connect
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
@@ -31,6 +33,7 @@ from components.voices.learned import Learned
 from components.voices.load import build as build_voice
 
 ITEMS = [f"i{number}" for number in range(8)]
+WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]
 PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
 _FOLDER = tempfile.TemporaryDirectory(prefix="idiom-tests-")
 
@@ -139,3 +142,41 @@ def build_of(
         merged = {"item_id": list(aliases or {}), "kept_id": list((aliases or {}).values())}
         pl.DataFrame(merged, schema={"item_id": pl.String, "kept_id": pl.String}).write_parquet(temporary)
     return layout, from_dict({"dataset": "tiny", "clean": clean or {}, "evaluate": {"ks": [2, 4], **evaluate}})
+
+
+def untrained_pair(directory: Path, *, seed: int = 3) -> None:
+    """A pair with random weights; the ID of item n is word n."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    from components.recommender.pair import Pair
+    from components.recommender.prompts.phrasings import TEMPLATES, Prompts
+    from components.textid.table.id_table import IdTable
+
+    known = sorted({word for template in TEMPLATES for word in template.split()} | set(WORDS))
+    bare = Tokenizer(
+        models.WordLevel({token: n for n, token in enumerate(["<pad>", "</s>", "<unk>", *known])}, unk_token="<unk>")
+    )
+    bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bare, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **sizes)
+    generator, recommender = (T5ForConditionalGeneration(config).eval() for _ in range(2))
+    table = IdTable.from_words(tokenizer, dict(zip(ITEMS, WORDS, strict=True)))
+    facts = {"train_key": f"{seed:04x}" * 16, "max_history": 4}
+    Pair(generator, recommender, tokenizer, Prompts(), table, facts).write(directory)
+
+
+def register_untrained(workspace: Path, *, seed: int = 3) -> str:
+    """Register an untrained pair of a workspace of `build`; the number of the version."""
+    layout, params = build(workspace)
+    (workspace / "params.yaml").write_text("dataset: tiny\n")
+    with publishing(layout.pair) as directory:
+        untrained_pair(directory, seed=seed)
+        write_manifest(directory)
+    layout.id_table.write_bytes((layout.pair / "id_table.parquet").read_bytes())
+    return str(register(params, layout)["version"])

@@ -1,0 +1,1 @@
+"""Answers over HTTP: the API of `mlflow models serve`, the version behind an alias, a page to try it."""

@@ -1,0 +1,92 @@
+"""The model behind an alias, always the current one: a version that was promoted or rolled back to is swapped in.
+
+    following = Following(workspace, params, "champion")
+    following.refresh()                            # loads what the alias names, if it is another; in any thread
+    following.model.answers(histories, ks)
+
+It is loaded beside the old one. Who takes `model` once for a batch gets all of it from one version: the old one stays
+until the last who holds it is done.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import StageError
+from components.registry.answers import Answers
+from components.registry.bundle import decoding_of
+from components.registry.champion import behind, numbered_bundle
+from components.settings.params import Params
+from components.voices.load import load
+
+
+@dataclass(frozen=True)
+class Model:
+    """One loaded version."""
+
+    version: str
+    digest: str
+    """`bundle_sha256` of its bundle."""
+    answers: Answers
+    seconds: float
+    """What loading took."""
+
+
+class Following:
+    """Holds the model of one alias."""
+
+    def __init__(self, workspace: Path, params: Params, alias: str) -> None:
+        self._workspace, self._params, self.alias = workspace, params, alias
+        self._loading = threading.Lock()
+        self._failed: tuple[str, str] | None = None
+        self.model: Model | None = None
+        """None before the first `refresh`, and where no version has the alias (of a challenger)."""
+        self.swaps = 0
+        """How often another version took over."""
+        self.failures = 0
+        """How often a version could not be loaded; the old one stays."""
+
+    def refresh(self) -> bool:
+        """Load what the alias names if it is not what is held; whether it changed.
+
+        Raises `StageError` for what cannot be loaded while nothing is held; else the old model stays, and it is said
+        once a version.
+        """
+        with self._loading:
+            try:
+                named = behind(self._workspace, self._params, self.alias)
+                if self.model is not None and named == (self.model.version, self.model.digest):
+                    return False
+                found = self._load(*named)
+            except StageError as error:
+                if self.model is None:
+                    raise
+                self._say_once(error)
+                return False
+            self.swaps += self.model is not None
+            self.model, self._failed = found, None
+            return True
+
+    def drop(self) -> None:
+        """Forget the model: the alias is no more."""
+        self.model = None
+
+    def _load(self, version: str, digest: str) -> Model:
+        started = time.perf_counter()
+        bundle = numbered_bundle(self._workspace, self._params, version, digest)
+        recommender = load(bundle)
+        answers = Answers(recommender, decoding_of(bundle))
+        # The first question builds what later ones share: it is not a user's.
+        answers([[recommender.catalogue.table.item_ids[0]]], [10])
+        return Model(version, digest, answers, time.perf_counter() - started)
+
+    def _say_once(self, error: StageError) -> None:
+        self.failures += 1
+        failed = (self.alias, error.what)
+        if failed != self._failed:
+            self._failed = failed
+            print(f"warning: the old version is served on: {error}", file=sys.stderr, flush=True)

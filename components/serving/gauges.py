@@ -1,0 +1,64 @@
+"""Figures of a server for Prometheus: requests, rows, seconds, batches, the version that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import ClassVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from components.serving.following import Following
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 1024)
+
+
+class Gauges:
+    """The figures of one app, in a registry of its own."""
+
+    MEDIA_TYPE: ClassVar[str] = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        everything = {"registry": self._registry}
+        self._requests = Counter("idiom_requests", "Requests, by status.", ["status"], **everything)
+        self._rows = Counter("idiom_rows", "Users answered.", **everything)
+        self._seconds = Histogram("idiom_request_seconds", "From body to answer.", buckets=_SECONDS, **everything)
+        self._batch_rows = Histogram("idiom_batch_rows", "Users decoded together.", buckets=_ROWS, **everything)
+        self._batch_seconds = Histogram("idiom_batch_seconds", "Seconds of a batch.", buckets=_SECONDS, **everything)
+        self._waiting = Gauge("idiom_waiting_requests", "Requests in the queue.", **everything)
+        self._swaps = Gauge("idiom_swaps", "Versions that took over since the start.", **everything)
+        self._failures = Gauge("idiom_load_failures", "Versions that could not be loaded.", **everything)
+        self._version = Gauge("idiom_model_version", "Version that answers, 1.", ["alias", "version"], **everything)
+
+    def answered(self, rows: int, seconds: float) -> None:
+        """A request that was answered."""
+        self._requests.labels("200").inc()
+        self._rows.inc(rows)
+        self._seconds.observe(seconds)
+
+    def refused(self, status: int) -> None:
+        """A request that was not."""
+        self._requests.labels(str(status)).inc()
+
+    @contextmanager
+    def batch(self, rows: int) -> Iterator[None]:
+        """Around the decoding of a batch."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self._batch_rows.observe(rows)
+            self._batch_seconds.observe(perf_counter() - started)
+
+    def text(self, following: Following, waiting: int) -> bytes:
+        """All figures, in Prometheus's format."""
+        self._waiting.set(waiting)
+        self._swaps.set(following.swaps)
+        self._failures.set(following.failures)
+        self._version.clear()
+        if model := following.model:
+            self._version.labels(following.alias, model.version).set(1)
+        return generate_latest(self._registry)
