@@ -78,7 +78,7 @@ class Following:
     def _load(self, version: str, digest: str) -> Model:
         started = time.perf_counter()
         bundle = numbered_bundle(self._workspace, self._params, version, digest)
-        recommender = load(bundle)
+        recommender = load(bundle, lean=True)  # the library alone takes as long to import as all else
         answers = Answers(recommender, decoding_of(bundle))
         # The first question builds what later ones share: it is not a user's.
         answers([[recommender.catalogue.table.item_ids[0]]], [10])
