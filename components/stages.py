@@ -136,10 +136,11 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
+    from components.evaluation.trust import gather
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
-    from components.settings.params import OTHER_TIES
+    from components.settings.params import OTHER_TIES, to_dict
     from components.storage import parquet
     from components.voices.learned import Learned, in_order
     from components.voices.load import build
@@ -177,6 +178,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         if not theirs["histories"].is_empty():
             other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
     asked, recommenders = judged(tables)
+    read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
@@ -186,6 +188,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             seed=params.seed,
             layout=layout,
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
+            trust=gather(layout, settings=read, train_key=facts.get("train_key", "")),
             ties=ties,
             other=other,
             progress=progress,
