@@ -113,7 +113,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
             return kind(name=state.name, message=state.message)
     warnings = _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
-    said = f"; {len(warnings)} warnings about the data: {'; '.join(warnings)}" if warnings else ""
+    said = f"; {len(warnings)} warnings: {'; '.join(warnings)}" if warnings else ""
     return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
 
 

@@ -69,10 +69,8 @@ def metrics(*, found: float = 0.2, seed: int = 3, users: int = USERS, trust: dic
 
 def examples() -> list[Example]:
     """Three users: a hit, a miss, and one without a history."""
-    items = [
-        Item(f"i{n}", f"Title <b>of</b> {n} & more, a long one that says what it is", f"words of {n}")
-        for n in range(12)
-    ]
+    title = "Title <b>of</b> {n} & more, a long one that says what it is"
+    items = [Item(f"i{n}", title.format(n=n), f"words of {n}") for n in range(12)]
     hit = Item("i3", items[3].title, items[3].words, hit=True)
     return [
         Example("u1", "drawn at random", tuple(items), (*items[4:7], hit), hit, 4),
