@@ -27,6 +27,7 @@ from components.storage.layout import Layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 FOLDER = "comparison"
 _RUN = re.compile(r"[0-9a-f]{32}")
@@ -83,9 +84,9 @@ def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str,
             return f"run {name[:8]}", name, dict(run.data.tags)
         if name.isdigit():
             version = client.get_model_version(model, name)
-            return f"version {version.version}", str(version.run_id), dict(version.tags)
+            return f"version {version.version}", str(version.run_id), _tags(client, version)
         version = client.get_model_version_by_alias(model, name)
-        return f"{name} (version {version.version})", str(version.run_id), dict(version.tags)
+        return f"{name} (version {version.version})", str(version.run_id), _tags(client, version)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
@@ -94,6 +95,11 @@ def _find(client: MlflowClient, model: str, name: str, where: str) -> tuple[str,
             where=where,
             mend="give a number, an alias such as champion, a run id, a folder, or a contender such as item_graph",
         ) from error
+
+
+def _tags(client: MlflowClient, version: ModelVersion) -> dict[str, str]:
+    """What is known of a version: its own tags, and of its run what it has not."""
+    return {**client.get_run(str(version.run_id)).data.tags, **version.tags}
 
 
 def _fetch(client: MlflowClient, run_id: str, digest: str, kept: Path, label: str) -> None:
