@@ -13,7 +13,6 @@ from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
 
-
 _SHORT = 12
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.pages.stamp import stamped
-from components.registry.bundle import BUNDLE
 from components.registry.published import registration_of
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
@@ -27,6 +26,8 @@ _DIGITS = 16
 
 def publish_pages(client: MlflowClient, layout: Layout, version: ModelVersion) -> None:
     """Stamp the pages and put them into register/ and the version's run. Raises `BadInput` for one without a place."""
+    from components.registry.bundle import BUNDLE  # its room's imports are not those of who asks for a path
+
     made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
     facts = [
         ("Registered", f"{version.name} version {version.version}, {made:%Y-%m-%d %H:%M} UTC"),

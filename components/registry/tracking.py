@@ -62,9 +62,8 @@ def _named(client: MlflowClient, experiment: str, workspace: Path, params: Param
         return run_name(params.dataset, None, {})
     before = trainings[0]
     layout = Layout(workspace, params.dataset)
-    digests = {
-        each.dataset.name: each.dataset.digest for each in (before.inputs.dataset_inputs if before.inputs else [])
-    }
+    learned_from = before.inputs.dataset_inputs if before.inputs else []
+    digests = {each.dataset.name: each.dataset.digest for each in learned_from}
     same = all(
         digests.get(name, sha256(path)[:_MAX_DIGEST]) == sha256(path)[:_MAX_DIGEST]
         for name, path, _ in _datasets(layout)
