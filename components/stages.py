@@ -42,26 +42,24 @@ def run(stage: str, workspace: Path, params: Params) -> None:
 def ingest(workspace: Path, params: Params) -> None:
     """Raw files in any supported format -> canonical tables."""
     from components.data.ingest.ingest import ingest as ingest_tables
-    from components.data.ingest.ingest import warnings
 
     report = ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset))
-    _warn("ingest", warnings(report))
+    _warn("ingest", report["in_words"])
 
 
 def validate(workspace: Path, params: Params) -> None:
     """Canonical tables -> verdict and Data Docs; raises `GateRefused` on a critical failure."""
-    from components.data.validate.validate import in_words as warnings
     from components.data.validate.validate import validate as validate_tables
 
-    _warn("validate", warnings(validate_tables(params.validate, Layout(workspace, params.dataset), params.clean)))
+    verdict = validate_tables(params.validate, Layout(workspace, params.dataset), params.clean)
+    _warn("validate", verdict["in_words"])
 
 
 def clean(workspace: Path, params: Params) -> None:
     """Canonical tables -> clean item texts, histories and targets."""
     from components.data.clean.clean import clean as clean_tables
-    from components.data.clean.clean import in_words as set_aside
 
-    _warn("clean", set_aside(clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))))
+    _warn("clean", clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))["in_words"])
 
 
 def train(workspace: Path, params: Params) -> None:
@@ -120,13 +118,13 @@ def index(workspace: Path, params: Params) -> None:
     tokenizer = load_tokenizer(layout.pair / TOKENIZER)
     item_ids = parquet.read(layout.items_clean, ["item_id"])["item_id"].to_pylist()
     contract = table.contract(tokenizer, max_tokens=params.index.max_tokens, item_ids=item_ids)
+    report["in_words"] = warnings(report) if trained.get("ids") != "random" else []  # a control, false by intent
     outputs = (layout.index_docs, layout.index_report, layout.id_table)
     with publishing_together(*outputs) as (site, report_to, table_to):
         document(contract, site)
         publish_json(report_to, report)
         table.save(table_to)
-    if trained.get("ids") != "random":  # a control, false by intent
-        _warn("index", warnings(report))
+    _warn("index", report["in_words"])
 
 
 def evaluate(workspace: Path, params: Params) -> None:
@@ -138,10 +136,11 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
+    from components.evaluation.trust import gather
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
-    from components.settings.params import OTHER_TIES
+    from components.settings.params import OTHER_TIES, to_dict
     from components.storage import parquet
     from components.voices.learned import Learned, in_order
     from components.voices.load import build
@@ -179,6 +178,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         if not theirs["histories"].is_empty():
             other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
     asked, recommenders = judged(tables)
+    read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
@@ -188,6 +188,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             seed=params.seed,
             layout=layout,
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
+            trust=gather(layout, settings=read, train_key=facts.get("train_key", "")),
             ties=ties,
             other=other,
             progress=progress,
@@ -206,16 +207,10 @@ def register(workspace: Path, params: Params) -> None:
 
 
 def data_warnings(workspace: Path, params: Params) -> list[str]:
-    """What `ingest` set aside and `validate` warned of, read from their artifacts; nothing where there are none yet."""
-    from components.data.ingest.ingest import warnings as of_ingest
-    from components.data.validate.validate import in_words as of_validate
+    """What the stages warned of, read from their artifacts, so that it is said also where DVC found them unchanged."""
+    from components.evaluation.trust import warnings
 
-    layout = Layout(workspace, params.dataset)
-    lines = []
-    for path, in_lines in ((layout.ingest_report, of_ingest), (layout.verdict, of_validate)):
-        if path.is_file():
-            lines += in_lines(read_json(path))
-    return lines
+    return [text for _, text in warnings(Layout(workspace, params.dataset))]
 
 
 def _warn(stage: str, lines: Sequence[str]) -> None:

@@ -97,7 +97,10 @@ def retrain(
     workspace: Workspace = HERE,
 ) -> int:
     """The main job: the Prefect flow over all stages; then what came of it."""
-    return _flow(str(workspace.resolve()), *(["--force"] if force else [])) or _summary(workspace)
+    if code := _flow(str(workspace.resolve()), *(["--force"] if force else [])):
+        return code
+    _summary(workspace)
+    return _warnings(workspace, said="")
 
 
 @command
@@ -371,7 +374,7 @@ def _summary(workspace: Path) -> int:
 
 
 def _warnings(workspace: Path, *, said: str) -> int:
-    """Say what is odd about the data at the end, also of stages that DVC found unchanged; what was `said` is not."""
+    """Say what the stages warned of at the end, also of those that DVC found unchanged; what was `said` is not."""
     from components.settings.file import load
     from components.stages import data_warnings
 

@@ -117,7 +117,7 @@ def publish_result(
     warn: Callable[[str], object],
     warnings: Sequence[str] = (),
 ) -> None:
-    """Publish the result table, the findings in words, the warnings about the data, and one link per entry of `links`
+    """Publish the result table, the findings in words, what the stages warned of, and one link per entry of `links`
     (text -> address).
 
     A server that refuses them ends nothing, here and in `publish_scores`: the work is done, and `warn` is called.
@@ -131,7 +131,9 @@ def publish_result(
             create_markdown_artifact(markdown, key="findings", description="What the evaluation says")
         if warnings:
             listed = "\n".join(f"- {line}" for line in warnings)
-            create_markdown_artifact(listed, key="warnings", description="What is odd about the data")
+            create_markdown_artifact(
+                listed, key="warnings", description="Can this be trusted? What the stages warned of"
+            )
         for text, address in links.items():
             key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
             create_link_artifact(address, link_text=text, key=key)

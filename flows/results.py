@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluation.contenders import MODEL, RANKING, baselines, metric_order
+from components.registry.pages import report_to_show
 from components.registry.published import MEND, registration_of
 from components.settings.params import Params
 from components.storage.artifacts import read_json
@@ -40,7 +41,9 @@ def words(workspace: Path, params: Params) -> str:
 def links(workspace: Path, params: Params) -> dict[str, str]:
     """Text -> address: the report page and, once a version is registered, its page in MLflow."""
     layout = Layout(workspace, params.dataset)
-    found = {"Evaluation report": layout.report.as_uri()} if layout.report.is_file() else {}
+    found = {"Evaluation report": report_to_show(layout).as_uri()} if layout.report.is_file() else {}
+    if layout.validation.is_file():
+        found["What was checked"] = layout.validation.as_uri()
     if registered := registration_of(layout):
         found["MLflow model version"] = (
             f"{mlflow_address()}/#/models/{registered['name']}/versions/{registered['version']}"
@@ -63,7 +66,8 @@ def summary(workspace: Path, params: Params) -> str:
             findings_as_text(layout, seed=params.seed),
             "",
             f"registered  {_as(registered) if registered else f'not in the MLflow of this workspace: {MEND}'}",
-            f"report      {layout.report}",
+            f"report      {report_to_show(layout)}",
+            *([f"checked     {layout.validation}"] if layout.validation.is_file() else []),
             "next        make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
         ]
     )

@@ -137,7 +137,7 @@ def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -
             return kind(name=state.name, message=state.message)
     warnings = _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
-    said = f"; {len(warnings)} warnings about the data: {'; '.join(warnings)}" if warnings else ""
+    said = f"; {len(warnings)} warnings: {'; '.join(warnings)}" if warnings else ""
     return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
 
 

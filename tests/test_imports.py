@@ -26,7 +26,9 @@ MAY_IMPORT = {
     "storage": {"errors"},
     # The settings of `train` say which machines torchrun has to bring together.
     "processes": {"console", "errors", "progress", "settings", "storage"},
-    "data": FOUNDATIONS,
+    # Pages know no figures: whoever has some brings a template's values.
+    "pages": set(),
+    "data": FOUNDATIONS | {"pages"},
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
@@ -34,13 +36,13 @@ MAY_IMPORT = {
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
-    "evaluation": FOUNDATIONS | {"recommender.interface", "recommender.catalogue"},
+    "evaluation": FOUNDATIONS | {"pages", "recommender.interface", "recommender.catalogue"},
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
-    | {"recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
+    | {"pages", "recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
     # The server knows a bundle and an alias, and no MLflow.
     "serving": FOUNDATIONS
-    | {"voices.load", "recommender.catalogue"}
+    | {"pages", "voices.load", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
@@ -120,7 +122,8 @@ THIRD_PARTY = {
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow"},
-    "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib", "jinja2", "markupsafe"},
+    "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
+    "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
     "serving": {"starlette", "uvicorn", "prometheus_client"},

@@ -45,6 +45,7 @@ def evaluate(
     seed: int,
     layout: Layout,
     facts: Mapping[str, Any] | None = None,
+    trust: Mapping[str, Any] | None = None,
     ties: Ties = "file",
     other: OtherTies | None = None,
     progress: Progress | None = None,
@@ -55,7 +56,8 @@ def evaluate(
 
     recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
-    facts: whatever the report should say of data and model. ties: the order of ties that `asked` has; other: the same
+    facts: whatever the report should say of data and model. trust: what decides whether it can be trusted, as
+    `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same
     under another one, to be shown beside the headline.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
@@ -92,10 +94,11 @@ def evaluate(
             "seed": seed,
         },
         "facts": dict(facts or {}),
+        "trust": dict(trust or {}),
         **{variant: figures(asked, settings.ks, lists[variant], places[variant]) for variant in VARIANTS},
         **compare(places[headline], settings.ks, seed),
         "breadth_intervals": breadth_intervals(asked, settings.ks, lists[headline]),
-        "slices": by_slice(asked, places[headline], headline_k(settings.ks)),
+        "slices": by_slice(asked, places[headline], headline_k(settings.ks), seed),
         "ties": compare_orders(ties, asked, lists[headline], other, ask, headline_k(settings.ks)),
     }
     if again := repeats(asked, headline_k(settings.ks), lists, places):
@@ -196,9 +199,9 @@ def _publish(
     with publishing_together(*outputs) as (users_to, plots_to, report_to, headline_to, metrics_to):
         table.write_parquet(users_to, compression="zstd", statistics=False)
         plots_to.mkdir()
-        pictures = plots.draw(metrics, plots_to)
+        plots.draw(metrics, plots_to)
         shown = examples.pick(table, catalogue.titles, catalogue.words, seed=seed)
-        page = report.page(metrics, shown, pictures, dataset=layout.dataset)
+        page = report.page(metrics, shown, dataset=layout.dataset)
         report_to.write_text(page, encoding="utf-8")
         publish_json(headline_to, headline_figures(metrics))
         publish_json(metrics_to, metrics)

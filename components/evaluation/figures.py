@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.arrays import Cases
+from components.evaluation.comparison.compare import Slice, family
+from components.evaluation.comparison.paired import paired
 from components.evaluation.contenders import HEADLINE, MODEL
 from components.evaluation.exposure import exposure
 from components.evaluation.metrics import LEAST_USERS, bootstrap, breadth, per_user
@@ -79,23 +81,39 @@ def _verdict(users: int, low: float, high: float) -> str:
     return "worse" if high < 0 else "no clear difference"
 
 
-def by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
-    """Slicing -> slice -> users, and recall and NDCG at `k` of everybody."""
-    return {
-        slicing: {
-            name: {"users": int(mask.sum())}
-            | {
-                who: {
-                    metric: float(values[mask].mean())
-                    for metric, values in per_user(rank, [k]).items()
-                    if not metric.startswith("mrr")
-                }
-                for who, rank in places.items()
-            }
-            for name, mask in masks.items()
+def by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int, seed: int) -> dict[str, Any]:
+    """Slicing -> slice -> `users`; recall and NDCG at `k` of everybody, by name, and their `intervals`; and `against`:
+    the model minus each baseline in NDCG, user by user, judged as in a comparison (all slices are one family)."""
+    values = {who: _recall_and_ndcg(rank, k) for who, rank in places.items()}
+    masks = {(slicing, name): mask for slicing, each in slices(asked).items() for name, mask in each.items()}
+    found: dict[str, Any] = {}
+    for (slicing, name), mask in masks.items():
+        own = {f"{who}/{metric}": each[mask] for who, of in values.items() for metric, each in of.items()}
+        intervals = bootstrap(own, seed=seed)
+        found.setdefault(slicing, {})[name] = {
+            "users": int(mask.sum()),
+            **{who: {metric: float(each[mask].mean()) for metric, each in of.items()} for who, of in values.items()},
+            "intervals": {who: {m: list(intervals[f"{who}/{m}"]) for m in of} for who, of in values.items()},
+            "against": {},
         }
-        for slicing, masks in slices(asked).items()
-    }
+    deciding = f"ndcg_at_{k}"
+    for who in places:
+        if who != MODEL:
+            theirs, ours = values[who][deciding], values[MODEL][deciding]
+            pairs = [(*place, paired(theirs[mask], ours[mask], seed=seed)) for place, mask in masks.items()]
+            for each in family(pairs):
+                found[each.slicing][each.name]["against"][who] = {deciding: _paired(each)}
+    return found
+
+
+def _recall_and_ndcg(rank: np.ndarray, k: int) -> dict[str, np.ndarray]:
+    return {metric: each for metric, each in per_user(rank, [k]).items() if metric.startswith(HEADLINE)}
+
+
+def _paired(each: Slice) -> dict[str, Any]:
+    found = each.found
+    interval = [found.low, found.high]
+    return {"difference": found.difference, "interval": interval, "p_holm": each.p_holm, "verdict": each.verdict}
 
 
 def rounded(value: Any) -> Any:

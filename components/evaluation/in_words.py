@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from components.evaluation import trust_box
 from components.evaluation.examples import as_text, pick
 from components.evaluation.metrics_file import read_metrics
 from components.evaluation.summary import markdown, sentences, ties
@@ -17,7 +18,8 @@ def findings_as_markdown(layout: Layout) -> str:
 
 
 def findings_as_text(layout: Layout, *, seed: int) -> str:
-    """Whether the model beats each baseline, and three users with their histories and recommendations."""
+    """Whether the model beats each baseline, whether that can be trusted, and three users with their histories and
+    recommendations."""
     titles, words, users = (
         pl.DataFrame(parquet.read(path, columns))
         for path, columns in (
@@ -28,4 +30,5 @@ def findings_as_text(layout: Layout, *, seed: int) -> str:
     )
     examples = pick(users, dict(titles.iter_rows()), dict(words.iter_rows()), seed=seed)
     metrics = read_metrics(layout.metrics)
-    return "\n".join([*sentences(metrics), ties(metrics), "", as_text(examples)]).rstrip()
+    trust = f"Can this be trusted? {' '.join(trust_box.in_words(metrics))}"
+    return "\n".join([*sentences(metrics), ties(metrics), trust, "", as_text(examples)]).rstrip()

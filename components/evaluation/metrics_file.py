@@ -71,8 +71,21 @@ def _problems(metrics: Any) -> Iterator[str]:
             yield f"against.{name}"
         for metric, gain in metric_gains.items():
             known = isinstance(gain, dict) and gain.get("verdict") in VERDICTS and _pair(gain.get("interval"))
-            if not known or metric not in metrics["intervals"][name]:
+            if not known or not _number(gain.get("difference")) or metric not in metrics["intervals"][name]:
                 yield f"against.{name}.{metric}"
+    yield from _trust_problems(metrics.get("trust", {}))
+
+
+def _trust_problems(found: Any) -> Iterator[str]:
+    """What decides trust: an evaluation without reports beside it, like those of a grid, has nothing there."""
+    if not isinstance(found, dict):
+        yield "trust is no object"
+    validation, warned = found.get("validation", {}), found.get("warnings", [])
+    missed = validation.get("not_met", []) if isinstance(validation, dict) else None
+    if not isinstance(missed, list) or not all(isinstance(each, dict) and "name" in each for each in missed):
+        yield "trust.validation is no list of checks"
+    if not isinstance(warned, list) or not all(isinstance(each, list) and len(each) == 2 for each in warned):
+        yield "trust.warnings is no list of stages and sentences"
 
 
 def _repeat_problems(found: Any, k: int) -> Iterator[str]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.arrays import Cases
+from components.evaluation.cells import Cell, figure
 from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, VARIANTS, Variant, metric_label
 from components.evaluation.metrics import per_user
+from components.pages.render import number
 
 REPEAT, EXPLORE = "repeat", "explore"
 """Users whose target stands in their prompt, and those whose target is new to them."""
@@ -71,7 +73,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         return []
     users, own = found["users"], found[metrics["protocol"]["headline"]][MODEL]
     said = ", ".join(
-        f"{own[f'{kind}_recall_at_{k}']:.4f} {words}"
+        f"{number(own[f'{kind}_recall_at_{k}'])} {words}"
         for kind, words in ((REPEAT, "of these"), (EXPLORE, "of the others"))
         if users[kind]
     )
@@ -81,8 +83,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Metric -> name -> cell text, headline variant first; nothing where no target is a repeat."""
+def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Cell]]]:
+    """Metric -> name -> cell, headline variant first; nothing where no target is a repeat."""
     found, headline = metrics.get("repeats"), metrics["protocol"]["headline"]
     if not found:
         return []
@@ -103,5 +105,5 @@ def _label(metric: str, users: Mapping[str, int]) -> str:
     return f"{metric_label(rest)}, {'bought again' if kind == REPEAT else 'new to the user'} ({users[kind]:,} users)"
 
 
-def _cell(metric: str, value: float) -> str:
-    return f"{value:.1%}" if "_share_" in metric else f"{value:.4f}"
+def _cell(metric: str, value: float) -> Cell:
+    return Cell(f"{value:.1%}") if "_share_" in metric else figure(value)

@@ -1,154 +1,235 @@
-"""Writes report.html: one self-contained page without scripts, light and dark."""
+"""What report.html says: the answer, three tiles, paired differences around zero, figures, users, trust; no scripts."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from components.evaluation import repeats, summary
-from components.evaluation.contenders import CONTENDERS, labels
-from components.evaluation.examples import Example, Item
+from components.evaluation import repeats, summary, trust_box
+from components.evaluation.cells import Cell, figure
+from components.evaluation.comparison.compare import LEAST_IN_SLICE
+from components.evaluation.comparison.first_screen import KIND, Line, where
+from components.evaluation.comparison.forest import Row, forest
+from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, labels, metric_label
+from components.evaluation.examples import Example
 from components.evaluation.metrics import LEAST_USERS
+from components.pages.render import render, signed, whole
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #d5d9de; --soft: #f4f6f8; --good: #137333; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) {
-  :root { --line: #3c4248; --soft: #22262a; --good: #7ddc98; --bad: #ff9d94; }
-  body { background: #16191c; color: #e6e8ea; }
-  img { filter: invert(0.92) hue-rotate(180deg); }
-}
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .22rem .8rem .22rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.scroll { overflow-x: auto; } .soft { opacity: .75; font-size: .9em; }
-.verdict { background: var(--soft); border-left: 4px solid var(--line); padding: .6rem 1rem; margin: 1rem 0; }
-.verdict p { margin: .2rem 0; } .hit { color: var(--good); font-weight: 600; }
-.bad { color: var(--bad); font-weight: 600; }
-.user { border: 1px solid var(--line); border-radius: .5rem; padding: .2rem 1rem .7rem; margin: .8rem 0; }
-.user li { margin: .1rem 0; } .words { font-family: ui-monospace, monospace; font-size: .92em; }
-img { max-width: 100%; height: auto; }
-"""
-
-_READING = f"""
-<p>Every user's list is ranked against the whole catalogue; there is one target per user, so recall@k is the hit rate.
-<b>Masked</b>: items that the user has already are left out of the lists; <b>unmasked</b>: they may come back.
-<b>Strict</b>: model and baselines learned from the training histories alone, and a validation item is only part of the
-test prompt; <b>refit</b>: both were built once more with the validation items. Figures of different protocols must not
-be compared. Intervals: 95 %, percentile bootstrap over users. A model is called better or worse than a baseline only
-where the interval of the paired difference leaves out zero, and never with fewer than {LEAST_USERS} test users: an
-interval of a few is too narrow. <b>Ties</b>: where times are days, the order within a day is that of the file, which
-often is that of the product codes, or drawn, or unknown; a model that learns the direction of codes is paid for it only
-in the first case. Baselines are built anew for the other order; the model is not trained again, and is judged where no
-target of the other order was in its training. The item graph is a count of which items follow each other in histories;
-it takes seconds and no training, and published deep models often do not beat it.</p>
-"""
+_SHOWN = 8
+"""Items of a history; how many come before them is said."""
+_SAYS = {"better": "Yes", "worse": "No, it is worse", "no clear difference": "Not clear"}
 
 
-def page(
-    metrics: Mapping[str, Any], examples: Sequence[Example], pictures: Mapping[str, bytes], *, dataset: str
-) -> str:
-    """The whole page. pictures: caption -> PNG bytes."""
-    protocol = metrics["protocol"]
-    asked = (
-        f"all {protocol['test_users']:,} test users"
-        if protocol["test_users"] == protocol["all_test_users"]
-        else f"{protocol['test_users']:,} of {protocol['all_test_users']:,} test users, chosen by a hash"
-    )
-    body = [
-        f"<h1>Idiom on {escape(dataset)}</h1>",
-        f"<p class=soft>{asked}, {protocol['catalogue_items']:,} items; "
-        f"protocol <b>{escape(protocol['training'])}</b>, headline figures <b>{escape(protocol['headline'])}</b>, "
-        f"ties <b>{escape(protocol['ties'])}</b>; "
-        f"{protocol['beams']} beams, {escape(protocol['scores'])} scores</p>",
-        "<div class=verdict>" + "".join(_verdict(line) for line in summary.sentences(metrics)) + "</div>",
-        "<h2>Figures</h2>",
-        _table(("", *labels().values()), _cells(summary.rows(metrics))),
-        _table(("", *labels().values()), _cells(summary.breadth_rows(metrics))),
-        *_repeats(metrics),
-        f"<h2>Order of ties</h2><p>{escape(summary.ties(metrics))}</p>",
-        *([_table(("", *labels().values()), _cells(ties))] if (ties := summary.ties_rows(metrics)) else []),
-        *(_picture(caption, content) for caption, content in pictures.items()),
-        "<h2>Where it is good</h2>",
-        *(_slices(slicing, groups, protocol["headline_k"]) for slicing, groups in metrics["slices"].items()),
-        f"<h2>{len(examples)} example users</h2>",
-        *(_example(example) for example in examples),
-        "<h2>How to read this</h2>",
-        _READING,
-        "<h2>Data and model</h2>",
-        _table(("", ""), sorted(_flat({**metrics["facts"], "protocol": protocol}))),
-        "<p class=soft>Beside this page: metrics.json, per_user.parquet (one row a user, with all ranks), plots/. "
-        "The ID table, the losses and the versions of the data are in MLflow (<code>make ui</code>); the checks of the "
-        "data are in validate/data_docs.</p>",
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Idiom on {escape(dataset)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
+class _Difference(NamedTuple):
+    users: int
+    difference: float
+    low: float
+    high: float
+
+
+def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: str) -> str:
+    """The whole page. The baseline that the worst news is about is the one that the slices are drawn against."""
+    claims, protocol = summary.claims(metrics), metrics["protocol"]
+    against = claims[0].name
+    deciding = f"ndcg_at_{protocol['headline_k']}"
+    asked, everybody = whole(protocol["test_users"]), whole(protocol["all_test_users"])
+    users = f"{asked} test users" if asked == everybody else f"{asked} of {everybody} test users, chosen by a hash"
+    return render(
+        "report.html.jinja",
+        title=f"Idiom on {dataset}",
+        eyebrow=f"{dataset}: the model on {users}, {whole(protocol['catalogue_items'])} items; "
+        f"{protocol['training']}, {protocol['headline']}",
+        answer={
+            "sentence": f"{_calm(claims[0].sentence)}.",
+            "figures": f"{claims[0].figures}.",
+            "kind": KIND.get(claims[0].verdict, "level"),
+        },
+        tiles=[_better(claims), _where(metrics, against, deciding), _trusted(metrics)],
+        forest=forest(_slice_rows(metrics, against, deciding), total=True) | {"caption": _caption(against, deciding)},
+        others=_others(metrics, deciding),
+        figures=_figures(metrics),
+        tables=_tables(metrics),
+        slices=_slices(metrics, deciding),
+        ties={"sentence": summary.ties(metrics), "table": _table("", summary.ties_rows(metrics))},
+        examples=[_shown(example) for example in examples],
+        trust={
+            "says": trust_box.verdict(metrics),
+            "doubts": trust_box.doubts(metrics),
+            "facts": trust_box.facts(metrics),
+            "warnings": [
+                {"stage": stage, "text": text} for stage, text in metrics.get("trust", {}).get("warnings", [])
+            ],
+            "removed": trust_box.removed(metrics),
+            "provenance": [*trust_box.provenance(metrics), *_training(metrics)],
+        },
+        reading=_READING,
     )
 
 
-def _repeats(metrics: Mapping[str, Any]) -> list[str]:
-    """What is bought again beside what is new, where people buy again."""
-    rows = repeats.rows(metrics)
-    return ["<h2>Bought again, and new</h2>", _table(("", *labels().values()), _cells(rows))] if rows else []
+def _calm(sentence: str) -> str:
+    """Large letters shout enough."""
+    return sentence.replace("LOSES", "loses")
 
 
-def _verdict(line: str) -> str:
-    return f'<p class="bad">{escape(line)}</p>' if "LOSES" in line else f"<p>{escape(line)}</p>"
+def _better(claims: Sequence[summary.Claim]) -> dict[str, Any]:
+    lines = [f"{_calm(claim.sentence)}: {claim.figures}." for claim in claims[1:]]
+    lines.append(
+        "Said only where the 95 % interval of the paired difference leaves out zero; of two metrics the worse decides."
+    )
+    return {"asks": "Better?", "says": _SAYS.get(claims[0].verdict, "Too few users"), "lines": lines}
 
 
-def _cells(rows: Iterable[tuple[str, Mapping[str, str]]]) -> list[tuple[str, ...]]:
-    return [(name, *(cells[who] for who in CONTENDERS)) for name, cells in rows]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"] if any(head) else []
-    lines += ["<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<div class=scroll><table>{''.join(lines)}</table></div>"
-
-
-def _picture(caption: str, content: bytes) -> str:
-    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
-
-
-def _slices(slicing: str, groups: Mapping[str, Any], k: int) -> str:
-    rows = [
-        (name, f"{group['users']:,}", *(f"{group[who][f'recall_at_{k}']:.4f}" for who in CONTENDERS))
+def _where(metrics: Mapping[str, Any], against: str, deciding: str) -> dict[str, Any]:
+    lines = [
+        Line(f"{slicing}: {name}", found["difference"], group["users"], found["verdict"])
+        for slicing, groups in metrics["slices"].items()
         for name, group in groups.items()
+        for found in [group["against"][against][deciding]]
     ]
-    return _table((slicing.capitalize(), "users", *(f"{name}, recall@{k}" for name in labels().values())), rows)
+    return where(sorted(lines, key=lambda line: -line.difference))
 
 
-def _example(example: Example, history: int = 8) -> str:
-    earlier = len(example.history) - history
-    had = [f"<li class=soft>{earlier} earlier items</li>"] if earlier > 0 else []
-    had += [f"<li>{_item(item)}</li>" for item in example.history[-history:]]
-    said = [
-        f"<li>{_item(item)}{' <span class=hit>hit</span>' if item.hit else ''}</li>" for item in example.recommended
-    ]
-    where = f"<span class=hit>rank {example.rank}</span>" if example.rank else "<span class=bad>not in the list</span>"
+def _trusted(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    lines = [*trust_box.doubts(metrics), *trust_box.facts(metrics)]
+    return {"asks": "Can this be trusted?", "says": trust_box.verdict(metrics), "lines": lines, "more": "#trust"}
+
+
+def _slice_rows(metrics: Mapping[str, Any], against: str, deciding: str) -> list[Row]:
+    """All users, then the slices in the order of their effect."""
+    rows = []
+    for slicing, groups in metrics["slices"].items():
+        for name, group in groups.items():
+            found = group["against"][against][deciding]
+            judged = found["p_holm"] is not None
+            note = "" if judged else f"under {LEAST_IN_SLICE} users: not judged"
+            kind = KIND.get(found["verdict"], "") if judged else "few"
+            rows.append(Row(f"{slicing}: {name}", note, kind, _difference(group["users"], found)))
+    rows.sort(key=lambda row: -row.found.difference)
+    return [_overall(metrics, against, deciding, "All users"), *rows]
+
+
+def _overall(metrics: Mapping[str, Any], against: str, metric: str, label: str) -> Row:
+    found = metrics["against"][against][metric]
+    return Row(label, "", KIND.get(found["verdict"], ""), _difference(metrics["protocol"]["test_users"], found))
+
+
+def _difference(users: int, found: Mapping[str, Any]) -> _Difference:
+    return _Difference(users, found["difference"], *found["interval"])
+
+
+def _caption(against: str, deciding: str) -> str:
+    label = CONTENDERS[against].label
     return (
-        f"<div class=user><p><b>User {escape(example.user_id)}</b> <span class=soft>({escape(example.why)})</span></p>"
-        f"History<ul>{''.join(had)}</ul>Recommended<ol>{''.join(said)}</ol>"
-        f"Took next: {_item(example.target)}: {where}</div>"
+        f"Difference in {metric_label(deciding)}, the model minus {label}, of the same users: right of the dotted line "
+        "the model is better. Whiskers are 95 % intervals; green and red where the difference stays clear after "
+        "correction for the number of slices."
     )
 
 
-def _item(item: Item) -> str:
-    title = item.title if len(item.title) <= 100 else item.title[:99] + "…"
-    words = f"<span class=words>{escape(item.words)}</span> " if item.words else ""
-    return f"{words}<span class=soft>{escape(title)}</span>"
+def _others(metrics: Mapping[str, Any], deciding: str) -> dict[str, Any] | None:
+    """All baselines beside one another, where there are several."""
+    if len(metrics["against"]) < 2:
+        return None
+    names = [name for name in CONTENDERS if name in metrics["against"]]
+    rows = [_overall(metrics, name, deciding, f"minus {CONTENDERS[name].label}") for name in names]
+    caption = f"Difference in {metric_label(deciding)}, the model minus each baseline, all users, 95 % intervals."
+    return forest(rows, total=False) | {"caption": caption}
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for key, each in value.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(each, Mapping):
-            yield from _flat(each, f"{name}: ")
-        else:
-            yield name, str(each)
+def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Everybody in the metrics that decide, and the differences."""
+    protocol = metrics["protocol"]
+    names = [f"{name}_at_{protocol['headline_k']}" for name in HEADLINE]
+    own = metrics[protocol["headline"]]
+    rows = [
+        {
+            "name": contender.label,
+            "kind": "side-1" if who == MODEL else "grey",
+            "cells": [figure(own[who][metric], metrics["intervals"][who][metric]) for metric in names],
+        }
+        for who, contender in CONTENDERS.items()
+    ]
+    for who, found in metrics["against"].items():
+        cells = [
+            Cell(signed(each["difference"]), f"{signed(each['interval'][0])} to {signed(each['interval'][1])}")
+            for each in (found[metric] for metric in names)
+        ]
+        rows.append({"name": f"{CONTENDERS[MODEL].label} minus {CONTENDERS[who].label}", "kind": "", "cells": cells})
+    caption = f"Means over the same users with 95 % intervals; lists are {protocol['headline']}."
+    return {"caption": caption, "columns": [metric_label(metric) for metric in names], "rows": rows}
+
+
+def _tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every other figure: other lengths of the list, both variants, what the lists consist of, repeats."""
+    return [
+        _table("Every length of the list, both variants", summary.rows(metrics)),
+        _table("What the lists consist of", summary.breadth_rows(metrics)),
+        *([_table("Bought again, and new", rows)] if (rows := repeats.rows(metrics)) else []),
+    ]
+
+
+def _table(caption: str, rows: Sequence[tuple[str, Mapping[str, Cell]]]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    return {
+        "caption": caption,
+        "columns": list(labels().values()),
+        "rows": [{"name": name, "kind": "", "cells": [cells[who] for who in CONTENDERS]} for name, cells in rows],
+    }
+
+
+def _slices(metrics: Mapping[str, Any], deciding: str) -> list[dict[str, Any]]:
+    tables = []
+    for slicing, groups in metrics["slices"].items():
+        rows = [
+            {
+                "name": name,
+                "kind": "",
+                "cells": [
+                    Cell(whole(group["users"])),
+                    *(figure(group[who][deciding], group["intervals"][who][deciding]) for who in CONTENDERS),
+                ],
+            }
+            for name, group in groups.items()
+        ]
+        caption = f"{slicing[:1].upper()}{slicing[1:]}: {metric_label(deciding)} with 95 % intervals"
+        tables.append({"caption": caption, "columns": ["Users", *labels().values()], "rows": rows})
+    return tables
+
+
+def _shown(example: Example) -> dict[str, Any]:
+    return {
+        "user_id": example.user_id,
+        "why": example.why,
+        "earlier": max(0, len(example.history) - _SHOWN),
+        "history": example.history[-_SHOWN:],
+        "recommended": example.recommended,
+        "target": example.target,
+        "rank": example.rank,
+    }
+
+
+def _training(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of the model, in one row."""
+    known = ", ".join(f"{name} {value}" for name, value in metrics["facts"].items())
+    return [("Training", known)] if known else []
+
+
+_READING = (
+    "Every user's list is ranked against the whole catalogue, and one item is right: what the user took next. Recall "
+    f"is the share of users whose item is in the list; {RANKING['ndcg']} gives more for a higher place, "
+    f"{RANKING['mrr']} is the mean of one over the place.",
+    "Masked: items that the user has already are left out of the lists; unmasked: they may come back. Strict: model "
+    "and baselines learned from the training histories alone, and a validation item is only part of the test prompt; "
+    "refit: both were built once more with the validation items. Figures of different protocols must not be compared.",
+    "Intervals: 95 %, percentile bootstrap over users; differences are taken user by user. The model is called better "
+    f"or worse only where the interval leaves out zero, and never with fewer than {LEAST_USERS} test users, of which "
+    "an interval is too narrow. Slices are several looks at the same users: their p-values are corrected together "
+    f"(Holm), and those of under {LEAST_IN_SLICE} users are not judged.",
+    "Where times are days, the order within a day is that of the file, which often is that of the product codes, or "
+    "drawn, or unknown; a model that learns the direction of codes is paid for it only in the first case. Baselines "
+    "are built anew for the other order; the model is not trained again, and is judged where no target of the other "
+    "order was in its training.",
+    "The item graph counts which items follow each other in histories; it takes seconds and no training, and published "
+    "deep models often do not beat it.",
+)

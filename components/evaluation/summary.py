@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from components.evaluation import repeats
+from components.evaluation import repeats, trust_box
+from components.evaluation.cells import Cell, figure
 from components.evaluation.contenders import (
     BREADTH,
     CONTENDERS,
@@ -17,48 +19,86 @@ from components.evaluation.contenders import (
     metric_order,
 )
 from components.evaluation.metrics import LEAST_USERS
+from components.pages.render import number, signed
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is said of the model beside one baseline."""
+
+    name: str
+    """The baseline, as in `contenders`."""
+    verdict: str
+    """That of the worse of the two metrics."""
+    sentence: str
+    """What both metrics say, without figures and full stop."""
+    figures: str
+    """Both metrics, the difference of each and its interval."""
+
+
+def claims(metrics: Mapping[str, Any]) -> list[Claim]:
+    """Does the model win? One claim for each baseline, worst news first.
+
+    The sentence holds for both metrics; where they disagree it says which of them. Of fewer than `LEAST_USERS` test
+    users there is no verdict.
+    """
+    headline = metrics[metrics["protocol"]["headline"]]
+    made = []
+    for name in sorted(metrics["against"], key=list(CONTENDERS).index):  # the strongest first
+        against = metrics["against"][name]
+        verdicts = {metric: against[metric]["verdict"] for metric in sorted(against, key=metric_order)}
+        figures = []
+        for metric in verdicts:
+            own, other, found = headline[MODEL][metric], headline[name][metric], against[metric]
+            times = f", {own / other:.1f} times" if own > other > 0 else ""
+            low, high = found["interval"]
+            figures.append(
+                f"{metric_label(metric)} {number(own)} against {number(other)}{times} (difference "
+                f"{signed(found['difference'])}, 95 % {signed(low)} to {signed(high)})"
+            )
+        worst = min(verdicts.values(), key=_ORDER.__getitem__)
+        made.append(Claim(name, worst, _sentence(verdicts, worst, CONTENDERS[name].phrase), "; ".join(figures)))
+    return sorted(made, key=lambda claim: _ORDER[claim.verdict])
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Does the model win? One sentence against each baseline, worst news first; then one about repeats, if there are.
-
-    In brackets: 95 % interval of the paired difference. The worse of the two metrics decides the verdict; of fewer than
-    `LEAST_USERS` test users there is none.
-    """
-    headline = metrics[metrics["protocol"]["headline"]]
-    order = {"worse": 0, "too few users": 1, "no clear difference": 2, "better": 3}
-    lines = []
-    for name, against in metrics["against"].items():
-        verdict = min((each["verdict"] for each in against.values()), key=order.__getitem__)
-        figures = []
-        for metric, found in sorted(against.items(), key=lambda each: metric_order(each[0])):
-            own, other, (low, high) = headline[MODEL][metric], headline[name][metric], found["interval"]
-            times = f", {own / other:.1f} times" if other else ""
-            figures.append(f"{metric_label(metric)} {own:.4f} against {other:.4f}{times} ({low:+.4f} to {high:+.4f})")
-        lines.append((order[verdict], f"{_OPENING[verdict]} {CONTENDERS[name].phrase}: {'; '.join(figures)}."))
-    return [line for _, line in sorted(lines, key=lambda each: each[0])] + repeats.sentences(metrics)
+    """Every claim with its figures, worst news first; then one sentence about repeats, if there are."""
+    return [f"{claim.sentence}: {claim.figures}." for claim in claims(metrics)] + repeats.sentences(metrics)
 
 
+def _sentence(verdicts: Mapping[str, str], worst: str, phrase: str) -> str:
+    """The worst verdict, and where the metrics disagree, in which of them and what the other says."""
+    whole = f"{_OPENING[worst]} {phrase}"
+    others = {metric: verdict for metric, verdict in verdicts.items() if verdict != worst}
+    if not others:
+        return whole
+    where = " and ".join(metric_label(metric) for metric, verdict in verdicts.items() if verdict == worst)
+    rest = "; ".join(f"{_BESIDE[verdict]} in {metric_label(metric)}" for metric, verdict in others.items())
+    return f"{whole}{',' if ',' in phrase else ''} in {where}; {rest}"
+
+
+_ORDER = {"worse": 0, "too few users": 1, "no clear difference": 2, "better": 3}
 _OPENING = {
     "worse": "The model LOSES to",
     "too few users": f"Too few test users (under {LEAST_USERS}) to tell whether the model beats",
     "no clear difference": "No clear difference between the model and",
     "better": "The model beats",
 }
+_BESIDE = {"no clear difference": "no clear difference", "better": "it is ahead"}
 
 
-def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Metric -> name -> cell text: both variants, the headline one first and with its intervals."""
+def rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Cell]]]:
+    """Metric -> name -> cell: both variants, the headline one first and with its intervals."""
     headline = metrics["protocol"]["headline"]
     table = []
     for variant in sorted(VARIANTS, key=lambda each: each != headline):
         for metric in sorted(metrics["intervals"][MODEL], key=metric_order):
-            cells = {}
-            for who in CONTENDERS:
-                cells[who] = f"{metrics[variant][who][metric]:.4f}"
-                if variant == headline:
-                    low, high = metrics["intervals"][who][metric]
-                    cells[who] += f" ({low:.4f} to {high:.4f})"
+            cells = {
+                who: figure(
+                    metrics[variant][who][metric], metrics["intervals"][who][metric] if variant == headline else None
+                )
+                for who in CONTENDERS
+            }
             table.append((f"{metric_label(metric)}{'' if variant == headline else f', {variant}'}", cells))
     return table
 
@@ -82,15 +122,15 @@ def ties(metrics: Mapping[str, Any]) -> str:
 def _change(found: Mapping[str, Any], group: str, metric: str) -> str:
     before, after = (found[group][found[name]] for name in ("order", "other"))
     changes = (
-        f" from {before[who][metric]:.4f} to {after[who][metric]:.4f} ({CONTENDERS[who].label})"
+        f" from {number(before[who][metric])} to {number(after[who][metric])} ({CONTENDERS[who].label})"
         for who in CONTENDERS
         if who in before
     )
     return ",".join(changes)
 
 
-def ties_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """Users, order of ties and metric -> name -> cell text, for the headline variant; none where there is no other."""
+def ties_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Cell]]]:
+    """Users, order of ties and metric -> name -> cell, for the headline variant; none where there is no other."""
     found, table = metrics["ties"], []
     if found["other"] is None:
         return []
@@ -98,30 +138,34 @@ def ties_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
         for order in (found["order"], found["other"]):
             figures = found[group].get(order, {})
             for metric in sorted(next(iter(figures.values()), {}), key=metric_order):
-                cells = {who: f"{figures[who][metric]:.4f}" if who in figures else "-" for who in CONTENDERS}
+                cells = {who: figure(figures[who][metric]) if who in figures else Cell("-") for who in CONTENDERS}
                 table.append((f"{metric_label(metric)}, {order}, {said}", cells))
     return table
 
 
-def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+def breadth_rows(metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Cell]]]:
     """What the lists consist of, headline variant."""
     headline, k = metrics[metrics["protocol"]["headline"]], metrics["protocol"]["headline_k"]
 
-    def cell(who: str, name: str) -> str:
+    def cell(who: str, name: str) -> Cell:
         metric, digits = f"{name}_at_{k}", BREADTH[name].digits
         text = f"{headline[who][metric]:{digits}}"
         if not BREADTH[name].interval:
-            return text
+            return Cell(text)
         low, high = metrics["breadth_intervals"][who][metric]
-        return f"{text} ({low:{digits}} to {high:{digits}})"
+        return Cell(text, f"{low:{digits}} to {high:{digits}}")
 
     return [(kind.label.format(k=k), {who: cell(who, name) for who in CONTENDERS}) for name, kind in BREADTH.items()]
 
 
 def markdown(metrics: Mapping[str, Any]) -> str:
-    """Sentences and table as Markdown."""
+    """Sentences, table and what decides whether they can be trusted, as Markdown."""
     lines = [*(f"- {line}" for line in [*sentences(metrics), ties(metrics)]), ""]
-    lines += ["| | " + " | ".join(labels().values()) + " |", "|---" * (len(CONTENDERS) + 1) + "|"]
+    lines += [f"**Can this be trusted?** {' '.join(trust_box.in_words(metrics))}", ""]
+    lines += [
+        "| with 95 % intervals | " + " | ".join(labels().values()) + " |",
+        "|---" + "|--:" * len(CONTENDERS) + "|",
+    ]
     for name, cells in [*rows(metrics), *breadth_rows(metrics), *repeats.rows(metrics)]:
-        lines.append(f"| {name} | " + " | ".join(cells[who] for who in CONTENDERS) + " |")
+        lines.append(f"| {name} | " + " | ".join(str(cells[who]) for who in CONTENDERS) + " |")
     return "\n".join(lines) + "\n"

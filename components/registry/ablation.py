@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import first_line
 from components.registry import lineage
 from components.registry.log import metric_values
+from components.registry.names import ANSWER, SYSTEM
 from components.registry.store import connect, experiment_id, tracking_uri
 from components.registry.tracking import MAX_PARAM, NOTE, TRAIN_KEY
 from components.settings.params import Params, to_dict
@@ -90,8 +91,8 @@ class GridRuns:
             if self._client is not None and run_id:
                 values = metric_values(metrics)
                 if on != "test":
-                    values = {f"{on}{name[4:]}" if name.startswith("test") else name: v for name, v in values.items()}
-                values |= {f"seconds/{stage}": each for stage, each in seconds.items()}
+                    values = {_judged_on(on, name): value for name, value in values.items()}
+                values |= {f"{SYSTEM}/seconds/{stage}": each for stage, each in seconds.items()}
                 now = int(time.time() * 1000)
                 figures = [Metric(name, value, now, 0) for name, value in values.items()]
                 self._client.log_batch(run_id, metrics=figures)
@@ -113,6 +114,14 @@ class GridRuns:
                     self._client.log_text(self._parent, table, f"table-{on}.md")
                     self._client.log_dict(self._parent, {"rows": list(rows)}, f"table-{on}.json")
                 self._client.set_terminated(self._parent, status)
+
+
+def _judged_on(on: str, name: str) -> str:
+    """`valid/recall_at_10`, `answer/valid_recall_at_10`: figures of a search are no test of a model."""
+    group, _, figure = name.partition("/")
+    if group == ANSWER:
+        return f"{ANSWER}/{on}_{figure}"
+    return f"{on}{name.removeprefix('test')}" if name.startswith("test") else name
 
 
 def store_of(workspace: Path) -> dict[str, str]:

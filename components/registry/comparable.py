@@ -111,7 +111,12 @@ def _find(client: MlflowClient, model: str, name: str, workspace: Path) -> tuple
             mend="give a number, an alias such as champion, a run id, a folder, or a contender such as item_graph",
         ) from error
     label = f"version {version.version}" if name.isdigit() else f"{name} (version {version.version})"
-    return label, str(version.run_id), dict(version.tags)
+    return label, str(version.run_id), tags_of(client, version)
+
+
+def tags_of(client: MlflowClient, version: ModelVersion) -> dict[str, str]:
+    """What is known of a version: its own tags, and of its run what it has not."""
+    return {**client.get_run(str(version.run_id)).data.tags, **version.tags}
 
 
 def _fetch(client: MlflowClient, run_id: str, digest: str, kept: Path, label: str) -> None:

@@ -13,6 +13,8 @@ from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
 
+_SHORT = 12
+
 
 def tags(layout: Layout) -> dict[str, str]:
     """Tags of everything that is known now; a part that is not there (no git, no dvc.lock) is said to be absent."""
@@ -22,6 +24,19 @@ def tags(layout: Layout) -> dict[str, str]:
         "idiom.dvc_lock": sha256(lock) if lock.is_file() else "absent",
         "idiom.validation": verdict_of(layout.verdict),
         **_git(layout.workspace),
+    }
+
+
+def short(layout: Layout) -> dict[str, str]:
+    """The tags of a version, which stand in one line of a page: commit (`+` where files were changed since), dvc.lock,
+    verdict. The run has them in full."""
+    found = tags(layout)
+    changed = "+" if found["idiom.git_dirty"] == "true" else ""
+    verdict, _, missed = found["idiom.validation"].partition("; not met: ")
+    return {
+        "idiom.git_commit": found["idiom.git_commit"][:_SHORT] + changed,
+        "idiom.dvc_lock": found["idiom.dvc_lock"][:_SHORT],
+        "idiom.validation": f"{verdict}, {len(missed.split(', '))} not met" if missed else verdict,
     }
 
 

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.evaluation.contenders import HEADLINE, VARIANTS, logged_as
+from components.evaluation.contenders import HEADLINE, MODEL, VARIANTS, logged_as
 from components.registry.comparable import log_comparable
+from components.registry.names import ANSWER
 from components.registry.sink import MlflowSink
 from components.registry.tracking import NOTE
 from components.settings.params import Params
@@ -27,7 +28,8 @@ _REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors",
 
 
 def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """metrics.json as flat names: `test/recall_at_10`, `popularity/recall_at_10`, `test_unmasked/recall_at_10`, ...
+    """metrics.json as flat names: `answer/ndcg_at_10` (`_answer`), `test/recall_at_10`, `popularity/recall_at_10`,
+    `test_unmasked/recall_at_10`, ...
 
     The headline variant has no suffix; the intervals at its cut-off are `test/recall_at_10_low` and `_high`. Where
     people buy again there are `test/repeat_recall_at_10`, `test/explore_recall_at_10`, `test/repeat_share_at_10`, ...
@@ -45,7 +47,23 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
             low, high = intervals[metric]
             values[f"{logged_as(who)}/{metric}_low"] = float(low)
             values[f"{logged_as(who)}/{metric}_high"] = float(high)
-    return values | _under_other_ties(metrics["ties"])
+    return _answer(metrics) | values | _under_other_ties(metrics["ties"])
+
+
+def _answer(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that decide: recall and NDCG at the headline cut-off, and NDCG minus that of each baseline, with the
+    interval of the difference to the best of them."""
+    protocol = metrics["protocol"]
+    own = metrics[protocol["headline"]]
+    names = [f"{name}_at_{protocol['headline_k']}" for name in HEADLINE]
+    values = {f"{ANSWER}/{name}": float(own[MODEL][name]) for name in names}
+    deciding = names[-1]
+    for who, found in metrics["against"].items():
+        values[f"{ANSWER}/{deciding}_minus_{who}"] = float(found[deciding]["difference"])
+    best = max(metrics["against"], key=lambda who: (own[who][deciding], who))
+    low, high = metrics["against"][best][deciding]["interval"]
+    name = f"{ANSWER}/{deciding}_minus_{best}"
+    return values | {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _under_other_ties(found: Mapping[str, Any]) -> dict[str, float]:
@@ -70,14 +88,15 @@ def log_results(
     bundle: Path,
     description: str,
 ) -> None:
-    """Report, plots, verdict and a sample of the ID table, into the run.
+    """Figures, results user by user, plots, verdict and a sample of the ID table, into the run; the pages follow when
+    they can be stamped with the version (pages.py).
 
     What the run lacks of the training is taken from its log: all of it where the pair came from DVC's cache or another
     machine, some where the store failed for a while.
     """
     replay(client, run_id, bundle / "training_log.jsonl")
     client.set_tag(run_id, NOTE, description or f"Trained on `{layout.dataset}`.")
-    for path in (layout.report, layout.metrics, layout.verdict):
+    for path in (layout.metrics, layout.per_user, layout.verdict):
         client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.plots), "plots")
     log_comparable(client, run_id, layout, bundle)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import BadInput
 from components.registry import lineage
 from components.registry.bundle import BUNDLE, bundle_sha256
-from components.registry.comparable import find_version
+from components.registry.comparable import find_version, tags_of
 from components.registry.store import answering, connect
 from components.settings.params import Params
 from components.storage.layout import Layout
@@ -40,7 +40,7 @@ class Origin:
     """Moment, UTC."""
     run_id: str
     facts: Mapping[str, str]
-    """Tags of the version whose names begin with `idiom.`."""
+    """Tags of the version and of its run whose names begin with `idiom.`."""
     settings: str | None
     """params.yaml as it stood; None for a version that was registered before this was kept."""
     lock: str | None
@@ -64,7 +64,7 @@ def origin_of(workspace: Path, params: Params, name: str) -> Origin:
     with answering(workspace):
         client = connect(workspace)
         version = find_version(client, params.register.model_name, name, workspace)
-        facts = {key: value for key, value in sorted(version.tags.items()) if key.startswith("idiom.")}
+        facts = {key: value for key, value in sorted(tags_of(client, version).items()) if key.startswith("idiom.")}
         run_id, texts = str(version.run_id), {}
         place = _place(facts.get(BUNDLE, ""))
         with tempfile.TemporaryDirectory() as folder:

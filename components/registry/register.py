@@ -21,6 +21,7 @@ from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
+from components.registry.pages import publish_pages
 from components.registry.patience import patient
 from components.registry.store import answering, connect, experiment_id, tracking_uri
 from components.registry.tracking import describe, run_for
@@ -65,6 +66,7 @@ def register(
             else:
                 version = _new_version(client, params, layout, bundle, metrics, description)
                 progress.note(f"registered {name} version {version.version}", version=int(version.version))
+            publish_pages(client, layout, version)
     registration = {
         "name": name,
         "version": int(version.version),
@@ -117,7 +119,8 @@ def _new_version(
     name, digest = params.register.model_name, bundle_sha256(bundle)
     pair = read_json(bundle / "pair.json")
     run_id, _ = run_for(client, layout.workspace, params, pair["train_key"])
-    tags = {BUNDLE: digest, "idiom.protocol": headline(metrics)["protocol"], **lineage.tags(layout)}
+    protocol = headline(metrics)["protocol"]
+    tags = {BUNDLE: digest, "idiom.protocol": protocol, **lineage.short(layout)}
     with mlflow.start_run(run_id=run_id):
         describe(client, run_id, layout, params)
         log_results(client, run_id, layout, bundle, description)
@@ -125,7 +128,7 @@ def _new_version(
         model_id = log_model(params, layout, bundle, tags)
         # Into the run and, linked, onto the logged model's own page.
         mlflow.log_metrics(metric_values(metrics), model_id=model_id)
-        mlflow.set_tags({BUNDLE: digest, "idiom.protocol": tags["idiom.protocol"]})
+        mlflow.set_tags({BUNDLE: digest, "idiom.protocol": protocol})
     try:
         client.create_registered_model(
             name,

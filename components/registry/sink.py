@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.errors import first_line
+from components.registry.names import logged_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,10 +51,9 @@ class MlflowSink:
         from mlflow.entities import Metric
 
         now, step = int(time.time() * 1000), fields["step"]
+        named = ((logged_name(name), float(value)) for name, value in fields["values"].items())
         self._waiting += [
-            Metric(name, float(value), now, step)
-            for name, value in fields["values"].items()
-            if (name, step) not in self._known
+            Metric(name, value, now, step) for name, value in named if name and (name, step) not in self._known
         ]
         if time.monotonic() - self._sent >= self._every:
             self.flush()

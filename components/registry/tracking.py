@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import Interrupted, first_line
 from components.registry import lineage
+from components.registry.names import run_name
 from components.registry.sink import Background, MlflowSink, Nowhere
 from components.registry.store import connect, experiment_id
 from components.settings.params import Params, to_dict
@@ -47,8 +48,30 @@ def run_for(client: MlflowClient, workspace: Path, params: Params, train_key: st
         NOTE: f"Training on `{params.dataset}`. Losses appear while it runs; results when `register` is done.",
     }
     # resolve_tags adds who ran it and where.
-    run = client.create_run(experiment, tags=resolve_tags(tags), run_name=f"{params.dataset}-{train_key[:8]}")
+    named = _named(client, experiment, workspace, params)
+    run = client.create_run(experiment, tags=resolve_tags(tags), run_name=named)
     return run.info.run_id, True
+
+
+def _named(client: MlflowClient, experiment: str, workspace: Path, params: Params) -> str:
+    """What the run is called: the dataset, and what changed since the training before it."""
+    trainings = client.search_runs(
+        [experiment], f"tags.`{TRAIN_KEY}` != ''", order_by=["start_time DESC"], max_results=1
+    )
+    if not trainings:
+        return run_name(params.dataset, None, {})
+    before = trainings[0]
+    layout = Layout(workspace, params.dataset)
+    learned_from = before.inputs.dataset_inputs if before.inputs else []
+    digests = {each.dataset.name: each.dataset.digest for each in learned_from}
+    same = all(
+        digests.get(name, sha256(path)[:_MAX_DIGEST]) == sha256(path)[:_MAX_DIGEST]
+        for name, path, _ in _datasets(layout)
+        if path.is_file()
+    )
+    code = lineage.tags(layout)["idiom.git_commit"]
+    now = {key: text[:MAX_PARAM] for key, text in lineage.flat(to_dict(params))}
+    return run_name(params.dataset, before.data.params, now, same_data=same, code="" if code == "absent" else code)
 
 
 def describe(client: MlflowClient, run_id: str, layout: Layout, params: Params) -> None:
@@ -127,17 +150,22 @@ def _warn(what: str, error: Exception) -> None:
     print(f"WARNING: {what}: {first_line(error)}", file=sys.stderr)
 
 
+def _datasets(layout: Layout) -> tuple[tuple[str, Path, str], ...]:
+    """Name, file and purpose of what a training learns from."""
+    return (
+        ("items_clean", layout.items_clean, "training"),
+        ("histories", layout.histories, "training"),
+        ("valid_targets", layout.valid_targets, "validation"),
+    )
+
+
 def _log_datasets(layout: Layout) -> None:
     """What was learned from, each with the digest of its file, so that MLflow shows which data made which model."""
     import mlflow
     import polars as pl
     from mlflow.data.polars_dataset import from_polars
 
-    for name, path, context in (
-        ("items_clean", layout.items_clean, "training"),
-        ("histories", layout.histories, "training"),
-        ("valid_targets", layout.valid_targets, "validation"),
-    ):
+    for name, path, context in _datasets(layout):
         if path.is_file():
             with warnings.catch_warnings():
                 # mlflow 3.17 registers its local source twice and warns of the choice between the two.

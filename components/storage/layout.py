@@ -39,6 +39,11 @@ class Layout:
     def data_docs(self) -> Path:
         return self.root / "validate" / "data_docs"
 
+    @property
+    def validation(self) -> Path:
+        """The page of what was checked."""
+        return self.root / "validate" / "report.html"
+
     # clean
     @property
     def items_clean(self) -> Path:
@@ -129,6 +134,16 @@ class Layout:
         """Version and aliases of the bundle in the store that was used here. No output of the graph: another store has
         others, and a clone that pulls has none."""
         return self.root / "register" / "registration.json"
+
+    @property
+    def registered_report(self) -> Path:
+        """The report, stamped with version, commit and date; no output of the graph either."""
+        return self.root / "register" / "report.html"
+
+    @property
+    def registered_validation(self) -> Path:
+        """The page of what was checked, stamped likewise."""
+        return self.root / "register" / "validation.html"
 
     def work(self, key: str) -> Path:
         """Scratch folder outside DVC's outputs, for checkpoints and progress; keyed by the hash of a stage's inputs."""

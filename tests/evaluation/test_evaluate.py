@@ -128,7 +128,7 @@ def test_an_unmasked_headline_is_unmasked_in_all_that_is_derived_from_it(tmp_pat
     assert found["intervals"]["model"]["ndcg_at_10"] == [0.5, 0.5]  # the masked one is 0.63
     for groups in found["slices"].values():
         assert {group["model"]["ndcg_at_10"] for group in groups.values()} == {0.5}
-    assert all("NDCG@10 0.5000 against" in line for line in summary.sentences(found))
+    assert all("NDCG@10 .5000 against" in line for line in summary.sentences(found))
     table = pl.read_parquet(Layout(tmp_path, "ring").per_user)
     assert table["rank"].to_list() == [3] * len(table)
     assert table["recommended"].list.get(2, null_on_oob=True).to_list() == table["target"].to_list()
@@ -146,25 +146,47 @@ def test_a_model_that_loses_to_the_item_graph_has_to_say_so(tmp_path: Path) -> N
     """Prevents a report that keeps quiet about the baseline that needs no training."""
     found = run(tmp_path, silent)
     assert found["against"]["item_graph"]["recall_at_10"]["verdict"] == "worse"
-    line = summary.sentences(found)[0]
-    assert line.startswith("The model LOSES to")
-    assert line in Layout(tmp_path, "ring").report.read_text()
+    claim = summary.claims(found)[0]
+    assert claim.sentence == "The model LOSES to the item graph, which needs no training"
+    page = Layout(tmp_path, "ring").report.read_text(encoding="utf-8")
+    assert f"<h1>{claim.sentence.replace('LOSES', 'loses')}.</h1>\n<p>{claim.figures}.</p>" in page
     won = run(tmp_path / "won", ks=[2])
     assert won["against"]["popularity"]["recall_at_2"]["verdict"] == "better"
 
 
-@pytest.mark.parametrize("verdicts", [("better", "worse"), ("worse", "better")])
-def test_the_worse_of_the_two_metrics_decides_what_is_said(verdicts: tuple[str, str]) -> None:
-    """Prevents "The model beats popularity" where it loses in one of the two figures."""
-    gains = zip(("recall_at_10", "ndcg_at_10"), verdicts, strict=True)
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (("better", "worse"), ("worse", "The model LOSES to popularity in NDCG@10; it is ahead in Recall@10")),
+        (("worse", "better"), ("worse", "The model LOSES to popularity in Recall@10; it is ahead in NDCG@10")),
+        (("worse", "worse"), ("worse", "The model LOSES to popularity")),
+        (
+            ("no clear difference", "worse"),
+            ("worse", "The model LOSES to popularity in NDCG@10; no clear difference in Recall@10"),
+        ),
+        (
+            ("no clear difference", "better"),
+            (
+                "no clear difference",
+                "No clear difference between the model and popularity in Recall@10; it is ahead in NDCG@10",
+            ),
+        ),
+    ],
+)
+def test_the_sentence_agrees_with_both_metrics(verdicts: tuple[str, str], said: tuple[str, str]) -> None:
+    """Prevents "The model beats popularity" where it loses in one of the two figures, and "LOSES" of both where one
+    interval holds zero."""
+    names = ("recall_at_10", "ndcg_at_10")
+    gain = {"difference": 0.0, "interval": [-0.1, 0.1]}
+    gains = {name: gain | {"verdict": verdict} for name, verdict in zip(names, verdicts, strict=True)}
     figures = {"recall_at_10": 0.5, "ndcg_at_10": 0.3}
     metrics = {
         "protocol": {"headline": "masked"},
         "masked": {"model": figures, "popularity": figures},
-        "against": {"popularity": {name: {"verdict": said, "interval": [-0.1, 0.1]} for name, said in gains}},
+        "against": {"popularity": gains},
     }
-    (line,) = summary.sentences(metrics)
-    assert line.startswith("The model LOSES to popularity")
+    (claim,) = summary.claims(metrics)
+    assert (claim.verdict, claim.sentence) == said
 
 
 def test_a_model_that_is_the_baseline_does_not_beat_it() -> None:
@@ -185,9 +207,9 @@ def test_a_few_users_give_no_verdict(tmp_path: Path, users: int, enough: bool, r
     verdicts = {gain["verdict"] for gains in metrics["against"].values() for gain in gains.values()}
     assert (verdicts == {"too few users"}) is not enough
     page = layout.report.read_text(encoding="utf-8")
-    for line in summary.sentences(metrics):
-        assert line in page
-        assert line.startswith("Too few test users (under 30) to tell whether the model beats") is not enough
+    for claim in summary.claims(metrics):
+        assert claim.sentence.replace("LOSES", "loses") in page and claim.figures in page
+        assert claim.sentence.startswith("Too few test users (under 30) to tell whether the model beats") is not enough
 
 
 def test_the_same_inputs_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) -> None:
@@ -315,4 +337,4 @@ def test_the_table_is_in_the_order_people_read_it_also_from_the_file(tmp_path: P
     names = [name for name, _ in summary.rows(metrics)]
     assert names[:7] == ["Recall@5", "Recall@10", "Recall@20", "NDCG@5", "NDCG@10", "NDCG@20", "MRR@20"]
     assert names[7] == "Recall@5, unmasked"
-    assert summary.sentences(metrics)[0].index("Recall") < summary.sentences(metrics)[0].index("NDCG")
+    assert all(claim.figures.index("Recall") < claim.figures.index("NDCG") for claim in summary.claims(metrics))

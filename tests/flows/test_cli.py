@@ -165,6 +165,7 @@ def test_repro_says_what_the_data_warn_of(mini: Any) -> None:
         assert (
             "warning  2 of 320 records of the interactions are set aside: 2 have no id (row 3, row 4)." in done.output
         )
+        assert "warning  3 held-out interactions are with items outside the training core" in done.output
 
 
 def test_a_warning_that_was_just_printed_is_not_repeated(mini: Any) -> None:

@@ -147,8 +147,8 @@ def test_what_the_data_warn_of_stands_in_the_result(prefect_server: Any, mini: A
     """Prevents: a nightly run in green whose data lose their order, said in a file that nobody opens."""
     mini.warn()
     state = run(mini.root)
-    assert "2 warnings about the data: 2 of 320 records of the interactions are set aside" in state.message
-    assert "few_ties_in_time" in state.message
+    assert "3 warnings: 2 of 320 records of the interactions are set aside" in state.message
+    assert "few_ties_in_time" in state.message and "outside the training core" in state.message
     assert "- few_ties_in_time: Few users have ties." in artifacts(prefect_server, state)["warnings"]["data"]
 
 

@@ -87,6 +87,7 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
         },
         "core": {"counts": settings.core, **few_in_training(parted, settings.min_item_interactions)},
     }
+    report["in_words"] = in_words(report)
     numbered = texts.join(hashes, on="item_id", how="left", maintain_order="left").sort("by_text", "by_id")
     _publish(parted, other, interactions, numbered.drop("by_text", "by_id"), aliases, report, layout)
     return report

@@ -27,7 +27,8 @@ from components.storage.layout import Layout
 
 
 def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
-    """Read `raw`, publish items.parquet, interactions.parquet and report.json, and return the report.
+    """Read `raw`, publish items.parquet, interactions.parquet and report.json, and return the report, whose `in_words`
+    say what a person has to know: records that were set aside, files that may be cut off.
 
     Raises `BadInput` (what, where, mend) for anything that cannot be read or accounted for, and `GateRefused` for
     sequences that are sorted by item code (format p5); nothing is published then.
@@ -38,6 +39,7 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
         history, items, report = canonical(settings, tables)
     report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
     report["notes"] = notes(report)
+    report["in_words"] = conservation.in_words(report) + report["remarks"]
     outputs = (layout.items, layout.interactions, layout.ingest_report)
     with artifacts.publishing_together(*outputs) as (items_to, interactions_to, report_to):
         _write(items.lazy(), items_to)
@@ -129,11 +131,6 @@ def notes(report: dict[str, Any]) -> list[str]:
     if left := report.get("files", {}).get("not_read"):
         lines.append(f"Files that are not read: {', '.join(left[:20])}{', ...' if len(left) > 20 else ''}.")
     return lines + report.get("remarks", [])
-
-
-def warnings(report: dict[str, Any]) -> list[str]:
-    """What a person has to be told when `ingest` has run: records that were set aside, files that may be cut off."""
-    return conservation.in_words(report) + report["remarks"]
 
 
 def _unread(items: dict[str, Any]) -> str:

@@ -44,6 +44,7 @@ def validate(settings: params.Validate, layout: Layout, cleaning: params.Clean |
     with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
         passed = assert_and_document(measured, CHECKS, severity, site)
         verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
+        verdict["in_words"] = in_words(verdict)
         publish_json(verdict_to, verdict)
     if not verdict["passed"]:
         raise _refusal(verdict, layout)

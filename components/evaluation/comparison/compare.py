@@ -143,10 +143,14 @@ def _slices(users: pl.DataFrame, a: np.ndarray, b: np.ndarray, seed: int) -> tup
             for name in names.drop_nulls().unique(maintain_order=False).sort():
                 mask = (names == name).fill_null(False).to_numpy()
                 found.append((column.removeprefix(SLICE), name, paired(a[mask], b[mask], seed=seed)))
-    judged = [each for each in found if each[2].users >= LEAST_IN_SLICE]
-    corrected = iter(holm([each[2].p for each in judged]))
-    slices = [Slice(*each, each in judged, next(corrected) if each in judged else None) for each in found]
-    return tuple(sorted(slices, key=lambda each: (-each.found.difference, each.slicing, each.name)))
+    return tuple(sorted(family(found), key=lambda each: (-each.found.difference, each.slicing, each.name)))
+
+
+def family(found: Sequence[tuple[str, str, Paired]]) -> list[Slice]:
+    """Slicing, name and difference of slices, judged as several looks at the same users (Holm)."""
+    judged = [each[2].users >= LEAST_IN_SLICE for each in found]
+    corrected = iter(holm([each[2].p for each, large in zip(found, judged, strict=True) if large]))
+    return [Slice(*each, large, next(corrected) if large else None) for each, large in zip(found, judged, strict=True)]
 
 
 def _common(sides: Sequence[Side]) -> tuple[pl.DataFrame, dict[str, int]]:

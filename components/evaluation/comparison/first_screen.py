@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from components.evaluation.comparison.compare import LEAST_IN_SLICE, Comparison, Slice, judge, warnings
 from components.evaluation.comparison.sides import Side
 from components.evaluation.contenders import CONTENDERS, metric_label
 from components.evaluation.metrics import LEAST_USERS
-from components.evaluation.pages.render import number, p_value, signed, whole
+from components.pages.render import number, p_value, signed, whole
 
 KIND = {"better": "better", "worse": "worse"}
 """Verdict -> its class in the stylesheet; others have none."""
@@ -36,7 +36,8 @@ def answer(found: Comparison) -> dict[str, str]:
 
 def tiles(found: Comparison, decision: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Better? Where? Can it be trusted? `decision`: `accepted` and `reasons` of a promotion's gates."""
-    return [_better(found, decision), _where(found), _trusted(found)]
+    lines = [Line(label(each), each.found.difference, each.found.users, each.verdict) for each in found.pairs[0].slices]
+    return [_better(found, decision), where(lines), _trusted(found)]
 
 
 def _better(found: Comparison, decision: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -65,24 +66,30 @@ def _better(found: Comparison, decision: Mapping[str, Any] | None) -> dict[str, 
     return {"asks": "Better?", "says": says, "lines": lines}
 
 
-def _where(found: Comparison) -> dict[str, Any]:
-    judged = [each for each in found.pairs[0].slices if each.judged]
+class Line(NamedTuple):
+    """A slice in short: its difference, users and verdict."""
+
+    label: str
+    difference: float
+    users: int
+    verdict: str
+
+
+def where(lines: Sequence[Line]) -> dict[str, Any]:
+    """The tile *Where?*: how many slices are better and worse, the best and the worst; `lines` by their difference."""
+    judged = [line for line in lines if line.verdict != "too few users"]
     if not judged:
-        return {
-            "asks": "Where?",
-            "says": "No slice is large enough",
-            "lines": [f"Each has under {LEAST_IN_SLICE} users."],
-        }
-    better, worse = (sum(each.verdict == verdict for each in judged) for verdict in ("better", "worse"))
+        lines_said = [f"Each has under {LEAST_IN_SLICE} users."]
+        return {"asks": "Where?", "says": "No slice is large enough", "lines": lines_said}
+    better, worse = (sum(line.verdict == verdict for line in judged) for verdict in ("better", "worse"))
     says = (
         f"{better} of {len(judged)} slices better, {worse} worse" if better + worse else "No slice is clear by itself"
     )
 
-    def line(which: str, each: Slice) -> str:
-        users = f"{whole(each.found.users)} users, {each.verdict}"
-        return f"{which}: {label(each)}, {signed(each.found.difference)} ({users})."
+    def said(which: str, line: Line) -> str:
+        return f"{which}: {line.label}, {signed(line.difference)} ({whole(line.users)} users, {line.verdict})."
 
-    return {"asks": "Where?", "says": says, "lines": [line("Best", judged[0]), line("Worst", judged[-1])]}
+    return {"asks": "Where?", "says": says, "lines": [said("Best", judged[0]), said("Worst", judged[-1])]}
 
 
 def _trusted(found: Comparison) -> dict[str, Any]:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from components.evaluation.comparison.paired import Paired
-from components.evaluation.pages.render import signed, whole
+from components.pages.render import signed, whole
+
+
+class Difference(Protocol):
+    """A paired difference over `users` and the ends of its interval."""
+
+    @property
+    def users(self) -> int: ...
+    @property
+    def difference(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,7 @@ class Row:
     label: str
     note: str
     kind: str
-    found: Paired
+    found: Difference
 
 
 def forest(rows: Sequence[Row], *, total: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from components.evaluation.comparison.first_screen import KIND, answer, label, t
 from components.evaluation.comparison.forest import Row, forest
 from components.evaluation.comparison.paired import Paired
 from components.evaluation.contenders import CONTENDERS, metric_label
-from components.evaluation.pages.render import render, whole
+from components.pages.render import render, whole
 
 
 def page(

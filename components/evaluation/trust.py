@@ -1,0 +1,89 @@
+"""What decides whether the figures of an evaluation can be trusted, gathered from the reports of the stages before it.
+
+    metrics["trust"] = gather(layout, settings={...}, train_key="f00d...")
+    warnings(layout)                   # [("validate", "few_ties_in_time: ... Mend: ...")], also before an evaluation
+
+No clock and no commit: equal inputs give equal bytes. Both are known to `register`, which stamps its copy of the pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from components.storage.artifacts import read_json
+from components.storage.layout import Layout
+from components.storage.manifest import digest, sha256
+
+LIBRARIES = ("torch", "transformers", "numpy", "polars")
+"""What decides the figures, beside our own code."""
+
+
+def gather(layout: Layout, *, settings: Mapping[str, Any], train_key: str = "") -> dict[str, Any]:
+    """The section `trust` of metrics.json, as far as there are reports: a grid of ablations has none of them.
+
+    settings: the sections that the evaluation read. train_key: what identifies the training.
+    """
+    reports = _reports(layout)
+    verdict, ingested, cleaned = (reports.get(stage, {}) for stage in ("validate", "ingest", "clean"))
+    checks = verdict.get("checks", [])
+    facts = verdict.get("facts", {})
+    return {
+        "validation": {
+            "passed": verdict.get("passed"),
+            "checks": len(checks),
+            "skipped": sum(check.get("skipped") is not None for check in checks),
+            "not_met": [
+                {"name": check["name"], "severity": check["severity"], "found": check.get("found", "")}
+                for check in checks
+                if not check["passed"]
+            ],
+        },
+        "warnings": [list(each) for each in _in_words(reports)],
+        "set_aside": {
+            table: {key: found[key] for key in ("records", "kept", "set_aside")}
+            for table, found in ingested.get("conservation", {}).items()
+            if isinstance(found, dict)
+        },
+        "removed": {kind: cleaned[kind] for kind in ("interactions", "users", "items") if kind in cleaned},
+        "raw_files": ingested.get("files", {}).get("read", []),
+        "times": [facts.get("first_time"), facts.get("last_time")],
+        "data_digest": digest({path.name: sha256(path) for path in _data(layout) if path.is_file()}),
+        "settings_digest": digest(dict(settings)),
+        "train_key": train_key,
+        "versions": {"idiom": _idiom(), **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def warnings(layout: Layout) -> list[tuple[str, str]]:
+    """(stage, what it warned of), in the order of the graph; nothing of stages that have not run."""
+    return _in_words(_reports(layout))
+
+
+def _in_words(reports: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    return [(stage, str(text)) for stage, report in reports.items() for text in report.get("in_words", [])]
+
+
+def _reports(layout: Layout) -> dict[str, dict[str, Any]]:
+    """Stage -> its report, in the order of the graph."""
+    paths: dict[str, Path] = {
+        "ingest": layout.ingest_report,
+        "validate": layout.verdict,
+        "clean": layout.clean_report,
+        "index": layout.index_report,
+    }
+    found = {stage: read_json(path) for stage, path in paths.items() if path.is_file()}
+    return {stage: report for stage, report in found.items() if isinstance(report, dict)}
+
+
+def _data(layout: Layout) -> tuple[Path, ...]:
+    """What an evaluation reads of the data; which files they are is said beside the digest."""
+    return layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets
+
+
+def _idiom() -> str:
+    from components import __version__
+
+    return __version__
