@@ -98,3 +98,22 @@ def overflowing(page: Page) -> list[Any]:
 def faint(page: Page) -> list[Any]:
     """Visible texts whose contrast to what lies under them is below 4.5, as WCAG 2.2 measures it."""
     return list(page.evaluate(_FAINT))
+
+
+@contextmanager
+def visited(
+    browser: Browser, address: str, *, width: int = 1280, height: int = 800, scheme: Literal["light", "dark"] = "light"
+) -> Iterator[Page]:
+    """A page of a server. Fails at the end for anything that it logged as an error or asked of another server."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda each: wrong.append(f"{each.type}: {each.text}") if each.type != "log" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda each: wrong.append(each.url) if not each.url.startswith((address, "data:")) else None)
+    try:
+        page.goto(address)
+        yield page
+        assert wrong == []
+    finally:
+        context.close()

@@ -64,7 +64,7 @@ MAY_IMPORT = {
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
     "processes": ["environment signals nodes", "child", "torchrun"],
-    "serving": ["following batching", "gauges", "app", "__main__"],
+    "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "scoring": [
         "settings output histories devices",
         "split",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender
 from components.settings.decoding import Decoding
 
@@ -22,6 +23,11 @@ class Answers:
 
     def __init__(self, recommender: Recommender, decoding: Decoding) -> None:
         self._recommender, self._decoding = recommender, decoding
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Of the recommender."""
+        return self._recommender.catalogue
 
     def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
         """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours.

@@ -35,6 +35,7 @@ from components.registry.requests import Refused, Row, rows_of
 from components.serving.batching import Batches
 from components.serving.following import Following, Model
 from components.serving.gauges import Gauges
+from components.serving.page import TryPage
 from components.settings.params import Params
 
 LOOK_SECONDS = 1.0
@@ -151,6 +152,7 @@ def make_app(workspace: Path, params: Params, *, alias: str) -> Starlette:
             Route("/ping", server.ping),
             Route("/version", server.version),
             Route("/metrics", server.metrics),
+            *TryPage(server.following, name=params.register.model_name).routes,
         ],
         exception_handlers={500: _broken},
         lifespan=server.running,

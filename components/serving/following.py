@@ -50,11 +50,11 @@ class Following:
         self.failures = 0
         """How often a version could not be loaded; the old one stays."""
 
-    def refresh(self) -> bool:
+    def refresh(self, *, keep: bool = True) -> bool:
         """Load what the alias names if it is not what is held; whether it changed.
 
-        Raises `StageError` for what cannot be loaded while nothing is held; else the old model stays, and it is said
-        once a version.
+        Raises `StageError` for what cannot be loaded while nothing is held. Else the old model stays, and it is said
+        once a version; without `keep` it goes, and the error is raised.
         """
         with self._loading:
             try:
@@ -63,7 +63,8 @@ class Following:
                     return False
                 found = self._load(*named)
             except StageError as error:
-                if self.model is None:
+                if self.model is None or not keep:
+                    self.model = None
                     raise
                 self._say_once(error)
                 return False
@@ -71,17 +72,17 @@ class Following:
             self.model, self._failed = found, None
             return True
 
-    def drop(self) -> None:
-        """Forget the model: the alias is no more."""
-        self.model = None
+    def beside(self, alias: str) -> Following:
+        """The same model's other alias; nothing is loaded yet."""
+        return Following(self._workspace, self._params, alias)
 
     def _load(self, version: str, digest: str) -> Model:
         started = time.perf_counter()
         bundle = numbered_bundle(self._workspace, self._params, version, digest)
-        recommender = load(bundle, lean=True)  # the library alone takes as long to import as all else
-        answers = Answers(recommender, decoding_of(bundle))
+        # The library alone takes longer to import than all else.
+        answers = Answers(load(bundle, lean=True), decoding_of(bundle))
         # The first question builds what later ones share: it is not a user's.
-        answers([[recommender.catalogue.table.item_ids[0]]], [10])
+        answers([[answers.catalogue.table.item_ids[0]]], [10])
         return Model(version, digest, answers, time.perf_counter() - started)
 
     def _say_once(self, error: StageError) -> None:

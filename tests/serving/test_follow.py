@@ -3,77 +3,22 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.recommender.engine import Engine
-from components.registry.champion import version_bundle
 from components.registry.store import connect
-from components.settings.decoding import Decoding
-from components.settings.file import from_dict
-from tests.left_behind import Marked
-from tests.registry.workspace import ITEMS, empty_store, register_untrained
-from tests.workspaces import free_port
+from tests.serving.conftest import HISTORIES, asked, status, wait_until
 
 pytestmark = pytest.mark.server
 
-HISTORIES = [[ITEMS[number], ITEMS[(number + 3) % 8]] for number in range(8)]
 CLIENTS, SWAPS = 20, 4
-
-
-@pytest.fixture(scope="module")
-def two_versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A workspace with two versions of other weights, and what each of them answers."""
-    workspace = tmp_path_factory.mktemp("followed")
-    (workspace / "mlflow.db").write_bytes(empty_store().read_bytes())
-    answers = {}
-    for seed in (3, 4):
-        number, params = register_untrained(workspace, seed=seed), from_dict({"dataset": "tiny"})
-        found = Engine.load(version_bundle(workspace, params, number), device="cpu").recommend(HISTORIES, 5, Decoding())
-        answers[number] = [[one.item_id for one in row] for row in found]
-    assert answers["1"] != answers["2"]
-    return workspace, answers
-
-
-@pytest.fixture(scope="module")
-def served(two_versions: tuple[Path, Any]) -> Iterator[str]:
-    """`idiom serve`, which follows the champion."""
-    workspace, port = two_versions[0], free_port()
-    started = Marked("flows.cli", "serve", "--workspace", ".", "--port", str(port), cwd=workspace)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: status(f"{address}/ready") == 200)
-        yield address
-        started.process.send_signal(signal.SIGINT)
-        assert started.process.wait(timeout=60) == 0 and not started.left(10), started.log.read_text()
-    finally:
-        started.end()
-
-
-def wait_until(look: Any, seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def status(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return 0
 
 
 def ask(address: str, histories: list[list[str]], k: int = 5) -> tuple[str, list[list[str]]]:
@@ -121,8 +66,7 @@ def test_no_request_fails_or_mixes_while_versions_are_swapped(
 
 
 def health(address: str) -> Any:
-    with urllib.request.urlopen(f"{address}/health", timeout=10) as answer:
-        return json.load(answer)
+    return asked(f"{address}/health")
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one(

@@ -1,0 +1,59 @@
+"""The page to try a model, in a real browser against a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from components.recommender.catalogue import Catalogue
+from components.serving.catalogue_search import CatalogueSearch
+from components.textid.table.id_table import IdTable
+from tests.browser import faint, overflowing, visited
+from tests.serving.conftest import HISTORIES, asked
+
+WORDS = ["honey soap", "honey cream", "soap dish", "lemon soap honey", "black towel"]
+
+
+def test_items_are_found_by_words() -> None:
+    """Prevents a search that finds nothing for half a word, and the longest title before the one that was meant."""
+    ids = tuple(f"B{number}" for number in range(len(WORDS)))
+    titles = {"B4": "A towel of honeycomb weave"}
+    search = CatalogueSearch(Catalogue(IdTable(ids, tuple(WORDS), tuple((n,) for n in range(len(WORDS)))), titles))
+    assert search("honey", 9) == [0, 1, 3, 4]
+    assert search("HON soa", 9) == [0, 3]
+    assert search("oap", 9) == [2, 0, 3], "the middle of a word counts, and shorter texts come first"
+    assert search("b4", 9) == [4] and search("", 9) == [] and search("oil", 9) == []
+    assert search("honey", 2) == [0, 1]
+
+
+@pytest.mark.server
+def test_somebody_tries_it(served: str, two_versions: tuple[Path, dict[str, Any]], browser: Any) -> None:
+    """Prevents a page that looks well and recommends nothing: search, click, recommendations of both versions; an
+    outside request; and a phone on which it runs out of the screen."""
+    first, second = HISTORIES[0]
+    titles = {item: asked(f"{served}/items?q={item}")["items"][0] for item in (first, second)}
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        with visited(browser, served, width=width, scheme=scheme) as page:
+            assert page.locator("#empty").is_visible()
+            for number, item in enumerate((first, second), 1):
+                page.locator("#query").fill(item)
+                page.locator("#found button", has_text=item).wait_for()
+                page.keyboard.press("Enter")
+                expect(page.locator("#history li")).to_have_count(number)
+            page.locator(".cards").nth(1).wait_for()
+            chosen = page.locator("#history li").first.inner_text()
+            assert titles[first]["words"] in chosen
+            heads = page.locator("#answers h2").all_inner_texts()
+            assert [head.split(",")[0] for head in heads] == ["champion", "challenger"]
+            expect(page.locator(".cards").first.locator("li")).to_have_count(6)  # all but the two of the history
+            assert not overflowing(page) and not faint(page)
+            page.locator("#history button").first.click()
+            expect(page.locator(".cards").first.locator("li")).to_have_count(7)
+            page.locator("#clear").click()
+            assert page.locator("#empty").is_visible()
+            expect(page.locator(".cards")).to_have_count(0)
+            page.locator("#query").fill("nothing has this")
+            expect(page.locator("#count")).to_contain_text("No item")
