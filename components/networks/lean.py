@@ -1,11 +1,11 @@
-"""T5 and Llama from scratch as plain torch modules, for a process that asks one question.
+"""T5 and Llama from scratch as plain torch modules, for a process that asks one question, or serves.
 
     model = lean.load_model(folder)              # None for all that is not from scratch: the library reads it
     tokenizer = lean.load_tokenizer(folder)
 
 Importing the library's models costs several times what the answer does (torch's compiler, distributed tensors,
 losses of detectors). The same weights lie here under the same names, so that `T5` and `Causal` read them as they read
-the library's; what trains, evaluates, scores and serves keeps those, and a test holds both to the same answers.
+the library's; what trains, evaluates and scores keeps those, and a test holds both to the same answers.
 """
 
 from __future__ import annotations

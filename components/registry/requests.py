@@ -87,10 +87,12 @@ def k_of(value: Any, row: int) -> int:
 
 def _by_column(given: Any, name: str) -> list[dict[Any, Any]]:
     """Rows of {"columns": [...], "data": [[...], ...]}."""
+    what = f"`{name}` has to have `columns` (names) and `data` (rows of as many values)"
     columns, data = (given.get(key) for key in ("columns", "data")) if isinstance(given, Mapping) else (None, None)
-    fits = isinstance(columns, list) and isinstance(data, list) and all(isinstance(one, str) for one in columns)
-    if not fits or not all(isinstance(row, list) and len(row) == len(columns) for row in data):
-        raise Refused(f"`{name}` has to have `columns` (names) and `data` (rows of as many values)")
+    if not isinstance(columns, list) or not isinstance(data, list) or not all(isinstance(one, str) for one in columns):
+        raise Refused(what)
+    if not all(isinstance(row, list) and len(row) == len(columns) for row in data):
+        raise Refused(what)
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 

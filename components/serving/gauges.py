@@ -22,16 +22,16 @@ class Gauges:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        everything = {"registry": self._registry}
-        self._requests = Counter("idiom_requests", "Requests, by status.", ["status"], **everything)
-        self._rows = Counter("idiom_rows", "Users answered.", **everything)
-        self._seconds = Histogram("idiom_request_seconds", "From body to answer.", buckets=_SECONDS, **everything)
-        self._batch_rows = Histogram("idiom_batch_rows", "Users decoded together.", buckets=_ROWS, **everything)
-        self._batch_seconds = Histogram("idiom_batch_seconds", "Seconds of a batch.", buckets=_SECONDS, **everything)
-        self._waiting = Gauge("idiom_waiting_requests", "Requests in the queue.", **everything)
-        self._swaps = Gauge("idiom_swaps", "Versions that took over since the start.", **everything)
-        self._failures = Gauge("idiom_load_failures", "Versions that could not be loaded.", **everything)
-        self._version = Gauge("idiom_model_version", "Version that answers, 1.", ["alias", "version"], **everything)
+        own = self._registry
+        self._requests = Counter("idiom_requests", "Requests, by status.", ["status"], registry=own)
+        self._rows = Counter("idiom_rows", "Users answered.", registry=own)
+        self._seconds = Histogram("idiom_request_seconds", "From body to answer.", buckets=_SECONDS, registry=own)
+        self._batch_rows = Histogram("idiom_batch_rows", "Users decoded together.", buckets=_ROWS, registry=own)
+        self._batch_seconds = Histogram("idiom_batch_seconds", "Seconds of a batch.", buckets=_SECONDS, registry=own)
+        self._waiting = Gauge("idiom_waiting_requests", "Requests in the queue.", registry=own)
+        self._swaps = Gauge("idiom_swaps", "Versions that took over since the start.", registry=own)
+        self._failures = Gauge("idiom_load_failures", "Versions that could not be loaded.", registry=own)
+        self._version = Gauge("idiom_model_version", "Version that answers, 1.", ["alias", "version"], registry=own)
 
     def answered(self, rows: int, seconds: float) -> None:
         """A request that was answered."""
