@@ -241,14 +241,18 @@ def promote(
         str | None, typer.Argument(help="Version of the registered model (none: the challenger).", show_default=False)
     ] = None,
     require: Annotated[bool, typer.Option("--require", help="End with exit code 3 where it is refused.")] = False,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="What is accepted waits for a person and stays the challenger.")
+    ] = False,
+    by: Annotated[str | None, typer.Option(help="Who approved it, for the record.", show_default=False)] = None,
     workspace: Workspace = HERE,
 ) -> int:
     """Make a version champion if the rules of `promote:` in params.yaml allow it; say why or why not."""
     from components.settings.file import load
     from flows.promote import promote as run
 
-    done = run(workspace, load(workspace / "params.yaml"), version)
-    verb = "promoted" if done.decision.accepted else "refused"
+    done = run(workspace, load(workspace / "params.yaml"), version, propose=propose, by=by)
+    verb = "refused" if not done.decision.accepted else "accepted, and waits for approval" if propose else "promoted"
     typer.echo(
         f"version {done.version} is {verb}" + (f"; the champion was version {done.champion}" if done.champion else "")
     )

@@ -147,6 +147,14 @@ def publish_scores(words: str, warn: Callable[[str], object]) -> None:
         create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")
 
 
+def publish_decision(words: str, warn: Callable[[str], object]) -> None:
+    """Publish whether a version was promoted, with every reason."""
+    from prefect.artifacts import create_markdown_artifact
+
+    with warning("did not take the decision", warn):
+        create_markdown_artifact(f"```\n{words}\n```", key="promotion", description="Is the new version better?")
+
+
 @contextmanager
 def warning(what: str, warn: Callable[[str], object]) -> Iterator[None]:
     """Turn a refusal of Prefect's server inside the block into a warning that says `what` it did not do."""

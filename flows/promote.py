@@ -49,9 +49,25 @@ class Promotion:
     """The comparison of both; None for the first version."""
 
 
-def promote(workspace: Path, params: Params, version: str | None = None) -> Promotion:
-    """Decide on `version` (None: the challenger) and move the aliases as decided. Raises `BadInput` where there is
-    none, another promotion is at work, or the champion changed meanwhile; the old champion stays then."""
+def undecided(workspace: Path, params: Params) -> str | None:
+    """The challenger on which nobody has decided yet; None where there is no such version."""
+    with answering(workspace):
+        client, name = connect(workspace), params.register.model_name
+        number = promotion.aliases(client, name).get(CHALLENGER)
+        if number is None or _TAG in client.get_model_version(name, number).tags:
+            return None
+        return number
+
+
+def promote(
+    workspace: Path, params: Params, version: str | None = None, *, propose: bool = False, by: str | None = None
+) -> Promotion:
+    """Decide on `version` (None: the challenger) and move the aliases as decided.
+
+    propose: what is accepted waits for a person, and stays the challenger. by: who approved it. Raises `BadInput`
+    where there is no such version, another promotion is at work, or the champion changed meanwhile; the old champion
+    stays then.
+    """
     workspace, name = workspace.resolve(), params.register.model_name
     with answering(workspace):
         client = connect(workspace)
@@ -68,11 +84,11 @@ def promote(workspace: Path, params: Params, version: str | None = None) -> Prom
             made = _publish(workspace, params, found, decision, version, old)
             if made is not None:
                 log_page(workspace, str(client.get_model_version(name, version).run_id), made)
-            tags = _tags(decision)
+            tags = _tags(decision, waits=propose)
             promotion.describe(client, name, version, tags[_TAG], tags[_REASONS].splitlines())
-            if decision.accepted:
+            if decision.accepted and not propose:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
-                promotion.promote(client, name, version, expected=old, tags=tags, why=why)
+                promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by)
             else:
                 promotion.refuse(client, name, version, tags=tags)
     return Promotion(version, old, decision, made)
@@ -187,9 +203,10 @@ def _publish(
     workspace: Path, params: Params, found: Comparison | None, decision: Decision, version: str, old: str | None
 ) -> Path | None:
     """decision.json, and the page where there are two to compare."""
-    folder = Layout(workspace, params.dataset).root / "promote" / f"{old or 'none'}-{version}"
+    file = decision_file(workspace, params, version, old)
+    folder = file.parent
     compared = {} if found is None else {"comparison": findings(found)}
-    publish_json(folder / "decision.json", {"version": version, "champion": old, **decision.plain(), **compared})
+    publish_json(file, {"version": version, "champion": old, **decision.plain(), **compared})
     if found is None:
         return None
     shown = {"accepted": decision.accepted, "reasons": [each.text for each in decision.refusals]}
@@ -201,6 +218,12 @@ def _publish(
     return folder / "promotion.html"
 
 
-def _tags(decision: Decision) -> dict[str, str]:
+def decision_file(workspace: Path, params: Params, version: str, old: str | None) -> Path:
+    """Where the decision on a version lies, as JSON."""
+    return Layout(workspace, params.dataset).root / "promote" / f"{old or 'none'}-{version}" / "decision.json"
+
+
+def _tags(decision: Decision, *, waits: bool) -> dict[str, str]:
     lines = [f"{'passed' if each.passed else 'REFUSED'}: {each.text}" for each in decision.reasons]
-    return {_TAG: "accepted" if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}
+    accepted = "accepted, waits for approval" if waits else "accepted"
+    return {_TAG: accepted if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}

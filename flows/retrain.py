@@ -26,6 +26,7 @@ from components.settings.file import load
 from components.settings.params import Params
 from flows import graph
 from flows.dead_runs import tell_of_the_dead
+from flows.decide import decide
 from flows.holding import Busy, replaces_what_scoring_reads, replacing, retraining
 from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
@@ -135,10 +136,12 @@ def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
             return kind(name=state.name, message=state.message)
+    decided = decide(folder, params)
     warnings = _publish(folder, params)
     cached = sum(state.name == "Cached" for state in states.values())
     said = f"; {len(warnings)} warnings: {'; '.join(warnings)}" if warnings else ""
-    return Completed(message=f"{len(states)} stages, {cached} of them cached{said}")
+    promoted = f"; {decided}" if decided else ""
+    return Completed(message=f"{len(states)} stages, {cached} of them cached{promoted}{said}")
 
 
 def _run_alone(

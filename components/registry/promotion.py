@@ -105,12 +105,19 @@ def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None
 
 
 def promote(
-    client: MlflowClient, name: str, version: str, *, expected: str | None, tags: Mapping[str, str], why: str
+    client: MlflowClient,
+    name: str,
+    version: str,
+    *,
+    expected: str | None,
+    tags: Mapping[str, str],
+    why: str,
+    by: str | None = None,
 ) -> None:
     """Make `version` the champion and the old one `previous`; read the alias back.
 
-    expected: the champion that it was compared with. Raises `BadInput`, with all aliases as they were, where another
-    is champion by now, or where MLflow says something else when it is asked again.
+    expected: the champion that it was compared with. by: who decided (None: who runs this). Raises `BadInput`, with all
+    aliases as they were, where another is champion by now, or where MLflow says something else when it is asked again.
     """
     before = aliases(client, name)
     if before.get(CHAMPION) != expected:
@@ -119,7 +126,7 @@ def promote(
             where=f"model {name!r}",
             mend="run it again, so that it is compared with the champion that there is",
         )
-    _move(client, name, version, before, tags, why)
+    _move(client, name, version, before, tags, why, by=by)
 
 
 def roll_back(client: MlflowClient, name: str, version: str | None, *, why: str) -> tuple[str, str]:
@@ -154,13 +161,19 @@ def describe(client: MlflowClient, name: str, version: str, decision: str, lines
 
 
 def _move(
-    client: MlflowClient, name: str, version: str, before: Mapping[str, str], tags: Mapping[str, str], why: str
+    client: MlflowClient,
+    name: str,
+    version: str,
+    before: Mapping[str, str],
+    tags: Mapping[str, str],
+    why: str,
+    by: str | None = None,
 ) -> None:
     old = before.get(CHAMPION)
     history = client.get_registered_model(name).tags.get(HISTORY, "[]")
     entry = {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-        "by": person(),
+        "by": by or person(),
         "from": old,
         "to": version,
         "why": why[:300],

@@ -221,6 +221,11 @@ class Promote(Section):
     """What a version has to show before it becomes the champion. Both are judged on the same users, whose targets
     neither was taught."""
 
+    automatic: bool = True
+    """Whether `idiom retrain` decides on a version that it has registered; else `idiom promote` by hand."""
+    approval_hours: float | None = bounded(None, low=0.01)
+    """Hours for which a flow waits until a reviewer approves, in Prefect's page, what the rules accept (null: rules
+    alone decide). Nobody in time: the version stays the challenger."""
     metric: Literal["ndcg", "recall", "mrr"] = "ndcg"
     """What decides, at the headline cut-off."""
     min_users: int = bounded(100, low=30)
