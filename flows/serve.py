@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import socket
 import time
@@ -48,11 +47,11 @@ def _until_it_ends(
     model: Path, listening: socket.socket, environment: dict[str, str], workspace: Path, stop: Stop
 ) -> int | None:
     """Run a server on the socket until it ends or a stop is requested; its exit code if it never answered, or None."""
-    from mlflow.pyfunc import scoring_server
+    from components.registry.champion import server_of
 
-    command, its_own = scoring_server.get_cmd(str(model))  # "uvicorn ... APP", without an address
+    command, its_own = server_of(model)
     server = Child(
-        [*shlex.split(command), "--fd", str(listening.fileno())],
+        [*command, "--fd", str(listening.fileno())],
         cwd=workspace,
         environment={**its_own, **environment},
         watched=signal.SIGTERM,
