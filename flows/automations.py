@@ -124,7 +124,7 @@ def _block(notify: str) -> UUID:
             return client.read_block_document_by_name(name, kind).id
         except ObjectNotFound as error:
             mend = "make it in Prefect's pages (Blocks), and give TYPE/NAME as `prefect block ls` lists it"
-            raise BadInput(f"there is no block {notify}", where=os.environ["PREFECT_API_URL"], mend=mend) from error
+            raise BadInput(f"there is no block {notify}", where=str(client.api_url), mend=mend) from error
 
 
 def main(arguments: list[str]) -> int:
