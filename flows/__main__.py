@@ -16,6 +16,7 @@ from pathlib import Path
 
 from components import __version__
 from components.errors import StageError
+from components.machine import refused_by_the_machine
 from flows.environment import prepare
 from flows.own_server import OwnServer
 from flows.servers import adopt_running_prefect
@@ -32,9 +33,12 @@ def main(arguments: list[str]) -> int:
         force = "--force" in arguments
         folders = [argument for argument in arguments if argument != "--force"]
         return _retrain(str(Path(folders[0] if folders else ".").resolve()), force)
-    except StageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path.cwd())
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return said.exit_code
 
 
 def _retrain(workspace: str, force: bool) -> int:

@@ -15,9 +15,14 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from components.errors import BadInput, StageError
 from flows.environment import prepare
+
+if TYPE_CHECKING:
+    from prefect.automations import Automation
 
 TAG = "idiom"
 """Tag of the deployments of prefect.yaml, and so of their runs."""
@@ -63,8 +68,10 @@ def install(*, notify: str | None = None, silent: timedelta = SILENT) -> list[st
             ),
             actions=[
                 ChangeFlowRunState(
+                    name=None,
                     state=StateType.CRASHED,
                     message="nothing was heard of it: its machine or its worker died",
+                    force=False,
                 )
             ],
         )
@@ -95,20 +102,18 @@ def install(*, notify: str | None = None, silent: timedelta = SILENT) -> list[st
     return [each.name for each in wanted]
 
 
-def _put(automation: object) -> None:
+def _put(automation: Automation) -> None:
     """Create the automation, or update the one of its name."""
-    from prefect.automations import Automation
-
-    assert isinstance(automation, Automation)
     try:
-        automation.id = Automation.read(name=automation.name).id
+        known: Any = type(automation).read(name=automation.name)
+        automation.id = known.id
     except ValueError:  # there is none of this name
         automation.create()
     else:
         automation.update()
 
 
-def _block(notify: str) -> object:
+def _block(notify: str) -> UUID:
     """Id of a saved block."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -119,7 +124,7 @@ def _block(notify: str) -> object:
             return client.read_block_document_by_name(name, kind).id
         except ObjectNotFound as error:
             mend = "make it in Prefect's pages (Blocks), and give TYPE/NAME as `prefect block ls` lists it"
-            raise BadInput(f"there is no block {notify}", where=os.environ["PREFECT_API_URL"], mend=mend) from error
+            raise BadInput(f"there is no block {notify}", where=str(client.api_url), mend=mend) from error
 
 
 def main(arguments: list[str]) -> int:

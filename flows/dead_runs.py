@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
-from prefect.states import Crashed
+from prefect.states import Crashed, State
 
 from flows.prefect_artifacts import warning
 
@@ -51,7 +51,7 @@ def crash_dead_runs(flow: str, workspace: Path, *, but: UUID) -> list[str]:
         for run in runs:
             if run.id == but or run.deployment_id or run.parameters.get("workspace") != str(workspace):
                 continue
-            crashed = Crashed(message="its process was killed; marked by the next run in this workspace")
+            crashed: State[None] = Crashed(message="its process was killed; marked by the next run in this workspace")
             tasks = client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
                 task_run_filter=TaskRunFilter(

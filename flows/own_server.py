@@ -65,5 +65,6 @@ class OwnServer:
         raise StageError(
             "Prefect's server did not start",
             where=os.environ["PREFECT_HOME"],
-            mend="what it said stands above; a database that is damaged can be moved away: it holds no model",
+            mend="what it said stands above; make room if that disk is full; a damaged database can be moved away, it "
+            "holds no model",
         )

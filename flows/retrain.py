@@ -20,6 +20,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from components.console import Console
 from components.errors import BadInput, StageError
+from components.machine import refused_by_the_machine
 from components.progress import Follower
 from components.registry.store import refuse_unfit
 from components.settings.file import load
@@ -117,9 +118,12 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         with retraining(folder):
             tell_of_the_dead("retrain", folder)
             return _run(folder, params, stages, force)
-    except StageError as error:
-        logger.error(str(error))
-        return Failed(name="Busy" if isinstance(error, Busy) else "BadInput", message=str(error))
+    except Exception as error:
+        said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
+        if said is None:
+            raise
+        logger.error(str(said))
+        return Failed(name="Busy" if isinstance(said, Busy) else "BadInput", message=str(said))
 
 
 def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -> State[Any]:

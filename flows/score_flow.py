@@ -10,6 +10,7 @@ is what lies in the folder of the scoring, whatever Prefect remembers: any run g
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -18,6 +19,7 @@ from prefect.states import State
 
 from components.console import Console
 from components.errors import StageError
+from components.machine import refused_by_the_machine
 from components.settings.file import load
 from flows.dead_runs import tell_of_the_dead
 from flows.holding import alone, reading
@@ -90,9 +92,12 @@ def score_users(
         with reading(folder, logger.info):
             scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
             done = run(scoring, chosen, workers, [Console(), artifact])
-    except StageError as error:
-        logger.error(str(error))
-        return as_state(Outcome("score", _ENDINGS[error.exit_code], time.monotonic() - started, str(error)))
+    except Exception as error:
+        said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
+        if said is None:
+            raise
+        logger.error(str(said))
+        return as_state(Outcome("score", _ENDINGS[said.exit_code], time.monotonic() - started, str(said)))
     message = in_words(done, scoring)
     logger.info(message)
     artifact.complete()

@@ -602,7 +602,12 @@ def test_a_full_disk_leaves_all_artifacts_of_a_stage_as_they_were(
 
     with monkeypatch.context() as patched:
         patched.setattr(artifacts, "_fsync_tree", full)
-        refused(workspace, name, "No space left on device", last, "make room")
+        refused(workspace, name, "No space left on device", last, "make room", "published before still stands")
+        # DVC removes what a stage published before it runs the stage.
+        patched.setenv("DVC_STAGE", name)
+        assert "stands" not in (said := run(workspace, name)[1]) and "checkout" not in said
+        (workspace / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n  {name}:\n    cmd: python\n")
+        refused(workspace, name, f"`dvc checkout {name}` brings them back")
     before = published(workspace)
     assert run(workspace, name)[0] == 0
     changed = {path for path, content in published(workspace).items() if content != before.get(path)}

@@ -12,13 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
-FOUNDATIONS = {"console", "errors", "progress", "sampling", "settings", "storage", "processes"}
+FOUNDATIONS = {"console", "errors", "machine", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
 LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
     "errors": set(),
+    "machine": {"errors"},
     "console": set(),
     "progress": set(),
     "sampling": set(),
@@ -63,8 +64,8 @@ MAY_IMPORT = {
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
-    "processes": ["environment signals nodes", "child", "torchrun"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
+    "processes": ["environment signals nodes watcher", "child", "torchrun"],
     "scoring": [
         "settings output histories devices",
         "split",

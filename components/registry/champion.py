@@ -6,6 +6,7 @@ ask([["P24242", "P36651"]], [5])[0]["titles"]
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,14 @@ def served_model(workspace: Path, params: Params, *, alias: str = CHAMPION) -> t
     model = _fetched(workspace, version.name, str(version.version))
     verified(model / IN_MODEL, digest)
     return model, digest
+
+
+def server_of(model: Path) -> tuple[list[str], dict[str, str]]:
+    """Command of MLflow's server of a model, without an address, and its environment."""
+    from mlflow.pyfunc import scoring_server
+
+    command, environment = scoring_server.get_cmd(str(model))
+    return shlex.split(command), environment
 
 
 def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion, str]:

@@ -182,13 +182,13 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             start_new_session=True,
         )
         try:
-            server.wait_until(lambda: healthy(server.api) or process.poll() is not None, seconds=300)
+            server.wait_until(lambda: healthy(server.api) or process.poll() is not None, seconds=900)
             assert process.poll() is None, (home / "server.log").read_text()
             yield server
         finally:
             process.terminate()
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=60)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)

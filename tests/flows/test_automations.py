@@ -78,21 +78,21 @@ def test_silent_runs_crash_and_failed_ones_are_told(prefect_server: Any, mini: A
             assert sorted(each["name"] for each in found) == sorted([ZOMBIES, FAILURES])
 
             mini.behave("ingest", exit=2, what="there is no such file")
-            start(mini.root, prefect_server).wait(timeout=120)
-            prefect_server.wait_until(lambda: bool(told), seconds=60)
+            start(mini.root, prefect_server).wait(timeout=600)
+            prefect_server.wait_until(lambda: bool(told), seconds=300)
             assert told[0]["subject"].startswith("retrain: mini ")
             assert "BadInput" in told[0]["body"] and "mend:  this way" in told[0]["body"]
 
             mini.behave("ingest", sleep=120)
             silent = start(mini.root, prefect_server)
-            prefect_server.wait_until((mini.root / "ingest.started").exists, seconds=120)
+            prefect_server.wait_until((mini.root / "ingest.started").exists, seconds=300)
             silent.kill()
             silent.wait()
             query = {"flow_runs": {"state": {"type": {"any_": ["CRASHED"]}}, "tags": {"all_": [TAG]}}}
-            prefect_server.wait_until(lambda: bool(prefect_server.post("/flow_runs/filter", **query)), seconds=120)
+            prefect_server.wait_until(lambda: bool(prefect_server.post("/flow_runs/filter", **query)), seconds=300)
             (crashed,) = prefect_server.post("/flow_runs/filter", **query)
             assert "nothing was heard of it" in crashed["state"]["message"]
-            prefect_server.wait_until(lambda: len(told) == 2, seconds=60)
+            prefect_server.wait_until(lambda: len(told) == 2, seconds=300)
             assert "Crashed" in told[1]["body"]
 
             with pytest.raises(BadInput, match="there is no block slack-webhook/nobody"):

@@ -20,7 +20,7 @@ from tests.workspaces import PREFECT, free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-_END_SECONDS = 60.0
+_END_SECONDS = 180.0
 """A ceiling for a busy machine; a failure waits so long, a success a second or two."""
 
 COMMANDS: dict[str, tuple[tuple[str, ...], float]] = {
@@ -83,7 +83,7 @@ def test_a_training_that_runs_saves_before_it_ends(mini: Any, alone: None) -> No
     mini.behave("train", sleep=120)
     started = Marked(*COMMANDS["flow"][0], cwd=mini.root)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not (mini.root / "train.started").exists():
             assert started.process.poll() is None and time.monotonic() < until, started.log.read_text()
             time.sleep(0.1)

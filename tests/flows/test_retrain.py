@@ -109,12 +109,15 @@ def test_a_second_retraining_in_a_workspace_is_refused(prefect_server: Any, mini
     assert not mini.out("ingest").exists()
 
 
-def test_killed_runs_are_marked_by_the_next(prefect_server: Any, mini: Any, tmp_path: Path) -> None:
+def test_killed_runs_are_marked_by_the_next(
+    prefect_server: Any, mini: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Prevents: 9 flow runs and 9 tasks that Prefect shows as running for ever after 9 kills. The run of another
     workspace is left alone."""
     mini.behave("train", sleep=120)
     process = subprocess.Popen([sys.executable, "-m", "flows", str(mini.root)], env=prefect_server.environment())
-    prefect_server.wait_until((mini.root / "train.started").exists, seconds=60)
+    request.addfinalizer(process.kill)
+    prefect_server.wait_until((mini.root / "train.started").exists, seconds=300)
     query = {"flows": {"name": {"any_": ["retrain"]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
     (killed,) = [
         each
@@ -126,14 +129,14 @@ def test_killed_runs_are_marked_by_the_next(prefect_server: Any, mini: Any, tmp_
     def told() -> bool:
         return [each["state_type"] for each in prefect_server.post("/task_runs/filter", **tasks)].count("RUNNING") == 1
 
-    prefect_server.wait_until(told, seconds=30)
+    prefect_server.wait_until(told, seconds=120)
     process.kill()
     process.wait()
     elsewhere = shutil.copytree(mini.root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".dvc"))
     (elsewhere / ".dvc").mkdir()
     mini.behave("train")
     run(elsewhere)
-    prefect_server.wait_until((mini.root / "train.checkpoint").exists, seconds=30)
+    prefect_server.wait_until((mini.root / "train.checkpoint").exists, seconds=120)
     assert prefect_server.get(f"/flow_runs/{killed['id']}")["state_type"] == "RUNNING", "that workspace is another"
 
     assert run(mini.root).is_completed()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -187,7 +189,7 @@ def test_a_registration_that_died_leaves_no_copy_behind(workspace: Path, at: str
     kept = {each.source.removeprefix("models:/") for each in client.search_model_versions("name = 'idiom'")}
     assert {each.model_id for each in logged} == kept
     assert {each.status.value for each in logged} == {"READY"}
-    assert {each.name for each in models.iterdir()} == kept
+    assert {each.name for each in models.iterdir() if (each / "artifacts").exists()} == kept
     assert alias == (["champion"] if at == "set_registered_model_alias" else ["challenger"])
 
 
@@ -282,3 +284,23 @@ def test_a_long_description_is_cut_at_a_line(workspace: Path) -> None:
     description = connect(workspace).get_model_version("idiom", "1").description
     assert len(description) <= 5000
     assert description.endswith("a line of the table\n…")
+
+
+def test_a_full_disk_is_said_in_words_by_a_command(workspace: Path) -> None:
+    """Prevents a traceback for `idiom recommend` where the champion's bundle does not fit on the disk; and "what was
+    published before still stands" from a command that publishes nothing. The nearest thing to a full disk that needs no
+    mount: no file may grow beyond some bytes, which the system refuses with EFBIG in place of ENOSPC."""
+    layout, params = build(workspace)
+    register(params, layout)
+    (workspace / "params.yaml").write_text("dataset: tiny\n")
+    shutil.rmtree(layout.bundle)  # it has to be fetched
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "recommend", "i0", "--workspace", str(workspace)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)),
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "error: File too large" in done.stderr and "mend:  make room on that disk" in done.stderr
+    assert "stands" not in done.stderr
+    assert not list((workspace / "work" / "bundles").glob("*"))
