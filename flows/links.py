@@ -1,7 +1,7 @@
 """Addresses of MLflow's pages on which a person should land: the runs of this data set, and its registered model.
 
-MLflow 3.17 opens a fresh browser in its mode for prompts and traces, in which neither is in sight; `workflowType` in the
-address chooses the one for training. The server is asked over HTTP, as importing MLflow takes three CPU seconds.
+MLflow 3.17 opens a fresh browser in its mode for prompts and traces, in which neither is in sight; `workflowType` in
+the address chooses the one for training. The server is asked over HTTP, as importing MLflow takes three CPU seconds.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ def run_ui(
 ) -> int:
     """Start what is not served elsewhere, say the addresses, and stop both on Ctrl-C or SIGTERM. Returns the exit code.
 
-    browser: whether the runs are opened in one as well, where there is a screen. Raises `BadInput` for a port that is taken; 1 is returned when a server ends by itself.
+    browser: whether the runs are opened in one as well, where there is a screen. Raises `BadInput` for a port that is
+    taken; 1 is returned when a server ends by itself.
     """
     names = _names(workspace)
     planned, elsewhere = _plan(workspace, mlflow_port, prefect_port)

@@ -59,7 +59,7 @@ MAY_IMPORT = {
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
-    "processes": ["environment signals nodes", "child", "torchrun"],
+    "processes": ["environment git signals nodes", "child", "torchrun"],
     "scoring": [
         "settings output histories devices",
         "split",

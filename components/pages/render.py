@@ -20,9 +20,14 @@ _HERE = Path(__file__).parent
 
 def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
     """The page. `scripts` are files of this folder; `title` has to be among the values."""
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    style = Markup(stylesheet("style.css"))
     code = [Markup((_HERE / name).read_text(encoding="utf-8")) for name in scripts]
     return _environment().get_template(template).render(style=style, scripts=code, **values)
+
+
+def stylesheet(name: str) -> str:
+    """A stylesheet of this folder."""
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -1,0 +1,34 @@
+"""What git says of a workspace: its commit, and whether files were changed since. Standard library only."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+ABSENT = "absent"
+_SHORT = 12
+
+
+def commit(workspace: Path) -> str:
+    """The commit; "absent" outside a repository with one, or where git is not installed."""
+    return _ask(workspace, "rev-parse", "HEAD") or ABSENT
+
+
+def changed(workspace: Path) -> Literal["true", "false", "unknown"]:
+    """Whether tracked files differ from the commit. dvc.lock changes with every run, and does not count."""
+    found = _ask(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return "unknown" if found is None else "true" if found else "false"
+
+
+def short(workspace: Path) -> str:
+    """The commit in twelve digits, with `+` where files were changed since."""
+    return commit(workspace)[:_SHORT] + ("+" if changed(workspace) == "true" else "")
+
+
+def _ask(workspace: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
