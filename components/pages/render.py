@@ -7,13 +7,14 @@ A page asks nothing of any server: its content security policy forbids it. Value
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _HERE = Path(__file__).parent
 
@@ -40,8 +41,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": number, "signed": signed, "whole": whole, "p": p_value}
+    made.filters |= {"ticked": ticked, "number": number, "signed": signed, "whole": whole, "p": p_value}
     return made
+
+
+def ticked(text: str) -> Markup:
+    """`clean` between backticks as code, everything else as text."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def number(value: float, digits: int = 4) -> str:
