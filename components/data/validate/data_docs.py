@@ -21,7 +21,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _REMOTE_LOGO = re.compile(r'src="https://great-expectations-web-assets[^"]*"')
 """Every page asks a bucket for its logo, with the time of the run: a counter of readers. The site brings its own."""
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
-_REMOTE_STYLE = re.compile(r'<link\b[^>]*href="https?:[^>]*>')
+_LINK = re.compile(r"<link\b[^>]*>")
+"""To styles elsewhere, and to an icon where none lies."""
 _FOOTER = re.compile(r"<footer>.*?</footer>", re.DOTALL)
 _FILTER = re.compile(
     r'<div class="card mb-3">\s*<div class="card-header p-2">\s*<strong>Actions.*?(?=<div class="card d-)', re.DOTALL
@@ -43,16 +44,15 @@ def _cleaned(html: str, page: Path, site: Path, status: Mapping[str, str], note:
     html = _CLOCK.sub(f"{RUN_TIME:%Y%m%dT%H%M%S.%fZ}", html)
     numbers: dict[str, str] = {}
     html = _UUID.sub(lambda match: numbers.setdefault(match[0], f"part-{len(numbers)}"), html)
-    for unwanted in (_SCRIPT, _REMOTE_STYLE, _FOOTER, _FILTER):
+    for unwanted in (_SCRIPT, _LINK, _FOOTER, _FILTER):
         html = unwanted.sub("", html)
     html = html.replace(_SHOWN_TIME, "time not kept")
     if parts[0] == "validations":
         html = _STATUS.sub(rf"\1 {status[parts[1]]}\2", html, count=1)
     links = _results(site, status) if page == site / "index.html" else ""
     head = f'<p class="note">{note.format(up=up)}</p>{links}'
-    return html.replace("<head>", f"<head><style>{stylesheet('data_docs.css')}</style>", 1).replace(
-        "<body>", f"<body>{head}", 1
-    )
+    own = f'<link rel="icon" href="data:,"><style>{stylesheet("data_docs.css")}</style>'
+    return html.replace("<head>", f"<head>{own}", 1).replace("<body>", f"<body>{head}", 1)
 
 
 def _results(site: Path, status: Mapping[str, str]) -> str:
