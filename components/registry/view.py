@@ -17,13 +17,19 @@ from components.registry.names import ANSWER
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_WIDTH = 190
+"""Pixels in which the name of a metric can be read."""
 TAG = f"mlflow.sharedViewState.{ANSWER}"
 
 
 def publish_view(client: MlflowClient, experiment: str, metrics: Sequence[str]) -> None:
     """Save the view: the newest training first, with these metrics as columns."""
+    # Ends of intervals are on the run's page.
+    columns = [f"metrics.`{name}`" for name in metrics if not name.endswith(("_low", "_high"))]
     state = {
-        "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "attributes.`Models`"],
+        "selectedColumns": [*columns, "attributes.`Models`"],
+        "columnOrder": columns,
+        "columnWidths": dict.fromkeys(columns, _WIDTH),
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
     }
