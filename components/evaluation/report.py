@@ -49,6 +49,7 @@ def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: st
         others=_others(metrics, deciding),
         figures=_figures(metrics),
         tables=_tables(metrics),
+        repeats=repeats.sentences(metrics),
         slices=_slices(metrics, deciding),
         ties={"sentence": summary.ties(metrics), "table": _table("", summary.ties_rows(metrics))},
         examples=[_shown(example) for example in examples],

@@ -68,7 +68,7 @@ def _status(
     passed: Mapping[str, bool], checks: Mapping[str, Check], severity: Mapping[str, Severity]
 ) -> dict[str, str]:
     """Suite -> passed, passed with warnings, or FAILED, by the worst severity that was not met."""
-    found = {}
+    found: dict[str, str] = {}
     for suite in {check.suite for check in checks.values()}:
         missed = {severity[name] for name, kept in passed.items() if not kept and checks[name].suite == suite}
         found[suite] = "FAILED" if "critical" in missed else "passed with warnings" if missed else "passed"
