@@ -22,7 +22,7 @@ from tests.data.tables_of import shop, workspace
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A shop that passes with two warnings: an item without a title, and three interactions without their item."""
     items, rows = shop()
-    title = pl.when(pl.col("item_id") == "i02").then(None).otherwise(pl.col("title") + " <b>")
+    title = pl.when(pl.col("item_id") == "i02").then(None).otherwise(pl.col("title") + " <3")
     items = items.with_columns(title=title, brand=pl.lit("Brand"))
     layout = workspace(tmp_path_factory.mktemp("page"), items.filter(pl.col("item_id") != "i03"), rows)
     validate(params.Validate(), layout, made=[("Run", "2026-11-30 14:50 UTC")])
