@@ -28,12 +28,14 @@ def tags(layout: Layout) -> dict[str, str]:
 
 
 def short(layout: Layout) -> dict[str, str]:
-    """The tags of a version, which stand in one line of a page: commit (`+` where files were changed since), dvc.lock,
-    verdict. The run has them in full."""
+    """The tags of a version, few and short: commit, whether files were changed since, dvc.lock, verdict. The run has all
+    of them in full."""
     found = tags(layout)
+    changed = {"idiom.git_dirty": "true"} if found["idiom.git_dirty"] == "true" else {}
     verdict, _, missed = found["idiom.validation"].partition("; not met: ")
     return {
-        "idiom.git_commit": git.short(layout.workspace),
+        "idiom.git_commit": found["idiom.git_commit"],
+        **changed,
         "idiom.dvc_lock": found["idiom.dvc_lock"][:_SHORT],
         "idiom.validation": f"{verdict}, {len(missed.split(', '))} not met" if missed else verdict,
     }
