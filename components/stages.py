@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,10 @@ def ingest(workspace: Path, params: Params) -> None:
 def validate(workspace: Path, params: Params) -> None:
     """Canonical tables -> verdict and Data Docs; raises `GateRefused` on a critical failure."""
     from components.data.validate.validate import validate as validate_tables
+    from components.processes import git
 
-    verdict = validate_tables(params.validate, Layout(workspace, params.dataset), params.clean)
+    made = [("Run", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"), ("Commit", git.short(workspace))]
+    verdict = validate_tables(params.validate, Layout(workspace, params.dataset), params.clean, made=made)
     _warn("validate", verdict["in_words"])
 
 

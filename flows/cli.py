@@ -333,12 +333,15 @@ def serve(
 def ui(
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
     prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the runs in a browser, where there is a screen.")
+    ] = True,
     workspace: Workspace = HERE,
 ) -> int:
     """MLflow and Prefect in the browser, on the stores of the workspace; Ctrl-C ends both."""
     from flows.servers import run_ui
 
-    return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo)
+    return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo, browser=browser)
 
 
 @command

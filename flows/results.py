@@ -11,6 +11,7 @@ from components.registry.published import MEND, registration_of
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
+from flows.links import version_page
 from flows.servers import mlflow_address
 
 
@@ -45,9 +46,7 @@ def links(workspace: Path, params: Params) -> dict[str, str]:
     if layout.validation.is_file():
         found["What was checked"] = layout.validation.as_uri()
     if registered := registration_of(layout):
-        found["MLflow model version"] = (
-            f"{mlflow_address()}/#/models/{registered['name']}/versions/{registered['version']}"
-        )
+        found["MLflow model version"] = version_page(mlflow_address(), registered["name"], registered["version"])
     return found
 
 

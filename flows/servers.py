@@ -11,13 +11,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.errors import BadInput
 from components.processes.child import STOP_SECONDS, Child
 from components.processes.signals import Stop
 from components.storage.artifacts import publish_json
+from flows.links import model_page, open_in_browser, runs_page
 
 MLFLOW_PORT = 5000
 PREFECT_PORT = 4200
@@ -34,13 +35,19 @@ class _Planned:
     health: str
     address: str
     log: Path
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, workspace: Path) -> Child:
         """Start it in the workspace, its output in its log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as stream:
             return Child(
-                self.command, cwd=workspace, output=stream.fileno(), watched=signal.SIGTERM, grace=STOP_SECONDS
+                self.command,
+                cwd=workspace,
+                environment=os.environ | self.environment,
+                output=stream.fileno(),
+                watched=signal.SIGTERM,
+                grace=STOP_SECONDS,
             )
 
 
@@ -72,14 +79,18 @@ def mlflow_address() -> str:
     return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
 
 
-def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[str], None]) -> int:
+def run_ui(
+    workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[str], None], *, browser: bool = False
+) -> int:
     """Start what is not served elsewhere, say the addresses, and stop both on Ctrl-C or SIGTERM. Returns the exit code.
 
-    Raises `BadInput` for a port that is taken; 1 is returned when a server ends by itself.
+    browser: whether the runs are opened in one as well, where there is a screen. Raises `BadInput` for a port that is
+    taken; 1 is returned when a server ends by itself.
     """
+    names = _names(workspace)
     planned, elsewhere = _plan(workspace, mlflow_port, prefect_port)
-    for line in elsewhere:
-        say(line)
+    for name, address in elsewhere.items():
+        _say_pages(name, address, names, say, browser=browser)
     if not planned:
         return 0
     servers: list[Child] = []
@@ -91,7 +102,7 @@ def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[
             for each, server in zip(planned, servers, strict=True):
                 if not _ready(each, server, stop):
                     return 0 if stop.requested else _ended(each, say)
-                say(f"{each.name:<8} {each.address}")
+                _say_pages(each.name, each.address, names, say, browser=browser)
                 if each.name == "Prefect":
                     publish_json(note, {"api": f"{each.address}/api"})
             say("Ctrl-C ends both.")
@@ -107,13 +118,38 @@ def run_ui(workspace: Path, mlflow_port: int, prefect_port: int, say: Callable[[
                 server.stop()
 
 
-def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], list[str]]:
+def _names(workspace: Path) -> tuple[str, str] | None:
+    """Experiment and model of the workspace; None where it says none. Raises `BadInput` for settings that are wrong."""
+    from components.settings.file import load
+
+    if not (workspace / "params.yaml").is_file():
+        return None
+    params = load(workspace / "params.yaml")
+    return params.register.experiment or params.dataset, params.register.model_name
+
+
+def _say_pages(
+    name: str, address: str, names: tuple[str, str] | None, say: Callable[[str], None], *, browser: bool
+) -> None:
+    """The addresses of a server that a person should open, and the first of them in a browser."""
+    if name != "MLflow" or names is None:
+        say(f"{name:<8} {address}")
+        return
+    runs = runs_page(address, names[0])
+    say(f"{name:<8} {runs}")
+    say(f"{'Models':<8} {model_page(address, names[1])}")
+    if browser:
+        open_in_browser(runs)
+
+
+def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], dict[str, str]]:
+    """What is to be started, and the addresses of what is served elsewhere (MLFLOW_TRACKING_URI, PREFECT_API_URL)."""
     from components.registry.store import refuse_unfit, tracking_uri
 
-    planned, elsewhere, logs = [], [], workspace / "logs"
+    planned, elsewhere, logs = [], {}, workspace / "logs"
     store = tracking_uri(workspace)
     if store.startswith("http"):
-        elsewhere.append(f"MLflow   {store} (MLFLOW_TRACKING_URI)")
+        elsewhere["MLflow"] = store.rstrip("/")
     else:
         refuse_unfit(workspace)
         address = free_address("--mlflow-port", mlflow_port)
@@ -121,12 +157,14 @@ def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_P
         command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]
         planned.append(_Planned("MLflow", command, f"{address}/health", address, logs / "mlflow.log"))
     if api := os.environ.get("PREFECT_API_URL"):
-        elsewhere.append(f"Prefect  {api.removesuffix('/api')} (PREFECT_API_URL)")
+        elsewhere["Prefect"] = api.removesuffix("/api")
     else:
         address = free_address("--prefect-port", prefect_port)
         command = [sys.executable, "-m", "prefect", "server", "start"]
         command += ["--host", "127.0.0.1", "--port", str(prefect_port)]
-        planned.append(_Planned("Prefect", command, f"{address}/api/health", address, logs / "prefect.log"))
+        # Its pages ask the port of the settings, whatever port the command names.
+        settings = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(prefect_port)}
+        planned.append(_Planned("Prefect", command, f"{address}/api/health", address, logs / "prefect.log", settings))
     return planned, elsewhere
 
 

@@ -1,4 +1,7 @@
-"""Plots of the metrics as PNG files; the same metrics give the same bytes."""
+"""Plots of the metrics as PNG files, for `dvc plots` and MLflow; the same metrics give the same bytes.
+
+Differences are drawn around zero: on an axis that begins at zero, a model and the item graph look alike.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,20 @@ from components.evaluation.contenders import CONTENDERS, MODEL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GROUP = 0.81
-"""Width of the bars of one slice, of 1 from slice to slice."""
-_GAP = 0.01
+_GROUP = 0.7
+"""Height that the whiskers of one slice take, of 1 from slice to slice."""
 
 
-def draw(metrics: Mapping[str, Any], folder: Path) -> dict[str, bytes]:
-    """Write the pictures into `folder`; return caption -> PNG bytes."""
+def draw(metrics: Mapping[str, Any], folder: Path) -> None:
+    """Write the pictures into `folder`."""
     k = metrics["protocol"]["headline_k"]
     drawn = {
         "recall_by_k.png": (f"Recall by list length ({metrics['protocol']['headline']})", _recall_by_k),
-        "recall_by_history.png": (f"Recall@{k} by length of the history", _by_slice("history length")),
-        "recall_by_target.png": (f"Recall@{k} by how often the target occurs in training", _by_slice("target")),
+        "difference_by_history.png": (f"NDCG@{k}, the model minus ..., by length of the history", "history length"),
+        "difference_by_target.png": (f"NDCG@{k}, the model minus ..., by how frequent the target is", "target"),
     }
-    pictures = {}
     for name, (caption, painter) in drawn.items():
-        _picture(folder / name, caption, painter, metrics)
-        pictures[caption] = (folder / name).read_bytes()
-    return pictures
+        _picture(folder / name, caption, _by_slice(painter) if isinstance(painter, str) else painter, metrics)
 
 
 def _picture(path: Path, caption: str, painter: Any, metrics: Mapping[str, Any]) -> None:
@@ -45,7 +44,6 @@ def _picture(path: Path, caption: str, painter: Any, metrics: Mapping[str, Any])
         axes.set_title(caption, fontsize=10)
         painter(axes, metrics)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_ylim(bottom=0)
         figure.legend(loc="outside lower center", ncols=len(CONTENDERS), frameon=False, fontsize=8)
         figure.savefig(path, metadata={"Software": None})
 
@@ -63,14 +61,31 @@ def _recall_by_k(axes: Axes, metrics: Mapping[str, Any]) -> None:
 
 def _by_slice(slicing: str) -> Any:
     def paint(axes: Axes, metrics: Mapping[str, Any]) -> None:
-        groups, k = metrics["slices"][slicing], metrics["protocol"]["headline_k"]
-        width = _GROUP / len(CONTENDERS)
-        for number, (who, contender) in enumerate(CONTENDERS.items()):
-            offset = (number - (len(CONTENDERS) - 1) / 2) * width
-            heights = [group[who][f"recall_at_{k}"] for group in groups.values()]
-            places = [place + offset for place in range(len(groups))]
-            axes.bar(places, heights, width=width - _GAP, label=contender.label, color=contender.colour)
+        groups, metric = metrics["slices"][slicing], f"ndcg_at_{metrics['protocol']['headline_k']}"
+        names = [name for name in CONTENDERS if name in metrics["against"]]
+        step = _GROUP / len(names)
+        for number, name in enumerate(names):
+            found = [group["against"][name][metric] for group in groups.values()]
+            values = [each["difference"] for each in found]
+            ends = zip(
+                *((value - e["interval"][0], e["interval"][1] - value) for value, e in zip(values, found, strict=True)),
+                strict=True,
+            )
+            places = [row + (number - (len(names) - 1) / 2) * step for row in range(len(groups))]
+            contender = CONTENDERS[name]
+            axes.errorbar(
+                values,
+                places,
+                xerr=[[max(0.0, end) for end in side] for side in ends],
+                fmt="o",
+                capsize=2,
+                label=contender.label,
+                color=contender.colour,
+            )
+        axes.axvline(0, color="#8C8C8C", linewidth=1, linestyle=":")
         labels = [f"{name}\n{group['users']:,} users" for name, group in groups.items()]
-        axes.set_xticks(range(len(groups)), labels, fontsize=8)
+        axes.set_yticks(range(len(groups)), labels, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlabel("right of the dotted line the model is better; 95 % intervals", fontsize=8)
 
     return paint

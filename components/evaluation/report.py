@@ -49,6 +49,7 @@ def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: st
         others=_others(metrics, deciding),
         figures=_figures(metrics),
         tables=_tables(metrics),
+        repeats=repeats.sentences(metrics),
         slices=_slices(metrics, deciding),
         ties={"sentence": summary.ties(metrics), "table": _table("", summary.ties_rows(metrics))},
         examples=[_shown(example) for example in examples],
@@ -161,16 +162,15 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every other figure: other lengths of the list, both variants, what the lists consist of, repeats."""
-    return [
-        _table("Every length of the list, both variants", summary.rows(metrics)),
-        _table("What the lists consist of", summary.breadth_rows(metrics)),
-        *([_table("Bought again, and new", rows)] if (rows := repeats.rows(metrics)) else []),
-    ]
+    tables = {
+        "Every length of the list, both variants": summary.rows(metrics),
+        "What the lists consist of": summary.breadth_rows(metrics),
+        "Bought again, and new": repeats.rows(metrics),
+    }
+    return [_table(caption, rows) for caption, rows in tables.items() if rows]
 
 
-def _table(caption: str, rows: Sequence[tuple[str, Mapping[str, Cell]]]) -> dict[str, Any] | None:
-    if not rows:
-        return None
+def _table(caption: str, rows: Sequence[tuple[str, Mapping[str, Cell]]]) -> dict[str, Any]:
     return {
         "caption": caption,
         "columns": list(labels().values()),

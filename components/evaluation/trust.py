@@ -13,12 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from components.errors import BadInput
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import digest, sha256
 
 LIBRARIES = ("torch", "transformers", "numpy", "polars")
 """What decides the figures, beside our own code."""
+KINDS = ("interactions", "users", "items")
+"""What the report of `clean` counts."""
 
 
 def gather(layout: Layout, *, settings: Mapping[str, Any], train_key: str = "") -> dict[str, Any]:
@@ -47,7 +50,7 @@ def gather(layout: Layout, *, settings: Mapping[str, Any], train_key: str = "") 
             for table, found in ingested.get("conservation", {}).items()
             if isinstance(found, dict)
         },
-        "removed": {kind: cleaned[kind] for kind in ("interactions", "users", "items") if kind in cleaned},
+        "removed": {kind: cleaned[kind] for kind in KINDS if "in" in cleaned.get(kind, {})},
         "raw_files": ingested.get("files", {}).get("read", []),
         "times": [facts.get("first_time"), facts.get("last_time")],
         "data_digest": digest({path.name: sha256(path) for path in _data(layout) if path.is_file()}),
@@ -67,7 +70,7 @@ def _in_words(reports: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]
 
 
 def _reports(layout: Layout) -> dict[str, dict[str, Any]]:
-    """Stage -> its report, in the order of the graph."""
+    """Stage -> its report, in the order of the graph. Raises `BadInput` for one that the stage did not write."""
     paths: dict[str, Path] = {
         "ingest": layout.ingest_report,
         "validate": layout.verdict,
@@ -75,7 +78,32 @@ def _reports(layout: Layout) -> dict[str, dict[str, Any]]:
         "index": layout.index_report,
     }
     found = {stage: read_json(path) for stage, path in paths.items() if path.is_file()}
-    return {stage: report for stage, report in found.items() if isinstance(report, dict)}
+    for stage, report in found.items():
+        if not _fits(report):
+            mend = f"run the stage `{stage}` again: dvc repro"
+            raise BadInput(f"not what `{stage}` writes", where=str(paths[stage]), mend=mend)
+    return found
+
+
+def _fits(report: Any) -> bool:
+    """Whether a report has, in what it has, the shape that is read of it here."""
+    if not isinstance(report, dict) or not isinstance(report.get("in_words", []), list):
+        return False
+    checks, counts = report.get("checks", []), [report.get(kind) for kind in KINDS]
+    conserved = report.get("conservation", {})
+    return (
+        isinstance(checks, list)
+        and all(isinstance(check, dict) and {"name", "severity", "passed"} <= set(check) for check in checks)
+        and all(isinstance(report.get(name, {}), dict) for name in ("facts", "files", "conservation"))
+        and all(_counts(each, "in", "removed", "kept") for each in counts if isinstance(each, dict) and "in" in each)
+        and all(_counts(each, "records", "set_aside", "kept") for each in conserved.values() if isinstance(each, dict))
+    )
+
+
+def _counts(found: dict[str, Any], read: str, dropped: str, kept: str) -> bool:
+    reasons = found.get(dropped)
+    numbers = [found.get(read), found.get(kept), *(reasons.values() if isinstance(reasons, dict) else [None])]
+    return all(isinstance(number, int) for number in numbers)
 
 
 def _data(layout: Layout) -> tuple[Path, ...]:

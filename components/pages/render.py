@@ -7,22 +7,28 @@ A page asks nothing of any server: its content security policy forbids it. Value
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _HERE = Path(__file__).parent
 
 
 def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
     """The page. `scripts` are files of this folder; `title` has to be among the values."""
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    style = Markup(stylesheet("style.css"))
     code = [Markup((_HERE / name).read_text(encoding="utf-8")) for name in scripts]
     return _environment().get_template(template).render(style=style, scripts=code, **values)
+
+
+def stylesheet(name: str) -> str:
+    """A stylesheet of this folder."""
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -35,8 +41,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"number": number, "signed": signed, "whole": whole, "p": p_value}
+    made.filters |= {"ticked": ticked, "number": number, "signed": signed, "whole": whole, "p": p_value}
     return made
+
+
+def ticked(text: str) -> Markup:
+    """`clean` between backticks as code, everything else as text."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def number(value: float, digits: int = 4) -> str:

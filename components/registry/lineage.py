@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
+from components.processes import git
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256
@@ -28,13 +28,14 @@ def tags(layout: Layout) -> dict[str, str]:
 
 
 def short(layout: Layout) -> dict[str, str]:
-    """The tags of a version, which stand in one line of a page: commit (`+` where files were changed since), dvc.lock,
-    verdict. The run has them in full."""
+    """The tags of a version, few and short: commit, whether files were changed since, dvc.lock, verdict. The run has all
+    of them in full."""
     found = tags(layout)
-    changed = "+" if found["idiom.git_dirty"] == "true" else ""
+    changed = {"idiom.git_dirty": "true"} if found["idiom.git_dirty"] == "true" else {}
     verdict, _, missed = found["idiom.validation"].partition("; not met: ")
     return {
-        "idiom.git_commit": found["idiom.git_commit"][:_SHORT] + changed,
+        "idiom.git_commit": found["idiom.git_commit"],
+        **changed,
         "idiom.dvc_lock": found["idiom.dvc_lock"][:_SHORT],
         "idiom.validation": f"{verdict}, {len(missed.split(', '))} not met" if missed else verdict,
     }
@@ -64,33 +65,13 @@ def verdict_of(path: Path) -> str:
     return ("passed" if verdict["passed"] else "FAILED") + (f"; not met: {', '.join(failed)}" if failed else "")
 
 
-def changes(workspace: Path) -> str:
-    """What tracked files have that the commit has not, as a patch; "" where there is no repository or nothing.
-
-    Without dvc.lock and params.yaml, which are kept whole, and without files that git does not know.
-    """
-    return _ask_git(workspace, "diff", "--binary", "--relative", "HEAD", "--", ".", ":!dvc.lock", ":!params.yaml") or ""
-
-
 def _git(workspace: Path) -> dict[str, str]:
-    head = _ask_git(workspace, "rev-parse", "HEAD")
-    if head is None:
-        return {"idiom.git_commit": "absent", "idiom.git_dirty": "unknown"}
-    # dvc.lock changes with every run and has its own tag.
-    changed = _ask_git(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    commit = head.strip()
+    commit = git.commit(workspace)
+    if commit == git.ABSENT:
+        return {"idiom.git_commit": commit, "idiom.git_dirty": "unknown"}
     return {
         "idiom.git_commit": commit,
-        "idiom.git_dirty": "unknown" if changed is None else "true" if changed else "false",
+        "idiom.git_dirty": git.changed(workspace),
         # The name under which MLflow's own pages show it.
         "mlflow.source.git.commit": commit,
     }
-
-
-def _ask_git(workspace: Path, *words: str) -> str | None:
-    """Git's answer; None outside a repository with a commit, or where git is not installed."""
-    try:
-        done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -59,10 +59,10 @@ def _answer(metrics: Mapping[str, Any]) -> dict[str, float]:
     values = {f"{ANSWER}/{name}": float(own[MODEL][name]) for name in names}
     deciding = names[-1]
     for who, found in metrics["against"].items():
-        values[f"{ANSWER}/{deciding}_minus_{who}"] = float(found[deciding]["difference"])
+        values[f"{ANSWER}/ndcg_over_{who}"] = float(found[deciding]["difference"])
     best = max(metrics["against"], key=lambda who: (own[who][deciding], who))
     low, high = metrics["against"][best][deciding]["interval"]
-    name = f"{ANSWER}/{deciding}_minus_{best}"
+    name = f"{ANSWER}/ndcg_over_{best}"
     return values | {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 

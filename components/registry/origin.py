@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
-from components.registry import lineage
+from components.processes import git
 from components.registry.bundle import BUNDLE, bundle_sha256
 from components.registry.comparable import find_version, tags_of
 from components.registry.store import answering, connect
@@ -55,7 +55,7 @@ def keep(client: MlflowClient, run_id: str, layout: Layout, bundle: Path) -> Non
     for name in (PARAMS, LOCK):
         if (layout.workspace / name).is_file():
             client.log_artifact(run_id, str(layout.workspace / name), place)
-    if changes := lineage.changes(layout.workspace):
+    if changes := git.patch(layout.workspace, PARAMS, LOCK):
         client.log_text(run_id, changes, f"{place}/{CHANGES}")
 
 

@@ -29,9 +29,10 @@ def publish_pages(client: MlflowClient, layout: Layout, version: ModelVersion) -
     from components.registry.bundle import BUNDLE  # its room's imports are not those of who asks for a path
 
     made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    commit = version.tags.get("idiom.git_commit", "not known")
     facts = [
         ("Registered", f"{version.name} version {version.version}, {made:%Y-%m-%d %H:%M} UTC"),
-        ("Commit", version.tags.get("idiom.git_commit", "not known")),
+        ("Commit", f"{commit}, with changes" if version.tags.get("idiom.git_dirty") == "true" else commit),
         ("dvc.lock", version.tags.get("idiom.dvc_lock", "not known")),
         ("Bundle", f"{version.tags[BUNDLE][:_DIGITS]} (SHA-256)"),
         ("metrics.json", f"{sha256(layout.metrics)[:_DIGITS]} (SHA-256)"),

@@ -21,10 +21,12 @@ from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
 from components.registry.log import log_model, log_results, metric_values
+from components.registry.names import ANSWER
 from components.registry.pages import publish_pages
 from components.registry.patience import patient
 from components.registry.store import answering, connect, experiment_id, tracking_uri
 from components.registry.tracking import describe, run_for
+from components.registry.view import publish_view
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
@@ -127,8 +129,11 @@ def _new_version(
         origin.keep(client, run_id, layout, bundle)
         model_id = log_model(params, layout, bundle, tags)
         # Into the run and, linked, onto the logged model's own page.
-        mlflow.log_metrics(metric_values(metrics), model_id=model_id)
+        values = metric_values(metrics)
+        mlflow.log_metrics(values, model_id=model_id)
         mlflow.set_tags({BUNDLE: digest, "idiom.protocol": protocol})
+    experiment = client.get_run(run_id).info.experiment_id
+    publish_view(client, experiment, [key for key in values if key.startswith(f"{ANSWER}/")])
     try:
         client.create_registered_model(
             name,

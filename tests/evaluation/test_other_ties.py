@@ -173,7 +173,7 @@ def test_the_report_the_file_and_mlflow_say_which_order_is_which(tmp_path: Path)
     assert "With a drawn order instead (shuffle), NDCG@10 goes from" in said
     assert "for the 3 of them whose other target the model was not trained on" in said
     page = layout.report.read_text(encoding="utf-8")
-    assert said in page and "NDCG@10, shuffle, 3 users" in page and "ties <b>file</b>" in page
+    assert said in page and "NDCG@10, shuffle, 3 users" in page and "Ties: the order of the file (file)." in page
     assert said in summary.markdown(metrics)
     values = metric_values(metrics)
     assert values["item_graph_shuffle/ndcg_at_10"] == found["ties"]["all"]["shuffle"]["item_graph"]["ndcg_at_10"]

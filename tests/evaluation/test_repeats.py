@@ -100,7 +100,7 @@ def test_repeats_stand_wherever_figures_are_read(tmp_path: Path) -> None:
     metrics = run(tmp_path, USERS, drop_repeats=False)
     (said,) = (line for line in summary.sentences(metrics) if "had before" in line)
     assert said == (
-        "50.0% of the users take an item that they had before. The model's recall@2 is 0.5000 of these, 0.5000 of the "
+        "50.0% of the users take an item that they had before. The model's recall@2 is .5000 of these, .5000 of the "
         "others; 50.0% of what it recommends are repeats."
     )
     page, table = Layout(tmp_path, "shop").report.read_text(), summary.markdown(metrics)

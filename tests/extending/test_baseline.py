@@ -61,7 +61,7 @@ def test_a_third_baseline_is_everywhere(judged: tuple[Layout, Params]) -> None:
     assert any("the newest items of all histories" in line for line in summary.sentences(metrics))
     assert "| Idiom | item graph | popularity | newest items |" in summary.markdown(metrics)
     page = layout.report.read_text(encoding="utf-8")
-    assert "<th>newest items</th>" in page and "the newest items of all histories" in page
+    assert '<th scope="col" class="n">newest items</th>' in page and "the newest items of all histories" in page
 
     logged = metric_values(metrics)
     assert {"newest/recall_at_5", "newest_unmasked/ndcg_at_2", "newest/ndcg_at_5_low"} <= set(logged)
@@ -71,9 +71,9 @@ def test_a_third_baseline_is_everywhere(judged: tuple[Layout, Params]) -> None:
     assert [row["variant"] for row in table] == ["all", "item_graph", "popularity", "newest"]
 
 
-@pytest.mark.parametrize("painter", ["line", "bars"])
+@pytest.mark.parametrize("painter", ["line", "whiskers"])
 def test_a_third_baseline_is_drawn_beside_the_others(judged: tuple[Layout, Params], painter: str) -> None:
-    """Prevents pictures that raise with four to show, and bars that cover each other."""
+    """Prevents pictures that raise with four to show, and whiskers that cover each other."""
     metrics: Any = read_metrics(judged[0].metrics)
     axes = Figure().add_subplot()
     if painter == "line":
@@ -81,6 +81,7 @@ def test_a_third_baseline_is_drawn_beside_the_others(judged: tuple[Layout, Param
         assert [line.get_label() for line in axes.lines] == [each.label for each in CONTENDERS.values()]
         return
     plots._by_slice("target")(axes, metrics)
-    assert [bars.get_label() for bars in axes.containers] == [each.label for each in CONTENDERS.values()]
-    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bars in axes.containers for bar in bars)
-    assert all(end <= start for (_, end), (start, _) in pairwise(edges))
+    baselines = [each.label for name, each in CONTENDERS.items() if name != MODEL]
+    assert [whiskers.get_label() for whiskers in axes.containers] == baselines
+    places = sorted(float(place) for whiskers in axes.containers for place in whiskers.lines[0].get_ydata())
+    assert all(below < above for below, above in pairwise(places))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,10 @@ from typing import Any
 import pytest
 
 from components.errors import BadInput
+from components.registry.store import connect, experiment_id
+from components.registry.view import publish_view
 from flows.servers import run_ui
+from tests.registry.workspace import empty_store
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -32,22 +36,61 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_ui_serves_both_and_one_signal_ends_both(mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prevents: servers that outlive Ctrl-C and hold their ports, or a UI on other stores than the runs'."""
+def registered_in(workspace: Path) -> None:
+    """A store with one training, its answer, and a model."""
+    shutil.copyfile(empty_store(), workspace / "mlflow.db")
+    client = connect(workspace)
+    experiment = experiment_id(client, workspace, "mini")
+    run = client.create_run(experiment, run_name="mini: first training").info.run_id
+    client.log_metric(run, "answer/ndcg_at_10", 0.0784)
+    client.log_metric(run, "cold_start/loss", 1.5)
+    publish_view(client, experiment, ["answer/ndcg_at_10"])
+    client.create_registered_model("idiom")
+
+
+def in_a_browser(browser: Any, addresses: dict[str, str]) -> None:
+    """What a person sees who opens the printed addresses for the first time, and whom their pages ask."""
+    for name, seen in (
+        ("MLflow", ("Run Name", "mini: first training", "answer/ndcg_at_10", "0.0784")),
+        ("Models", ("idiom", "Versions")),
+        ("Prefect", ("Runs", "Deployments")),
+    ):
+        page = browser.new_context(viewport={"width": 1600, "height": 900}).new_page()
+        asked: list[str] = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        page.goto(addresses[name])
+        for text in seen:
+            page.get_by_text(text).first.wait_for(timeout=120_000)
+        server = addresses[name].split("/#/")[0].rstrip("/")
+        api = [url for url in asked if "/api/" in url]
+        assert api and all(url.startswith(server) for url in api), (name, api)
+        page.context.close()
+
+
+def test_ui_opens_where_it_should_and_one_signal_ends_both(
+    mini: Any, monkeypatch: pytest.MonkeyPatch, browser: Any
+) -> None:
+    """Prevents: servers that outlive Ctrl-C and hold their ports, a UI on other stores than the runs', an MLflow that
+    opens on prompts and traces, a table of runs without a figure, and a Prefect that asks port 4200 from another."""
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     mlflow, prefect = free_port(), free_port()
+    asked_to_open = mini.root / "opened.txt"
+    fake = mini.root / "browser.sh"
+    fake.write_text(f'#!/bin/sh\necho "$1" > {asked_to_open}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{fake} %s")
+    registered_in(mini.root)
     command = [sys.executable, "-m", "flows.cli", "ui", "--workspace", str(mini.root)]
     command += ["--mlflow-port", str(mlflow), "--prefect-port", str(prefect)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(3)]
-        assert [line.split()[0] for line in said] == ["MLflow", "Prefect", "Ctrl-C"]
-        with urllib.request.urlopen(said[0].split()[1], timeout=10) as page:
-            assert b"MLflow" in page.read()
-        with urllib.request.urlopen(said[1].split()[1], timeout=10) as page:
-            assert b"Prefect" in page.read()
+        said = [process.stdout.readline() for _ in range(4)]
+        assert [line.split()[0] for line in said] == ["MLflow", "Models", "Prefect", "Ctrl-C"]
+        addresses = {line.split()[0]: line.split()[1] for line in said}
+        assert asked_to_open.read_text().strip() == addresses["MLflow"]
+        in_a_browser(browser, addresses)
         note = json.loads((mini.root / ".prefect" / "ui.json").read_text())
         assert note == {"api": f"http://127.0.0.1:{prefect}/api"}
 

@@ -31,6 +31,8 @@ class Check:
     """What is asked and why it matters, one sentence or two."""
     mend: str
     """What to do where it fails."""
+    column: str = ""
+    """Table and column that it looks at."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Measured:
     """Why the check could not be made."""
     said: str | None = None
     """What was found, in figures, for people."""
+    count: int | None = None
+    """Rows that break the check, where they can be counted."""
+    of: int | None = None
+    """All rows that were looked at."""
+    unit: str = "rows"
+    """What a row is: items, interactions, users."""
 
 
 def skipped(threshold: float, why: str) -> Measured:
@@ -63,6 +71,7 @@ def _catalogue() -> list[Check]:
             "critical",
             "Every catalogue row has an item id; without one no interaction can mean it.",
             "Fill or remove the rows named; check which raw column ingest.columns maps to item_id.",
+            column="items.item_id",
         ),
         Check(
             "item_ids_unique",
@@ -70,6 +79,7 @@ def _catalogue() -> list[Check]:
             "critical",
             "No item id stands in two catalogue rows: an item has one text and gets one textual ID.",
             "Keep one row per item id in the raw item table.",
+            column="items.item_id",
         ),
         Check(
             "enough_items",
@@ -77,6 +87,7 @@ def _catalogue() -> list[Check]:
             "critical",
             "At least validate.min_items items of the catalogue are interacted with; fewer cannot be told apart.",
             "Bring more data, or lower validate.min_items.",
+            column="items.item_id",
         ),
         Check(
             "items_have_text",
@@ -85,6 +96,7 @@ def _catalogue() -> list[Check]:
             "Items that someone interacted with have some text: textual IDs are written from it.",
             "Map the text columns in ingest.columns, or raise validate.max_missing_text_share: "
             "items without text get an ID from their item id, which carries no meaning.",
+            column="items, its text columns",
         ),
         Check(
             "titles_present",
@@ -92,6 +104,7 @@ def _catalogue() -> list[Check]:
             "warning",
             "Items that someone interacted with have a title: the best part of the text, and what people are shown.",
             "Fill the titles, or map the right raw column in ingest.columns.",
+            column="items.title",
         ),
         Check(
             "titles_short",
@@ -99,6 +112,7 @@ def _catalogue() -> list[Check]:
             "info",
             "Titles longer than 300 characters are rare; long ones are keyword lists, and `clean` cuts them.",
             "Nothing to do, or lower clean.max_field_chars.",
+            column="items.title",
         ),
         Check(
             "text_without_markup",
@@ -106,6 +120,7 @@ def _catalogue() -> list[Check]:
             "info",
             "Few texts hold HTML entities or tags; `clean` resolves them, but many say that the export is raw.",
             "Nothing to do: `clean` unescapes and strips them.",
+            column="items, its text columns",
         ),
     ]
 
@@ -120,6 +135,7 @@ def _interactions() -> list[Check]:
             "(no id, no order). What ingest.min_rating and ingest.events leave out is not counted.",
             "Look at conservation in the report of `ingest`, which names rows; mend the export, or raise "
             "ingest.max_set_aside_share.",
+            column="the raw files",
         ),
         Check(
             "interaction_ids_present",
@@ -127,6 +143,7 @@ def _interactions() -> list[Check]:
             "critical",
             "Every interaction has a user id and an item id.",
             "Remove the rows named from the raw table, or repair the join that made them.",
+            column="interactions.user_id, item_id",
         ),
         Check(
             "enough_users",
@@ -134,6 +151,7 @@ def _interactions() -> list[Check]:
             "critical",
             "At least validate.min_users users: with fewer nothing can be learned or compared.",
             "Bring more data, or lower validate.min_users.",
+            column="interactions.user_id",
         ),
         Check(
             "positions_contiguous",
@@ -141,6 +159,7 @@ def _interactions() -> list[Check]:
             "critical",
             "Positions of a user run 0, 1, 2, ... without gap or repeat: they are the order of the history.",
             "Run ingest again; if the raw table brings its own positions, number them from 0 within each user.",
+            column="interactions.position",
         ),
         Check(
             "items_in_catalogue",
@@ -149,6 +168,7 @@ def _interactions() -> list[Check]:
             "Nearly all interactions are with items of the catalogue; many that are not mean that the two tables "
             "write ids differently or belong to different days.",
             "Compare the ids of both raw tables (case, prefixes, leading zeros); bring the missing items.",
+            column="interactions.item_id",
         ),
         Check(
             "no_orphans",
@@ -156,6 +176,7 @@ def _interactions() -> list[Check]:
             "warning",
             "Each interaction is with an item of the catalogue; `clean` drops those that are not.",
             "Bring the missing items, or accept the loss; the report of `clean` counts it as unknown_item.",
+            column="interactions.item_id",
         ),
         Check(
             "times_complete",
@@ -163,6 +184,7 @@ def _interactions() -> list[Check]:
             "warning",
             "Every interaction has a time; what depends on time is skipped where it is missing, never guessed.",
             "Map the time column in ingest.columns; if there is none, use clean.split: leave-one-out.",
+            column="interactions.timestamp",
         ),
         Check(
             "times_plausible",
@@ -172,6 +194,7 @@ def _interactions() -> list[Check]:
             "placeholders, and put histories in a wrong order.",
             "Check the unit and the column of the time in ingest.columns. Where times really count from another zero, "
             "say so with validate.severities: {times_plausible: warning}.",
+            column="interactions.timestamp",
         ),
         Check(
             "histories_long_enough",
@@ -179,6 +202,7 @@ def _interactions() -> list[Check]:
             "warning",
             "Most users have the three interactions that training, validation and test need; `clean` drops the others.",
             "Bring a longer period, or accept the loss; the report of `clean` counts it as k_core.",
+            column="interactions.user_id",
         ),
     ]
 
@@ -192,6 +216,7 @@ def _leakage() -> list[Check]:
             "Within a user no interaction is earlier than the one before it; otherwise the model is trained on what "
             "happened after its target.",
             "Drop the position column of the raw table, so that ingest orders by time; or correct the times.",
+            column="interactions.timestamp",
         ),
         Check(
             "not_sorted_by_item_code",
@@ -201,6 +226,7 @@ def _leakage() -> list[Check]:
             "and mean nothing (the Sports and Toys sequences released with P5 and IDGenRec are made so).",
             "Take the sequences in the order in which they happened, from the source with times. If the ids really "
             "follow time, say so with validate.severities: {not_sorted_by_item_code: warning}.",
+            column="interactions.item_id",
         ),
         Check(
             "no_interaction_in_two_splits",
@@ -210,6 +236,7 @@ def _leakage() -> list[Check]:
             "of users is passed; more means that the table was exported or joined twice. A visitor who comes back to "
             "an item within a session of one time is no such event.",
             "Remove the doubled rows from the raw interactions.",
+            column="interactions.user_id, item_id, timestamp",
         ),
         Check(
             "target_not_in_history",
@@ -218,6 +245,7 @@ def _leakage() -> list[Check]:
             "The last item of a user does not occur earlier in the history; where it does, copying is enough.",
             "Where people buy again, set clean.drop_repeats to false: `evaluate` then reports repeated and new items "
             "apart. Otherwise nothing: `clean` drops repeats.",
+            column="interactions.item_id",
         ),
         Check(
             "no_duplicate_items",
@@ -225,6 +253,7 @@ def _leakage() -> list[Check]:
             "warning",
             "No two items have the same text; a target that stands in the history under another id is a hidden repeat.",
             "Nothing to do with clean.merge_duplicates (the default); give real variants text that tells them apart.",
+            column="items, its text columns",
         ),
         Check(
             "few_cold_targets",
@@ -232,6 +261,7 @@ def _leakage() -> list[Check]:
             "warning",
             "Few last items are cold (in no other user's earlier history): no model can have learned who wants them.",
             "Bring a longer period, raise clean.min_item_interactions, or raise validate.max_cold_target_share.",
+            column="interactions.item_id",
         ),
         Check(
             "few_ties_in_time",
@@ -240,6 +270,7 @@ def _leakage() -> list[Check]:
             "Few users have their last two items at the same time; where they do, the target is an arbitrary choice.",
             "Bring finer times than days, or say with clean.ties what the order of a tie is (shuffle: drawn; set: any "
             "item of the last time is right); or raise validate.max_tie_share.",
+            column="interactions.timestamp",
         ),
         Check(
             "ties_in_no_order",
@@ -250,6 +281,7 @@ def _leakage() -> list[Check]:
             "figures are worth less in a shop than they say (docs/ties.md).",
             "Set clean.ties: shuffle, which draws the order (idiom init does so), or set. clean.ties: file keeps the "
             "file's order, which is what papers on the Amazon sets have.",
+            column="interactions.timestamp, item_id",
         ),
         Check(
             "core_without_targets",
@@ -260,6 +292,7 @@ def _leakage() -> list[Check]:
             "has fewer than k earlier interactions.",
             "Set clean.core: training and clean.min_item_interactions to k at least, or look at the slice of targets "
             "with k training interactions, which evaluate reports. clean.core: all is what papers have.",
+            column="interactions.item_id",
         ),
     ]
 

@@ -25,8 +25,8 @@ def measure(
     blank = items.with_row_index("row").filter(pl.col("item_id").fill_null("").str.strip_chars() == "")
     repeated = items["item_id"].drop_nulls().value_counts().filter(pl.col("count") > 1).sort("item_id")
     measured = {
-        "item_ids_present": Measured(blank.height, 0, _shown(blank, "row", *_title(items))),
-        "item_ids_unique": Measured(repeated.height, 0, _shown(repeated, "item_id", "count")),
+        "item_ids_present": _rows(blank, items, 0, "row", *_title(items)),
+        "item_ids_unique": _rows(repeated, items, 0, "item_id", "count"),
         "enough_items": Measured(touched["item_id"].n_unique(), settings.min_items, at_least=True),
         **_texts(touched, settings),
     }
@@ -44,21 +44,31 @@ def without_text(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _texts(touched: pl.DataFrame, settings: params.Validate) -> dict[str, Measured]:
-    share = max(touched.height, 1)
     bare = without_text(touched)
     untitled = touched.filter(is_empty("title")) if "title" in touched.columns else touched
     columns = text_columns(touched)
     whole = touched.select("item_id", text=same_text(columns, touched.schema))
     markup = whole.filter(pl.col("text").str.contains(_MARKUP))
     long = touched.filter(pl.col("title").str.len_chars() > _LONG_TITLE) if "title" in touched.columns else bare.head(0)
+    cut = markup.with_columns(pl.col("text").str.head(120))
     return {
-        "items_have_text": Measured(bare.height / share, settings.max_missing_text_share, _shown(bare, "item_id")),
-        "titles_present": Measured(untitled.height / share, 0.0, _shown(untitled, "item_id")),
-        "titles_short": Measured(long.height / share, 0.01, _shown(long, *_title(touched, "item_id"))),
-        "text_without_markup": Measured(
-            markup.height / share, 0.01, _shown(markup.with_columns(pl.col("text").str.head(120)), "item_id", "text")
-        ),
+        "items_have_text": _share(bare, touched, settings.max_missing_text_share, "item_id"),
+        "titles_present": _share(untitled, touched, 0.0, "item_id"),
+        "titles_short": _share(long, touched, 0.01, *_title(touched, "item_id")),
+        "text_without_markup": _share(cut, touched, 0.01, "item_id", "text"),
     }
+
+
+def _rows(broken: pl.DataFrame, all_items: pl.DataFrame, bound: float, *columns: str) -> Measured:
+    """How many items break a check, of all that were looked at."""
+    count = broken.height
+    return Measured(count, bound, _shown(broken, *columns), count=count, of=all_items.height, unit="items")
+
+
+def _share(broken: pl.DataFrame, all_items: pl.DataFrame, bound: float, *columns: str) -> Measured:
+    """Which share of the items breaks a check."""
+    share = broken.height / max(all_items.height, 1)
+    return Measured(share, bound, _shown(broken, *columns), count=broken.height, of=all_items.height, unit="items")
 
 
 def _title(items: pl.DataFrame, *others: str) -> list[str]:

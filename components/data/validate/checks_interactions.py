@@ -33,14 +33,13 @@ def measure(
     orphans = rows.drop_nulls("item").filter(pl.lit(unknown).gather("item"))
     lengths = rows.drop_nulls("user").group_by("user").len()
     short = lengths.filter(pl.col("len") < 3).sort("user")
-    count = max(rows.height, 1)
     return {
         "records_accounted_for": _accounted_for(conservation),
-        "interaction_ids_present": Measured(missing.height, 0, show(missing, interactions)),
+        "interaction_ids_present": measured(missing, interactions, share=False),
         "enough_users": Measured(len(interactions.users), settings.min_users, at_least=True),
-        "positions_contiguous": Measured(unordered.height, 0, show(unordered, interactions)),
-        "items_in_catalogue": Measured(orphans.height / count, _MAX_UNKNOWN, show(orphans, interactions)),
-        "no_orphans": Measured(orphans.height, 0, show(orphans, interactions)),
+        "positions_contiguous": measured(unordered, interactions, share=False),
+        "items_in_catalogue": measured(orphans, interactions, _MAX_UNKNOWN),
+        "no_orphans": measured(orphans, interactions, share=False),
         "times_complete": _times_complete(interactions),
         "times_plausible": _times_plausible(interactions),
         "histories_long_enough": Measured(
@@ -49,6 +48,9 @@ def measure(
             short.head(ROWS_SHOWN)
             .select(user_id=pl.lit(interactions.users).gather("user"), interactions="len")
             .to_dicts(),
+            count=short.height,
+            of=lengths.height,
+            unit="users",
         ),
     }
 
@@ -74,7 +76,7 @@ def _expected_position() -> pl.Expr:
 def _times_complete(interactions: coded.Coded) -> Measured:
     rows = interactions.rows
     timeless = rows.filter(pl.col("timestamp").is_null())
-    return Measured(timeless.height / max(rows.height, 1), 0.0, show(timeless, interactions))
+    return measured(timeless, interactions)
 
 
 def _times_plausible(interactions: coded.Coded) -> Measured:
@@ -83,7 +85,23 @@ def _times_plausible(interactions: coded.Coded) -> Measured:
         return skipped(0, "no interaction has a time")
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     odd = rows.filter(~pl.col("timestamp").is_between(_EARLIEST, tomorrow))
-    return Measured(odd.height, 0, show(odd, interactions))
+    return measured(odd, interactions, share=False)
+
+
+def measured(
+    broken: pl.DataFrame,
+    known: coded.Coded,
+    bound: float = 0.0,
+    *,
+    share: bool = True,
+    of: int | None = None,
+    unit: str = "interactions",
+    said: str | None = None,
+) -> Measured:
+    """How many rows break a check, or which share; `of` all interactions unless it is said otherwise."""
+    looked_at = known.rows.height if of is None else of
+    observed = broken.height / max(looked_at, 1) if share else broken.height
+    return Measured(observed, bound, show(broken, known), said=said, count=broken.height, of=looked_at, unit=unit)
 
 
 def show(rows: pl.DataFrame, interactions: coded.Coded) -> list[dict[str, object]]:

@@ -1,43 +1,40 @@
 """Great Expectations asserts what Polars measured, and its Data Docs show it as a static site.
 
 One suite per group of checks over a frame of one row, one column per check: the row is the bridge, as Great
-Expectations has no Polars engine, and it stays as small for ten million interactions as for ten. The site holds no
-clock and no random name: equal data give equal bytes. Its styles come from the net; without it the pages still read.
+Expectations has no Polars engine, and it stays as small for ten million interactions as for ten. What people read is
+`page`; the site is the record of what was asserted (data_docs).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.data.validate.checks import ROWS_SHOWN, Check, Measured
+from components.data.validate.data_docs import RUN_TIME, clean
 from components.settings.params import Severity
 
-_RUN_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-"""Stands for the time of the run: an artifact tells what is true of the data, not when someone looked."""
-_CLOCK = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_REMOTE_LOGO = re.compile(r'src="https://great-expectations-web-assets[^"]*"')
-"""Every page asks a bucket for its logo, with the time of the run: a counter of readers. The site brings its own."""
-
-_OFFLINE = (
-    "<style>body{font-family:sans-serif}th,td{text-align:left;padding:2px 8px;vertical-align:top}"
-    ".fa-check-circle::before{content:'\\2714'}.fa-times::before{content:'\\2718'}</style>"
+NOTE = (
+    "What Great Expectations asserted: each expectation looks at the one row of measures that Polars took of the whole "
+    "table, so its counts of rows are of that row."
 )
-"""Before all other styles, so that theirs win where the net is there."""
 
 
 def assert_and_document(
-    measured: Mapping[str, Measured], checks: Mapping[str, Check], severity: Mapping[str, Severity], site: Path
+    measured: Mapping[str, Measured],
+    checks: Mapping[str, Check],
+    severity: Mapping[str, Severity],
+    site: Path,
+    *,
+    note: str = NOTE,
 ) -> dict[str, bool]:
     """Assert every measure, write the Data Docs to the new folder `site`, return check name -> passed.
 
-    A skipped check passes here (a missing value violates no bound) and says in the docs that it was skipped.
+    note: said at the top of each page; `{up}` is the way to the site's folder. A skipped check passes here (a missing
+    value violates no bound) and says in the docs that it was skipped.
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import, which takes 4 to 6 s: so it happens here
     import great_expectations as gx
@@ -57,15 +54,25 @@ def assert_and_document(
         definition = gx.ValidationDefinition(name=suite_name, data=batch, suite=suite)
         frame = pd.DataFrame({name: [measured[name].observed] for name in names}, dtype="float64")
         result = context.validation_definitions.add(definition).run(
-            batch_parameters={"dataframe": frame}, run_id=RunIdentifier(run_name="validate", run_time=_RUN_TIME)
+            batch_parameters={"dataframe": frame}, run_id=RunIdentifier(run_name="validate", run_time=RUN_TIME)
         )
         for outcome in result.results:
             assert outcome.expectation_config is not None
             passed[outcome.expectation_config.kwargs["column"]] = bool(outcome.success)
     context.build_data_docs(site_names=["idiom"])
-    for page in sorted(site.rglob("*.html")):
-        page.write_text(_timeless(page.read_text(encoding="utf-8"), page, site), encoding="utf-8")
+    clean(site, _status(passed, checks, severity), note)
     return passed
+
+
+def _status(
+    passed: Mapping[str, bool], checks: Mapping[str, Check], severity: Mapping[str, Severity]
+) -> dict[str, str]:
+    """Suite -> passed, passed with warnings, or FAILED, by the worst severity that was not met."""
+    found: dict[str, str] = {}
+    for suite in {check.suite for check in checks.values()}:
+        missed = {severity[name] for name, kept in passed.items() if not kept and checks[name].suite == suite}
+        found[suite] = "FAILED" if "critical" in missed else "passed with warnings" if missed else "passed"
+    return found
 
 
 def _quiet(site: Path) -> Any:
@@ -108,27 +115,14 @@ def _expectation(check: Check, measure: Measured, severity: Severity) -> Any:
 
 
 def describe(measure: Measured) -> str:
-    """`observed 0.52, allowed at most 0.5`, or why there is nothing to observe."""
+    """`12 of 320 interactions, at most 0`, `Observed 0.52, at most 0.5`, or why there is nothing to observe."""
     if measure.skipped is not None:
         return f"Skipped: {measure.skipped}."
-    bound = f"{'at least' if measure.at_least else 'at most'} {measure.threshold:.4g}"
+    bound = "at least" if measure.at_least else "at most"
     said = f" {measure.said}." if measure.said else ""
-    return f"Observed {measure.observed:.4g}, {bound}.{said}"
-
-
-def _timeless(html: str, page: Path, site: Path) -> str:
-    """The page without clock, with its random names counted in the order of their first use, readable offline."""
-    up = "../" * (len(page.relative_to(site).parts) - 1)
-    html = _REMOTE_LOGO.sub(f'src="{up}static/images/logo-long.png"', html)
-    html = _CLOCK.sub(f"{_RUN_TIME:%Y%m%dT%H%M%S.%fZ}", html)
-    numbers: dict[str, str] = {}
-    html = _UUID.sub(lambda match: numbers.setdefault(match[0], f"part-{len(numbers)}"), html)
-    html = html.replace("<head>", f"<head>{_OFFLINE}", 1)
-    return html.replace("<body>", f"<body>{_links(site)}", 1) if page == site / "index.html" else html
-
-
-def _links(site: Path) -> str:
-    """Plain links to the results: the list that the index page builds needs scripts from the net."""
-    pages = sorted(site.glob("validations/**/*.html"))
-    links = (f'<a href="{page.relative_to(site).as_posix()}">{page.relative_to(site).parts[1]}</a>' for page in pages)
-    return f"<p>Results: {', '.join(links)}</p>"
+    if measure.of is None or measure.count is None:
+        return f"Observed {measure.observed:.4g}, {bound} {measure.threshold:.4g}.{said}"
+    if not isinstance(measure.observed, float):
+        return f"{measure.count:,} of {measure.of:,} {measure.unit}, {bound} {measure.threshold:.4g}.{said}"
+    share = f"{measure.observed:.2%}, {bound} {100 * measure.threshold:.4g}%"
+    return f"{measure.count:,} of {measure.of:,} {measure.unit} ({share}).{said}"

@@ -13,7 +13,7 @@ from components.data.clean import split, tie_order
 from components.data.clean.itemtext import same_text, text_columns
 from components.data.clean.kcore import few_in_training
 from components.data.validate.checks import ROWS_SHOWN, Measured, skipped
-from components.data.validate.checks_interactions import show
+from components.data.validate.checks_interactions import measured, show
 from components.data.validate.sortedness import by_item_code
 from components.settings import params
 
@@ -52,7 +52,7 @@ def _time_goes_forward(known: coded.Coded) -> Measured:
         return skipped(0, _NO_TIMES)
     latest = pl.col("timestamp").cum_max().over("user")
     back = rows.filter(pl.col("timestamp") < latest)
-    return Measured(back.height, 0, show(back, known))
+    return measured(back, known, share=False)
 
 
 def _in_two_splits(known: coded.Coded) -> Measured:
@@ -73,14 +73,15 @@ def _in_two_splits(known: coded.Coded) -> Measured:
     parts = repeated.group_by(event).agg(pl.col("part").n_unique())
     doubled = repeated.join(parts.filter(pl.col("part") > 1), on=event, how="semi", maintain_order="left")
     share = doubled["user"].n_unique() / timed["user"].n_unique()
-    return Measured(share, 0.01, show(doubled, known))
+    users = doubled["user"].n_unique()
+    return Measured(share, 0.01, show(doubled, known), count=users, of=timed["user"].n_unique(), unit="users")
 
 
 def _target_in_history(known: coded.Coded) -> Measured:
     targets = known.rows.filter(pl.col("part") == "test")
     earlier = known.rows.filter(pl.col("part") != "test").select("user", "item")
     repeats = targets.join(earlier, on=["user", "item"], how="semi", maintain_order="left")
-    return Measured(repeats.height / max(targets.height, 1), 0.0, show(repeats, known))
+    return measured(repeats, known, of=targets.height, unit="last items")
 
 
 def _duplicate_items(touched: pl.DataFrame) -> Measured:
@@ -99,7 +100,7 @@ def _duplicate_items(touched: pl.DataFrame) -> Measured:
     shown = groups.head(ROWS_SHOWN).select(
         item_ids=pl.col("item_id").list.head(5), text=pl.col("text").str.replace_all("[\x1e\x1f]+", " | ").str.head(120)
     )
-    return Measured(surplus, 0, shown.to_dicts())
+    return Measured(surplus, 0, shown.to_dicts(), count=surplus, of=touched["item_id"].n_unique(), unit="items")
 
 
 def _cold_targets(known: coded.Coded, settings: params.Validate) -> Measured:
@@ -113,7 +114,7 @@ def _cold_targets(known: coded.Coded, settings: params.Validate) -> Measured:
         own, on=["user", "item"], how="left", maintain_order="left"
     )
     cold = counted.filter(pl.col("everyone").fill_null(0) == pl.col("own").fill_null(0))
-    return Measured(cold.height / targets.height, settings.max_cold_target_share, show(cold, known))
+    return measured(cold, known, settings.max_cold_target_share, of=targets.height, unit="last items")
 
 
 def _ties(known: coded.Coded, settings: params.Validate) -> Measured:
@@ -124,7 +125,7 @@ def _ties(known: coded.Coded, settings: params.Validate) -> Measured:
     if both.is_empty():
         return skipped(settings.max_tie_share, _NO_TIMES)
     tied = both.filter(moment == pl.col("before"))
-    return Measured(tied.height / both.height, settings.max_tie_share, show(tied, known))
+    return measured(tied, known, settings.max_tie_share, of=both.height, unit="users")
 
 
 def _tie_order(known: coded.Coded, cleaning: params.Clean) -> Measured:

@@ -1,4 +1,4 @@
-"""The stage `validate`: checks the canonical tables and writes verdict.json and Data Docs.
+"""The stage `validate`: checks the canonical tables and writes verdict.json, the page of it, and Data Docs.
 
     python -m components validate
 
@@ -8,7 +8,7 @@ not pass, and a failed critical check stops the graph here with exit code 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -17,15 +17,28 @@ from components.data.canonical import coded
 from components.data.clean.itemtext import same_text, text_columns
 from components.data.validate import checks_catalogue, checks_interactions, leakage
 from components.data.validate.checks import CHECKS, Measured, severities
-from components.data.validate.expectations import assert_and_document, describe
+from components.data.validate.expectations import NOTE, assert_and_document, describe
+from components.data.validate.page import page
 from components.errors import BadInput, GateRefused
+from components.pages.stamp import stamped
 from components.settings import params
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
 
+_NOTE = f'{NOTE} What was found in the tables stands in <a href="{{up}}../report.html">the page beside it</a>.'
 
-def validate(settings: params.Validate, layout: Layout, cleaning: params.Clean | None = None) -> dict[str, Any]:
-    """Publish Data Docs and the verdict, and return the verdict (docs/checks.md lists the checks).
+
+def validate(
+    settings: params.Validate,
+    layout: Layout,
+    cleaning: params.Clean | None = None,
+    *,
+    made: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """Publish the verdict, its page and Data Docs, and return the verdict (docs/checks.md lists the checks).
+
+    made: date and commit, for the page of data that are refused: no stage follows that could stamp it, and the graph
+    keeps no output of a stage that failed, so that no bytes have to be equal.
 
     cleaning: what `clean` will do about ties, the k-core and repeats; a check whose mend it has taken is skipped, and
     where people buy again a repeat is no leak.
@@ -41,10 +54,12 @@ def validate(settings: params.Validate, layout: Layout, cleaning: params.Clean |
     measured |= checks_interactions.measure(interactions, items["item_id"], settings, _conservation(layout))
     measured |= leakage.measure(interactions, touched, settings, cleaning or params.Clean())
 
-    with publishing_together(layout.data_docs, layout.verdict) as (site, verdict_to):
-        passed = assert_and_document(measured, CHECKS, severity, site)
+    with publishing_together(layout.data_docs, layout.validation, layout.verdict) as (site, page_to, verdict_to):
+        passed = assert_and_document(measured, CHECKS, severity, site, note=_NOTE)
         verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
         verdict["in_words"] = in_words(verdict)
+        text = page(verdict, dataset=layout.dataset)
+        page_to.write_text(stamped(text, made) if made and not verdict["passed"] else text, encoding="utf-8")
         publish_json(verdict_to, verdict)
     if not verdict["passed"]:
         raise _refusal(verdict, layout)
@@ -111,6 +126,11 @@ def _verdict(
             "threshold": measured[name].threshold,
             "bound": "at least" if measured[name].at_least else "at most",
             "said": measured[name].said,
+            "count": measured[name].count,
+            "of": measured[name].of,
+            "unit": measured[name].unit,
+            "found": describe(measured[name]),
+            "column": check.column,
             "rows": measured[name].rows,
             "meaning": check.meaning,
             "mend": check.mend,
@@ -151,9 +171,9 @@ def _facts(interactions: coded.Coded, items: pl.DataFrame) -> dict[str, Any]:
 
 def _measured(check: Mapping[str, Any]) -> Measured:
     """What a verdict says of a check, as it was measured."""
-    return Measured(
-        check["observed"], check["threshold"], at_least=check["bound"] == "at least", said=check.get("said")
-    )
+    names = ("said", "count", "of", "unit")
+    counted = {name: check[name] for name in names if check.get(name) is not None}
+    return Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least", **counted)
 
 
 def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
@@ -165,6 +185,6 @@ def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
         mends.append(f"{check['name']}: {check['mend']}")
     return GateRefused(
         "critical checks failed: " + "; ".join(verdict["critical_failures"]) + "\n  " + "\n  ".join(found),
-        where=f"{layout.items} and {layout.interactions}; the whole verdict: {layout.verdict}",
+        where=f"{layout.items} and {layout.interactions}; the whole verdict: {layout.validation}",
         mend="\n         ".join(mends),
     )

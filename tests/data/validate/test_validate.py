@@ -44,6 +44,11 @@ def test_a_sound_shop_passes_and_clean_goes_on(tmp_path: Path) -> None:
         "bound",
         "said",
         "rows",
+        "count",
+        "of",
+        "unit",
+        "found",
+        "column",
         "meaning",
         "mend",
     }
@@ -59,7 +64,7 @@ def test_two_runs_give_equal_bytes_with_no_clock_in_them(tmp_path: Path) -> None
     for _ in range(2):
         with pytest.raises(GateRefused):
             validate(params.Validate(), layout)
-        digests.add((sha256(layout.verdict), sha256(layout.data_docs)))
+        digests.add((sha256(layout.verdict), sha256(layout.data_docs), sha256(layout.validation)))
     assert len(digests) == 1
     pages = {
         page.relative_to(layout.data_docs).as_posix(): page.read_text() for page in layout.data_docs.rglob("*.html")
@@ -69,8 +74,8 @@ def test_two_runs_give_equal_bytes_with_no_clock_in_them(tmp_path: Path) -> None
     )
     for name, page in pages.items():
         stamps = set(re.findall(r"20\d\d[-]?\d\d[-]?\d\dT[\d:.]+Z", page))
-        assert stamps <= {"20000101T000000.000000Z", "2000-01-01T00:00:00Z"}, name
-        assert str(tmp_path) not in page and "web-assets.s3.us-east-2.amazonaws.com/logo-long" not in page, name
+        assert stamps <= {"20000101T000000.000000Z"}, name
+        assert str(tmp_path) not in page, name
 
 
 def test_a_critical_failure_publishes_first_and_then_refuses_with_rows_and_mend(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What git says of a workspace: its commit, and whether files were changed since. Standard library only."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+ABSENT = "absent"
+_SHORT = 12
+
+
+def commit(workspace: Path) -> str:
+    """The commit; "absent" outside a repository with one, or where git is not installed."""
+    return _ask(workspace, "rev-parse", "HEAD") or ABSENT
+
+
+def changed(workspace: Path) -> Literal["true", "false", "unknown"]:
+    """Whether tracked files differ from the commit. dvc.lock changes with every run, and does not count."""
+    found = _ask(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return "unknown" if found is None else "true" if found else "false"
+
+
+def short(workspace: Path) -> str:
+    """The commit in twelve digits, with `+` where files were changed since."""
+    return commit(workspace)[:_SHORT] + ("+" if changed(workspace) == "true" else "")
+
+
+def patch(workspace: Path, *without: str) -> str:
+    """What tracked files of the folder have that the commit has not, as `git apply` takes it; "" where there is nothing.
+
+    without: names of files that are left out. Files that git does not know are in no patch.
+    """
+    left_out = [f":!{name}" for name in without]
+    return _ask(workspace, "diff", "--binary", "--relative", "HEAD", "--", ".", *left_out, whole=True) or ""
+
+
+def _ask(workspace: Path, *words: str, whole: bool = False) -> str | None:
+    """Git's answer, or None; `whole`: with the space at its ends, which a patch may need."""
+    try:
+        done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return (done.stdout if whole else done.stdout.strip()) if done.returncode == 0 else None
