@@ -27,7 +27,7 @@ def short(workspace: Path) -> str:
 
 
 def patch(workspace: Path, *without: str) -> str:
-    """What tracked files of the folder have that the commit has not, as `git apply` takes it; "" where there is nothing.
+    """What tracked files of the folder have that the commit has not, for `git apply`; "" where there is nothing.
 
     without: names of files that are left out. Files that git does not know are in no patch.
     """

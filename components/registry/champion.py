@@ -89,25 +89,6 @@ def numbered_bundle(workspace: Path, params: Params, number: str, digest: str) -
     return kept
 
 
-def served_model(workspace: Path, params: Params, *, alias: str = CHAMPION) -> tuple[Path, str]:
-    """Directory of MLflow's copy of the model behind an alias, for a server, and the digest of its bundle.
-
-    Raises `BadInput` where no version has the alias, or the bundle in that copy was exchanged.
-    """
-    version, digest = _version(workspace, params, alias)
-    model = _fetched(workspace, version.name, str(version.version))
-    verified(model / IN_MODEL, digest)
-    return model, digest
-
-
-def server_of(model: Path) -> tuple[list[str], dict[str, str]]:
-    """Command of MLflow's server of a model, without an address, and its environment."""
-    from mlflow.pyfunc import scoring_server
-
-    command, environment = scoring_server.get_cmd(str(model))
-    return shlex.split(command), environment
-
-
 def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion, str]:
     """The version behind an alias, and the SHA-256 of the bundle that was registered as it."""
     client, name = connect(workspace), params.register.model_name

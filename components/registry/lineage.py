@@ -28,8 +28,9 @@ def tags(layout: Layout) -> dict[str, str]:
 
 
 def short(layout: Layout) -> dict[str, str]:
-    """The tags of a version, few and short: commit, whether files were changed since, dvc.lock, verdict. The run has all
-    of them in full."""
+    """The tags of a version, few and short: commit, whether files were changed since, dvc.lock, verdict.
+
+    The run has all of them in full."""
     found = tags(layout)
     changed = {"idiom.git_dirty": "true"} if found["idiom.git_dirty"] == "true" else {}
     verdict, _, missed = found["idiom.validation"].partition("; not met: ")

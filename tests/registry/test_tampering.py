@@ -11,7 +11,7 @@ import pytest
 
 from components.errors import BadInput
 from components.registry.bundle import DIGEST, bundle_sha256
-from components.registry.champion import champion_bundle, served_model
+from components.registry.champion import champion_bundle
 from components.registry.register import register
 from components.registry.store import connect
 from components.settings.params import Params
@@ -59,13 +59,12 @@ def test_mlflows_copy_is_compared_with_the_version(shop: tuple[Path, Params]) ->
     """Prevents the same where it is fetched: nothing of it is kept, and no server starts on it."""
     workspace, params = shop
     exchange(in_mlflow(workspace))
-    for load in (champion_bundle, served_model):
-        with pytest.raises(BadInput, match="not what was registered"):
-            load(workspace, params)
+    with pytest.raises(BadInput, match="not what was registered"):
+        champion_bundle(workspace, params)
     assert not list((workspace / "work").rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["by the tag in MLflow", "by idiom serve"])
+@pytest.mark.parametrize("told", [False, True], ids=["by the tag in MLflow", "by its environment"])
 def test_a_served_model_is_compared_where_it_is_loaded(
     shop: tuple[Path, Params], monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
