@@ -6,7 +6,6 @@ ask([["P24242", "P36651"]], [5])[0]["titles"]
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
