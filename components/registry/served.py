@@ -105,23 +105,22 @@ def _take_instances_as_rows() -> None:
 
 
 def _limit_requests() -> None:
-    """Make MLflow's server, if this process becomes one, refuse what no server should read (limits.py).
+    """Make MLflow's server, if this process is one, refuse what no server should read (limits.py).
 
-    It makes its app when the model is loaded, and has no place to add a middleware.
+    It makes its app around this model once that is loaded, and has no place to add a middleware.
     """
     from mlflow.pyfunc import scoring_server
 
-    make = scoring_server.init
-    if getattr(make, "limited", False):
+    if scoring_server._SERVER_MODEL_PATH not in os.environ:
         return
+    import fastapi
 
-    def limited(model: Any) -> Any:
-        app = make(model)
-        app.add_middleware(Limits)
-        return app
+    class Limited(fastapi.FastAPI):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.add_middleware(Limits)
 
-    limited.limited = True  # type: ignore[attr-defined]
-    scoring_server.init = limited
+    fastapi.FastAPI = Limited  # type: ignore[misc]
 
 
 def _history(value: Any, row: int) -> list[str]:
