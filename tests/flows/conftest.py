@@ -154,7 +154,8 @@ class PrefectServer:
         return response.json()
 
     def delete(self, path: str) -> None:
-        CLIENT.delete(f"{self.api}{path}").raise_for_status()
+        """Remove something; a server whose database is busy says 503, and is asked again."""
+        self.wait_until(lambda: CLIENT.delete(f"{self.api}{path}").status_code in (204, 404), seconds=60)
 
     @staticmethod
     def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
