@@ -127,7 +127,7 @@ def programs_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", search_path())
 
 
-CLIENT = httpx.Client(timeout=30, verify=False)
+CLIENT = httpx.Client(timeout=120, verify=False)
 """One for all questions: each client of its own would read the system's certificates first, 30 ms of CPU."""
 
 
