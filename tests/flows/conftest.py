@@ -127,7 +127,7 @@ def programs_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", search_path())
 
 
-CLIENT = httpx.Client(timeout=30, verify=False)
+CLIENT = httpx.Client(timeout=120, verify=False)
 """One for all questions: each client of its own would read the system's certificates first, 30 ms of CPU."""
 
 
@@ -154,7 +154,8 @@ class PrefectServer:
         return response.json()
 
     def delete(self, path: str) -> None:
-        CLIENT.delete(f"{self.api}{path}").raise_for_status()
+        """Remove something; a server whose database is busy says 503, and is asked again."""
+        self.wait_until(lambda: CLIENT.delete(f"{self.api}{path}").status_code in (204, 404), seconds=60)
 
     @staticmethod
     def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -26,7 +26,7 @@ def prefect(*arguments: str, folder: Path, server: Any) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -70,7 +70,7 @@ def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, pr
                     ended[flow] = run
             return len(ended) == len(flows)
 
-        prefect_server.wait_until(have_ended, seconds=150)
+        prefect_server.wait_until(have_ended, seconds=600)
     finally:
         for flow, name in zip(flows, names, strict=True):
             prefect("deployment", "delete", f"{flow}/{name}", folder=mini.root, server=prefect_server)

@@ -208,13 +208,17 @@ def test_a_body_that_is_too_long_is_refused_unread(either: str) -> None:
         assert status == 413 and "4,194,304 bytes" in found["message"] and len(found["message"]) < 200
 
 
+def serves(started: Marked) -> list[int]:
+    """Numbers of the processes that answer; a watcher has its program's command in its own."""
+    lines = started.living().items()
+    return [number for number, line in lines if "components.serving" in line and "watcher.py" not in line]
+
+
 @pytest.mark.server
 def test_a_server_that_dies_is_started_again(serving: tuple[str, Marked]) -> None:
     """Prevents an outage until somebody looks: what is asked meanwhile waits for the next one, and is answered."""
     address, started = serving
-    (server,) = [
-        number for number, line in started.living().items() if "components.serving" in line and "watcher" not in line
-    ]
+    (server,) = serves(started)
     os.kill(server, signal.SIGKILL)
     deadline = time.monotonic() + 120
     while True:
@@ -224,9 +228,7 @@ def test_a_server_that_dies_is_started_again(serving: tuple[str, Marked]) -> Non
         except (urllib.error.URLError, ConnectionError):  # it was accepted by the one that died
             assert time.monotonic() < deadline
     assert "the server died; another one starts" in started.log.read_text()
-    (other,) = [
-        number for number, line in started.living().items() if "components.serving" in line and "watcher" not in line
-    ]
+    (other,) = serves(started)
     assert other != server
 
 
