@@ -28,7 +28,7 @@ def tags(layout: Layout) -> dict[str, str]:
 
 
 def short(layout: Layout) -> dict[str, str]:
-    """The tags of a version, few and short: commit, whether files were changed since, dvc.lock, verdict. The run has all
+    """The tags of a version, few and short: commit, changes since, dvc.lock, verdict. The run has all
     of them in full."""
     found = tags(layout)
     changed = {"idiom.git_dirty": "true"} if found["idiom.git_dirty"] == "true" else {}
