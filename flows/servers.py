@@ -156,8 +156,6 @@ def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_P
         command += ["--host", "127.0.0.1", "--port", str(prefect_port)]
         # Its pages ask the port of the settings, whatever port the command names.
         settings = {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(prefect_port)}
-        if "PREFECT_SERVER_ANALYTICS_ENABLED" not in os.environ:
-            settings["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # else its pages report to a company's counter
         planned.append(_Planned("Prefect", command, f"{address}/api/health", address, logs / "prefect.log", settings))
     return planned, elsewhere
 
