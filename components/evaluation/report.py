@@ -150,7 +150,9 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
         }
         for who, contender in CONTENDERS.items()
     ]
-    for who, found in metrics["against"].items():
+    for who in CONTENDERS:
+        if (found := metrics["against"].get(who)) is None:
+            continue
         cells = [
             Cell(signed(each["difference"]), f"{signed(each['interval'][0])} to {signed(each['interval'][1])}")
             for each in (found[metric] for metric in names)
