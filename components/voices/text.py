@@ -47,6 +47,11 @@ class Text(Voice):
         found[own.row, own.col] = np.where(cells < _NOTHING, 0.0, cells)
         return found
 
+    @property
+    def vectors(self) -> sparse.csr_array:
+        """[items, features] of length 1 or, without text, 0."""
+        return self._vectors[0]
+
     @cached_property
     def _vectors(self) -> tuple[sparse.csr_array, sparse.csr_array]:
         """[items, features] and [features, items]."""
