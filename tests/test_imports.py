@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
 FOUNDATIONS = {"console", "errors", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
-LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
+LEARNING = ("networks", "textid", "recommender", "voices", "ranking", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
-    "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices"},
+    "ranking": FOUNDATIONS | {"recommender", "voices"},
+    "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
     "evaluation": FOUNDATIONS | {"recommender.interface", "recommender.catalogue"},
@@ -67,7 +68,7 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding voices", "params", "file"],
+    "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
@@ -96,6 +97,16 @@ FLOORS = {
         "item_graph paths sequence",
         "graph_text",
         "item_graph_text",
+    ],
+    "ranking": [
+        "features network",
+        "candidates evidence kinds counts",
+        "past",
+        "reading",
+        "lists ranker",
+        "training",
+        "teaching hybrid",
+        "load",
     ],
     "training": [
         "job key devices crash",

@@ -1,8 +1,8 @@
 """Voices and the ranker that hears them, as one recommender in one directory.
 
-    hybrid = Hybrid.of(taught.choice.ranker, taught.reader, learned.catalogue, params.voices)
-    hybrid.recommend([["B001", "B007"]], 10, Decoding(), times=[[1389484800.0, 1390694400.0]])
-    hybrid.save(folder)                                        # components/ranking/load.py: load(folder)
+hybrid = Hybrid.of(taught.choice.ranker, taught.reader, learned.catalogue, params.voices)
+hybrid.recommend([["B001", "B007"]], 10, Decoding(), times=[[1389484800.0, 1390694400.0]])
+hybrid.save(folder)                                        # components/ranking/load.py: load(folder)
 """
 
 from __future__ import annotations

@@ -80,15 +80,16 @@ class Lists:
             lengths.append(np.searchsorted(found.owners, having, side="right") - starts)
             right.append(hits - starts)
             users.append(block.first + having)
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+        nothing = np.zeros(0, np.int64)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([nothing, *lengths]))]).astype(np.int64)
         return cls(
             features=reader.features,
-            columns=np.concatenate(columns),
+            columns=np.concatenate([np.zeros((0, len(reader.features)), np.float16), *columns]),
             offsets=offsets,
-            right=np.concatenate(right),
-            own=np.concatenate(own),
-            proposed=np.concatenate(proposed),
-            users=np.concatenate(users),
+            right=np.concatenate([nothing, *right]),
+            own=np.concatenate([nothing.astype(bool), *own]),
+            proposed=np.concatenate([np.zeros((0, len(reader.voices)), bool), *proposed]),
+            users=np.concatenate([nothing, *users]),
             asked=len(held.histories),
         )
 

@@ -1,7 +1,7 @@
 """The taught ranker: networks whose scores are averaged and a sum that a person can read, one of which is used.
 
-    ranker.scores(block.columns)                               # [candidates]
-    ranker.weights()                                           # feature -> weight of the sum, the largest first
+ranker.scores(block.columns)                               # [candidates]
+ranker.weights()                                           # feature -> weight of the sum, the largest first
 """
 
 from __future__ import annotations

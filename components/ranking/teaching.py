@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.errors import BadInput
 from components.progress import Progress
 from components.ranking.lists import Held, Lists
 from components.ranking.ranker import Kind, Ranker
@@ -98,7 +99,16 @@ def teach(
 def choose(
     inner: Sequence[Lists], valid: Lists, chosen: Rank, *, seed: int, masked: bool, progress: Progress | None = None
 ) -> Choice:
-    """Learn networks and the sum from the inner lists; validation says which is used."""
+    """Learn networks and the sum from the inner lists; validation says which is used.
+
+    Raises `BadInput` where no user has a next item among the candidates.
+    """
+    if not any(map(len, inner)):
+        raise BadInput(
+            "the ranker has nothing to learn from: no history goes on with an item that a voice proposes",
+            where="histories.parquet",
+            mend="it takes users with at least three events; lower clean.min_user_interactions, or wait for more",
+        )
 
     def learn(hidden: Sequence[int], rate: float, *place: int | str) -> Trained:
         own = derive(seed, *place)
@@ -112,8 +122,8 @@ def choose(
         "network": valid.ranks(ranker.scores(valid.columns), masked=masked),
         "sum": linear.ranks,
     }
-    mean, low, high = difference = _paired(gains(ranks["network"]) - gains(ranks["sum"]))
-    used: Kind = "network" if low > 0 else "sum"
+    difference = _paired(gains(ranks["network"]) - gains(ranks["sum"]))
+    used: Kind = "network" if difference[1] > 0 else "sum"
     epochs: dict[Kind, list[int]] = {"network": [each.epoch for each in networks], "sum": [linear.epoch]}
     return Choice(replace(ranker, used=used), ranks, epochs, difference)
 

@@ -62,7 +62,9 @@ def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:
     return known.build(learned, chosen)
 
 
-def restored(name: str, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], settings: Voices | None = None) -> Voice:
+def restored(
+    name: str, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], settings: Voices | None = None
+) -> Voice:
     """The voice `name` with what it learned once: its `arrays`. Raises `LookupError` as `build` does."""
     known, chosen = _chosen(name, settings)
     return known(catalogue, arrays, chosen)
