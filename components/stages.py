@@ -1,4 +1,4 @@
-"""The seven stages: the one file that connects the rooms.
+"""The eight stages: the one file that connects the rooms.
 
 Each stage reads the artifacts that dvc.yaml lists for it and publishes its own; `python -m components STAGE` runs one.
 Imports stand inside the functions, because a stage should not pay for another's libraries (mlflow 3.4 s, torch 2.3 s).
@@ -129,6 +129,43 @@ def index(workspace: Path, params: Params) -> None:
         _warn("index", warnings(report))
 
 
+def rank(workspace: Path, params: Params) -> None:
+    """Training histories and validation targets -> voices and the ranker over them, built as the pair was: where that
+    was trained on the validation items too (refit), the voices are built from them once more."""
+    import polars as pl
+
+    from components.evaluation.arrays import cases
+    from components.ranking.hybrid import Hybrid
+    from components.ranking.lists import Held
+    from components.ranking.teaching import teach
+    from components.recommender.catalogue import Catalogue, read_aliases
+    from components.recommender.pair import FACTS, published_table
+    from components.storage import parquet
+    from components.voices.learned import Learned, in_order
+
+    layout = Layout(workspace, params.dataset)
+    items = pl.DataFrame(parquet.read(layout.items_clean))
+    histories, valid = (pl.DataFrame(parquet.read(path)) for path in (layout.histories, layout.valid_targets))
+    table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
+    titles = dict(items.select("item_id", "title").iter_rows())
+    catalogue = Catalogue(table, titles, read_aliases(layout.aliases), params.clean.drop_repeats)
+    texts = in_order(table.item_ids, items.to_dict(as_series=False))
+    # A k-core of the training part gives no held-out event away, so that counts need no clipping.
+    core = params.clean.min_item_interactions if params.clean.core == "all" else 0
+    asked = cases(items, histories, valid, valid, seed=params.seed)
+    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed)
+    held = Held(asked.prompts, asked.prompt_days, asked.targets)
+    with _reporting() as progress:
+        taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
+    hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices)
+    if read_json(layout.pair / FACTS)["refit"]:
+        again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
+        hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))
+    with publishing_together(layout.hybrid, layout.rank_report) as (hybrid_to, report_to):
+        hybrid.save(hybrid_to)
+        publish_json(report_to, taught.choice.report())
+
+
 def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report, learning curves."""
     import polars as pl
@@ -138,6 +175,8 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
+    from components.evaluation.voices import HYBRID
+    from components.ranking.hybrid import Hybrid
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
@@ -179,6 +218,10 @@ def evaluate(workspace: Path, params: Params) -> None:
         if not theirs["histories"].is_empty():
             other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
     asked, recommenders = judged(tables)
+    voices: dict[str, Recommender] = {}
+    if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the model
+        hybrid = Hybrid.load(layout.hybrid)
+        voices = {**hybrid.reader.voices, HYBRID: hybrid}
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
@@ -190,6 +233,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             facts={"chosen round": facts["round"], "chosen epoch": facts["epoch"], "training steps": facts["steps"]},
             ties=ties,
             other=other,
+            voices=voices,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)
@@ -236,6 +280,7 @@ STAGES: dict[str, Callable[[Path, Params], None]] = {
     "clean": clean,
     "train": train,
     "index": index,
+    "rank": rank,
     "evaluate": evaluate,
     "register": register,
 }

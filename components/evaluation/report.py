@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from components.evaluation import repeats, summary
+from components.evaluation import repeats, summary, voices
 from components.evaluation.contenders import CONTENDERS, labels
 from components.evaluation.examples import Example, Item
 from components.evaluation.metrics import LEAST_USERS
@@ -68,6 +68,7 @@ def page(
         _table(("", *labels().values()), _cells(summary.rows(metrics))),
         _table(("", *labels().values()), _cells(summary.breadth_rows(metrics))),
         *_repeats(metrics),
+        *_voices(metrics),
         f"<h2>Order of ties</h2><p>{escape(summary.ties(metrics))}</p>",
         *([_table(("", *labels().values()), _cells(ties))] if (ties := summary.ties_rows(metrics)) else []),
         *(_picture(caption, content) for caption, content in pictures.items()),
@@ -96,6 +97,14 @@ def _repeats(metrics: Mapping[str, Any]) -> list[str]:
     """What is bought again beside what is new, where people buy again."""
     rows = repeats.rows(metrics)
     return ["<h2>Bought again, and new</h2>", _table(("", *labels().values()), _cells(rows))] if rows else []
+
+
+def _voices(metrics: Mapping[str, Any]) -> list[str]:
+    """The voices and the ranker that hears them, where there are any."""
+    if "voices" not in metrics:
+        return []
+    table = _table(voices.head(metrics), voices.rows(metrics))
+    return [f"<h2>Voices, and the ranker that hears them ({voices.HYBRID})</h2>", table]
 
 
 def _verdict(line: str) -> str:

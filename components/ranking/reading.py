@@ -28,7 +28,7 @@ from components.voices.graph import Graph
 from components.voices.learned import Learned
 from components.voices.load import build
 from components.voices.matrix import packed, unpacked
-from components.voices.text import Text, neighbours
+from components.voices.text import Text, similar
 from components.voices.voice import Voice
 
 _CELLS = 1 << 22
@@ -63,7 +63,7 @@ class Reader:
         for name in chosen.evidence:
             voice = built[name]
             if isinstance(voice, Text):
-                arrays |= packed(f"similar.{name}", neighbours(voice.vectors, chosen.similar))
+                arrays |= packed(f"similar.{name}", similar(learned, voice.settings, chosen.similar))
         return cls(built, arrays, chosen)
 
     @property

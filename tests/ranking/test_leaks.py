@@ -17,33 +17,35 @@ from tests.ranking.shops import catalogue
 
 K = 5
 """Of the k-core."""
-ITEMS = 300
-RANK = Rank(voices=["popularity", "graph"], evidence=["graph"], candidates=ITEMS, epochs=4, hidden=[24])
+RANK = Rank(voices=["popularity", "graph"], evidence=["graph"], candidates=2000, epochs=4, hidden=[24])
 """Popularity proposes every item, and its score is the count that the k-core gives away."""
+SIZES = {"training": (700, 500, 7), "all": (1400, 1120, 4)}
+"""Core -> users, items and items a user: such that many are left to ask, and, of all events, many are held out."""
 
 
 def random_shop(core: Literal["all", "training"], seed: int) -> tuple[Learned, Held, Held]:
-    """Seven different items a user, each equally likely, in the k-core of all events or of the training part; what
-    can be learned, and who asks for validation and test items. Held-out items outside the core are not asked for."""
+    """Different items a user, each equally likely, in the k-core of all events or of the training part; what can be
+    learned, and who asks for validation and test items. Held-out items outside the core are not asked for."""
     draw = np.random.default_rng(seed)
-    rows = [draw.permutation(ITEMS)[:7] for _ in range(330)]
-    inside = np.ones(ITEMS, bool)
+    users, items, events = SIZES[core]
+    rows = [draw.permutation(items)[:events] for _ in range(users)]
+    inside = np.ones(items, bool)
     while True:
-        counted = [row[inside[row]] if core == "all" else row[:5][inside[row[:5]]] for row in rows]
-        few = inside & (np.bincount(np.concatenate(counted), minlength=ITEMS) < K)
+        counted = [row[inside[row]] if core == "all" else row[:-2][inside[row[:-2]]] for row in rows]
+        few = inside & (np.bincount(np.concatenate(counted), minlength=items) < K)
         if not few.any():
             break
         inside &= ~few
     number = np.cumsum(inside) - 1
-    past = [number[row[:5][inside[row[:5]]]] for row in rows]
-    users = [at for at, row in enumerate(rows) if len(past[at]) > 1 and inside[row[5:]].all()]
-    held = [np.array([number[rows[at][place]] for at in users], np.int64) for place in (5, 6)]
+    past = [number[row[:-2][inside[row[:-2]]]] for row in rows]
+    asked = [at for at, row in enumerate(rows) if len(past[at]) and inside[row[-2:]].all()]
+    held = [np.array([number[rows[at][place]] for at in asked], np.int64) for place in (-2, -1)]
     prompts = (
-        Ragged.of([past[at].tolist() for at in users]),
-        Ragged.of([[*past[at].tolist(), number[rows[at][5]]] for at in users]),
+        Ragged.of([past[at].tolist() for at in asked]),
+        Ragged.of([[*past[at].tolist(), number[rows[at][-2]]] for at in asked]),
     )
     valid, test = (
-        Held(asked, np.full(len(asked.values), np.nan), targets) for asked, targets in zip(prompts, held, strict=True)
+        Held(each, np.full(len(each.values), np.nan), targets) for each, targets in zip(prompts, held, strict=True)
     )
     learned = Learned(catalogue(int(inside.sum())), Ragged.of([row.tolist() for row in past]), seed=seed)
     return learned, valid, test
