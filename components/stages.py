@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.console import Console
 from components.progress import JsonLines, Sink, reporting
-from components.settings.params import Params
+from components.settings.params import Params, to_dict
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
 
@@ -135,11 +136,15 @@ def rank(workspace: Path, params: Params) -> None:
     import polars as pl
 
     from components.evaluation.arrays import cases
+    from components.ranking.choosing import choose_mode
     from components.ranking.hybrid import Hybrid
     from components.ranking.lists import Held
+    from components.ranking.modes import Choice
     from components.ranking.teaching import teach
     from components.recommender.catalogue import Catalogue, read_aliases
+    from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
+    from components.settings.decoding import Decoding
     from components.storage import parquet
     from components.voices.learned import Learned, in_order
 
@@ -157,13 +162,22 @@ def rank(workspace: Path, params: Params) -> None:
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
         taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
-    hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices)
-    if read_json(layout.pair / FACTS)["refit"]:
-        again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
-        hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))
-    with publishing_together(layout.hybrid, layout.rank_report) as (hybrid_to, report_to):
+        hybrid, report = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices), {}
+        if read_json(layout.pair / FACTS)["refit"]:
+            again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
+            hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))
+            choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
+        else:
+            engine = Engine.load(layout.pair, catalogue=catalogue)
+            decoding = Decoding.of(to_dict(replace(params.evaluate, mode=None)))
+            asks = {"most_users": params.rank.judged_users, "seed": params.seed, "progress": progress}
+            choice, report = choose_mode(engine, hybrid, held, decoding, **asks)
+    choice = replace(choice, mode=params.rank.mode or choice.mode)
+    outputs = (layout.hybrid, layout.mode, layout.rank_report)
+    with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):
         hybrid.save(hybrid_to)
-        publish_json(report_to, taught.choice.report())
+        publish_json(mode_to, to_dict(choice))
+        publish_json(report_to, {**taught.choice.report(), "modes": report})
 
 
 def evaluate(workspace: Path, params: Params) -> None:
@@ -177,11 +191,13 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.other_ties import OtherTies
     from components.evaluation.voices import HYBRID
     from components.ranking.hybrid import Hybrid
+    from components.ranking.modes import Choice, Modes
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.settings.params import OTHER_TIES
     from components.storage import parquet
+    from components.storage.job import from_json
     from components.voices.learned import Learned, in_order
     from components.voices.load import build
 
@@ -198,7 +214,12 @@ def evaluate(workspace: Path, params: Params) -> None:
     catalogue = Catalogue(
         table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
     )
-    engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
+    facts = read_json(layout.pair / FACTS)
+    engine: Recommender = Engine.load(layout.pair, catalogue=catalogue)
+    model = engine
+    if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the language model
+        choice = from_json(Choice, read_json(layout.mode))
+        model = Modes(catalogue, lambda: engine, lambda: Hybrid.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
 
@@ -207,7 +228,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
         learned = Learned(catalogue, asked.train, asked.train_days, texts)
-        return asked, {MODEL: engine, **{name: build(name, learned, params.voices) for name in baselines()}}
+        return asked, {MODEL: model, **{name: build(name, learned, params.voices) for name in baselines()}}
 
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
@@ -219,9 +240,10 @@ def evaluate(workspace: Path, params: Params) -> None:
             other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
     asked, recommenders = judged(tables)
     voices: dict[str, Recommender] = {}
-    if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the model
-        hybrid = Hybrid.load(layout.hybrid)
-        voices = {**hybrid.reader.voices, HYBRID: hybrid}
+    if isinstance(model, Modes):
+        voices = {**model.ranker.reader.voices, HYBRID: model.ranker}
+        if (params.evaluate.mode or model.choice.mode) != "generate":  # else it is the model itself
+            voices["generate"] = engine
     with _reporting() as progress:
         evaluate_recommenders(
             settings,

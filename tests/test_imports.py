@@ -38,13 +38,13 @@ MAY_IMPORT = {
     "evaluation": FOUNDATIONS | {"recommender.interface", "recommender.catalogue"},
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
-    | {"recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
+    | {"recommender", "textid", "voices", "ranking", "evaluation.contenders", "evaluation.comparison.sides"},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "registry", "scoring", "voices.load"}
+    | {"stages", "registry", "scoring", "ranking.load"}
     | {
         "data.ingest.sniff",
         "training.key",
@@ -106,7 +106,8 @@ FLOORS = {
         "lists ranker",
         "training",
         "teaching hybrid",
-        "load",
+        "modes",
+        "load choosing",
     ],
     "training": [
         "job key devices crash",

@@ -129,7 +129,7 @@ def _lists(
 def _voice_lists(
     asked: Cases, name: str, voice: Recommender, settings: Evaluate, variant: Variant, depth: int
 ) -> np.ndarray:
-    return _lists(asked, name, voice, replace(settings, mask_seen=variant == "masked"), depth, None)
+    return _lists(asked, name, voice, replace(settings, mask_seen=variant == "masked", mode=None), depth, None)
 
 
 def _checked(

@@ -21,7 +21,7 @@ from components.progress import Progress
 from components.ranking.lists import Held, Lists
 from components.ranking.ranker import Kind, Ranker
 from components.ranking.reading import Reader
-from components.ranking.training import Trained, gains, train
+from components.ranking.training import Trained, gains, paired, train
 from components.sampling import derive
 from components.settings.ranking import Rank
 from components.settings.voices import Voices
@@ -30,8 +30,6 @@ from components.voices.learned import Learned
 
 _SUM_RATE = 5.0
 """The sum learns at so many times the network's rate: it has one layer to learn in as many steps."""
-_SURE = 1.96
-"""Standard errors of a mean difference on either side of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +120,7 @@ def choose(
         "network": valid.ranks(ranker.scores(valid.columns), masked=masked),
         "sum": linear.ranks,
     }
-    difference = _paired(gains(ranks["network"]) - gains(ranks["sum"]))
+    difference = paired(gains(ranks["network"]) - gains(ranks["sum"]))
     used: Kind = "network" if difference[1] > 0 else "sum"
     epochs: dict[Kind, list[int]] = {"network": [each.epoch for each in networks], "sum": [linear.epoch]}
     return Choice(replace(ranker, used=used), ranks, epochs, difference)
-
-
-def _paired(differences: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean over users and its 95 % interval (of thousands of users, so that a mean is as good as normal)."""
-    mean, users = float(differences.mean()), max(len(differences), 2)
-    error = _SURE * float(differences.std()) / (users - 1) ** 0.5
-    return mean, mean - error, mean + error

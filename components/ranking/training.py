@@ -22,6 +22,8 @@ from components.settings.ranking import Rank
 from components.storage.ragged import slices
 
 K = 10
+_SURE = 1.96
+"""Standard errors of a mean difference on either side of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,13 @@ class Trained:
 def gains(ranks: NDArray[np.int64], k: int = K) -> NDArray[np.float64]:
     """[asked] NDCG at k of one right item: 1 / log2(1 + rank), 0 without a rank up to k."""
     return np.where((ranks > 0) & (ranks <= k), 1.0 / np.log2(1.0 + np.maximum(ranks, 1)), 0.0)
+
+
+def paired(differences: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean over users and its 95 % interval (of thousands of users, so that a mean is as good as normal)."""
+    mean, users = float(differences.mean()), max(len(differences), 2)
+    error = _SURE * float(differences.std()) / (users - 1) ** 0.5
+    return mean, mean - error, mean + error
 
 
 def train(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.settings.bounds import Section, bounded
+from components.settings.decoding import Mode
 from components.settings.voices import Voices
 
 
@@ -38,6 +39,11 @@ class Rank(Section):
     """Weight decay of AdamW."""
     holdouts: int = bounded(1, low=1)
     """How many of the last events of a training history are learned from, each with voices that know none of them."""
+    mode: Mode | None = None
+    """Who answers where nobody says who: generate, rank or hybrid. null: as validation chooses. It cannot where the
+    language model was trained on the validation items too (`train.refit`): then the language model answers."""
+    judged_users: int = bounded(1000, low=1)
+    """Users by whom that is chosen."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
     most_users: int = bounded(40_000, low=1)

@@ -102,6 +102,11 @@ class Layout:
         """What validation said of the ranker, and the weights of its readable sum."""
         return self.root / "rank" / "report.json"
 
+    @property
+    def mode(self) -> Path:
+        """Which mode answers by default, as validation chose (components/ranking/choosing.py)."""
+        return self.root / "rank" / "mode.json"
+
     # evaluate
     @property
     def metrics(self) -> Path:
