@@ -12,12 +12,12 @@ GROUP = "history"
 
 def features() -> list[Feature]:
     """Events, days from first to last, days between the last two, events of the last day; how often the candidate was
-    taken already."""
-    return named(GROUP, ("events", "span", "last_gap", "events_of_last_day", "taken"))
+    taken already, and how lately: 1 / (1 + places back), 0 where it was not."""
+    return named(GROUP, ("events", "span", "last_gap", "events_of_last_day", "taken", "taken_lately"))
 
 
 def past(asked: Asked) -> Columns:
-    """[candidates, 5]; days are 0 where times are not known."""
+    """[candidates, 6]; days are 0 where times are not known."""
     histories, days = asked.histories, np.nan_to_num(asked.days)
     users, lengths = len(histories), histories.lengths
     span, gap = np.zeros(users), np.zeros(users)
@@ -27,9 +27,16 @@ def past(asked: Asked) -> Columns:
     gap[two] = days[ends[two]] - days[ends[two] - 1]
     of_last_day = np.bincount(histories.owners, on_last_day(asked), users)
     height = 1 + max(int(histories.values.max(initial=0)), int(asked.items.max(initial=0)))
-    keys, times = np.unique(histories.owners * height + histories.values, return_counts=True)
+    events = histories.owners * height + histories.values
+    # Newest first, so that the first place of each is the newest.
+    keys, newest, times = np.unique(events[::-1], return_index=True, return_counts=True)
+    back = ends[histories.owners[::-1]] - np.arange(len(events))[::-1]
     wanted = asked.owners * height + asked.items
-    place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    taken = np.where(keys[place] == wanted, times[place], 0) if len(keys) else np.zeros(len(wanted))
+    taken, lately = np.zeros(len(wanted)), np.zeros(len(wanted))
+    if len(keys):
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        there = keys[place] == wanted
+        taken[there] = times[place[there]]
+        lately[there] = 1.0 / (1.0 + back[newest[place[there]]])
     of_users = [np.asarray(each)[asked.owners] for each in (lengths, span, gap, of_last_day)]
-    return stacked([*of_users, taken])
+    return stacked([*of_users, taken, lately])

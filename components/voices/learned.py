@@ -36,7 +36,7 @@ class Learned:
     """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
     progress: Progress = field(default_factory=Progress)
     of_texts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What was made of `texts` alone, and is kept: several voices need it, whatever histories they learn from."""
+    """(texts, what was made of these alone): several voices need it, whatever histories they learn from."""
 
     @cached_property
     def days(self) -> Days:

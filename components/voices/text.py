@@ -86,9 +86,11 @@ def vectors(learned: Learned, chosen: settings.Text) -> sparse.csr_array:
 def similar(learned: Learned, chosen: settings.Text, most: int) -> sparse.csr_array:
     """`neighbours` of all items by their `vectors`, computed once for all who ask."""
     kept, key = max(most, _KEPT), f"{chosen} {max(most, _KEPT)}"
-    if key not in learned.of_texts:
-        learned.of_texts[key] = neighbours(vectors(learned, chosen), kept)
-    return strongest(learned.of_texts[key], most)
+    texts, found = learned.of_texts.get(key, (None, None))
+    if texts is not learned.texts:
+        found = neighbours(vectors(learned, chosen), kept)
+        learned.of_texts[key] = learned.texts, found
+    return strongest(found, most)
 
 
 def neighbours(vectors: sparse.csr_array, most: int) -> sparse.csr_array:

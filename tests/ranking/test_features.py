@@ -129,7 +129,7 @@ def test_brand_and_category_are_compared_with_the_history(learned: tuple[Learned
         expected: list[float] = []
         for values in of_kind.values():
             same = [values[had] is not None and values[had] == values[item] for had in history]
-            expected += [bool(same and same[-1]), sum(same), sum(same) / max(len(same), 1)]
+            expected += [float(same[-1]) if same else 0.0, sum(same), sum(same) / max(len(same), 1)]
         assert found[row].tolist() == pytest.approx(expected)
 
 
@@ -147,6 +147,7 @@ def test_the_past_is_described(asked: Asked) -> None:
             known[-1] - known[-2] if len(history) > 1 else 0.0,
             max(today, 1) if history else 0,
             history.count(item),
+            1 / (1 + history[::-1].index(item)) if item in history else 0.0,
         ]
         assert found[row].tolist() == pytest.approx(expected)
 
@@ -161,8 +162,7 @@ def test_leaving_a_voice_out_is_never_having_had_it(taught: Taught, learned: tup
     for name in ("offsets", "right", "own", "proposed", "users", "asked"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     # Its rank by another voice is among fewer candidates, where it is not among the best of that voice.
-    ranks = [each.voice is not None and each.name.endswith(".rank") for each in found.features]
-    others = [not (rank or each.name == "near_the_top") for rank, each in zip(ranks, found.features, strict=True)]
+    others = ["rank" not in each.name and each.name != "near_the_top" for each in found.features]
     assert np.array_equal(found.columns[:, others], expected.columns[:, others])
     timeless = found.without(groups=[COUNTS_AND_TIMES])
     assert timeless.columns.shape[1] == found.columns.shape[1] - len(counts.features())
