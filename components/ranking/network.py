@@ -46,16 +46,17 @@ class ListNetwork(nn.Module):
         scores: Tensor = self.layers((columns - self.mean) / self.deviation)
         return scores[:, 0]
 
-    def scores(self, columns: NDArray[np.float16]) -> NDArray[np.float32]:
+    def scores(self, columns: NDArray[np.float16], *, exact: bool = True) -> NDArray[np.float32]:
         """[candidates], some at a time; without dropout.
 
-        Computed in float64, so that the last bits, which depend on how many candidates are computed at a time, are
-        rounded away: a user's list is the same in any company.
+        exact: computed in float64, so that the last bits, which depend on how many candidates are computed at a time,
+        are rounded away: a user's list is the same in any company.
         """
-        network = deepcopy(self).double().eval()
+        kind = torch.float64 if exact else torch.float32
+        network = deepcopy(self).to(kind).eval()
         found = np.empty(len(columns), np.float32)
         with torch.inference_mode():
             for start in range(0, len(columns), _ROWS):
-                part = torch.from_numpy(columns[start : start + _ROWS].astype(np.float64))
+                part = torch.from_numpy(columns[start : start + _ROWS]).to(kind)
                 found[start : start + _ROWS] = network(part).numpy()
         return found
