@@ -1,6 +1,7 @@
-"""How good is every voice on a real data set, by both protocols, in both orders of ties, masked and unmasked?
+"""How good is every voice on a real data set, and the ranker over them, by both protocols and both orders of ties, with
+seen items masked and not?
 
-    python -m benchmarks.quality amazon-beauty                                   # all that train in seconds
+    python -m benchmarks.quality amazon-beauty            # all that train in seconds, and `hybrid`: voices and ranker
     python -m benchmarks.quality amazon-beauty --voices sequence --ties file --work work/quality
     python -m benchmarks.quality amazon-beauty --on valid --protocols strict --ties file   # the test set stays closed
 
@@ -8,7 +9,8 @@ Prints one JSON line: `voices.NAME.PROTOCOL.TIES.MASK.ndcg_at_10` and `recall_at
 user's last two items; `refit` was built once more with the validation items, with the same settings. `file` reads
 events of one time in the file's order, `shuffle` in an order drawn before the split. Leave-one-out, the whole catalogue
 ranked. Products of equal text stay apart, as in the catalogues that published figures are of. The data lies in
-../shared/data (`--data`).
+../shared/data (`--data`). `hybrid`, its variant without counts and times, its slices and `adds` (what each of its
+voices adds beyond the rest) are benchmarks/hybrid_quality.py.
 """
 
 from __future__ import annotations
@@ -19,31 +21,22 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
+from benchmarks.hybrid_quality import by_protocol, hybrid
+from benchmarks.shop import read, settings
 from components.console import Console
-from components.data.clean.clean import clean
-from components.data.ingest.ingest import ingest
-from components.data.ingest.sniff import suggest
-from components.evaluation.arrays import Cases, cases
+from components.evaluation.arrays import Cases
 from components.evaluation.contenders import VARIANTS, Variant
 from components.evaluation.metrics import ndcg, recall
 from components.progress import reporting
-from components.recommender.catalogue import Catalogue
-from components.settings.file import from_dict, load
-from components.settings.params import Params, Ties
-from components.storage.artifacts import publish_json
-from components.storage.layout import Layout
-from components.textid.table.id_table import IdTable
-from components.voices.learned import Learned, in_order
 from components.voices.lists import places
 from components.voices.load import build, names
 from components.voices.voice import Voice
@@ -52,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROTOCOLS, TIES = ("strict", "refit"), ("file", "shuffle")
 SLOW = ("sequence",)
 """Voices that are asked for by name; `left_out` says which were not asked."""
+HYBRID = "hybrid"
 K = 10
 
 
@@ -59,7 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="a folder of --data, such as amazon-beauty")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--voices", nargs="+", choices=names(), default=[name for name in names() if name not in SLOW])
+    usual = [*(name for name in names() if name not in SLOW), HYBRID]
+    parser.add_argument("--voices", nargs="+", choices=[*names(), HYBRID], default=usual)
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
     parser.add_argument("--ties", nargs="+", choices=TIES, default=TIES)
     parser.add_argument("--on", choices=("test", "valid"), default="test", help="whose targets are ranked")
@@ -77,12 +72,17 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """`voices.NAME.PROTOCOL.TIES.MASK.METRIC`, seconds of building and ranking of each voice, and facts."""
     raw = chosen.data / chosen.dataset
     params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", raw)
-    voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in chosen.voices}
-    seconds, facts = dict.fromkeys(chosen.voices, 0.0), {}
+    alone = [name for name in chosen.voices if name != HYBRID]
+    voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in alone}
+    seconds, facts, hybrids = dict.fromkeys(chosen.voices, 0.0), {}, {}
     with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
         for ties in chosen.ties:
             shop = read(params, raw, Path(folder) / ties, ties)
-            for protocol, name in itertools.product(chosen.protocols, chosen.voices):
+            if HYBRID in chosen.voices:
+                started = time.perf_counter()
+                hybrids[ties] = hybrid(shop, params, chosen, progress, adds=ties == chosen.ties[0])
+                seconds[HYBRID] += time.perf_counter() - started
+            for protocol, name in itertools.product(chosen.protocols, alone):
                 asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
                 learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work, progress=progress)
                 started = time.perf_counter()
@@ -93,49 +93,9 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         **facts,
         "left_out": [name for name in names() if name not in chosen.voices],
         "voices": voices,
+        **by_protocol(hybrids),
         "seconds": {name: round(each, 1) for name, each in seconds.items()},
     }
-
-
-def settings(file: Path, raw: Path) -> Params:
-    """Those of a preset, or of what `idiom init` would write; the catalogue is that of the papers."""
-    params = load(file) if file.is_file() else from_dict(suggest(raw)["params"])
-    return replace(params, clean=replace(params.clean, merge_duplicates=False))
-
-
-@dataclass(frozen=True)
-class Shop:
-    """The clean tables of a data set."""
-
-    items: pl.DataFrame
-    histories: pl.DataFrame
-    valid: pl.DataFrame
-    test: pl.DataFrame
-    drop_repeats: bool
-
-    def cases(self, *, refit: bool, on: str, max_users: int, seed: int) -> Cases:
-        """What is asked: the test targets, or with `on` "valid" the validation targets."""
-        asked = self.test if on == "test" else self.valid
-        return cases(self.items, self.histories, self.valid, asked, refit=refit, max_users=max_users, seed=seed)
-
-    def learned(self, asked: Cases) -> Learned:
-        """What a voice may learn from; items are known by their ids alone."""
-        ids = asked.item_ids
-        table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
-        catalogue = Catalogue(table, drop_repeats=self.drop_repeats)
-        texts = in_order(ids, self.items.to_dict(as_series=False))
-        return Learned(catalogue, asked.train, asked.train_days, texts)
-
-
-def read(params: Params, raw: Path, workspace: Path, ties: Ties) -> Shop:
-    """Raw files -> clean tables, by the project's own stages."""
-    layout = Layout(workspace, params.dataset)
-    ingest(params.ingest, raw, layout)
-    publish_json(layout.verdict, {"passed": True})  # whether shuffled data would pass is not the question here
-    clean(replace(params.clean, ties=ties), params.seed, layout)
-    tables = (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets)
-    items, histories, valid, test = (pl.read_parquet(path) for path in tables)
-    return Shop(items, histories, valid, test, drop_repeats=params.clean.drop_repeats)
 
 
 def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The seven stages: the one file that connects the rooms.
+"""The eight stages: the one file that connects the rooms.
 
 Each stage reads the artifacts that dvc.yaml lists for it and publishes its own; `python -m components STAGE` runs one.
 Imports stand inside the functions, because a stage should not pay for another's libraries (mlflow 3.4 s, torch 2.3 s).
@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.console import Console
 from components.progress import JsonLines, Sink, reporting
-from components.settings.params import Params
+from components.settings.params import Params, to_dict
 from components.storage.artifacts import publish_json, publishing_together, read_json
 from components.storage.layout import Layout
 
@@ -130,6 +131,56 @@ def index(workspace: Path, params: Params) -> None:
     _warn("index", report["in_words"])
 
 
+def rank(workspace: Path, params: Params) -> None:
+    """Training histories and validation targets -> voices and the ranker over them, built as the pair was: where that
+    was trained on the validation items too (refit), the voices are built from them once more."""
+    import polars as pl
+
+    from components.evaluation.arrays import cases
+    from components.ranking.choosing import choose_mode
+    from components.ranking.hybrid import Hybrid
+    from components.ranking.lists import Held
+    from components.ranking.modes import Choice
+    from components.ranking.teaching import teach
+    from components.recommender.catalogue import Catalogue, read_aliases
+    from components.recommender.engine import Engine
+    from components.recommender.pair import FACTS, published_table
+    from components.settings.decoding import Decoding
+    from components.storage import parquet
+    from components.voices.learned import Learned, in_order
+
+    layout = Layout(workspace, params.dataset)
+    items = pl.DataFrame(parquet.read(layout.items_clean))
+    histories, valid = (pl.DataFrame(parquet.read(path)) for path in (layout.histories, layout.valid_targets))
+    table = published_table(layout.pair, layout.id_table, items["item_id"].to_list())
+    titles = dict(items.select("item_id", "title").iter_rows())
+    catalogue = Catalogue(table, titles, read_aliases(layout.aliases), params.clean.drop_repeats)
+    texts = in_order(table.item_ids, items.to_dict(as_series=False))
+    # A k-core of the training part gives no held-out event away, so that counts need no clipping.
+    core = params.clean.min_item_interactions if params.clean.core == "all" else 0
+    asked = cases(items, histories, valid, valid, seed=params.seed)
+    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed)
+    held = Held(asked.prompts, asked.prompt_days, asked.targets)
+    with _reporting() as progress:
+        taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
+        hybrid, report = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices), {}
+        if read_json(layout.pair / FACTS)["refit"]:
+            again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
+            hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))
+            choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
+        else:
+            engine = Engine.load(layout.pair, catalogue=catalogue)
+            decoding = Decoding.of(to_dict(replace(params.evaluate, mode=None)))
+            asks = {"most_users": params.rank.judged_users, "seed": params.seed, "progress": progress}
+            choice, report = choose_mode(engine, hybrid, held, decoding, **asks)
+    choice = replace(choice, mode=params.rank.mode or choice.mode)
+    outputs = (layout.hybrid, layout.mode, layout.rank_report)
+    with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):
+        hybrid.save(hybrid_to)
+        publish_json(mode_to, to_dict(choice))
+        publish_json(report_to, {**taught.choice.report(), "modes": report})
+
+
 def evaluate(workspace: Path, params: Params) -> None:
     """The one look at the test set: metrics beside the baselines, per-user results, plots, report, learning curves."""
     import polars as pl
@@ -140,11 +191,15 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
     from components.evaluation.trust import gather
+    from components.evaluation.voices import HYBRID
+    from components.ranking.hybrid import Hybrid
+    from components.ranking.modes import Choice, Modes
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.settings.params import OTHER_TIES, to_dict
     from components.storage import parquet
+    from components.storage.job import from_json
     from components.voices.learned import Learned, in_order
     from components.voices.load import build
 
@@ -161,7 +216,12 @@ def evaluate(workspace: Path, params: Params) -> None:
     catalogue = Catalogue(
         table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
     )
-    engine, facts = Engine.load(layout.pair, catalogue=catalogue), read_json(layout.pair / FACTS)
+    facts = read_json(layout.pair / FACTS)
+    engine: Recommender = Engine.load(layout.pair, catalogue=catalogue)
+    model = engine
+    if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the language model
+        choice = from_json(Choice, read_json(layout.mode))
+        model = Modes(catalogue, lambda: engine, lambda: Hybrid.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
 
@@ -170,7 +230,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
         learned = Learned(catalogue, asked.train, asked.train_days, texts)
-        return asked, {MODEL: engine, **{name: build(name, learned, params.voices) for name in baselines()}}
+        return asked, {MODEL: model, **{name: build(name, learned, params.voices) for name in baselines()}}
 
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
@@ -182,6 +242,11 @@ def evaluate(workspace: Path, params: Params) -> None:
             other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
     asked, recommenders = judged(tables)
     read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
+    voices: dict[str, Recommender] = {}
+    if isinstance(model, Modes):
+        voices = {**model.ranker.reader.voices, HYBRID: model.ranker}
+        if (params.evaluate.mode or model.choice.mode) != "generate":  # else it is the model itself
+            voices["generate"] = engine
     with _reporting() as progress:
         evaluate_recommenders(
             settings,
@@ -194,6 +259,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             trust=gather(layout, settings=read, train_key=facts.get("train_key", "")),
             ties=ties,
             other=other,
+            voices=voices,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)
@@ -234,6 +300,7 @@ STAGES: dict[str, Callable[[Path, Params], None]] = {
     "clean": clean,
     "train": train,
     "index": index,
+    "rank": rank,
     "evaluate": evaluate,
     "register": register,
 }

@@ -12,7 +12,7 @@ from components.errors import BadInput
 from components.settings.file import from_dict
 from components.storage.artifacts import publishing
 
-SECTIONS = ("validate", "clean", "train", "index", "evaluate", "voices", "register")
+SECTIONS = ("validate", "clean", "train", "index", "rank", "evaluate", "voices", "register")
 """dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""
 
 ON_A_CPU: dict[str, Any] = {

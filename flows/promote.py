@@ -96,7 +96,7 @@ def promote(
 
 def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
     """Make `version` (None: the previous champion) champion again, once it was loaded and asked; return (from, to)."""
-    from components.voices.load import load
+    from components.ranking.load import load
 
     workspace, name = workspace.resolve(), params.register.model_name
     with answering(workspace):
@@ -158,7 +158,7 @@ def _against_champion(
     workspace: Path, params: Params, new: Side, old: str, bundle: Path
 ) -> tuple[Comparison, Side, int | None]:
     """(the comparison on fresh users, the champion's side, how many users are left out as it may know their target)."""
-    from components.voices.load import load
+    from components.ranking.load import load
 
     champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
     own = _own_evaluation(workspace, params, old)

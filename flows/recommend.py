@@ -19,10 +19,10 @@ def recommend(
     bundle: a directory with a bundle or a saved voice; without it the champion's is taken. Raises `BadInput` where no
     item is known, or there is no champion yet.
     """
+    from components.ranking.load import load
     from components.registry.answers import Answers
     from components.registry.bundle import beams_note, decoding_of, verified
     from components.registry.champion import champion_bundle
-    from components.voices.load import load
 
     if bundle is None:
         bundle = champion_bundle(workspace, params)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
 FOUNDATIONS = {"console", "errors", "machine", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
-LEARNING = ("networks", "textid", "recommender", "voices", "scoring", "training")
+LEARNING = ("networks", "textid", "recommender", "voices", "ranking", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
@@ -34,23 +34,25 @@ MAY_IMPORT = {
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
-    "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices"},
+    "ranking": FOUNDATIONS | {"recommender", "voices"},
+    "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
     "evaluation": FOUNDATIONS | {"pages", "recommender.interface", "recommender.catalogue"},
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
-    | {"pages", "recommender", "textid", "voices", "evaluation.contenders", "evaluation.comparison.sides"},
+    | {"pages", "recommender", "textid", "voices", "ranking", "evaluation.contenders"}
+    | {"evaluation.comparison.sides"},
     # The server knows a bundle and an alias, and no MLflow.
     "serving": FOUNDATIONS
-    | {"pages", "voices.load", "recommender.catalogue"}
+    | {"pages", "ranking.load", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "registry", "scoring", "voices.load"}
+    | {"stages", "registry", "scoring", "ranking.load"}
     | {
         "data.ingest.sniff",
         "training.key",
@@ -75,7 +77,7 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding voices", "params", "file"],
+    "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
@@ -104,6 +106,17 @@ FLOORS = {
         "item_graph paths sequence",
         "graph_text",
         "item_graph_text",
+    ],
+    "ranking": [
+        "features network",
+        "candidates evidence kinds counts",
+        "past",
+        "reading",
+        "lists ranker",
+        "training",
+        "teaching hybrid",
+        "modes",
+        "load choosing",
     ],
     "training": [
         "job key devices crash",

@@ -26,6 +26,7 @@ from components.evaluation.metrics import ranks
 from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
 from components.evaluation.slices import slices
+from components.evaluation.voices import beside
 from components.progress import Progress
 from components.settings.params import Evaluate, Ties
 from components.storage.artifacts import publish_json, publishing_together
@@ -48,6 +49,7 @@ def evaluate(
     trust: Mapping[str, Any] | None = None,
     ties: Ties = "file",
     other: OtherTies | None = None,
+    voices: Mapping[str, Recommender] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, headline.json, per_user.parquet, plots/ and report.html.
@@ -57,8 +59,8 @@ def evaluate(
     recommenders: the model and its baselines by their names in `contenders`, in the order of the columns of
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
     facts: whatever the report should say of data and model. trust: what decides whether it can be trusted, as
-    `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same
-    under another one, to be shown beside the headline.
+    `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same under another one, to be shown
+    beside the headline. voices: what the ranker hears, and `voices.HYBRID`, itself.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -103,6 +105,15 @@ def evaluate(
     }
     if again := repeats(asked, headline_k(settings.ks), lists, places):
         metrics["repeats"] = again
+    if voices:
+        found = {
+            variant: {
+                name: ranks(_voice_lists(asked, name, voice, settings, variant, depth), asked.targets, asked.also)
+                for name, voice in voices.items()
+            }
+            for variant in VARIANTS
+        }
+        metrics["voices"] = beside(found, places[headline][MODEL], headline, headline_k(settings.ks), seed)
     metrics = rounded(metrics)
     table = _per_user(asked, lists[headline], places, headline)
     _publish(layout, metrics, table, catalogue, seed)
@@ -116,6 +127,12 @@ def _lists(
     told = progress if name == MODEL else None  # the baselines are done at once
     answers = recommender.recommend(asked.prompt_ids(), depth, settings, told, asked.prompt_times())
     return _checked(asked, name, answers, depth, mask_seen=bool(settings.mask_seen))
+
+
+def _voice_lists(
+    asked: Cases, name: str, voice: Recommender, settings: Evaluate, variant: Variant, depth: int
+) -> np.ndarray:
+    return _lists(asked, name, voice, replace(settings, mask_seen=variant == "masked", mode=None), depth, None)
 
 
 def _checked(

@@ -64,7 +64,7 @@ def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> d
             metric: {
                 "difference": float(gains[f"gain:{name}/{metric}"].mean()),
                 "interval": list(interval[f"gain:{name}/{metric}"]),
-                "verdict": _verdict(len(gains[f"gain:{name}/{metric}"]), *interval[f"gain:{name}/{metric}"]),
+                "verdict": verdict(len(gains[f"gain:{name}/{metric}"]), *interval[f"gain:{name}/{metric}"]),
             }
             for metric in (f"{each}_at_{headline_k(ks)}" for each in HEADLINE)
         }
@@ -73,7 +73,8 @@ def compare(places: Mapping[str, np.ndarray], ks: Sequence[int], seed: int) -> d
     return {"intervals": intervals, "against": against}
 
 
-def _verdict(users: int, low: float, high: float) -> str:
+def verdict(users: int, low: float, high: float) -> str:
+    """What a paired interval says: better, worse, or nothing."""
     if users < LEAST_USERS:
         return "too few users"
     if low > 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from components.evaluation import repeats, summary, trust_box
+from components.evaluation import repeats, summary, trust_box, voices
 from components.evaluation.cells import Cell, figure
 from components.evaluation.comparison.compare import LEAST_IN_SLICE
 from components.evaluation.comparison.first_screen import KIND, Line, where
@@ -48,6 +48,7 @@ def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: st
         forest=forest(_slice_rows(metrics, against, deciding), total=True) | {"caption": _caption(against, deciding)},
         others=_others(metrics, deciding),
         figures=_figures(metrics),
+        voices=_voices(metrics),
         tables=_tables(metrics),
         repeats=repeats.sentences(metrics),
         slices=_slices(metrics, deciding),
@@ -170,6 +171,18 @@ def _tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         "Bought again, and new": repeats.rows(metrics),
     }
     return [_table(caption, rows) for caption, rows in tables.items() if rows]
+
+
+def _voices(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The voices and the ranker that hears them, where there are any."""
+    if "voices" not in metrics:
+        return None
+    rows = [{"name": name, "kind": "", "cells": cells} for name, cells in voices.rows(metrics)]
+    caption = (
+        "Each voice alone, and the ranker over all of them (hybrid); the last column is the ranker minus the voice, of the "
+        "same users, with 95 % intervals."
+    )
+    return {"caption": caption, "columns": voices.columns(metrics), "rows": rows}
 
 
 def _table(caption: str, rows: Sequence[tuple[str, Mapping[str, Cell]]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.errors import BadInput
 from components.networks.device import pick_device
 from components.networks.families import language_model
 from components.networks.interface import LanguageModel
@@ -111,6 +112,9 @@ class Engine:
         known item is answered from the prompt without items, so a new visitor gets what the model finds likely for
         anyone."""
         check_k(k)
+        if decoding.mode not in (None, "generate"):
+            mend = "ask a bundle with a ranker (the stage `rank`), or the mode generate"
+            raise BadInput(f"the mode is {decoding.mode}, and there is a language model alone", where="mode", mend=mend)
         beams, masked = max(k, decoding.beams), self.catalogue.masks(decoding)
         search = self._search(beams, k, decoding.scores, decoding.length_penalty)
         known = [self.catalogue.rows(history) for history in histories]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
+from components.ranking.modes import CHOICE, HYBRID
 from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS, read_aliases
 from components.recommender.pair import PARAMS, refuse_other_ids
 from components.settings.decoding import Decoding
@@ -51,6 +52,10 @@ def assemble(layout: Layout, params: Params) -> Path:
         shutil.copyfile(layout.id_table, temporary / ID_TABLE)
         shutil.copyfile(layout.aliases, temporary / ALIASES)
         _write_items(layout.items_clean, layout.id_table, temporary / ITEMS)
+        if layout.hybrid.is_dir():
+            verify_manifest(layout.hybrid)
+            shutil.copytree(layout.hybrid, temporary / HYBRID)
+            shutil.copyfile(layout.mode, temporary / CHOICE)
         publish_json(temporary / PARAMS, _settings(params))
         publish_json(temporary / FINGERPRINTS, sources)
         _refuse_unsafe(temporary)
@@ -68,6 +73,8 @@ def fingerprints(layout: Layout) -> dict[str, str]:
         "id_table": layout.id_table,
         "aliases": layout.aliases,
     }
+    if layout.hybrid.is_dir():
+        sources |= {"hybrid": layout.hybrid / MANIFEST, "mode": layout.mode}
     return {name: sha256(path) for name, path in sources.items()}
 
 
@@ -99,7 +106,7 @@ def verified(bundle: Path, digest: str | None = None) -> dict[str, Any]:
             where=str(bundle),
             mend="find out who changed it; restore it from a backup, or remove it and register the model again",
         )
-    if manifest.get("kind") != "bundle" and voice(manifest.get("kind")) is None:
+    if manifest.get("kind") not in ("bundle", HYBRID) and voice(manifest.get("kind")) is None:
         mend = "take the output of the stage `register`, or a saved voice"
         raise BadInput("this is not a model bundle", where=str(bundle), mend=mend)
     _refuse_unsafe(bundle)

@@ -42,7 +42,7 @@ def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
     a dict of `answers.FIELDS`. Raises `BadInput` where no version has the alias, or where a file of its bundle is not
     the one that was registered.
     """
-    from components.voices.load import load as load_recommender
+    from components.ranking.load import load as load_recommender
 
     bundle = champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias)
     return Answers(load_recommender(bundle), decoding_of(bundle))

@@ -33,7 +33,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle that was logged with the model; a changed file is refused, and an exchanged bundle."""
-        from components.voices.load import load
+        from components.ranking.load import load
 
         _take_instances_as_rows()
         _limit_requests()

@@ -11,6 +11,7 @@ import torch
 
 from components.errors import BadInput
 from components.progress import Progress
+from components.ranking.load import load
 from components.recommender.interface import Recommendation, Recommender
 from components.scoring.devices import own_device
 from components.scoring.histories import HISTORY, USER
@@ -19,7 +20,6 @@ from components.scoring.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, sh
 from components.scoring.split import part
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import MANIFEST, sha256, write_manifest
-from components.voices.load import load
 
 SCHEMA = pa.schema(
     [

@@ -14,7 +14,7 @@ from components.storage.job import SavedAsJson
 from components.storage.manifest import MANIFEST, digest, sha256
 
 _PATHS = ("model", "histories", "out")
-ROOMS = ("networks", "textid", "recommender", "voices", "scoring")
+ROOMS = ("networks", "textid", "recommender", "voices", "ranking", "scoring")
 """The rooms whose code decides a score."""
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import StageError
+from components.ranking.load import load
 from components.registry.answers import Answers
 from components.registry.bundle import decoding_of
 from components.registry.champion import behind, numbered_bundle
 from components.settings.params import Params
-from components.voices.load import load
 
 
 @dataclass(frozen=True)

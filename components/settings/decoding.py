@@ -16,6 +16,8 @@ from typing import Any, Literal, Self, get_args
 from components.settings.bounds import MOST_BEAMS, Section, bounded
 
 Scores = Literal["vocabulary", "trie"]
+Mode = Literal["generate", "rank", "hybrid"]
+"""Who answers, of a bundle that holds both: the language model, the ranker over voices, or both in one list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,15 @@ class Decoding(Section):
     (`Catalogue.masks`): where people take an item once they are left out, where they buy again they are not."""
     batch_users: int = bounded(64, low=1)
     """Users decoded at a time."""
+    mode: Mode | None = None
+    """Who answers, where a bundle holds a ranker. null: as was chosen on validation when the bundle was made."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.scores not in get_args(Scores):
             raise ValueError(f"scores is {self.scores!r}; give one of {', '.join(get_args(Scores))}")
+        if self.mode not in (None, *get_args(Mode)):
+            raise ValueError(f"mode is {self.mode!r}; give one of {', '.join(get_args(Mode))}, or null")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
 from components.settings.decoding import Decoding
+from components.settings.ranking import Rank
 from components.settings.train import Train
 from components.settings.voices import Voices
 
@@ -275,6 +276,7 @@ class Params(Section):
     evaluate: Evaluate = field(default_factory=Evaluate)
     register: Register = field(default_factory=Register)
     voices: Voices = field(default_factory=Voices)
+    rank: Rank = field(default_factory=Rank)
     promote: Promote = field(default_factory=Promote)
 
     def __post_init__(self) -> None:

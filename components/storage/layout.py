@@ -96,6 +96,22 @@ class Layout:
     def index_docs(self) -> Path:
         return self.root / "index" / "data_docs"
 
+    # rank
+    @property
+    def hybrid(self) -> Path:
+        """The ranker and its voices as one recommender (components/ranking/hybrid.py)."""
+        return self.root / "rank" / "hybrid"
+
+    @property
+    def rank_report(self) -> Path:
+        """What validation said of the ranker, and the weights of its readable sum."""
+        return self.root / "rank" / "report.json"
+
+    @property
+    def mode(self) -> Path:
+        """Which mode answers by default, as validation chose (components/ranking/choosing.py)."""
+        return self.root / "rank" / "mode.json"
+
     # evaluate
     @property
     def metrics(self) -> Path:

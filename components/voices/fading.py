@@ -25,7 +25,9 @@ def strengths(histories: Ragged, days: Days, items: int, settings: Fading) -> sp
     strength = settings.age_decay**steps
     if settings.age_days is not None:
         strength *= np.exp(-np.nan_to_num(newest(histories, days) - days) / settings.age_days)
-    asked: Any = sparse.csr_array((strength, histories.values, histories.offsets), shape=(len(histories), items))
+    # A copy: what follows sorts in place, and the histories are others' too.
+    cells = (strength, histories.values, histories.offsets)
+    asked: Any = sparse.csr_array(cells, shape=(len(histories), items), copy=True)
     asked.sum_duplicates()
     return asked
 

@@ -44,10 +44,10 @@ class Graph(Voice):
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         asked = strengths(histories, days, len(self.catalogue.table), self.settings)
-        return (asked @ self._weights).toarray().astype(np.float32, copy=False)
+        return (asked @ self.links).toarray().astype(np.float32, copy=False)
 
     @cached_property
-    def _weights(self) -> sparse.csr_array:
+    def links(self) -> sparse.csr_array:
         return unpacked(self.arrays, "weights", len(self.catalogue.table))
 
 

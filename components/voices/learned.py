@@ -35,6 +35,8 @@ class Learned:
     work: Path | None = None
     """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
     progress: Progress = field(default_factory=Progress)
+    of_texts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """(texts, what was made of these alone): several voices need it, whatever histories they learn from."""
 
     @cached_property
     def days(self) -> Days:

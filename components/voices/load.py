@@ -8,12 +8,17 @@ voice = build("graph", Learned(catalogue, histories), params.voices)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import isabstract
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from components.errors import BadInput
+from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
 from components.settings.voices import Voices
 from components.storage.artifacts import read_json
@@ -53,10 +58,24 @@ def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:
 
     Raises `LookupError` where its file is missing or holds no such class.
     """
+    known, chosen = _chosen(name, settings)
+    return known.build(learned, chosen)
+
+
+def restored(
+    name: str, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], settings: Voices | None = None
+) -> Voice:
+    """The voice `name` with what it learned once: its `arrays`. Raises `LookupError` as `build` does."""
+    known, chosen = _chosen(name, settings)
+    return known(catalogue, arrays, chosen)
+
+
+def _chosen(name: str, settings: Voices | None) -> tuple[type[Voice], Any]:
+    """The class of a voice and its settings."""
     chosen = getattr(settings or Voices(), name, None)
     if (known := voice(name if chosen is None else chosen.FILE)) is None:
         raise LookupError(f"there is no voice {name!r} in components/voices")
-    return known.build(learned, chosen)
+    return known, chosen
 
 
 def voice(kind: object) -> type[Voice] | None:

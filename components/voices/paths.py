@@ -49,7 +49,7 @@ class Paths(Voice):
 def _matrix(step: settings.Step, learned: Learned, chosen: settings.Paths) -> sparse.csr_array:
     """[items, items] of one kind of step."""
     if step == "text":
-        similar = text.neighbours(text.vectors(learned, chosen.text), chosen.similar)
+        similar = text.similar(learned, chosen.text, chosen.similar)
         similar.data **= 2
         return with_sum_one(similar)
     graph = weights(learned, chosen)

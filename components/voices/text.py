@@ -20,13 +20,15 @@ from components.textid.words.normal import split
 from components.voices.fading import Days, strengths
 from components.voices.learned import Learned
 from components.voices.lists import Scores, best
-from components.voices.matrix import packed, unpacked
+from components.voices.matrix import packed, strongest, unpacked
 from components.voices.voice import Voice
 
 _NOTHING = 1e-6
 """A cosine below it is the rounding of an item's likeness to itself."""
 _CELLS = 1 << 22
 """Cosines at a time when neighbours are looked for: 16 MiB."""
+_KEPT = 200
+"""Neighbours of an item that are kept for whoever asks for as many or fewer."""
 
 
 class Text(Voice):
@@ -79,6 +81,16 @@ def vectors(learned: Learned, chosen: settings.Text) -> sparse.csr_array:
     lengths = np.sqrt(np.asarray((found * found).sum(axis=1)))
     found.data /= np.repeat(lengths, np.diff(found.indptr))
     return found.astype(np.float32)
+
+
+def similar(learned: Learned, chosen: settings.Text, most: int) -> sparse.csr_array:
+    """`neighbours` of all items by their `vectors`, computed once for all who ask."""
+    kept, key = max(most, _KEPT), f"{chosen} {max(most, _KEPT)}"
+    texts, found = learned.of_texts.get(key, (None, None))
+    if texts is not learned.texts:
+        found = neighbours(vectors(learned, chosen), kept)
+        learned.of_texts[key] = learned.texts, found
+    return strongest(found, most)
 
 
 def neighbours(vectors: sparse.csr_array, most: int) -> sparse.csr_array:

@@ -1,4 +1,5 @@
-"""One contract for every recommender there is: the engine in both score modes, and every voice.
+"""One contract for every recommender there is: the engine in both score modes, every voice, the ranker over voices, and
+all modes of a bundle that holds it.
 
 Whoever serves, scores or judges one asks it through `interface.Recommender` and relies on what is tested here, on a
 catalogue with merged ids, histories with repeats, and ids that nobody knows. A new voice joins by its entry in
@@ -21,15 +22,24 @@ import pytest
 
 from components.errors import BadInput
 from components.evaluation.contenders import baselines
+from components.ranking.hybrid import Hybrid
+from components.ranking.lists import Held
+from components.ranking.load import load
+from components.ranking.load import modes as all_modes
+from components.ranking.modes import CHOICE, HYBRID, Choice, Modes
+from components.ranking.teaching import teach
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.interface import Recommendation, Recommender, Times
 from components.settings.decoding import Decoding
+from components.settings.ranking import Rank
+from components.settings.voices import Voices
+from components.storage.artifacts import publish_json
 from components.storage.manifest import write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.learned import Learned
-from components.voices.load import build, load, names
+from components.voices.load import build, names
 from tests.recommender.pairs import TEXTS, WORDS, save_pair
 
 TWINS = {"A9": "B1", "C5": "B5"}
@@ -59,7 +69,8 @@ class Subject:
         return [[each.item_id for each in row] for row in self.ask(histories, k, **settings)]
 
 
-ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()])]
+MODES = ["modes, generate", "modes, rank", "modes, hybrid"]
+ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()]), HYBRID, *MODES]
 
 
 @pytest.fixture(scope="module", params=ASKED)
@@ -72,7 +83,33 @@ def subject(
     directory = tmp_path_factory.mktemp("every") / "model"
     titles: dict[str, str | None] = {item: f"Title of {item}" for item in WORDS}
     catalogue = Catalogue(IdTable.from_words(tokenizer, WORDS), titles | {"B6": None}, TWINS)
+    trained = Ragged.of([catalogue.rows(history) for history in TRAINED])
+    days = np.arange(len(trained.values)) / 2
     kind, _, scores = request.param.partition(", ")
+
+    def hybrid(of: Catalogue) -> Hybrid:
+        learned = Learned(of, trained, days, TEXTS)
+        last = trained.offsets[1:] - 1
+        held = Held(trained, days, (trained.values[last] + 1) % len(WORDS))
+        taught = teach(learned, held, Rank(), Voices(), core=0)
+        return Hybrid.of(taught.choice.ranker, taught.reader, of, Voices())
+
+    if kind == HYBRID:
+        hybrid(catalogue).save(directory)
+        return Subject(hybrid(catalogue), EVERYTHING, directory, hybrid)
+    if kind == "modes":
+        save_pair(directory, make_model, tokenizer, drop_repeats=True)
+        catalogue.save(directory)
+        hybrid(catalogue).save(directory / HYBRID)
+        publish_json(directory / CHOICE, {"mode": scores, "share": 0.5})
+        write_manifest(directory, kind="bundle")
+
+        def bundle(other: Catalogue) -> Recommender:
+            found = all_modes(directory, directory / HYBRID, Choice("rank", 0.5), catalogue=other, device="cpu")
+            ranker = hybrid(other)
+            return Modes(other, lambda: found.engine, lambda: ranker, Choice(scores, 0.5))
+
+        return Subject(load(directory, device="cpu"), EVERYTHING, directory, bundle)
     if kind == "engine":
         save_pair(directory, make_model, tokenizer, drop_repeats=True)
         catalogue.save(directory)
@@ -80,8 +117,6 @@ def subject(
         own: Recommender = Engine.load(directory, device="cpu")
         decoding = replace(EVERYTHING, scores=scores)
         return Subject(own, decoding, directory, lambda other: Engine.load(directory, device="cpu", catalogue=other))
-    trained = Ragged.of([catalogue.rows(history) for history in TRAINED])
-    days = np.arange(len(trained.values)) / 2
 
     def over(other: Catalogue) -> Recommender:
         return build(kind, Learned(other, trained, days, TEXTS))

@@ -254,3 +254,12 @@ def test_a_shop_without_texts_or_histories_is_learned() -> None:
     for name in ("graph", "graph_twice", "text", "graph_text", "graph_then_text", "recent", "popularity"):
         assert build(name, empty).recommend([["i01", "i02"], []], 3, Decoding()) == [[], []], name
     assert vectors(empty, knobs.Text()).nnz == 0
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_a_voice_leaves_the_histories_as_they_are(kind: type[np.signedinteger[Any]]) -> None:
+    """Prevents a voice that sorts the histories it is asked with, so that the next one hears another order."""
+    asked = Ragged(Ragged.of(ASKED).offsets, Ragged.of(ASKED).values.astype(kind))
+    for name in ("graph", "text", "graph_twice", "graph_text", "recent"):
+        build(name, LEARNED).scores(asked, np.concatenate(ASKED_DAYS))
+        assert [row.tolist() for row in asked] == ASKED, name

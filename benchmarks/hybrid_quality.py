@@ -1,0 +1,121 @@
+"""The ranker over voices on a real data set: protocols, masks, slices, its variant without counts and times, and what
+each voice adds beyond the rest. Part of benchmarks/quality.py.
+
+`strict`: voices and ranker learn from all but a user's last two items, the ranker on the third last. `refit`: the same
+ranker over voices that were built once more with the validation items.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.shop import Shop
+from components.evaluation.arrays import Cases
+from components.evaluation.contenders import VARIANTS
+from components.evaluation.metrics import bootstrap, ndcg, recall
+from components.progress import Progress
+from components.ranking.features import COUNTS_AND_TIMES
+from components.ranking.lists import Held, Lists
+from components.ranking.ranker import Ranker
+from components.ranking.reading import Reader
+from components.ranking.teaching import Choice, choose, held_out
+from components.settings.params import Params
+
+K = 10
+WITHOUT = "hybrid_without_counts_and_times"
+_DAY = 86_400.0 * 1e6
+
+
+def hybrid(shop: Shop, params: Params, chosen: argparse.Namespace, progress: Progress, *, adds: bool) -> dict[str, Any]:
+    """PART -> what the result line has of it for one order of ties; `adds`: ask what each voice adds, too."""
+    rank, voices, seed = params.rank, params.voices, params.seed
+    core = params.clean.min_item_interactions if params.clean.core == "all" else 0
+    asked = shop.cases(refit=False, on="valid", max_users=0, seed=seed)
+    learned = replace(shop.learned(asked), seed=seed)
+    inner = []
+    for events in range(1, rank.holdouts + 1):
+        left, held = held_out(learned, events)
+        inner.append(Lists.read(Reader.build(left, rank, voices, core=core), held, progress))
+    reader = Reader.build(learned, rank, voices, core=core)
+    valid = Lists.read(reader, held_of(asked), progress)
+    judged: dict[str, tuple[Cases, Lists]] = {"strict": (asked, valid)} if chosen.on == "valid" else {}
+    if chosen.on == "test" and "strict" in chosen.protocols:
+        test = shop.cases(refit=False, on="test", max_users=chosen.users, seed=seed)
+        judged["strict"] = test, Lists.read(reader, held_of(test), progress)
+    if "refit" in chosen.protocols:
+        test = shop.cases(refit=True, on="test", max_users=chosen.users, seed=seed)
+        again = Reader.build(shop.learned(test), rank, voices, core=core)
+        judged["refit"] = test, Lists.read(again, held_of(test), progress)
+
+    def choice(**left_out: Any) -> Choice:
+        some = [each.without(**left_out) for each in inner]
+        return choose(some, valid.without(**left_out), rank, seed=seed, masked=True, progress=progress)
+
+    whole, timeless = choice(), choice(groups=[COUNTS_AND_TIMES])
+    found: dict[str, Any] = {"hybrid": {}, WITHOUT: {}, "hybrid_slices": {}, "ranker": {"strict": whole.report()}}
+    for protocol, (cases, lists) in judged.items():
+        found["hybrid"][protocol] = figures(whole.ranker, lists)
+        found[WITHOUT][protocol] = figures(timeless.ranker, lists.without(groups=[COUNTS_AND_TIMES]))
+        found["hybrid_slices"][protocol] = slices(lists.ranks(whole.ranker.scores(lists.columns), masked=True), cases)
+    if adds and "strict" in judged:
+        _, lists = judged["strict"]
+        full = ndcg(lists.ranks(whole.ranker.scores(lists.columns), masked=True), K)
+        gain = {}
+        for voice in rank.voices:
+            ranker, rest = choice(voices=[voice]).ranker, lists.without(voices=[voice])
+            gain[voice] = full - ndcg(rest.ranks(ranker.scores(rest.columns), masked=True), K)
+        intervals = bootstrap(gain, seed=seed)
+        found["adds"] = {
+            voice: {"ndcg_at_10": _rounded(each.mean()), "interval": [_rounded(bound) for bound in intervals[voice]]}
+            for voice, each in gain.items()
+        }
+    return found
+
+
+def by_protocol(hybrids: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """TIES -> PART -> PROTOCOL -> figures as PART -> PROTOCOL -> TIES -> figures; `adds` is of one order alone."""
+    found: dict[str, Any] = {}
+    for ties, parts in hybrids.items():
+        for part, protocols in parts.items():
+            if part == "adds":
+                found[part] = protocols
+                continue
+            for protocol, figures_of in protocols.items():
+                found.setdefault(part, {}).setdefault(protocol, {})[ties] = figures_of
+    return found
+
+
+def held_of(asked: Cases) -> Held:
+    return Held(asked.prompts, asked.prompt_days, asked.targets)
+
+
+def figures(ranker: Ranker, lists: Lists) -> dict[str, dict[str, float]]:
+    """MASK -> recall and NDCG at 10; `candidates`: the share of users whose target is among them."""
+    scores = ranker.scores(lists.columns)
+    found = {mask: _metrics(lists.ranks(scores, masked=mask == "masked")) for mask in VARIANTS}
+    return {**found, "candidates": {"recall": _rounded(len(lists) / lists.asked)}}
+
+
+def slices(ranks: np.ndarray, asked: Cases) -> dict[str, dict[str, float]]:
+    """Masked figures of some users: whose target has as many training events as a five-core asks for, or fewer; whose
+    target is of a later day than all of the prompt, or of its last day."""
+    often = asked.counts[asked.targets] >= 5
+    parts = {"at_least_five_in_training": often, "fewer_than_five_in_training": ~often}
+    if asked.times is not None:
+        last = np.floor(asked.prompt_days[asked.prompts.offsets[1:] - 1])
+        day = np.where(asked.times.targets < 0, np.nan, np.floor(asked.times.targets / _DAY))
+        parts |= {"later_day": day > last, "same_day": day == last}
+    return {name: {"users": int(rows.sum()), **_metrics(ranks[rows])} for name, rows in parts.items() if rows.any()}
+
+
+def _metrics(ranks: np.ndarray) -> dict[str, float]:
+    return {"ndcg_at_10": _rounded(ndcg(ranks, K).mean()), "recall_at_10": _rounded(recall(ranks, K).mean())}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)

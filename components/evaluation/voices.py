@@ -1,0 +1,74 @@
+"""The ranker and the voices that it hears, beside the model: what each finds, and what the ranker finds beyond each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.cells import Cell, figure
+from components.evaluation.contenders import HEADLINE, MODEL, VARIANTS, Variant, labels, metric_label
+from components.evaluation.figures import verdict
+from components.evaluation.metrics import bootstrap, ndcg, per_user
+from components.pages.render import signed
+
+HYBRID = "hybrid"
+"""Name of the ranker among the voices."""
+
+
+def beside(
+    found: Mapping[Variant, Mapping[str, np.ndarray]], model: np.ndarray, headline: Variant, k: int, seed: int
+) -> dict[str, Any]:
+    """Recall and NDCG at `k` of ranks [users] in both variants; in the headline variant the NDCG of the ranker minus
+    that of each of the others, the `model` among them, with its paired 95 % interval."""
+    figures = {variant: {name: _means(rank, k) for name, rank in found[variant].items()} for variant in VARIANTS}
+    best = ndcg(found[headline][HYBRID], k)
+    others = {MODEL: model, **{name: rank for name, rank in found[headline].items() if name != HYBRID}}
+    gains = {name: best - ndcg(rank, k) for name, rank in others.items()}
+    intervals = bootstrap(gains, seed=seed)
+    over = {
+        name: {
+            "difference": float(gain.mean()),
+            "interval": list(intervals[name]),
+            "verdict": verdict(len(gain), *intervals[name]),
+        }
+        for name, gain in gains.items()
+    }
+    return {**figures, "hybrid_over": over}
+
+
+def columns(metrics: Mapping[str, Any]) -> list[str]:
+    """The heads of the cells of `rows`."""
+    k = metrics["protocol"]["headline_k"]
+    return [
+        *(metric_label(f"{metric}_at_{k}") for metric in HEADLINE),
+        f"Hybrid beyond it, {metric_label(f'ndcg_at_{k}')}",
+    ]
+
+
+def rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
+    """A row a voice, the best first: its figures in the headline variant, and what the ranker has beyond it."""
+    headline, k = metrics["protocol"]["headline"], metrics["protocol"]["headline_k"]
+    found = {MODEL: metrics[headline][MODEL], **metrics["voices"][headline]}
+    over = metrics["voices"]["hybrid_over"]
+    names = sorted(found, key=lambda name: (-found[name][f"ndcg_at_{k}"], name))
+    return [
+        (
+            labels().get(name, name.replace("_", " ")),
+            [
+                *(figure(found[name][f"{metric}_at_{k}"]) for metric in HEADLINE),
+                _beyond(over[name]) if name in over else Cell(""),
+            ],
+        )
+        for name in names
+    ]
+
+
+def _beyond(gain: Mapping[str, Any]) -> Cell:
+    low, high = gain["interval"]
+    return Cell(signed(gain["difference"]), f"{signed(low)} to {signed(high)}")
+
+
+def _means(rank: np.ndarray, k: int) -> dict[str, float]:
+    return {name: float(each.mean()) for name, each in per_user(rank, [k]).items() if not name.startswith("mrr")}

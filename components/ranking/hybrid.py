@@ -1,0 +1,79 @@
+"""Voices and the ranker that hears them, as one recommender in one directory.
+
+hybrid = Hybrid.of(taught.choice.ranker, taught.reader, learned.catalogue, params.voices)
+hybrid.recommend([["B001", "B007"]], 10, Decoding(), times=[[1389484800.0, 1390694400.0]])
+hybrid.save(folder)                                        # components/ranking/load.py: load(folder)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.ranking.ranker import Ranker
+from components.ranking.reading import Reader, features
+from components.recommender.catalogue import Catalogue
+from components.settings import ranking as settings
+from components.settings.voices import Voices
+from components.storage.ragged import Ragged
+from components.voices.fading import Days
+from components.voices.learned import Learned
+from components.voices.lists import Scores
+from components.voices.load import restored
+from components.voices.voice import Voice
+
+_READER, _RANKER, _VOICES = "reader", "ranker", "voices"
+"""Parts of a hybrid's arrays: PART/NAME, of voices VOICES/VOICE/NAME."""
+
+
+class Hybrid(Voice):
+    """An item that no voice proposes is not recommended: a history that no voice knows gets none."""
+
+    Settings = settings.Hybrid
+    LEAST: ClassVar[float] = -np.inf
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any) -> None:
+        super().__init__(catalogue, arrays, chosen)
+        voices = {
+            name: restored(name, catalogue, _part(arrays, f"{_VOICES}/{name}"), chosen.voices)
+            for name in chosen.rank.voices
+        }
+        self.reader = Reader(voices, _part(arrays, _READER), chosen.rank)
+        names = [each.name for each in features(chosen.rank)]
+        self.ranker = Ranker.of(_part(arrays, _RANKER), names, chosen.rank.hidden)
+
+    @classmethod
+    def of(cls, ranker: Ranker, reader: Reader, catalogue: Catalogue, voices: Voices) -> Self:
+        """`voices`: the settings that the reader's voices were built with."""
+        arrays = _prefixed(_RANKER, ranker.arrays()) | _prefixed(_READER, reader.arrays)
+        for name, voice in reader.voices.items():
+            arrays |= _prefixed(f"{_VOICES}/{name}", voice.arrays)
+        return cls(catalogue, arrays, settings.Hybrid(rank=reader.chosen, voices=voices))
+
+    @classmethod
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        raise NotImplementedError("a hybrid is taught (components/ranking/teaching.py), which takes validation targets")
+
+    def rebuilt(self, learned: Learned) -> Self:
+        """The same ranker over voices of other histories, such as those with the validation items."""
+        core = int(self.reader.arrays["core"][0])
+        reader = Reader.build(learned, self.settings.rank, self.settings.voices, core=core)
+        return type(self).of(self.ranker, reader, learned.catalogue, self.settings.voices)
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        found = np.full((len(histories), len(self.catalogue.table)), -np.inf, np.float32)
+        for block in self.reader.blocks(histories, days):
+            owners = block.first + block.candidates.owners
+            found[owners, block.candidates.items] = self.ranker.scores(block.columns)
+        return found
+
+
+def _prefixed(part: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{part}/{name}": array for name, array in arrays.items()}
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}

@@ -1,0 +1,140 @@
+"""One bundle, three modes: the language model alone, the ranker alone, or both in one list.
+
+    modes = Modes(catalogue, lambda: engine, lambda: hybrid, Choice("hybrid", share=0.2))
+    modes.recommend([["B001", "B007"]], 10, Decoding(mode="rank"))
+
+`generate`: the engine. `rank`: voices and ranker, without the language model. `hybrid`: a mixture of two
+distributions over items: (1 - share) * softmax of the ranker over its candidates + share * softmax of the language
+model over what its beams found; an item that one of them does not propose has no part from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import BadInput
+from components.progress import Progress
+from components.recommender.catalogue import Catalogue
+from components.recommender.interface import Recommendation, Recommender, Times, check_k, named
+from components.settings.bounds import MOST_BEAMS
+from components.settings.decoding import Decoding, Mode
+from components.voices.lists import Scores, best
+
+if TYPE_CHECKING:
+    from components.ranking.hybrid import Hybrid
+
+
+CHOICE, HYBRID = "mode.json", "hybrid"
+"""What a bundle with a ranker holds beside the language model's files: the choice, and the folder of the hybrid."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation chose."""
+
+    mode: Mode
+    """Answers where a decoding names no mode."""
+    share: float
+    """Of the language model in the mixture of `hybrid`."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode) or not 0.0 <= self.share <= 1.0:
+            raise ValueError(f"mode is {self.mode!r} and share {self.share!r}")
+
+
+class Modes:
+    """`interface.Recommender`: an engine and a hybrid over one catalogue. Each is loaded when it is first asked."""
+
+    def __init__(
+        self, catalogue: Catalogue, engine: Callable[[], Recommender], ranker: Callable[[], Hybrid], choice: Choice
+    ) -> None:
+        self.catalogue, self.choice = catalogue, choice
+        self._load_engine, self._load_ranker = engine, ranker
+
+    @cached_property
+    def engine(self) -> Recommender:
+        return self._load_engine()
+
+    @cached_property
+    def ranker(self) -> Hybrid:
+        ranker = self._load_ranker()
+        if ranker.catalogue.table.item_ids != self.catalogue.table.item_ids:
+            mend = "run the stages `index` and `rank` again"
+            raise BadInput("the ranker was taught another catalogue than the model has", where="rank", mend=mend)
+        return ranker
+
+    def recommend(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        decoding: Decoding,
+        progress: Progress | None = None,
+        times: Times = None,
+    ) -> list[list[Recommendation]]:
+        """In the mode that `decoding` names, else in that of the choice."""
+        mode = decoding.mode or self.choice.mode
+        if mode == "rank":
+            return self.ranker.recommend(histories, k, decoding, progress, times)
+        if mode == "generate":
+            return self.engine.recommend(histories, k, replace(decoding, mode=None), progress, times)
+        return self._mixed(histories, k, decoding, progress, times)
+
+    def _mixed(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        decoding: Decoding,
+        progress: Progress | None,
+        times: Times,
+    ) -> list[list[Recommendation]]:
+        check_k(k)
+        wanted = min(max(k, decoding.beams), MOST_BEAMS)
+        found = self.engine.recommend(histories, wanted, replace(decoding, mode=None), progress, times)
+        known, days = self.ranker.read(histories, times)
+        masked = self.catalogue.masks(decoding)
+        answers: list[list[Recommendation]] = []
+        for block, scores in self.ranker.blocks(known, days):
+            if masked:
+                scores[block.owners, block.values] = -np.inf
+            written = written_scores(self.catalogue, found[len(answers) : len(answers) + len(block)])
+            items, values = best(mixed(scores, written, self.choice.share), k, least=-np.inf)
+            pairs = zip(items.tolist(), values.tolist(), strict=True)
+            answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
+        return answers
+
+
+def mixed(ranked: Scores, written: Scores, share: float) -> Scores:
+    """[users, items] log((1 - share) * softmax(ranked) + share * softmax(written)); -inf is what nobody proposes.
+
+    Where one of the two proposes nothing at all for a user, the other has the whole.
+    """
+    parts = [_softmax(each) for each in (ranked, written)]
+    there = [each.any(axis=1, keepdims=True) for each in parts]
+    share_of = np.where(there[0] & there[1], share, there[1])
+    with np.errstate(divide="ignore"):
+        found: Scores = np.log((1.0 - share_of) * parts[0] + share_of * parts[1]).astype(np.float32)
+    return found
+
+
+def written_scores(catalogue: Catalogue, answers: Sequence[Sequence[Recommendation]]) -> Scores:
+    """[users, items] the scores of an answer's items; -inf for the others."""
+    scores = np.full((len(answers), len(catalogue.table)), -np.inf, np.float32)
+    for user, answer in enumerate(answers):
+        for each in answer:
+            scores[user, catalogue.table.row_of[each.item_id]] = each.score
+    return scores
+
+
+def _softmax(scores: Scores) -> NDArray[np.float64]:
+    """[users, items] of finite scores; a row of -inf stays 0."""
+    highest = scores.max(axis=1, keepdims=True).astype(np.float64)
+    powers = np.exp(scores - np.where(np.isfinite(highest), highest, 0.0))
+    total = powers.sum(axis=1, keepdims=True)
+    found: NDArray[np.float64] = powers / np.where(total > 0, total, 1.0)
+    return found

@@ -1,0 +1,62 @@
+"""What gives candidates their final score: a small network or, without hidden layers, a sum that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+_ROWS = 1 << 16
+"""Candidates at a time."""
+
+
+class ListNetwork(nn.Module):
+    """Features [candidates, features] to scores [candidates]; each feature is standardised first."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int, hidden: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        layers: list[nn.Module] = []
+        widths = [features, *hidden]
+        for width, wider in pairwise(widths):
+            layers += [nn.Linear(width, wider), nn.GELU(), nn.Dropout(dropout)]
+        # Without a bias: it would be the same for all candidates.
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1, bias=False))
+
+    def standardise(self, columns: NDArray[np.float16]) -> None:
+        """Take mean and deviation of features from the lists that are learned from."""
+        mean, square = columns.mean(axis=0, dtype=np.float64), np.zeros(columns.shape[1])
+        for start in range(0, len(columns), _ROWS):
+            part = columns[start : start + _ROWS].astype(np.float64) - mean
+            square += (part**2).sum(axis=0)
+        deviation = np.sqrt(square / max(len(columns), 1))
+        self.mean.copy_(torch.from_numpy(mean))
+        self.deviation.copy_(torch.from_numpy(np.where(deviation > 1e-6, deviation, 1.0)))
+
+    def forward(self, columns: Tensor) -> Tensor:
+        scores: Tensor = self.layers((columns - self.mean) / self.deviation)
+        return scores[:, 0]
+
+    def scores(self, columns: NDArray[np.float16], *, exact: bool = True) -> NDArray[np.float32]:
+        """[candidates], some at a time; without dropout.
+
+        exact: computed in float64, so that the last bits, which depend on how many candidates are computed at a time,
+        are rounded away: a user's list is the same in any company.
+        """
+        kind = torch.float64 if exact else torch.float32
+        network = deepcopy(self).to(kind).eval()
+        found = np.empty(len(columns), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(columns), _ROWS):
+                part = torch.from_numpy(columns[start : start + _ROWS]).to(kind)
+                found[start : start + _ROWS] = network(part).numpy()
+        return found

@@ -1,0 +1,58 @@
+"""Settings of the ranker. Standard library only. Defaults were chosen on validation targets (docs/log.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from components.settings.bounds import Section, bounded
+from components.settings.decoding import Mode
+from components.settings.voices import Voices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank(Section):
+    """Voices that propose, what is read of their candidates, and the network that ranks them."""
+
+    voices: list[str] = field(
+        default_factory=lambda: ["graph", "graph_even", "graph_twice", "graph_then_text", "text_then_graph", "text"]
+    )
+    """Voices that propose candidates and whose scores are features."""
+    candidates: int = bounded(60, low=1)
+    """Best items of each voice that are candidates."""
+    evidence: list[str] = field(default_factory=lambda: ["graph", "graph_even", "text"])
+    """Voices whose links between single items are features: graphs and texts among `voices`."""
+    newest: int = bounded(20, low=1)
+    """Newest items of a history whose single links, brands and categories are read."""
+    similar: int = bounded(200, low=1)
+    """Neighbours of an item whose cosines are kept for `evidence` of texts."""
+    hidden: list[int] = field(default_factory=lambda: [96, 48])
+    """Widths of the network's layers."""
+    dropout: float = bounded(0.1, low=0.0, high=0.95)
+    """Share of the states that is dropped in training."""
+    epochs: int = bounded(9, low=1)
+    """Times that every list is read; the best one on validation is kept."""
+    batch_users: int = bounded(64, low=1)
+    """Lists a step."""
+    lr: float = bounded(0.002, low=0.0)
+    """Rate of AdamW at the beginning; it falls to 0 in a line."""
+    weight_decay: float = bounded(0.001, low=0.0)
+    """Weight decay of AdamW."""
+    holdouts: int = bounded(1, low=1)
+    """How many of the last events of a training history are learned from, each with voices that know none of them."""
+    mode: Mode | None = None
+    """Who answers where nobody says who: generate, rank or hybrid. null: as validation chooses. It cannot where the
+    language model was trained on the validation items too (`train.refit`): then the language model answers."""
+    judged_users: int = bounded(1000, low=1)
+    """Users by whom that is chosen."""
+    networks: int = bounded(1, low=1)
+    """Networks from several starts, whose scores are averaged."""
+    most_users: int = bounded(40_000, low=1)
+    """Users whose lists are learned from and validated on, chosen by the seed: each takes about 30 kB of memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid(Section):
+    """What a saved hybrid was built with."""
+
+    rank: Rank = field(default_factory=Rank)
+    voices: Voices = field(default_factory=Voices)
