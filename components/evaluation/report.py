@@ -179,8 +179,8 @@ def _voices(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     rows = [{"name": name, "kind": "", "cells": cells} for name, cells in voices.rows(metrics)]
     caption = (
-        "Each voice alone, and the ranker over all of them (hybrid); the last column is the ranker minus the voice, of the "
-        "same users, with 95 % intervals."
+        "Each voice alone, and the ranker over all of them (hybrid); the last column is the ranker minus the voice, of "
+        "the same users, with 95 % intervals."
     )
     return {"caption": caption, "columns": voices.columns(metrics), "rows": rows}
 
