@@ -163,7 +163,8 @@ def rank(workspace: Path, params: Params) -> None:
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
         taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
-        hybrid, report = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices), {}
+        hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices)
+        report: dict[str, Any] = {}
         if read_json(layout.pair / FACTS)["refit"]:
             again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
             hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))

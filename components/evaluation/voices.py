@@ -22,7 +22,9 @@ def beside(
 ) -> dict[str, Any]:
     """Recall and NDCG at `k` of ranks [users] in both variants; in the headline variant the NDCG of the ranker minus
     that of each of the others, the `model` among them, with its paired 95 % interval."""
-    figures = {variant: {name: _means(rank, k) for name, rank in found[variant].items()} for variant in VARIANTS}
+    figures: dict[str, Any] = {
+        variant: {name: _means(rank, k) for name, rank in found[variant].items()} for variant in VARIANTS
+    }
     best = ndcg(found[headline][HYBRID], k)
     others = {MODEL: model, **{name: rank for name, rank in found[headline].items() if name != HYBRID}}
     gains = {name: best - ndcg(rank, k) for name, rank in others.items()}
