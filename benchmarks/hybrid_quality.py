@@ -97,7 +97,9 @@ def held_of(asked: Cases) -> Held:
 def figures(ranker: Ranker, lists: Lists) -> dict[str, dict[str, float]]:
     """MASK -> recall and NDCG at 10; `candidates`: the share of users whose target is among them."""
     scores = ranker.scores(lists.columns)
-    found: dict[str, dict[str, float]] = {mask: _metrics(lists.ranks(scores, masked=mask == "masked")) for mask in VARIANTS}
+    found: dict[str, dict[str, float]] = {
+        mask: _metrics(lists.ranks(scores, masked=mask == "masked")) for mask in VARIANTS
+    }
     return {**found, "candidates": {"recall": _rounded(len(lists) / lists.asked)}}
 
 
