@@ -29,7 +29,7 @@ $(MADE): pyproject.toml constraints.txt infra/env.sh
 browser: ## have the Chromium that the tests open pages in (Debian's package, where it is missing)
 	@bash infra/browser.sh
 
-retrain: $(MADE) ## the main job: the Prefect flow over all seven stages, then what came of it
+retrain: $(MADE) ## the main job: the Prefect flow over all eight stages, then what came of it
 	@idiom retrain
 
 repro: $(MADE) ## the same graph by `dvc repro`, without Prefect

@@ -35,7 +35,7 @@ def output_of(root: Path, line: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which `dvc repro` has run all seven stages, with a change that no commit has."""
+    """A repository in which `dvc repro` has run all eight stages, with a change that no commit has."""
     root = make_workspace(tmp_path_factory.mktemp("by_dvc"))
     output_of(root, "git add -A")
     output_of(root, "git commit -qm settings")
@@ -162,11 +162,11 @@ def test_first_version_is_champion(by_dvc: Path) -> None:
 
 
 def test_nothing_changed_runs_nothing(by_flow: tuple[Path, str]) -> None:
-    """Both ways share one lock file: after the flow, DVC finds all seven stages done."""
+    """Both ways share one lock file: after the flow, DVC finds all eight stages done."""
     root, _ = by_flow
     done = command(root, "dvc", "repro")
     assert done.returncode == 0
-    assert done.stdout.count("didn't change, skipping") == 7, done.stdout
+    assert done.stdout.count("didn't change, skipping") == 8, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def clone(by_dvc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_clone_that_pulls_runs_nothing(clone: Path) -> None:
     """Prevents six of seven stages that run again, because their reports lay in no store, a second "version 1,
     champion" of the same bundle elsewhere, and a dvc.lock that only reading has changed."""
-    assert output_of(clone, "dvc repro").count("didn't change, skipping") == 7
+    assert output_of(clone, "dvc repro").count("didn't change, skipping") == 8
     assert output_of(clone, "git status --porcelain") == ""
     assert not (clone / "mlflow.db").exists()
 

@@ -34,7 +34,7 @@ MICRO: dict[str, Any] = {
     "index": {"candidates": 4, "groups": 2},
     "evaluate": {"ks": [5, 10], "beams": 10, "max_users": 60},
 }
-"""Settings with which all seven stages take seconds: the artifacts are real, the model is not good."""
+"""Settings with which all stages take seconds: the artifacts are real, the model is not good."""
 
 PREFECT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1800"}
 """A flow's own server may take minutes to start on a machine with other work."""

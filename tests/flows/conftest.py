@@ -1,4 +1,4 @@
-"""A workspace with the seven stages as tiny scripts: what the flow does with a stage can be tried in a second."""
+"""A workspace with seven stages as tiny scripts: what the flow does with a stage can be tried in a second."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ path.write_text(name + " of " + pathlib.Path(source).read_text())
 
 
 class MiniWorkspace:
-    """The seven stages, each copying what the one before wrote."""
+    """Seven stages, each copying what the one before wrote."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
