@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--ties", nargs="+", choices=TIES, default=TIES)
     parser.add_argument("--on", choices=("test", "valid"), default="test", help="whose targets are ranked")
     parser.add_argument("--users", type=int, default=0, help="rank so many users, chosen by a hash (0: all)")
+    parser.add_argument("--no-adds", dest="adds", action="store_false", help="do not ask what each voice adds")
     parser.add_argument("--work", type=Path, help="where trainings keep their checkpoints, to go on when run again")
     parser.add_argument("--params", type=Path, help="default: params/DATASET.yaml, or what idiom init suggests")
     chosen = parser.parse_args()
@@ -80,7 +81,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
             shop = read(params, raw, Path(folder) / ties, ties)
             if HYBRID in chosen.voices:
                 started = time.perf_counter()
-                hybrids[ties] = hybrid(shop, params, chosen, progress, adds=ties == chosen.ties[0])
+                hybrids[ties] = hybrid(shop, params, chosen, progress, adds=chosen.adds and ties == chosen.ties[0])
                 seconds[HYBRID] += time.perf_counter() - started
             for protocol, name in itertools.product(chosen.protocols, alone):
                 asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
