@@ -155,7 +155,9 @@ def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_P
         address = free_address("--mlflow-port", mlflow_port)
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]
-        planned.append(_Planned("MLflow", command, f"{address}/health", address, logs / "mlflow.log"))
+        # Its runners of jobs for judging language models are eight processes more, each with MLflow's imports.
+        settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        planned.append(_Planned("MLflow", command, f"{address}/health", address, logs / "mlflow.log", settings))
     if api := os.environ.get("PREFECT_API_URL"):
         elsewhere["Prefect"] = api.removesuffix("/api")
     else:
