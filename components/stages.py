@@ -244,9 +244,11 @@ def evaluate(workspace: Path, params: Params) -> None:
     asked, recommenders = judged(tables)
     read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
     voices: dict[str, Recommender] = {}
+    mode = "generate"
     if isinstance(model, Modes):
         voices = {**model.ranker.reader.voices, HYBRID: model.ranker}
-        if (params.evaluate.mode or model.choice.mode) != "generate":  # else it is the model itself
+        mode = params.evaluate.mode or model.choice.mode
+        if mode != "generate":  # else it is the model itself
             voices["generate"] = engine
     with _reporting() as progress:
         evaluate_recommenders(
@@ -261,6 +263,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             ties=ties,
             other=other,
             voices=voices,
+            mode=mode,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

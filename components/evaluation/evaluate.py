@@ -50,6 +50,7 @@ def evaluate(
     ties: Ties = "file",
     other: OtherTies | None = None,
     voices: Mapping[str, Recommender] | None = None,
+    mode: str = "generate",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, headline.json, per_user.parquet, plots/ and report.html.
@@ -60,7 +61,8 @@ def evaluate(
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
     facts: whatever the report should say of data and model. trust: what decides whether it can be trusted, as
     `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same under another one, to be shown
-    beside the headline. voices: what the ranker hears, and `voices.HYBRID`, itself.
+    beside the headline. voices: what the ranker hears, and `voices.HYBRID`, itself. mode: who of ranker and language
+    model answers as the model.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -114,6 +116,7 @@ def evaluate(
             for variant in VARIANTS
         }
         metrics["voices"] = beside(found, places[headline][MODEL], headline, headline_k(settings.ks), seed)
+        metrics["voices"]["mode"] = mode
     metrics = rounded(metrics)
     table = _per_user(asked, lists[headline], places, headline)
     _publish(layout, metrics, table, catalogue, seed)

@@ -182,6 +182,7 @@ def _voices(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         "Each voice alone, and the ranker over all of them (hybrid); the last column is the ranker minus the voice, of "
         "the same users, with 95 % intervals."
     )
+    caption = " ".join([*voices.sentences(metrics), caption])
     return {"caption": caption, "columns": voices.columns(metrics), "rows": rows}
 
 

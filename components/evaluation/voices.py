@@ -40,6 +40,26 @@ def beside(
     return {**figures, "hybrid_over": over}
 
 
+def sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Who answers as the model, and what those alone have who do not; nothing where there is no ranker."""
+    if "voices" not in metrics:
+        return []
+    headline, k, found = metrics["protocol"]["headline"], metrics["protocol"]["headline_k"], metrics["voices"]
+    alone = {HYBRID: found[headline][HYBRID], "generate": found[headline].get("generate", metrics[headline][MODEL])}
+    ranker, language_model = (
+        ", ".join(f"{metric_label(f'{metric}_at_{k}')} {figure(each[f'{metric}_at_{k}']).text}" for metric in HEADLINE)
+        for each in alone.values()
+    )
+    said = {
+        "generate": "the language model alone (mode generate); the ranker over voices, which does without it, has "
+        f"{ranker}",
+        "rank": f"the ranker over voices (mode rank), without the language model, which alone has {language_model}",
+        "hybrid": f"ranker and language model together (mode hybrid); the ranker alone has {ranker}, the language model "
+        f"{language_model}",
+    }
+    return [f"What answers as the model: {said[found['mode']]}."]
+
+
 def columns(metrics: Mapping[str, Any]) -> list[str]:
     """The heads of the cells of `rows`."""
     k = metrics["protocol"]["headline_k"]
