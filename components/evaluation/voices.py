@@ -54,8 +54,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         "generate": "the language model alone (mode generate); the ranker over voices, which does without it, has "
         f"{ranker}",
         "rank": f"the ranker over voices (mode rank), without the language model, which alone has {language_model}",
-        "hybrid": f"ranker and language model together (mode hybrid); the ranker alone has {ranker}, the language model "
-        f"{language_model}",
+        "hybrid": f"ranker and language model together (mode hybrid); the ranker alone has {ranker}, the language "
+        f"model {language_model}",
     }
     return [f"What answers as the model: {said[found['mode']]}."]
 
