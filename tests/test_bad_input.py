@@ -48,7 +48,7 @@ PARAMS: dict[str, Any] = {
     "index": {"candidates": 2, "groups": 1},
     "evaluate": {"ks": [2, 5], "beams": 5},
 }
-BEFORE_REGISTER = ("ingest", "validate", "clean", "train", "index", "evaluate")
+BEFORE_REGISTER = ("ingest", "validate", "clean", "train", "index", "rank", "evaluate")
 
 Edit = Callable[[Path], object]
 
@@ -383,6 +383,12 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         rewritten("clean/items_clean.parquet", lambda items: items.with_columns(text=pl.lit(3))),
         ("text: int32", "items_clean.parquet"),
     ),
+    "no validation targets before rank": (
+        "rank",
+        gone("artifacts/shop/clean/valid_targets.parquet"),
+        ("artifact is missing", "valid_targets.parquet"),
+    ),
+    "pair cut off before rank": ("rank", cut("train/pair/pair.json"), ("pair.json",)),
     "text for histories": (
         "evaluate",
         rewritten("clean/histories.parquet", lambda users: users.with_columns(history=pl.lit("soap-black"))),
@@ -517,6 +523,7 @@ GATES = {"one ID for two items", "other words at the same tokens"}
 """Readable, but refused by a rule: exit code 3."""
 PROCESSES = {
     *("path that climbs out", "items are missing", "k-core leaves nothing", "no clean items"),
+    "no validation targets before rank",
     *("pair with another table", "no test targets", "no metrics"),
 }
 """One of each stage, run as DVC runs it. The others run in this process, where a stage takes milliseconds."""

@@ -106,7 +106,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr(flow, "decoding_of", lambda bundle: Decoding())
     monkeypatch.setattr(flow, "_served", _matching(serve))
     lists = {name: each.users["recommended"].to_list() for name, each in made.sides.items()}
-    monkeypatch.setattr(components.voices.load, "load", lambda bundle: Asked(lists[bundle.name]))
+    monkeypatch.setattr(components.voices.load, "load", lambda bundle, **_: Asked(lists[bundle.name]))
     return made
 
 

@@ -24,7 +24,7 @@ from tests.registry.workspace import ITEMS, FirstItems, build
 def registered(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """The workspace of a registered model; whoever loads it meets a recommender that needs no weights."""
 
-    def tiny(directory: Path) -> FirstItems:
+    def tiny(directory: Path, **_: Any) -> FirstItems:
         assert (directory / "manifest.json").is_file()
         return FirstItems(Catalogue.load(directory, drop_repeats=True))
 

@@ -75,7 +75,7 @@ def test_a_served_model_is_compared_where_it_is_loaded(
 
     workspace, _ = shop
     connect(workspace)
-    monkeypatch.setattr(load, "load", lambda bundle: None)
+    monkeypatch.setattr(load, "load", lambda bundle, **_: None)
     if told:
         monkeypatch.setenv(DIGEST, bundle_sha256(in_mlflow(workspace)))
         monkeypatch.setattr(mlflow.MlflowClient, "get_logged_model", never)

@@ -129,4 +129,4 @@ def test_other_code_is_refused(scoring: Scoring, monkeypatch: pytest.MonkeyPatch
 def test_the_code_of_all_rooms_that_score_counts() -> None:
     """Prevents one output of two ways to multiply: the networks and the tokenizer are in rooms of their own."""
     rooms = {name.split("/")[0] for name in code_fingerprints()}
-    assert rooms == {"networks", "textid", "recommender", "voices", "scoring"}
+    assert rooms == {"networks", "textid", "recommender", "voices", "ranking", "scoring"}

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.data.ingest.ingest import ingest, warnings
+from components.data.ingest.ingest import ingest
 from components.data.ingest.sniff import suggest
 from components.errors import StageError
 from components.settings.file import from_dict
@@ -217,7 +217,7 @@ def outcome(folder: Path, params: Ingest) -> tuple[list[Row], list[str]] | None:
         assert account["records"] == account["kept"] + sum(account["set_aside"].values())
         assert account["kept"] == table.height
         found = table.select("user_id", "item_id", pl.col("timestamp").dt.epoch("s"))
-        return [(user, item, moment) for user, item, moment in found.iter_rows()], warnings(report)
+        return [(user, item, moment) for user, item, moment in found.iter_rows()], report["in_words"]
 
 
 def read_as(folder: Path, params: Ingest, by: str) -> tuple[list[Row], list[str]] | None:
