@@ -109,11 +109,18 @@ def _ranks(values: NDArray[np.float64], owners: NDArray[np.int64], own: NDArray[
     order = np.lexsort((own, -values, owners))  # of equal scores those that count come first
     counting = ~own[order]
     before: NDArray[np.int64] = np.cumsum(counting) - counting
-    first = np.append(True, owners[order][1:] != owners[order][:-1])
-    fresh = first | np.append(True, values[order][1:] != values[order][:-1])
+    first = _changes(owners[order])
+    fresh = first | _changes(values[order])
     ranks = np.empty(len(values))
     ranks[order] = 1 + before[_latest(fresh)] - before[_latest(first)]
     return ranks
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """[n] whether each differs from the one before; the first does."""
+    found = np.ones(len(values), bool)
+    found[1:] = values[1:] != values[:-1]
+    return found
 
 
 def _latest(marks: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -94,16 +94,17 @@ class Modes:
         times: Times,
     ) -> list[list[Recommendation]]:
         check_k(k)
-        wanted = min(max(k, decoding.beams), MOST_BEAMS)
-        found = self.engine.recommend(histories, wanted, replace(decoding, mode=None), progress, times)
         known, days = self.ranker.read(histories, times)
+        wanted = min(max(k + int(known.lengths.max(initial=0)), decoding.beams), MOST_BEAMS)
+        # Seen items are left out of the mixture, not of its parts: their weights would be others without them.
+        asked = replace(decoding, mode=None, mask_seen=False)
+        found = self.engine.recommend(histories, wanted, asked, progress, times)
         masked = self.catalogue.masks(decoding)
         answers: list[list[Recommendation]] = []
         for block, scores in self.ranker.blocks(known, days):
-            if masked:
-                scores[block.owners, block.values] = -np.inf
             written = written_scores(self.catalogue, found[len(answers) : len(answers) + len(block)])
-            items, values = best(mixed(scores, written, self.choice.share), k, least=-np.inf)
+            both = mixed(scores, written, self.choice.share)
+            items, values = best(both, k, least=-np.inf, excluded=block if masked else None)
             pairs = zip(items.tolist(), values.tolist(), strict=True)
             answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
         return answers
