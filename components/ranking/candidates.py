@@ -106,6 +106,8 @@ def _above_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _ranks(values: NDArray[np.float64], owners: NDArray[np.int64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[candidates] 1 + how many candidates of the owner, those of the history left out, score more."""
+    if not len(values):
+        return np.zeros(0)
     order = np.lexsort((own, -values, owners))  # of equal scores those that count come first
     counting = ~own[order]
     before: NDArray[np.int64] = np.cumsum(counting) - counting

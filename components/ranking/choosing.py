@@ -46,13 +46,12 @@ def choose_mode(
     for block, scores in hybrid.blocks(asked.histories, asked.days):
         written = written_scores(catalogue, found[start : start + len(block)])
         targets = asked.targets[start : start + len(block)]
-        if masked:
-            scores[block.owners, block.values] = -np.inf
         tried = {"generate": written, "rank": scores} | {
             f"hybrid {share}": mixed(scores, written, share) for share in SHARES
         }
         for name, each in tried.items():
-            ranks.setdefault(name, []).append(places(each, targets, least=-np.inf))
+            excluded = block if masked else None
+            ranks.setdefault(name, []).append(places(each.copy(), targets, least=-np.inf, excluded=excluded))
         start += len(block)
     gain = {name: gains(np.concatenate(each)) for name, each in ranks.items()}
     figures = {name: float(each.mean()) for name, each in gain.items()}
