@@ -4,10 +4,10 @@
     python -m benchmarks.serve WORKSPACE --seconds 10 --swaps 2
 
 Each client asks for ten items of one history of the data, waits for the answer, and asks again, for `--seconds`. While
-ours is asked, the alias moves `--swaps` times between two versions (the second has other weights, registered in a copy
-of the workspace); an answer that is neither version's, or not of the version that its header names, counts as wrong.
-Before, both are asked by one client, which also checks that they answer the same. `cold_start_s`: from the command to
-the first answer. Clients run in a process of their own. Prints one JSON line.
+ours is asked, the alias moves `--swaps` times between two versions (the second has other weights, is registered in a
+copy of the workspace, and answers in another mode); an answer that is not that of the version that its header names
+counts as wrong. Before, both are asked by one client, which also checks that they answer the same. `cold_start_s`: from
+the command to the first answer. Clients run in a process of their own. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks import machine
-from components.recommender.engine import Engine
+from components.ranking.load import load as load_recommender
 from components.registry import moved
 from components.registry.bundle import decoding_of
 from components.registry.champion import version_bundle
@@ -41,7 +41,7 @@ from components.registry.register import register
 from components.registry.store import connect, database, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
-from components.storage.artifacts import publishing
+from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, verify_manifest, write_manifest
 from tests.workspaces import free_port
@@ -117,7 +117,7 @@ def measure(params: Params, workspace: Path, chosen: argparse.Namespace) -> dict
 
 
 def other_weights(workspace: Path, params: Params) -> str:
-    """Register the same model with weights that differ a little; the number of the version."""
+    """Register the same model with weights that differ a little and another mode, if it has a ranker; its number."""
     from safetensors.torch import load_file, save_file
 
     layout = Layout(workspace, params.dataset)
@@ -127,13 +127,16 @@ def other_weights(workspace: Path, params: Params) -> str:
         file = temporary / "recommender" / "model.safetensors"
         save_file({key: each * 1.05 for key, each in load_file(file).items()}, file, metadata={"format": "pt"})
         write_manifest(temporary, **{key: value for key, value in manifest.items() if key != "files"})
+    if layout.mode.is_file():  # the ranker would answer without those weights
+        chosen = read_json(layout.mode)
+        publish_json(layout.mode, chosen | {"mode": "rank" if chosen["mode"] == "generate" else "generate"})
     return str(register(params, layout)["version"])
 
 
 def answers(workspace: Path, params: Params, version: str, histories: Sequence[Sequence[str]]) -> list[list[str]]:
     """What the version recommends."""
     bundle = version_bundle(workspace, params, version)
-    found = Engine.load(bundle, device="cpu").recommend(histories, K, decoding_of(bundle))
+    found = load_recommender(bundle).recommend(histories, K, decoding_of(bundle))
     return [[one.item_id for one in row] for row in found]
 
 

@@ -106,21 +106,16 @@ def _above_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _ranks(values: NDArray[np.float64], owners: NDArray[np.int64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
     """[candidates] 1 + how many candidates of the owner, those of the history left out, score more."""
+    if not len(values):
+        return np.zeros(0)
     order = np.lexsort((own, -values, owners))  # of equal scores those that count come first
     counting = ~own[order]
     before: NDArray[np.int64] = np.cumsum(counting) - counting
-    first = _changes(owners[order])
-    fresh = first | _changes(values[order])
+    first = np.append(True, owners[order][1:] != owners[order][:-1])
+    fresh = first | np.append(True, values[order][1:] != values[order][:-1])
     ranks = np.empty(len(values))
     ranks[order] = 1 + before[_latest(fresh)] - before[_latest(first)]
     return ranks
-
-
-def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """[n] whether each differs from the one before; the first does."""
-    found = np.ones(len(values), bool)
-    found[1:] = values[1:] != values[:-1]
-    return found
 
 
 def _latest(marks: NDArray[np.bool_]) -> NDArray[np.int64]:

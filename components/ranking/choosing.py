@@ -5,7 +5,6 @@ choice, report = choose_mode(engine, hybrid, held, Decoding(), most_users=1000, 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from components.ranking.lists import Held
 from components.ranking.modes import Choice, mixed, written_scores
 from components.ranking.training import K, gains, paired
 from components.recommender.interface import Recommender
-from components.settings.bounds import MOST_BEAMS
 from components.settings.decoding import Decoding, Mode
 from components.voices.lists import places
 
@@ -42,18 +40,18 @@ def choose_mode(
     asked, catalogue = held.some(most_users, seed), engine.catalogue
     ids = catalogue.table.item_ids
     prompts = [[ids[item] for item in history] for history in asked.histories]
-    # As `Modes` mixes them: seen items are left out of the mixture, not of its parts.
-    wanted = min(max(K + int(asked.histories.lengths.max(initial=0)), decoding.beams), MOST_BEAMS)
-    found = engine.recommend(prompts, wanted, replace(decoding, mask_seen=False), progress)
+    found = engine.recommend(prompts, max(K, decoding.beams), decoding, progress)
     masked, start = catalogue.masks(decoding), 0
     ranks: dict[str, list[np.ndarray]] = {}
     for block, scores in hybrid.blocks(asked.histories, asked.days):
         written = written_scores(catalogue, found[start : start + len(block)])
         targets = asked.targets[start : start + len(block)]
-        tried = {f"hybrid {share}": mixed(scores, written, share) for share in SHARES}
-        for name, each in {"generate": written, "rank": scores, **tried}.items():
+        tried = {"generate": written, "rank": scores} | {
+            f"hybrid {share}": mixed(scores, written, share) for share in SHARES
+        }
+        for name, each in tried.items():
             excluded = block if masked else None
-            ranks.setdefault(name, []).append(places(each, targets, least=-np.inf, excluded=excluded))
+            ranks.setdefault(name, []).append(places(each.copy(), targets, least=-np.inf, excluded=excluded))
         start += len(block)
     gain = {name: gains(np.concatenate(each)) for name, each in ranks.items()}
     figures = {name: float(each.mean()) for name, each in gain.items()}

@@ -4,8 +4,8 @@
     modes.recommend([["B001", "B007"]], 10, Decoding(mode="rank"))
 
 `generate`: the engine. `rank`: voices and ranker, without the language model. `hybrid`: a mixture of two
-distributions over items: (1 - share) * softmax of the ranker over its candidates + share * softmax of the language
-model over what its beams found; an item that one of them does not propose has no part from it.
+distributions over items: (1 - share) * softmax of the ranker over its candidates + share * the language model's
+probability of an ID that its beams found; an item that one of them does not propose has no part from it.
 """
 
 from __future__ import annotations
@@ -94,11 +94,9 @@ class Modes:
         times: Times,
     ) -> list[list[Recommendation]]:
         check_k(k)
+        wanted = min(max(k, decoding.beams), MOST_BEAMS)
+        found = self.engine.recommend(histories, wanted, replace(decoding, mode=None), progress, times)
         known, days = self.ranker.read(histories, times)
-        wanted = min(max(k + int(known.lengths.max(initial=0)), decoding.beams), MOST_BEAMS)
-        # Seen items are left out of the mixture, not of its parts: their weights would be others without them.
-        asked = replace(decoding, mode=None, mask_seen=False)
-        found = self.engine.recommend(histories, wanted, asked, progress, times)
         masked = self.catalogue.masks(decoding)
         answers: list[list[Recommendation]] = []
         for block, scores in self.ranker.blocks(known, days):
@@ -111,15 +109,17 @@ class Modes:
 
 
 def mixed(ranked: Scores, written: Scores, share: float) -> Scores:
-    """[users, items] log((1 - share) * softmax(ranked) + share * softmax(written)); -inf is what nobody proposes.
+    """[users, items] log((1 - share) * softmax(ranked) + share * exp(written)); -inf is what nobody proposes.
 
-    Where one of the two proposes nothing at all for a user, the other has the whole.
+    Items that are masked later have their part, so that a mask does not change the order of the others. Where the
+    ranker proposes nothing at all for a user, the language model has the whole.
     """
-    parts = [_softmax(each) for each in (ranked, written)]
-    there = [each.any(axis=1, keepdims=True) for each in parts]
-    share_of = np.where(there[0] & there[1], share, there[1])
+    ours = _softmax(ranked)
+    share_of = np.where(ours.any(axis=1, keepdims=True), share, 1.0)
     with np.errstate(divide="ignore"):
-        found: Scores = np.log((1.0 - share_of) * parts[0] + share_of * parts[1]).astype(np.float32)
+        found: Scores = np.log((1.0 - share_of) * ours + share_of * np.exp(written, dtype=np.float64)).astype(
+            np.float32
+        )
     return found
 
 

