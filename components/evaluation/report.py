@@ -44,7 +44,7 @@ def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: st
             "figures": f"{claims[0].figures}.",
             "kind": KIND.get(claims[0].verdict, "level"),
         },
-        tiles=[_better(claims), _where(metrics, against, deciding), _trusted(metrics)],
+        tiles=[_better(claims, voices.sentences(metrics)), _where(metrics, against, deciding), _trusted(metrics)],
         forest=forest(_slice_rows(metrics, against, deciding), total=True) | {"caption": _caption(against, deciding)},
         others=_others(metrics, deciding),
         figures=_figures(metrics),
@@ -73,8 +73,9 @@ def _calm(sentence: str) -> str:
     return sentence.replace("LOSES", "loses")
 
 
-def _better(claims: Sequence[summary.Claim]) -> dict[str, Any]:
-    lines = [f"{_calm(claim.sentence)}: {claim.figures}." for claim in claims[1:]]
+def _better(claims: Sequence[summary.Claim], who: Sequence[str]) -> dict[str, Any]:
+    lines = [*who]
+    lines += [f"{_calm(claim.sentence)}: {claim.figures}." for claim in claims[1:]]
     lines.append(
         "Said only where the 95 % interval of the paired difference leaves out zero; of two metrics the worse decides."
     )
