@@ -26,7 +26,7 @@ from components.evaluation.metrics import ranks
 from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
 from components.evaluation.slices import slices
-from components.evaluation.voices import beside
+from components.evaluation.voices import HYBRID, beside
 from components.progress import Progress
 from components.settings.params import Evaluate, Ties
 from components.storage.artifacts import publish_json, publishing_together
@@ -110,7 +110,9 @@ def evaluate(
     if voices:
         found = {
             variant: {
-                name: ranks(_voice_lists(asked, name, voice, settings, variant, depth), asked.targets, asked.also)
+                name: places[variant][MODEL]
+                if (name, mode) == (HYBRID, "rank")  # the model is the ranker, and was asked
+                else ranks(_voice_lists(asked, name, voice, settings, variant, depth), asked.targets, asked.also)
                 for name, voice in voices.items()
             }
             for variant in VARIANTS

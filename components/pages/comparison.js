@@ -10,12 +10,6 @@
   const chosen = new Set();
   let current = null;
 
-  const make = (tag, text = "", kind = "") => {
-    const element = document.createElement(tag);
-    if (text) element.textContent = text;
-    if (kind) element.className = kind;
-    return element;
-  };
   const words = (item, side) => data.items[item][1 + Math.min(side, data.items[item].length - 2)];
   const place = (rank) => (rank ? `place ${rank}` : "not in the list");
   // A user is found by id, by what was taken, and by what any list shows.

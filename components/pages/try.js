@@ -10,12 +10,6 @@
   let searched = 0;
   let timer = null;
 
-  const make = (tag, text = "", kind = "") => {
-    const element = document.createElement(tag);
-    if (text) element.textContent = text;
-    if (kind) element.className = kind;
-    return element;
-  };
   const ask = async (path, body) => {
     const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
     const answer = await fetch(path, options);

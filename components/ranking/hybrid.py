@@ -23,13 +23,13 @@ from components.voices.fading import Days
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import restored
-from components.voices.voice import Voice
+from components.voices.voice import Scorer
 
 _READER, _RANKER, _VOICES = "reader", "ranker", "voices"
 """Parts of a hybrid's arrays: PART/NAME, of voices VOICES/VOICE/NAME."""
 
 
-class Hybrid(Voice):
+class Hybrid(Scorer):
     """An item that no voice proposes is not recommended: a history that no voice knows gets none."""
 
     Settings = settings.Hybrid
@@ -52,10 +52,6 @@ class Hybrid(Voice):
         for name, voice in reader.voices.items():
             arrays |= _prefixed(f"{_VOICES}/{name}", voice.arrays)
         return cls(catalogue, arrays, settings.Hybrid(rank=reader.chosen, voices=voices))
-
-    @classmethod
-    def build(cls, learned: Learned, chosen: Any) -> Self:
-        raise NotImplementedError("a hybrid is taught (components/ranking/teaching.py), which takes validation targets")
 
     def rebuilt(self, learned: Learned) -> Self:
         """The same ranker over voices of other histories, such as those with the validation items."""

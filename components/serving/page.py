@@ -49,7 +49,9 @@ class TryPage:
     async def page(self, _: Request) -> Response:
         """The page."""
         eyebrow = f"{self._name}, {self._champion.alias}"
-        return HTMLResponse(render("try.html.jinja", scripts=["try.js"], title=f"Try {self._name}", eyebrow=eyebrow))
+        return HTMLResponse(
+            render("try.html.jinja", scripts=["make.js", "try.js"], title=f"Try {self._name}", eyebrow=eyebrow)
+        )
 
     async def items(self, request: Request) -> Response:
         """Items that have all words of `q`."""

@@ -40,8 +40,8 @@ _CELLS = 1 << 22
 _DAY = 86_400.0
 
 
-class Voice(ABC):
-    """What all voices share: how scores become lists, and how a voice is saved. A subclass learns and scores."""
+class Scorer(ABC):
+    """A recommender that scores every item: how scores become lists, and how it is saved. A subclass scores."""
 
     Settings: ClassVar[type[Section] | None] = None
     """The class of its settings in components/settings/voices.py, if it has any."""
@@ -51,11 +51,6 @@ class Voice(ABC):
     def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any = None) -> None:
         """`arrays`: all that the voice learned, by name; `chosen`: its settings."""
         self.catalogue, self.arrays, self.settings = catalogue, arrays, chosen
-
-    @classmethod
-    @abstractmethod
-    def build(cls, learned: Learned, chosen: Any) -> Self:
-        """Learn. `chosen`: an instance of `Settings`, None where there are none."""
 
     @abstractmethod
     def scores(self, histories: Ragged, days: Days) -> Scores:
@@ -125,3 +120,12 @@ class Voice(ABC):
         except (OSError, SafetensorError, TypeError, ValueError) as error:
             mend = "restore it, or build and save the voice again"
             raise BadInput(f"not a voice: {error}", where=str(directory / ARRAYS), mend=mend) from error
+
+
+class Voice(Scorer):
+    """A scorer that learns from histories alone."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        """Learn. `chosen`: an instance of `Settings`, None where there are none."""

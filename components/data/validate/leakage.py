@@ -72,9 +72,8 @@ def _in_two_splits(known: coded.Coded) -> Measured:
     repeated = timed.filter(is_doubled) if len(repeated) else repeated
     parts = repeated.group_by(event).agg(pl.col("part").n_unique())
     doubled = repeated.join(parts.filter(pl.col("part") > 1), on=event, how="semi", maintain_order="left")
-    share = doubled["user"].n_unique() / timed["user"].n_unique()
-    users = doubled["user"].n_unique()
-    return Measured(share, 0.01, show(doubled, known), count=users, of=timed["user"].n_unique(), unit="users")
+    users, everybody = doubled["user"].n_unique(), timed["user"].n_unique()
+    return Measured(users / everybody, 0.01, show(doubled, known), count=users, of=everybody, unit="users")
 
 
 def _target_in_history(known: coded.Coded) -> Measured:

@@ -31,7 +31,7 @@ def page(
     looked_up = shown.sample(found, sample)
     return render(
         "comparison.html.jinja",
-        scripts=["comparison.js"],
+        scripts=["make.js", "comparison.js"],
         title=f"{names[1]} against {names[0]}, {dataset}",
         eyebrow=f"{dataset}: {', '.join(names[1:])} against {names[0]}",
         names=names,
