@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,7 +39,7 @@ class TryPage:
     def __init__(self, champion: Following, *, name: str) -> None:
         """The challenger is loaded when the page is first asked: a service without visitors holds one model."""
         self._champion, self._challenger, self._name = champion, champion.beside(CHALLENGER), name
-        self._looked = 0.0
+        self._looking, self._looked = threading.Lock(), -CHALLENGER_SECONDS
         self._searched: tuple[str, CatalogueSearch] | None = None
 
     @cached_property
@@ -91,10 +92,12 @@ class TryPage:
 
     def _with_challenger(self) -> Following | None:
         """The challenger, if there is one that is not what is served anyway."""
-        if time.monotonic() - self._looked > CHALLENGER_SECONDS:
-            self._looked = time.monotonic()
-            with suppress(StageError):  # no version has the alias, or its files are gone: the champion stands alone
-                self._challenger.refresh(keep=False)
+        # Who asks while another one loads it waits: an answer of the champion alone would stay on the page.
+        with self._looking:
+            if time.monotonic() - self._looked > CHALLENGER_SECONDS:
+                with suppress(StageError):  # no version has the alias, or its files are gone: the champion stands alone
+                    self._challenger.refresh(keep=False)
+                self._looked = time.monotonic()
         other, served = self._challenger.model, self._champion.model
         return None if other is None or served is None or other.digest == served.digest else self._challenger
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from playwright.sync_api import expect
 
 from components.recommender.catalogue import Catalogue
 from components.serving.catalogue_search import CatalogueSearch
+from components.serving.page import TryPage
 from components.textid.table.id_table import IdTable
 from tests.browser import faint, overflowing, visited
 from tests.serving.conftest import HISTORIES, asked
@@ -27,6 +31,34 @@ def test_items_are_found_by_words() -> None:
     assert search("oap", 9) == [2, 0, 3], "the middle of a word counts, and shorter texts come first"
     assert search("b4", 9) == [4] and search("", 9) == [] and search("oil", 9) == []
     assert search("honey", 2) == [0, 1]
+
+
+class Slow:
+    """A follower whose model takes a while to load."""
+
+    def __init__(self, alias: str, seconds: float) -> None:
+        self.alias, self._seconds, self.model = alias, seconds, None if seconds else self._loaded(alias)
+
+    @staticmethod
+    def _loaded(alias: str) -> Any:
+        columns = {"item_ids": [alias], "textual_ids": [alias], "titles": [alias], "sentence": ""}
+        return SimpleNamespace(version="1", digest=alias, answers=lambda histories, ks: [columns])
+
+    def refresh(self, *, keep: bool) -> bool:
+        time.sleep(self._seconds)
+        self.model = self._loaded(self.alias)
+        return True
+
+    def beside(self, alias: str) -> Slow:
+        return Slow(alias, 0.3)
+
+
+def test_who_asks_while_the_challenger_is_loaded_sees_it_too() -> None:
+    """Prevents a page without its challenger for whoever clicks twice in the first seconds: nothing asks again."""
+    page: Any = TryPage(Slow("champion", 0.0), name="idiom")  # type: ignore[arg-type]
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(lambda _: page._sides(["i0"], 1), range(4)))
+    assert [[side["alias"] for side in each] for each in answers] == [["champion", "challenger"]] * 4
 
 
 @pytest.mark.server
