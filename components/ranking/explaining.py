@@ -1,0 +1,91 @@
+"""Why a result is recommended: clauses (clauses.py) that are true of the tables, about the evidence that decided.
+
+explain = Explainer(hybrid)
+explain(histories, days, results)                          # [users] of [results] of clauses, the deciding one first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.ranking.clauses import Clause
+from components.ranking.deletion import SOURCES, Deletion, Part
+from components.ranking.hybrid import Hybrid
+from components.recommender.interface import Recommender, Times
+from components.storage.ragged import Ragged
+from components.voices.fading import Days
+
+_NEARLY = 0.5
+"""A source is named beside the first where without it the result loses at least this share of what it loses without
+the first; an item is cited in place of the one that matters most, of which nothing can be said, likewise."""
+_SOURCE = {"next": "people", "together": "people", "words": "words"} | dict.fromkeys(
+    ("brand_and_kind", "brand", "kind"), "kinds"
+)
+
+
+def explainer(recommender: Recommender) -> Explainer | None:
+    """None for all but a hybrid with facts."""
+    return Explainer(recommender) if isinstance(recommender, Hybrid) and recommender.facts is not None else None
+
+
+class Explainer:
+    """A hybrid and the facts beside it."""
+
+    def __init__(self, hybrid: Hybrid) -> None:
+        """Raises `ValueError` for a hybrid without facts."""
+        if hybrid.facts is None:
+            raise ValueError("the hybrid holds no facts")
+        self._hybrid, self._facts, self._deletion = hybrid, hybrid.facts, Deletion(hybrid)
+
+    def of(
+        self, histories: Sequence[Sequence[str]], results: Sequence[Sequence[str]], times: Times = None
+    ) -> list[list[tuple[Clause, ...]]]:
+        """The same of item ids."""
+        row_of = self._hybrid.catalogue.row_of
+        return self(*self._hybrid.read(histories, times), [[row_of[item] for item in row] for row in results])
+
+    def __call__(
+        self, histories: Ragged, days: Days, results: Sequence[Sequence[int]]
+    ) -> list[list[tuple[Clause, ...]]]:
+        """Of each result at least one clause: what it loses most without, of what can be said."""
+        parts = self._deletion.of(histories, days, results)
+        return [
+            [self._why(part, place, result) for place, result in enumerate(each)]
+            for part, each in zip(parts, results, strict=True)
+        ]
+
+    def _why(self, part: Part, place: int, result: int) -> tuple[Clause, ...]:
+        drops = part.drops[:, place]
+        popular = self._facts.popular(result)
+        if popular.kind == "popular" and part.counts[place] > max(np.nanmax(drops, initial=0.0), 0.0):
+            return (popular,)
+        for at in _order(drops):
+            said = self._said(int(part.items[at]), result, part.sources[:, place])
+            if said:
+                return said
+        return (popular,)
+
+    def _said(self, had: int, result: int, sources: NDArray[np.float64]) -> tuple[Clause, ...]:
+        """What can be said of a result and an item of the history, the source that weighs most first."""
+        weight = dict(zip(SOURCES, np.nan_to_num(sources).tolist(), strict=True))
+        best: dict[str, Clause] = {}
+        for clause in self._facts.clauses(had, result):
+            best.setdefault(_SOURCE[clause.kind], clause)
+        named = sorted(best, key=lambda source: -weight[source])
+        least = _NEARLY * weight[named[0]] if named else 0.0
+        return tuple(best[source] for source in named if source == named[0] or weight[source] >= least > 0)
+
+
+def _order(drops: NDArray[np.float64]) -> list[int]:
+    """Items that may be cited, the one that the result loses most without first: those that matter nearly as much.
+
+    Of what the ranker does not propose all, the newest first: nothing is known of what decided.
+    """
+    if np.isnan(drops).all():
+        return list(range(len(drops)))
+    order = np.argsort(-drops, kind="stable")
+    most = drops[order[0]]
+    return [int(at) for at in order if drops[at] > 0 and drops[at] >= _NEARLY * most] if len(drops) > 1 else [0]
