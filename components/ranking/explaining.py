@@ -58,11 +58,11 @@ class Explainer:
         ]
 
     def _why(self, part: Part, place: int, result: int) -> tuple[Clause, ...]:
-        drops = part.drops[:, place]
+        falls = part.falls[:, place]
         popular = self._facts.popular(result)
-        if popular.kind == "popular" and part.counts[place] > max(np.nanmax(drops, initial=0.0), 0.0):
+        if popular.kind == "popular" and part.counts[place] > max(np.nanmax(falls, initial=0.0), 0.0):
             return (popular,)
-        for at in _order(drops):
+        for at in _order(falls):
             said = self._said(int(part.items[at]), result, part.sources[:, place])
             if said:
                 return said
@@ -79,13 +79,13 @@ class Explainer:
         return tuple(best[source] for source in named if source == named[0] or weight[source] >= least > 0)
 
 
-def _order(drops: NDArray[np.float64]) -> list[int]:
+def _order(falls: NDArray[np.float64]) -> list[int]:
     """Items that may be cited, the one that the result loses most without first: those that matter nearly as much.
 
     Of what the ranker does not propose all, the newest first: nothing is known of what decided.
     """
-    if np.isnan(drops).all():
-        return list(range(len(drops)))
-    order = np.argsort(-drops, kind="stable")
-    most = drops[order[0]]
-    return [int(at) for at in order if drops[at] > 0 and drops[at] >= _NEARLY * most] if len(drops) > 1 else [0]
+    if np.isnan(falls).all():
+        return list(range(len(falls)))
+    order = np.argsort(-falls, kind="stable")
+    most = falls[order[0]]
+    return [int(at) for at in order if falls[at] > 0 and falls[at] >= _NEARLY * most] if len(falls) > 1 else [0]
