@@ -4,10 +4,10 @@
     python -m benchmarks.explanations --dataset amazon-beauty     # a ranker without a language model, on ../shared/data
 
 Prints one JSON line. `true_share`: every clause beside the ten best of every test user (`--users`) is counted anew from
-the clean tables, by code of its own that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`): of
-the results that cite an item of the history, how many fall further when that item is deleted than when another one of the
-history, drawn at random, is: in the list that is recommended then, from which the items of the whole history are left
-out; where both ranks are equal, in the share of probability. `ms_recommend` and `ms_explain`: for a user, on one thread.
+the clean tables, by code that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`): of
+the results that cite an item of the history, how many fall further when that item is deleted than when another one of
+the history, drawn at random, is: in the list that is recommended then, from which the items of the whole history are
+left out; where both ranks are equal, in the share of probability. `ms_recommend` and `ms_explain`: for a user, on one thread.
 """
 
 from __future__ import annotations

@@ -115,7 +115,8 @@ FLOORS = {
         "lists ranker",
         "training",
         "teaching hybrid",
-        "modes deletion",
+        "modes shortened",
+        "deletion",
         "load choosing explaining",
     ],
     "training": [

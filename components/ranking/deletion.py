@@ -3,9 +3,9 @@
     for part in Deletion(hybrid).of(histories, days, results):     # a user each
         part.items, part.falls                                     # [items], [items, results]
 
-The results and the next best candidates are scored anew from the shortened history, while the largest scores and means of
-the voices stay those of the whole one. tests/ranking/test_explaining.py and benchmarks/explanations.py hold it to asking the
-ranker with the shortened history.
+The results and the next best candidates are scored anew from the shortened history, while the largest scores and means
+of the voices stay those of the whole one. benchmarks/explanations.py measures it against the ranker's whole answer to
+the shortened history.
 """
 
 from __future__ import annotations
