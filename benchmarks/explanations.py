@@ -4,10 +4,10 @@
     python -m benchmarks.explanations --dataset amazon-beauty     # a ranker without a language model, on ../shared/data
 
 Prints one JSON line. `true_share`: every clause beside the ten best of every test user (`--users`) is counted anew from
-the clean tables, by code that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`): of
-the results that cite an item of the history, how many fall further when that item is deleted than when another one of
-the history, drawn at random, is: in the list that is recommended then, from which the items of the whole history are
-left out; where both ranks are equal, in the share of probability. `ms_recommend` and `ms_explain`: for a user, on one thread.
+the clean tables, by code that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`):
+of the results that cite an item of the history, how many fall further when that item is deleted than when another one
+of it, drawn at random, is: in the list that is recommended then, from which the items of the whole history are
+left out; where both ranks are equal, in the share of probability. `ms_recommend`, `ms_explain`: for a user, one thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from components.console import Console
 from components.evaluation.arrays import Cases, cases
 from components.progress import reporting
 from components.ranking.clauses import LEAST_PEOPLE, Clause
-from components.ranking.explaining import Explainer
+from components.ranking.explaining import explainer
 from components.ranking.facts import POPULAR_SHARE, REACH
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
@@ -134,7 +134,8 @@ def _rows(asked: Cases) -> list[list[str]]:
 
 def measure(asked: Asked, deleted: int) -> dict[str, Any]:
     """Both figures."""
-    explain = Explainer(asked.hybrid)
+    explain = explainer(asked.recommender, asked.decoding)
+    assert explain is not None
     prompts, times = asked.cases.prompt_ids(), asked.cases.prompt_times()
     started = time.perf_counter()
     answers = asked.recommender.recommend(prompts, K, asked.decoding, None, times)

@@ -53,6 +53,8 @@ class Part:
     """[len(SOURCES), results] if it were as low in a kind of evidence as the user's lowest candidate."""
     counts: Falls
     """[results] if it were taken as often as the user's candidates are in the mean."""
+    beside: NDArray[np.int64]
+    """Items that the results can fall behind: the ranker's next best."""
 
 
 class Deletion:
@@ -94,13 +96,15 @@ class Deletion:
         after = np.full((len(short.users), rows.shape[1]), -np.inf)
         after[variant, column] = self._ranker.scores(self._reader.columns(of_voices, asked))
         width = max(map(len, results), default=0)
-        falls = _standing(after, after[:, :width]) - _standing(whole, whole[:, :width])[short.users]
+        falls = standing(after, after[:, :width]) - standing(whole, whole[:, :width])[short.users]
         sources, counts = self._without_sources(block, rows[:, :width], whole)
         of_user = np.searchsorted(short.users, np.arange(len(histories) + 1))
         for user, own in enumerate(results):
             mine, known = slice(of_user[user], of_user[user + 1]), rows[user, : len(own)] >= 0
             part = np.where(known, falls[mine, : len(own)], np.nan)
-            yield Part(short.items[mine], part, sources[:, user, : len(own)], counts[user, : len(own)])
+            others = rows[user, width:]
+            beside = block.candidates.items[others[others >= 0]]
+            yield Part(short.items[mine], part, sources[:, user, : len(own)], counts[user, : len(own)], beside)
 
     def _of_voices(
         self,
@@ -147,13 +151,13 @@ class Deletion:
         mean = np.add.reduceat(columns, starts) / sizes[:, None]
         own = columns[rows[users, places]]
         changes = [(lowest, self._columns[source]) for source in SOURCES] + [(mean, self._counts)]
-        stands = _standing(whole, whole[:, : rows.shape[1]])
+        stands = standing(whole, whole[:, : rows.shape[1]])
         for number, (level, at) in enumerate(changes):
             changed = own.copy()
             changed[:, at] = level[row][:, at]
             theirs = np.full(rows.shape, -np.inf)
             theirs[users, places] = self._ranker.scores(changed.astype(np.float16))
-            fall = np.where(rows >= 0, _standing(whole, theirs, instead=True) - stands, np.nan)
+            fall = np.where(rows >= 0, standing(whole, theirs, instead=True) - stands, np.nan)
             if number < len(SOURCES):
                 sources[number] = fall
             else:
@@ -178,7 +182,7 @@ def _rows(block: Block, scores: NDArray[np.float64], results: Sequence[Sequence[
     return rows
 
 
-def _standing(scores: NDArray[np.float64], own: NDArray[np.float64], *, instead: bool = False) -> Falls:
+def standing(scores: NDArray[np.float64], own: NDArray[np.float64], *, instead: bool = False) -> Falls:
     """[rows, results] the place of each result's score among `scores` [rows, width], less its share of probability.
 
     instead: of each result its `own` alone is put in place of what it has in `scores`, one at a time.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.ranking.clauses import Clause
-from components.ranking.modes import Modes
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender
 from components.registry.bundle import decoding_of, wording_of
@@ -76,13 +75,9 @@ class Answers:
     @cached_property
     def _explainer(self) -> Explainer | None:
         """Of a bundle with a ranker, whoever of the two answers; None where there is nothing to explain by."""
-        if isinstance(self._recommender, Modes):
-            hybrid: Any = self._recommender.ranker
-        else:
-            hybrid = self._recommender
         from components.ranking.explaining import explainer  # with scipy
 
-        return explainer(hybrid)
+        return explainer(self._recommender, self._decoding)
 
     def _answer(
         self, history: Sequence[int], recommended: Sequence[Recommendation], why: Sequence[Sequence[Clause]]
