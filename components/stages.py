@@ -165,15 +165,18 @@ def rank(workspace: Path, params: Params) -> None:
         taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
         hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices)
         report: dict[str, Any] = {}
+        known = learned
         if read_json(layout.pair / FACTS)["refit"]:
             again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
-            hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, params.seed))
+            known = Learned(catalogue, again.train, again.train_days, texts, params.seed)
+            hybrid = hybrid.rebuilt(known)
             choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
         else:
             engine = Engine.load(layout.pair, catalogue=catalogue)
             decoding = Decoding.of(to_dict(replace(params.evaluate, mode=None)))
             asks = {"most_users": params.rank.judged_users, "seed": params.seed, "progress": progress}
             choice, report = choose_mode(engine, hybrid, held, decoding, **asks)
+    hybrid = hybrid.with_facts(known)
     choice = replace(choice, mode=params.rank.mode or choice.mode)
     outputs = (layout.hybrid, layout.mode, layout.rank_report)
     with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):

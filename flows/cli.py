@@ -42,6 +42,10 @@ def main(
 
 Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder with params.yaml and dvc.yaml.")]
 HERE = Path()
+WhoAnswers = Annotated[
+    Literal["generate", "rank", "hybrid"] | None,
+    typer.Option(help="Who answers: the language model, the ranker, or both (default: as the bundle says)."),
+]
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
@@ -130,9 +134,10 @@ def recommend(
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items.")] = 10,
     user: Annotated[str | None, typer.Option(help="Take the history of this user of the data instead.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
+    mode: WhoAnswers = None,
     workspace: Workspace = HERE,
 ) -> None:
-    """Recommendations of the champion, in words."""
+    """Recommendations of the champion, in words, each with its reason."""
     from components.errors import BadInput
     from components.settings.file import load
     from flows.recommend import history_of
@@ -142,11 +147,10 @@ def recommend(
         raise BadInput("give item ids or --user, one of them", where="idiom recommend", mend="idiom recommend ITEM_ID")
     params = load(workspace / "params.yaml")
     history = history_of(workspace, params, user) if user else list(items or [])
-    answer = ask(workspace, params, history, k=k, bundle=bundle)
-    for place, (item, words, title, score) in enumerate(
-        zip(answer["item_ids"], answer["textual_ids"], answer["titles"], answer["scores"], strict=True), 1
-    ):
-        typer.echo(f"{place:>3}. {words}  ({title})  {item}  {score:.3f}")
+    answer = ask(workspace, params, history, k=k, bundle=bundle, mode=mode)
+    columns = (answer[name] for name in ("item_ids", "textual_ids", "titles", "scores", "reasons"))
+    for place, (item, words, title, score, reason) in enumerate(zip(*columns, strict=True), 1):
+        typer.echo(f"{place:>3}. {words}  ({title})  {item}  {score:.3f}\n     {reason}")
     typer.echo(answer["sentence"])
     if answer["note"]:
         typer.echo(f"note: {answer['note']}", err=True)
@@ -168,6 +172,7 @@ def score(
     shard_users: Annotated[int, typer.Option(min=1, help="Users in a shard: what a kill costs a worker.")] = 2048,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     bundle: Annotated[Path | None, typer.Option(help="A bundle or a saved voice instead of the champion.")] = None,
+    mode: WhoAnswers = None,
     on: Annotated[
         str | None, typer.Option(help="Who scores: processes (without --dask the default), dask or torchrun.")
     ] = None,
@@ -179,7 +184,7 @@ def score(
 ) -> int:
     """Recommendations for all users (of the data, or of a file) to Parquet; killed, it goes on where it was."""
     on = on or ("dask" if dask else "processes")
-    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
+    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device, "mode": mode}
     if prefect or on == "dask":
         places = {"workspace": workspace, "histories": histories, "out": out, "bundle": bundle}
         given = {name: str(path.resolve()) for name, path in places.items() if path is not None}
@@ -319,6 +324,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option()] = "127.0.0.1",
     follow: Annotated[str, typer.Option(help="Alias whose version is served, also when it moves.")] = "champion",
+    mode: WhoAnswers = None,
     workspace: Workspace = HERE,
 ) -> int:
     """Serve the champion over HTTP, always the current one; with a page to try it."""
@@ -326,7 +332,7 @@ def serve(
     from flows.serve import serve as run
 
     params = load(workspace / "params.yaml")
-    return run(workspace.resolve(), params, host=host, port=port, alias=follow, say=typer.echo)
+    return run(workspace.resolve(), params, host=host, port=port, alias=follow, mode=mode, say=typer.echo)
 
 
 @command

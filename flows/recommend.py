@@ -6,20 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
+from components.settings.decoding import Mode
 from components.settings.params import Params
 from components.storage.layout import Layout
 
 
 def recommend(
-    workspace: Path, params: Params, history: list[str], *, k: int, bundle: Path | None = None
+    workspace: Path,
+    params: Params,
+    history: list[str],
+    *,
+    k: int,
+    bundle: Path | None = None,
+    mode: Mode | None = None,
 ) -> dict[str, Any]:
-    """One answer as components/registry/answers.py gives it: item_ids, textual_ids, titles, scores, sentence; and
-    `note`, which says where it was searched otherwise than evaluated ("" where it was not).
+    """One answer as components/registry/answers.py gives it; and `note`, which says where it was searched otherwise
+    than evaluated ("" where it was not).
 
-    bundle: a directory with a bundle or a saved voice; without it the champion's is taken. Raises `BadInput` where no
-    item is known, or there is no champion yet.
+    bundle: a directory with a bundle or a saved voice; without it the champion's is taken. mode: who answers, instead
+    of whom the bundle names. Raises `BadInput` where no item is known, the bundle lacks the mode, or there is no
+    champion yet.
     """
-    from components.ranking.load import load
     from components.registry.answers import Answers
     from components.registry.bundle import beams_note, decoding_of, verified
     from components.registry.champion import champion_bundle
@@ -28,15 +35,14 @@ def recommend(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    decoding = decoding_of(bundle)
-    answer = Answers(load(bundle, lean=True), decoding)([history], [k])[0]
+    answer = Answers.of(bundle, mode=mode, lean=True)([history], [k])[0]
     if not answer["item_ids"]:
         raise BadInput(
             f"nothing to recommend: none of {', '.join(history[:10])} is an item of the model, or all items are seen",
             where=str(bundle),
             mend=f"give item ids of the catalogue; they stand in {bundle / 'items.parquet'}",
         )
-    return {**answer, "note": beams_note(decoding, k)}
+    return {**answer, "note": beams_note(decoding_of(bundle, mode), k)}
 
 
 def history_of(workspace: Path, params: Params, user: str) -> list[str]:

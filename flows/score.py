@@ -63,8 +63,8 @@ def scoring_of(
     """What to score: by default all users of the data with the champion, into artifacts/DATASET/score.
 
     bundle: a directory with a bundle or a voice; without it the champion's is taken. settings: further fields of
-    components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, or where
-    something else than scores would be replaced.
+    components/scoring/settings.py. Raises `BadInput` where there is no model, or nobody to score, where the model lacks
+    the mode of the settings, or where something else than scores would be replaced.
     """
     from components.registry.bundle import decoding_of, verified
     from components.registry.champion import champion_bundle
@@ -84,7 +84,8 @@ def scoring_of(
         bundle = champion_bundle(workspace, params)
     else:
         verified(bundle)
-    decoding = decoding_of(bundle)
+    settings = dict(settings)
+    decoding = decoding_of(bundle, settings.pop("mode", None))
     return Scoring(
         model=bundle.resolve(),
         histories=(histories or layout.interactions).resolve(),

@@ -48,6 +48,7 @@ def score(
     threads: int = 1,
     shard_users: int = 2048,
     device: str = "auto",
+    mode: str | None = None,
     team: str = "processes",
     dask: str | None = None,
 ) -> State[Any]:
@@ -56,7 +57,7 @@ def score(
     Paths are relative to the workspace. team: processes, torchrun or dask (`--on` of the command; a bare `on` in YAML
     means true); dask: address of a scheduler. The others are those of `idiom score --help`.
     """
-    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device}
+    settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device, "mode": mode}
     places = {"histories": histories, "out": out, "bundle": bundle}
     state = score_users(workspace, places, settings, workers, team, dask, return_state=True)
     return State(type=state.type, name=state.name, message=state.message)

@@ -14,6 +14,7 @@ from components.errors import BadInput
 from components.processes.child import STOP_SECONDS, Child
 from components.processes.environment import python_path
 from components.processes.signals import Stop
+from components.settings.decoding import Mode
 from components.settings.params import Params
 from flows.environment import search_path
 from flows.servers import answers
@@ -21,14 +22,26 @@ from flows.servers import answers
 _LOOK_SECONDS = 0.2
 
 
-def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, say: Callable[[str], None]) -> int:
+def serve(
+    workspace: Path,
+    params: Params,
+    *,
+    host: str,
+    port: int,
+    alias: str,
+    say: Callable[[str], None],
+    mode: Mode | None = None,
+) -> int:
     """Serve until Ctrl-C; returns the exit code: that of a server that ends before it has answered, which another would
-    do as well. Raises `BadInput` for an alias without a version, or an address that cannot be listened on."""
+    do as well. mode: who answers, instead of whom a version names. Raises `BadInput` for an alias without a version, a
+    mode that it lacks, or an address that cannot be listened on."""
+    from components.registry.bundle import decoding_of
     from components.registry.champion import champion_bundle
     from components.registry.store import tracking_uri
 
     with _listening(host, port) as listening:
-        champion_bundle(workspace, params, alias=alias)  # refuses now what the server would say in its log
+        # Refuses now what the server would say in its log.
+        decoding_of(champion_bundle(workspace, params, alias=alias), mode)
         address = f"http://{host}:{port}"
         say(f"models:/{params.register.model_name}@{alias} answers at {address}/invocations in some seconds. Ask:")
         say(f"""  curl -s {address}/invocations -H 'Content-Type: application/json' """)
@@ -36,7 +49,15 @@ def serve(workspace: Path, params: Params, *, host: str, port: int, alias: str, 
         say(f"or try it at {address}/. What is promoted, or rolled back to, is served a second later.")
         say("Ctrl-C ends it.")
         environment = {"MLFLOW_TRACKING_URI": tracking_uri(workspace), "PATH": search_path()}
-        server = [sys.executable, "-m", "components.serving", str(workspace), "--alias", alias]
+        server = [
+            sys.executable,
+            "-m",
+            "components.serving",
+            str(workspace),
+            "--alias",
+            alias,
+            *(["--mode", mode] if mode else []),
+        ]
         with Stop().listening() as stop:
             while not stop.requested:
                 code = _until_it_ends(server, listening, environment, stop)

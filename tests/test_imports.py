@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
-    "ranking": FOUNDATIONS | {"recommender", "voices"},
+    "ranking": FOUNDATIONS | {"textid", "recommender", "voices"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
@@ -45,7 +45,7 @@ MAY_IMPORT = {
     | {"evaluation.comparison.sides"},
     # The server knows a bundle and an alias, and no MLflow.
     "serving": FOUNDATIONS
-    | {"pages", "ranking.load", "recommender.catalogue"}
+    | {"pages", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
@@ -108,15 +108,16 @@ FLOORS = {
         "item_graph_text",
     ],
     "ranking": [
-        "features network",
-        "candidates evidence kinds counts",
+        "features network clauses",
+        "candidates evidence kinds counts facts",
         "past",
         "reading",
         "lists ranker",
         "training",
         "teaching hybrid",
-        "modes",
-        "load choosing",
+        "modes shortened",
+        "deletion",
+        "load choosing explaining",
     ],
     "training": [
         "job key devices crash",

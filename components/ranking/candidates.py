@@ -58,7 +58,7 @@ def candidates(scores: Sequence[Scores], least: Sequence[float], histories: Ragg
     for each, lowest in zip(scores, least, strict=True):
         theirs.append(each.ravel()[own])
         each.ravel()[own] = 0.0
-        sums.append(_sums(each))
+        sums.append(catalogue_sums(each))
         each.ravel()[own] = -np.inf
         top, _ = best(each, most, least=lowest)
         rows, places = np.nonzero(top >= 0)
@@ -78,8 +78,8 @@ def candidates(scores: Sequence[Scores], least: Sequence[float], histories: Ragg
         mean = total / others
         spread = np.sqrt(np.maximum(squares / others - mean**2, 0.0))
         columns += [
-            values / _above_zero(largest)[owners],
-            (values - mean[owners]) / _above_zero(spread)[owners],
+            values / above_zero(largest)[owners],
+            (values - mean[owners]) / above_zero(spread)[owners],
             _ranks(values, owners, mine),
         ]
     return Candidates(owners, wanted, mine, proposed, stacked(columns))
@@ -94,13 +94,13 @@ def summary_features() -> list[Feature]:
     return named(GROUP, ("best_rank", "near_the_top"))
 
 
-def _sums(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def catalogue_sums(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """[users] sum, sum of squares and largest absolute value."""
     largest = np.maximum(scores.max(axis=1), -scores.min(axis=1)).astype(np.float64)
     return scores.sum(axis=1, dtype=np.float64), np.einsum("ui,ui->u", scores, scores).astype(np.float64), largest
 
 
-def _above_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def above_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(values > 0, values, 1.0)
 
 

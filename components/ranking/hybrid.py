@@ -8,11 +8,13 @@ hybrid.save(folder)                                        # components/ranking/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.ranking.facts import Facts
 from components.ranking.ranker import Ranker
 from components.ranking.reading import Reader, features
 from components.recommender.catalogue import Catalogue
@@ -25,7 +27,7 @@ from components.voices.lists import Scores
 from components.voices.load import restored
 from components.voices.voice import Scorer
 
-_READER, _RANKER, _VOICES = "reader", "ranker", "voices"
+_READER, _RANKER, _VOICES, _FACTS = "reader", "ranker", "voices", "facts"
 """Parts of a hybrid's arrays: PART/NAME, of voices VOICES/VOICE/NAME."""
 
 
@@ -52,6 +54,17 @@ class Hybrid(Scorer):
         for name, voice in reader.voices.items():
             arrays |= _prefixed(f"{_VOICES}/{name}", voice.arrays)
         return cls(catalogue, arrays, settings.Hybrid(rank=reader.chosen, voices=voices))
+
+    def with_facts(self, learned: Learned) -> Self:
+        """The same with what explanations may state of the histories that its voices learned from."""
+        arrays = {**self.arrays, **_prefixed(_FACTS, Facts.build(learned))}
+        return type(self)(self.catalogue, arrays, self.settings)
+
+    @cached_property
+    def facts(self) -> Facts | None:
+        """None where it was saved without any."""
+        arrays = _part(self.arrays, _FACTS)
+        return Facts(arrays, self.reader.arrays["kinds"], self.catalogue.table.item_ids) if arrays else None
 
     def rebuilt(self, learned: Learned) -> Self:
         """The same ranker over voices of other histories, such as those with the validation items."""

@@ -26,6 +26,7 @@ from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
 from components.voices.learned import Learned
+from components.voices.lists import Scores
 from components.voices.load import build
 from components.voices.matrix import packed, unpacked
 from components.voices.text import Text, similar
@@ -79,19 +80,27 @@ class Reader:
             yield self._block(start, block, days[first : first + len(block.values)])
 
     def _block(self, start: int, histories: Ragged, days: Days) -> Block:
-        chosen = self.chosen
         scores = [voice.scores(histories, days) for voice in self.voices.values()]
+        return self.block_of(start, histories, days, scores)
+
+    def block_of(self, start: int, histories: Ragged, days: Days, scores: Sequence[Scores]) -> Block:
+        """The block of some histories, from the scores of all voices for them, which it overwrites (`candidates`)."""
         least = [voice.LEAST for voice in self.voices.values()]
-        found = proposing.candidates(scores, least, histories, most=chosen.candidates)
+        found = proposing.candidates(scores, least, histories, most=self.chosen.candidates)
         asked = Asked(histories, days, found.owners, found.items)
-        parts = [found.columns]
+        return Block(start, histories, found, self.columns(found.columns, asked))
+
+    def columns(self, of_voices: Columns, asked: Asked) -> NDArray[np.float16]:
+        """[candidates, features] of any items, from what the voices say of them (`candidates.features`)."""
+        chosen = self.chosen
+        parts = [of_voices]
         parts += [evidence.evidence(self._links[name], asked, most=chosen.newest) for name in chosen.evidence]
         parts.append(kinds.shared(self.arrays["kinds"], asked, most=chosen.newest))
         parts.append(counts.counted(self.arrays, asked, core=int(self.arrays["core"][0])))
         parts.append(past.past(asked))
         columns = np.concatenate(parts, axis=1)
         ranks = columns[:, ranks_of(self.features)]
-        return Block(start, histories, found, squashed(np.concatenate([columns, proposing.summary(ranks)], axis=1)))
+        return squashed(np.concatenate([columns, proposing.summary(ranks)], axis=1))
 
     @cached_property
     def _links(self) -> dict[str, sparse.csr_array]:

@@ -1,28 +1,48 @@
-"""Answers for people, as serving and the command line give them: items with textual IDs and titles, and a sentence.
+"""Answers for people, as serving and the command line give them: items with textual IDs, titles and true reasons.
 
-answers = Answers(load(bundle), decoding_of(bundle))
+answers = Answers.of(bundle)
 answers([["B001", "B007"]], [10])
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from components.ranking.clauses import Clause
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender
-from components.settings.decoding import Decoding
+from components.registry.bundle import decoding_of, wording_of
+from components.registry.wording import Wording
+from components.settings.decoding import Decoding, Mode
 
-_TITLE_CHARS = 80
+if TYPE_CHECKING:
+    from components.ranking.explaining import Explainer
 
-FIELDS = ("item_ids", "textual_ids", "titles", "scores", "sentence")
+FIELDS = ("item_ids", "textual_ids", "titles", "scores", "reasons", "evidence", "sentence")
+"""Lists are of the items, best first: `reasons` in words, and `evidence`, the clauses (components/ranking/clauses.py)
+that each reason is made of. `sentence` is one line about the first item."""
+_NOTHING = (Clause("none"),)
 
 
 class Answers:
     """A recommender with its decoding settings, asked on behalf of people."""
 
-    def __init__(self, recommender: Recommender, decoding: Decoding) -> None:
+    def __init__(self, recommender: Recommender, decoding: Decoding, wording: Wording | None = None) -> None:
+        """`wording`: None for English."""
         self._recommender, self._decoding = recommender, decoding
+        self._wording = wording or Wording.of("en")
+
+    @classmethod
+    def of(cls, bundle: Path, *, mode: Mode | None = None, lean: bool = False) -> Answers:
+        """A bundle or a saved voice as it was evaluated and registered; `mode` as in `decoding_of`, `lean` as in
+        `Engine.load`."""
+        from components.ranking.load import load
+
+        decoding = decoding_of(bundle, mode)
+        return cls(load(bundle, lean=lean), decoding, wording_of(bundle))
 
     @property
     def catalogue(self) -> Catalogue:
@@ -34,44 +54,46 @@ class Answers:
 
         A history without a known item gets an empty answer.
         """
-        known = [self._recommender.catalogue.rows(history) for history in histories]
-        answers = [self._answer([], []) for _ in histories]
+        known = [self.catalogue.rows(history) for history in histories]
+        found: list[list[Recommendation]] = [[] for _ in histories]
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
-            found = self._recommender.recommend([histories[row] for row in rows], k, self._decoding)
-            for row, recommended in zip(rows, found, strict=True):
-                answers[row] = self._answer(known[row], recommended)
-        return answers
+            answers = self._recommender.recommend([histories[row] for row in rows], k, self._decoding)
+            for row, recommended in zip(rows, answers, strict=True):
+                found[row] = recommended
+        reasons = self._why(histories, found)
+        return [self._answer(*each) for each in zip(known, found, reasons, strict=True)]
 
-    def _answer(self, history: Sequence[int], recommended: Sequence[Recommendation]) -> dict[str, Any]:
-        catalogue = self._recommender.catalogue
-        titles = [catalogue.name(catalogue.row_of[each.item_id]) for each in recommended]
+    def _why(
+        self, histories: Sequence[Sequence[str]], found: Sequence[Sequence[Recommendation]]
+    ) -> list[list[tuple[Clause, ...]]]:
+        """[rows] of [items] of clauses."""
+        if self._explainer is None or not any(found):
+            return [[_NOTHING for _ in row] for row in found]
+        return self._explainer.of(histories, [[each.item_id for each in row] for row in found])
+
+    @cached_property
+    def _explainer(self) -> Explainer | None:
+        """Of a bundle with a ranker, whoever of the two answers; None where there is nothing to explain by."""
+        from components.ranking.explaining import explainer  # with scipy
+
+        return explainer(self._recommender, self._decoding)
+
+    def _answer(
+        self, history: Sequence[int], recommended: Sequence[Recommendation], why: Sequence[Sequence[Clause]]
+    ) -> dict[str, Any]:
+        titles = [self._name(each.item_id) for each in recommended]
+        reasons = [self._wording.reason(clauses, self._name) for clauses in why]
+        explained = reasons[0] if why and why[0][0].kind != "none" else None
         return {
             "item_ids": [each.item_id for each in recommended],
             "textual_ids": [each.words for each in recommended],
             "titles": titles,
             "scores": [float(each.score) for each in recommended],
-            "sentence": sentence([catalogue.name(item) for item in history], titles),
+            "reasons": reasons,
+            "evidence": [[clause.as_json() for clause in clauses] for clauses in why],
+            "sentence": self._wording.sentence([self.catalogue.name(item) for item in history], titles, explained),
         }
 
-
-def sentence(history: Sequence[str], recommended: Sequence[str]) -> str:
-    """Titles of the history and of the recommendations -> one line of plain text for a person.
-
-    Says what the model was shown, newest last, and no more: it claims no property of the items. Text, not markup:
-    whoever puts it on a page has to escape it.
-    """
-    if not history:
-        return "None of these items is known here, so there is nothing to go by."
-    chosen = " and ".join(_short(title) for title in history[-2:])
-    if not recommended:
-        return f"You chose {chosen}: nothing is left to recommend."
-    return f"Because you chose {chosen}: {_short(recommended[0])}."
-
-
-def _short(title: str) -> str:
-    """One line without control characters, cut at a word."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in title).split()).rstrip(".")
-    if len(line) <= _TITLE_CHARS:
-        return line
-    return line[:_TITLE_CHARS].rsplit(" ", 1)[0] + "…"
+    def _name(self, item_id: str) -> str:
+        return self.catalogue.name(self.catalogue.row_of[item_id])

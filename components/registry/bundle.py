@@ -8,14 +8,16 @@ bytes.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from components.errors import BadInput
 from components.ranking.modes import CHOICE, HYBRID
 from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS, read_aliases
-from components.recommender.pair import PARAMS, refuse_other_ids
-from components.settings.decoding import Decoding
+from components.recommender.pair import FACTS, PARAMS, refuse_other_ids
+from components.registry.wording import Wording
+from components.settings.decoding import Decoding, Mode
 from components.settings.params import Params, to_dict
 from components.storage import parquet
 from components.storage.artifacts import publish_json, publishing, read_json
@@ -43,6 +45,7 @@ def assemble(layout: Layout, params: Params) -> Path:
     match the table, `GateRefused` for a table with other IDs.
     """
     verify_manifest(layout.pair)
+    Wording.of(params.register.language)  # one that is not there is refused before it travels
     sources = fingerprints(layout)  # first, since it names the artifact that is missing
     _need_evaluation(layout)
     refuse_other_ids(IdTable.load(layout.pair / ID_TABLE), IdTable.load(layout.id_table), where=str(layout.id_table))
@@ -113,9 +116,37 @@ def verified(bundle: Path, digest: str | None = None) -> dict[str, Any]:
     return manifest
 
 
-def decoding_of(bundle: Path) -> Decoding:
-    """The settings that a bundle's model was evaluated with; a saved voice has none, and gets the defaults."""
-    return Decoding.of(read_json(bundle / PARAMS)["evaluate"] if (bundle / PARAMS).is_file() else {})
+def decoding_of(bundle: Path, mode: Mode | None = None) -> Decoding:
+    """The settings that a bundle's model was evaluated with; a saved voice has none, and gets the defaults.
+
+    mode: who answers instead of whom the bundle names. Raises `BadInput` for one that it does not hold.
+    """
+    decoding = Decoding.of(_section(bundle, "evaluate"))
+    if mode is None:
+        return decoding
+    held = modes_of(bundle)
+    if mode not in held:
+        what = f"it answers in the mode {' or '.join(held)} alone" if held else "it is no bundle, and has no modes"
+        mend = "leave --mode out, or take a bundle of a run with the stage `rank`"
+        raise BadInput(f"there is no mode {mode!r} in this model: {what}", where=str(bundle), mend=mend)
+    return replace(decoding, mode=mode)
+
+
+def modes_of(bundle: Path) -> tuple[Mode, ...]:
+    """Who can answer: all of `Mode` where there is a ranker, nobody by such a name in a saved voice."""
+    if not (bundle / FACTS).is_file():
+        return ()
+    return get_args(Mode) if (bundle / HYBRID).is_dir() else ("generate",)
+
+
+def wording_of(bundle: Path) -> Wording:
+    """The sentences of the language that a bundle was registered with; English of what has none."""
+    return Wording.of(_section(bundle, "register").get("language", "en"))
+
+
+def _section(bundle: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(bundle / PARAMS).get(name, {}) if (bundle / PARAMS).is_file() else {}
+    return found
 
 
 def beams_note(decoding: Decoding, k: int) -> str:

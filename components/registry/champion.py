@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput, first_line
 from components.registry.answers import Answers
-from components.registry.bundle import BUNDLE, bundle_sha256, decoding_of, verified
+from components.registry.bundle import BUNDLE, bundle_sha256, verified
 from components.registry.store import answering, behind_alias, connect, tracking_uri
 from components.settings.file import load
 from components.settings.params import Params
@@ -42,10 +42,7 @@ def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
     a dict of `answers.FIELDS`. Raises `BadInput` where no version has the alias, or where a file of its bundle is not
     the one that was registered.
     """
-    from components.ranking.load import load as load_recommender
-
-    bundle = champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias)
-    return Answers(load_recommender(bundle), decoding_of(bundle))
+    return Answers.of(champion_bundle(workspace, load(workspace / "params.yaml"), alias=alias))
 
 
 def champion_bundle(workspace: Path, params: Params, *, alias: str = CHAMPION) -> Path:

@@ -154,8 +154,16 @@ def signature() -> ModelSignature:
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType, Array
+    from mlflow.types.schema import AnyType, Array, Object, Property
 
+    clause = Object(
+        [
+            Property("kind", DataType.string),
+            Property("item", DataType.string, required=False),
+            Property("people", DataType.long, required=False),
+            Property("words", Array(DataType.string), required=False),
+        ]
+    )
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "history"), ColSpec(AnyType(), "k", required=False)]),
         outputs=Schema(
@@ -164,6 +172,8 @@ def signature() -> ModelSignature:
                 ColSpec(Array(DataType.string), "textual_ids"),
                 ColSpec(Array(DataType.string), "titles"),
                 ColSpec(Array(DataType.double), "scores"),
+                ColSpec(Array(DataType.string), "reasons"),
+                ColSpec(Array(Array(clause)), "evidence"),
                 ColSpec(DataType.string, "sentence"),
             ]
         ),

@@ -2,9 +2,8 @@
 
 Input, one row a user, under any key that MLflow knows (`dataframe_records`, `dataframe_split`, `inputs`, `instances`):
 `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
-many items, 1 to 100; 10 where a row has none). Output, one row a user: `item_ids`, `textual_ids`, `titles`, `scores`,
-best first, and `sentence`, which a person could be shown. A history without any known item is answered with empty
-lists. A request has at most `requests.MAX_ROWS` rows.
+many items, 1 to 100; 10 where a row has none). Output, one row a user: `answers.FIELDS`. A history without any known
+item is answered with empty lists. A request has at most `requests.MAX_ROWS` rows.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from components.registry.answers import FIELDS, Answers
-from components.registry.bundle import BUNDLE, DIGEST, decoding_of, verified
+from components.registry.bundle import BUNDLE, DIGEST, verified
 from components.registry.limits import Limits
 from components.registry.requests import MAX_ROWS, Refused, history_of, k_of, too_many
 
@@ -33,13 +32,11 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle that was logged with the model; a changed file is refused, and an exchanged bundle."""
-        from components.ranking.load import load
-
         _take_instances_as_rows()
         _limit_requests()
         bundle = Path(context.artifacts["bundle"])
         verified(bundle, _registered(bundle))
-        self.answers = Answers(load(bundle), decoding_of(bundle))
+        self.answers = Answers.of(bundle)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """[rows] answers as a data frame. Raises `MlflowException` (HTTP 400) that names the row and the mend."""

@@ -36,6 +36,7 @@ from components.serving.batching import Batches
 from components.serving.following import Following, Model
 from components.serving.gauges import Gauges
 from components.serving.page import TryPage
+from components.settings.decoding import Mode
 from components.settings.params import Params
 
 LOOK_SECONDS = 1.0
@@ -45,8 +46,8 @@ LOOK_SECONDS = 1.0
 class Server:
     """The state of the app: the followed model, the queue, the figures."""
 
-    def __init__(self, workspace: Path, params: Params, *, alias: str) -> None:
-        self.following = Following(workspace, params, alias)
+    def __init__(self, workspace: Path, params: Params, *, alias: str, mode: Mode | None = None) -> None:
+        self.following = Following(workspace, params, alias, mode)
         self.gauges = Gauges()
         self.started = time.time()
         self._loaded = asyncio.Event()
@@ -141,9 +142,9 @@ class Server:
         return JSONResponse({"error_code": "BAD_REQUEST", "message": reason}, status_code=status)
 
 
-def make_app(workspace: Path, params: Params, *, alias: str) -> Starlette:
-    """The app, which loads its model once it runs."""
-    server = Server(workspace, params, alias=alias)
+def make_app(workspace: Path, params: Params, *, alias: str, mode: Mode | None = None) -> Starlette:
+    """The app, which loads its model once it runs. mode: who answers, instead of whom a version names."""
+    server = Server(workspace, params, alias=alias, mode=mode)
     app = Starlette(
         routes=[
             Route("/invocations", server.invocations, methods=["POST"]),

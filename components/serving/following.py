@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import StageError
-from components.ranking.load import load
 from components.registry.answers import Answers
-from components.registry.bundle import decoding_of
 from components.registry.champion import behind, numbered_bundle
+from components.settings.decoding import Mode
 from components.settings.params import Params
 
 
@@ -39,8 +38,9 @@ class Model:
 class Following:
     """Holds the model of one alias."""
 
-    def __init__(self, workspace: Path, params: Params, alias: str) -> None:
-        self._workspace, self._params, self.alias = workspace, params, alias
+    def __init__(self, workspace: Path, params: Params, alias: str, mode: Mode | None = None) -> None:
+        """`mode`: who answers, instead of whom a version names; one that lacks it cannot be loaded."""
+        self._workspace, self._params, self.alias, self._mode = workspace, params, alias, mode
         self._loading = threading.Lock()
         self._failed: tuple[str, str] | None = None
         self.model: Model | None = None
@@ -74,13 +74,13 @@ class Following:
 
     def beside(self, alias: str) -> Following:
         """The same model's other alias; nothing is loaded yet."""
-        return Following(self._workspace, self._params, alias)
+        return Following(self._workspace, self._params, alias, self._mode)
 
     def _load(self, version: str, digest: str) -> Model:
         started = time.perf_counter()
         bundle = numbered_bundle(self._workspace, self._params, version, digest)
         # The library alone takes longer to import than all else.
-        answers = Answers(load(bundle, lean=True), decoding_of(bundle))
+        answers = Answers.of(bundle, mode=self._mode, lean=True)
         # The first question builds what later ones share: it is not a user's.
         answers([[answers.catalogue.table.item_ids[0]]], [10])
         return Model(version, digest, answers, time.perf_counter() - started)

@@ -82,10 +82,9 @@ class TryPage:
         for following in (self._champion, self._with_challenger()):
             if following is not None and (model := following.model) is not None:
                 (answer,) = model.answers([history], [k])
-                columns = (answer[name] for name in ("item_ids", "textual_ids", "titles"))
-                items = [
-                    dict(zip(("item_id", "words", "title"), each, strict=True)) for each in zip(*columns, strict=True)
-                ]
+                columns = (answer[name] for name in ("item_ids", "textual_ids", "titles", "reasons"))
+                names = ("item_id", "words", "title", "reason")
+                items = [dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)]
                 side = {"alias": following.alias, "version": model.version, "sentence": answer["sentence"]}
                 found.append({**side, "items": items})
         return found

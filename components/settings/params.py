@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
 Format = Literal["demo", "p5", "recbole", "movielens", "amazon", "table"]
 """Names of the modules in components/data/ingest/readers, in the order in which `idiom init` tries them."""
 Quoting = Literal["rfc4180", "backslash", "unquoted"]
@@ -208,9 +210,13 @@ class Register(Section):
     """MLflow experiment (null: the name of the dataset)."""
     wait_seconds: float = bounded(120.0, low=0.0, high=600.0)
     """How long a store that is locked or silent is asked again, at growing intervals, before `register` gives up."""
+    language: str = "en"
+    """Of the sentences beside answers: a file of components/registry/languages."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not _LANGUAGE.fullmatch(self.language):
+            raise ValueError(f"language is {self.language!r}; give a code such as en")
         if not self.model_name.strip() or _NO_MODEL_NAME & set(self.model_name):
             raise ValueError(
                 f"model_name is {self.model_name!r}; a name without any of {' '.join(sorted(_NO_MODEL_NAME))}"

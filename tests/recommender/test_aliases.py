@@ -84,7 +84,7 @@ def test_the_registered_model_reads_twins_as_one_item(bundle: Path) -> None:
 
     raw = raw_histories()
     assert answers(raw) == answers([canonical(history) for history in raw])
-    assert answers([["C1", "B1"]])[0]["sentence"].startswith(f"Because you chose {WORDS['B1']}:")
+    assert answers([["C1", "B1"]])[0]["sentence"].startswith(f"After {WORDS['B1']}: ")
 
 
 def test_a_bundle_of_a_time_without_aliases_goes_on_working(bundle: Path, tmp_path: Path) -> None:

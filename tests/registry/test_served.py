@@ -12,10 +12,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from components.recommender.catalogue import Catalogue
-from components.registry.answers import sentence
 from components.registry.register import register
 from components.registry.requests import MAX_K
 from components.registry.store import connect
+from components.registry.wording import Wording
 from components.voices import load
 from tests.registry.workspace import ITEMS, FirstItems, build
 
@@ -57,7 +57,7 @@ def test_an_answer_holds_ids_words_titles_scores_and_a_sentence(model: Any) -> N
     assert answer["textual_ids"] == [f"words of {item}" for item in answer["item_ids"]]
     assert answer["titles"] == [f"Title of i{n}" for n in range(1, 6)] + ["words of i7"]
     assert len(answer["scores"]) == 6
-    assert answer["sentence"] == "Because you chose Title of i0 and Title of i6: Title of i1."
+    assert answer["sentence"] == "After Title of i0 and Title of i6: Title of i1."
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_unknown_items_are_skipped_and_nothing_known_is_answered_kindly(model: A
     some, none, empty = ask(
         model, {"history": ["new", "i0"], "k": 2}, {"history": ["new"], "k": 2}, {"history": [], "k": 2}
     )
-    assert some["sentence"] == "Because you chose Title of i0: Title of i1."
+    assert some["sentence"] == "After Title of i0: Title of i1."
     for answer in (none, empty):
         assert answer["item_ids"] == []
         assert "nothing to go by" in answer["sentence"]
@@ -180,14 +180,14 @@ def test_loading_and_predicting_unpickle_nothing(registered: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("history", "recommended", "line"),
     [
-        (["A"], ["B"], "Because you chose A: B."),
-        (["A", "B", "C"], ["D", "E"], "Because you chose B and C: D."),
+        (["A"], ["B"], "After A: B."),
+        (["A", "B", "C"], ["D", "E"], "After B and C: D."),
         ([], [], "None of these items is known here, so there is nothing to go by."),
-        (["A"], [], "You chose A: nothing is left to recommend."),
-        (["A\n\x1b[31m B"], ["C."], "Because you chose A [31m B: C."),
-        (["x" * 70 + " long tail of words"], ["C"], "Because you chose " + "x" * 70 + " long…: C."),
+        (["A"], [], "After A: nothing is left to recommend."),
+        (["A\n\x1b[31m B"], ["C."], "After A [31m B: C."),
+        (["x" * 70 + " long tail of words"], ["C"], "After " + "x" * 70 + " long…: C."),
     ],
 )
 def test_the_sentence_is_one_clean_line(history: list[str], recommended: list[str], line: str) -> None:
     """Prevents terminal escapes, line breaks and 900-character titles in what a person is shown."""
-    assert sentence(history, recommended) == line
+    assert Wording.of("en").sentence(history, recommended, None) == line

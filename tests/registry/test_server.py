@@ -150,7 +150,7 @@ def test_a_server_answers_with_words_titles_scores_and_a_sentence(registered: Pa
     assert first["textual_ids"] == [WORDS[ITEMS.index(item)] for item in first["item_ids"]]
     assert len(first["titles"]) == len(first["scores"]) == 3
     assert first["scores"] == sorted(first["scores"], reverse=True)
-    assert first["sentence"].startswith("Because you chose Title of i0 and Title of i1: ")
+    assert first["sentence"].startswith("After Title of i0 and Title of i1: ")
     assert (second["item_ids"], len(third["item_ids"])) == ([], 7)
     status, found = post(either, json.dumps({"inputs": [{"history": ["i0"]}]}).encode())
     assert (status, len(found["predictions"][0]["item_ids"])) == (200, 7)

@@ -41,7 +41,7 @@ class Slow:
 
     @staticmethod
     def _loaded(alias: str) -> Any:
-        columns = {"item_ids": [alias], "textual_ids": [alias], "titles": [alias], "sentence": ""}
+        columns = {"item_ids": [alias], "textual_ids": [alias], "titles": [alias], "reasons": [""], "sentence": ""}
         return SimpleNamespace(version="1", digest=alias, answers=lambda histories, ks: [columns])
 
     def refresh(self, *, keep: bool) -> bool:

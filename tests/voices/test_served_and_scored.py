@@ -74,7 +74,7 @@ def test_the_command_line_and_the_server_ask_a_voice(voice: Voice, saved: Path, 
     answer = recommend(tmp_path, Params(), ["A9", "B3"], k=3, bundle=saved)
     assert answer["item_ids"] == [each.item_id for each in expected]
     assert answer["scores"] == [each.score for each in expected]
-    assert answer["sentence"].startswith("Because you chose Black soap, 200 g and honey soap: ")
+    assert answer["sentence"].startswith("After Black soap, 200 g and honey soap: ")
     served = ServedModel()
     served.load_context(SimpleNamespace(artifacts={"bundle": str(saved)}))
     found = served.predict(None, pd.DataFrame({"history": [["A9", "B3"], ["gone"]], "k": [3, 3]}))
