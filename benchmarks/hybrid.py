@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.textid.words.tokenizer import train_tokenizer
 from components.voices.learned import Learned
+from components.voices.lists import best
 from components.voices.load import build
+from components.voices.voice import Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES: tuple[Mode, ...] = ("generate", "rank", "hybrid")
@@ -187,10 +189,12 @@ def asking(modes: Recommender, asked: Held) -> dict[Mode, float]:
     return seconds
 
 
-def rate(ask: Callable[[], Any], users: int) -> float:
+def rate(scorer: Scorer, asked: Held) -> float:
+    """Users/s of the `K` best items of each."""
     started = time.perf_counter()
-    ask()
-    return round(users / (time.perf_counter() - started), 2)
+    for block, scores in scorer.blocks(asked.histories, asked.days):
+        best(scores, K, least=scorer.LEAST, excluded=block)
+    return round(len(asked.histories) / (time.perf_counter() - started), 2)
 
 
 def beside_peers(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def beside_peers(chosen: argparse.Namespace) -> dict[str, Any]:
         some = held.some(chosen.users, seed=17)
         ours = {
             "train_seconds": round(seconds, 1),
-            "users_per_s": rate(lambda: list(hybrid.blocks(some.histories, some.days)), len(some.histories)),
+            "users_per_s": rate(hybrid, some),
             "ndcg_at_10": round(float(gains(taught.choice.ranks[taught.choice.ranker.used]).mean()), 6),
         }
         found: dict[str, Any] = {"users": len(held.histories), "items": len(cases.item_ids), "rank": ours}
