@@ -1,6 +1,9 @@
 """The ranker over voices on a real data set: protocols, masks, slices, its variant without counts and times, and what
 each voice adds beyond the rest. Part of benchmarks/quality.py.
 
+`over_voices`: the ranker's NDCG@10 less that of each of its voices, `adds`: less that of a ranker that was taught
+without the voice (its columns and the candidates that it alone proposes), each with the interval over users.
+
 `strict`: voices and ranker learn from all but a user's last two items, the ranker on the third last. `refit`: the same
 ranker over voices that were built once more with the validation items.
 """
@@ -8,11 +11,12 @@ ranker over voices that were built once more with the validation items.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.shop import Shop
 from components.evaluation.arrays import Cases
@@ -21,9 +25,8 @@ from components.evaluation.metrics import bootstrap, ndcg, recall
 from components.progress import Progress
 from components.ranking.features import COUNTS_AND_TIMES
 from components.ranking.lists import Held, Lists
-from components.ranking.ranker import Ranker
 from components.ranking.reading import Reader
-from components.ranking.teaching import Choice, choose, held_out
+from components.ranking.teaching import choose, held_out, learn
 from components.settings.params import Params
 
 K = 10
@@ -52,29 +55,55 @@ def hybrid(shop: Shop, params: Params, chosen: argparse.Namespace, progress: Pro
         again = Reader.build(shop.learned(test), rank, voices, core=core)
         judged["refit"] = test, Lists.read(again, held_of(test), progress)
 
-    def choice(**left_out: Any) -> Choice:
-        some = [each.without(**left_out) for each in inner]
-        return choose(some, valid.without(**left_out), rank, seed=seed, masked=True, progress=progress)
+    whole = choose(inner, valid, rank, seed=seed, masked=True, progress=progress)
 
-    whole, timeless = choice(), choice(groups=[COUNTS_AND_TIMES])
-    found: dict[str, Any] = {"hybrid": {}, WITHOUT: {}, "hybrid_slices": {}, "ranker": {"strict": whole.report()}}
+    def learned_without(**left_out: Any) -> Callable[[Lists], NDArray[np.float32]]:
+        """A ranker of the kind in use that never saw what is left out: lists without it -> scores."""
+        some, judge = [each.without(**left_out) for each in inner], valid.without(**left_out)
+        taught = learn(whole.ranker.used, some, judge, rank, seed=seed, masked=True, progress=progress)
+        return lambda lists: np.mean([one.network.scores(lists.columns) for one in taught], axis=0, dtype=np.float32)
+
+    parts: tuple[str, ...] = ("hybrid", WITHOUT, "hybrid_slices", "over_voices")
+    found: dict[str, Any] = {**{part: {} for part in parts}, "ranker": {"strict": whole.report()}}
+    timeless = learned_without(groups=[COUNTS_AND_TIMES])
     for protocol, (cases, lists) in judged.items():
-        found["hybrid"][protocol] = figures(whole.ranker, lists)
-        found[WITHOUT][protocol] = figures(timeless.ranker, lists.without(groups=[COUNTS_AND_TIMES]))
-        found["hybrid_slices"][protocol] = slices(lists.ranks(whole.ranker.scores(lists.columns), masked=True), cases)
+        scores, rest = whole.ranker.scores(lists.columns), lists.without(groups=[COUNTS_AND_TIMES])
+        found["hybrid"][protocol] = figures(scores, lists)
+        found[WITHOUT][protocol] = figures(timeless(rest), rest)
+        ranks = lists.ranks(scores, masked=True)
+        found["hybrid_slices"][protocol] = slices(ranks, cases)
+        gain = {voice: ndcg(ranks, K) - ndcg(theirs, K) for voice, theirs in ranks_of_voices(lists, rank.voices)}
+        found["over_voices"][protocol] = _with_intervals(gain, seed)
     if adds and "strict" in judged:
         _, lists = judged["strict"]
         full = ndcg(lists.ranks(whole.ranker.scores(lists.columns), masked=True), K)
         gain = {}
         for voice in rank.voices:
-            ranker, rest = choice(voices=[voice]).ranker, lists.without(voices=[voice])
-            gain[voice] = full - ndcg(rest.ranks(ranker.scores(rest.columns), masked=True), K)
-        intervals = bootstrap(gain, seed=seed)
-        found["adds"] = {
-            voice: {"ndcg_at_10": _rounded(each.mean()), "interval": [_rounded(bound) for bound in intervals[voice]]}
-            for voice, each in gain.items()
-        }
+            ranker, rest = learned_without(voices=[voice]), lists.without(voices=[voice])
+            gain[voice] = full - ndcg(rest.ranks(ranker(rest), masked=True), K)
+        found["adds"] = _with_intervals(gain, seed)
     return found
+
+
+def ranks_of_voices(lists: Lists, voices: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each voice and the masked rank [asked] that it gives the target; 0 where it is not among its best, of which more
+    than `K` are candidates. Of equal scores the target counts as the first."""
+    at = lists.offsets[:-1] + lists.right
+    names = [each.name for each in lists.features]
+    for number, voice in enumerate(voices):
+        rank = np.round(np.expm1(lists.columns[at, names.index(f"{voice}.rank")].astype(np.float64)))
+        found = np.zeros(lists.asked, np.int64)
+        found[lists.users] = np.where(lists.proposed[at, number] & ~lists.own[at], rank, 0)
+        yield voice, found
+
+
+def _with_intervals(gain: Mapping[str, NDArray[np.float64]], seed: int) -> dict[str, dict[str, Any]]:
+    """Voice -> mean difference over users, and its interval."""
+    intervals = bootstrap(gain, seed=seed)
+    return {
+        voice: {"ndcg_at_10": _rounded(each.mean()), "interval": [_rounded(bound) for bound in intervals[voice]]}
+        for voice, each in gain.items()
+    }
 
 
 def by_protocol(hybrids: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -94,9 +123,8 @@ def held_of(asked: Cases) -> Held:
     return Held(asked.prompts, asked.prompt_days, asked.targets)
 
 
-def figures(ranker: Ranker, lists: Lists) -> dict[str, dict[str, float]]:
+def figures(scores: NDArray[np.float32], lists: Lists) -> dict[str, dict[str, float]]:
     """MASK -> recall and NDCG at 10; `candidates`: the share of users whose target is among them."""
-    scores = ranker.scores(lists.columns)
     found: dict[str, dict[str, float]] = {
         mask: _metrics(lists.ranks(scores, masked=mask == "masked")) for mask in VARIANTS
     }

@@ -1,7 +1,7 @@
 """How good is every voice on a real data set, and the ranker over them, by both protocols and both orders of ties, with
 seen items masked and not?
 
-    python -m benchmarks.quality amazon-beauty            # all that train in seconds, and `hybrid`: voices and ranker
+    python -m benchmarks.quality amazon-beauty --jobs 2   # all that train in seconds, and `hybrid`: voices and ranker
     python -m benchmarks.quality amazon-beauty --voices sequence --ties file --work work/quality
     python -m benchmarks.quality amazon-beauty --on valid --protocols strict --ties file   # the test set stays closed
 
@@ -21,11 +21,18 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -37,6 +44,7 @@ from components.evaluation.arrays import Cases
 from components.evaluation.contenders import VARIANTS, Variant
 from components.evaluation.metrics import ndcg, recall
 from components.progress import reporting
+from components.settings.params import Params, Ties
 from components.voices.lists import places
 from components.voices.load import build, names
 from components.voices.voice import Voice
@@ -60,6 +68,7 @@ def main() -> None:
     parser.add_argument("--on", choices=("test", "valid"), default="test", help="whose targets are ranked")
     parser.add_argument("--users", type=int, default=0, help="rank so many users, chosen by a hash (0: all)")
     parser.add_argument("--no-adds", dest="adds", action="store_false", help="do not ask what each voice adds")
+    parser.add_argument("--jobs", type=int, default=1, help="orders of ties that are measured side by side: 1 or 2")
     parser.add_argument("--work", type=Path, help="where trainings keep their checkpoints, to go on when run again")
     parser.add_argument("--params", type=Path, help="default: params/DATASET.yaml, or what idiom init suggests")
     chosen = parser.parse_args()
@@ -71,25 +80,19 @@ def main() -> None:
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """`voices.NAME.PROTOCOL.TIES.MASK.METRIC`, seconds of building and ranking of each voice, and facts."""
-    raw = chosen.data / chosen.dataset
-    params = settings(chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml", raw)
-    alone = [name for name in chosen.voices if name != HYBRID]
-    voices: dict[str, Any] = {name: {protocol: {} for protocol in chosen.protocols} for name in alone}
-    seconds, facts, hybrids = dict.fromkeys(chosen.voices, 0.0), {}, {}
-    with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
-        for ties in chosen.ties:
-            shop = read(params, raw, Path(folder) / ties, ties)
-            if HYBRID in chosen.voices:
-                started = time.perf_counter()
-                hybrids[ties] = hybrid(shop, params, chosen, progress, adds=chosen.adds and ties == chosen.ties[0])
-                seconds[HYBRID] += time.perf_counter() - started
-            for protocol, name in itertools.product(chosen.protocols, alone):
-                asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
-                learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work, progress=progress)
-                started = time.perf_counter()
-                voices[name][protocol][ties] = figures(build(name, learned, params.voices), asked)
-                seconds[name] += time.perf_counter() - started
-                facts = {"users": len(asked.user_ids), "items": len(asked.item_ids), "seed": params.seed}
+    file = chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml"
+    params = settings(file, chosen.data / chosen.dataset)
+    seconds: dict[str, float] = {}
+    voices: dict[str, Any] = {}
+    facts, hybrids = {}, {}
+    with processes(chosen.jobs) as pool:
+        for found in pool.map(partial(one_order, chosen, params), chosen.ties):
+            hybrids[found.ties] = found.hybrid
+            facts = found.facts or facts
+            for name, protocol, each in found.voices:
+                voices.setdefault(name, {}).setdefault(protocol, {})[found.ties] = each
+            for name, spent in found.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + spent
     return {
         **facts,
         "left_out": [name for name in names() if name not in chosen.voices],
@@ -97,6 +100,50 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         **by_protocol(hybrids),
         "seconds": {name: round(each, 1) for name, each in seconds.items()},
     }
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was found with one order of ties."""
+
+    ties: Ties
+    voices: list[tuple[str, str, dict[str, Any]]]
+    """Voice, protocol, figures."""
+    hybrid: dict[str, Any]
+    facts: dict[str, int]
+    seconds: dict[str, float]
+
+
+def one_order(chosen: argparse.Namespace, params: Params, ties: Ties) -> Order:
+    """All voices and protocols with one order of ties, on one thread: figures do not depend on `--jobs`."""
+    torch.set_num_threads(1)
+    alone = [name for name in chosen.voices if name != HYBRID]
+    found = Order(ties, [], {}, {}, dict.fromkeys(chosen.voices, 0.0))
+    with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
+        shop = read(params, chosen.data / chosen.dataset, Path(folder) / ties, ties)
+        if HYBRID in chosen.voices:
+            started = time.perf_counter()
+            adds = chosen.adds and ties == chosen.ties[0]
+            found.hybrid.update(hybrid(shop, params, chosen, progress, adds=adds))
+            found.seconds[HYBRID] += time.perf_counter() - started
+        for protocol, name in itertools.product(chosen.protocols, alone):
+            asked = shop.cases(refit=protocol == "refit", on=chosen.on, max_users=chosen.users, seed=params.seed)
+            learned = replace(shop.learned(asked), seed=params.seed, work=chosen.work, progress=progress)
+            started = time.perf_counter()
+            found.voices.append((name, protocol, figures(build(name, learned, params.voices), asked)))
+            found.seconds[name] += time.perf_counter() - started
+            found.facts.update(users=len(asked.user_ids), items=len(asked.item_ids), seed=params.seed)
+    return found
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Any]:
+    """Something that maps: this process, or `jobs` others."""
+    if jobs == 1:
+        yield SimpleNamespace(map=map)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield pool
 
 
 def figures(voice: Voice, asked: Cases) -> dict[str, dict[str, float]]:

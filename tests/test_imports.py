@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
-    "ranking": FOUNDATIONS | {"textid", "recommender", "voices"},
+    "ranking": FOUNDATIONS | {"networks.cpu", "textid", "recommender", "voices"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.

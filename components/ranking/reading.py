@@ -25,6 +25,7 @@ from components.settings.voices import Voices
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
+from components.voices.kinds import codes
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import build
@@ -59,7 +60,7 @@ class Reader:
     def build(cls, learned: Learned, chosen: Rank, voices: Voices | None = None, *, core: int = 0) -> Self:
         """Build the voices and the tables. `core`: the k of the k-core, below which counts are not told apart."""
         built = {name: build(name, learned, voices) for name in chosen.voices}
-        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": kinds.codes(learned)}
+        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": codes(learned)}
         arrays |= counts.timeline(learned)
         for name in chosen.evidence:
             voice = built[name]

@@ -94,6 +94,34 @@ def teach(
     return Taught(choose(inner, lists, chosen, seed=learned.seed, masked=masked, progress=progress), reader)
 
 
+def learn(
+    kind: Kind,
+    inner: Sequence[Lists],
+    valid: Lists,
+    chosen: Rank,
+    *,
+    seed: int,
+    masked: bool,
+    progress: Progress | None = None,
+) -> list[Trained]:
+    """One kind of ranker: all its networks, or the one sum."""
+    places: list[tuple[int | str, ...]] = [("network", number) for number in range(chosen.networks)]
+    hidden, rate = (chosen.hidden, chosen.lr) if kind == "network" else ([], _SUM_RATE * chosen.lr)
+    return [
+        train(
+            inner,
+            valid,
+            chosen,
+            hidden=hidden,
+            rate=rate,
+            seed=derive(seed, *place),
+            masked=masked,
+            progress=progress,
+        )
+        for place in (places if kind == "network" else [("sum",)])
+    ]
+
+
 def choose(
     inner: Sequence[Lists], valid: Lists, chosen: Rank, *, seed: int, masked: bool, progress: Progress | None = None
 ) -> Choice:
@@ -108,12 +136,8 @@ def choose(
             mend="it takes users with at least three events; lower clean.min_user_interactions, or wait for more",
         )
 
-    def learn(hidden: Sequence[int], rate: float, *place: int | str) -> Trained:
-        own = derive(seed, *place)
-        return train(inner, valid, chosen, hidden=hidden, rate=rate, seed=own, masked=masked, progress=progress)
-
-    linear = learn((), _SUM_RATE * chosen.lr, "sum")
-    networks = [learn(chosen.hidden, chosen.lr, "network", number) for number in range(chosen.networks)]
+    (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
+    networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
     names = tuple(each.name for each in valid.features)
     ranker = Ranker(names, tuple(each.network for each in networks), linear.network, "network")
     ranks: dict[Kind, NDArray[np.int64]] = {
