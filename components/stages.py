@@ -147,6 +147,7 @@ def rank(workspace: Path, params: Params) -> None:
     from components.recommender.pair import FACTS, published_table
     from components.settings.decoding import Decoding
     from components.storage import parquet
+    from components.storage.manifest import sha256
     from components.voices.learned import Learned, in_order
 
     layout = Layout(workspace, params.dataset)
@@ -179,7 +180,8 @@ def rank(workspace: Path, params: Params) -> None:
     with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
-        publish_json(report_to, {**taught.choice.report(), "modes": report})
+        learned_from = {"histories": sha256(layout.histories), "valid_targets": sha256(layout.valid_targets)}
+        publish_json(report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from})
 
 
 def evaluate(workspace: Path, params: Params) -> None:

@@ -252,10 +252,8 @@ def promote(
     from flows.promote import promote as run
 
     done = run(workspace, load(workspace / "params.yaml"), version, propose=propose, by=by)
-    verb = "refused" if not done.decision.accepted else "accepted, and waits for approval" if propose else "promoted"
-    typer.echo(
-        f"version {done.version} is {verb}" + (f"; the champion was version {done.champion}" if done.champion else "")
-    )
+    before = f"; the champion was version {done.champion}" if done.champion else ""
+    typer.echo(f"version {done.version} {done.verb}{before}")
     for reason in done.decision.reasons:
         typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
     if done.page:

@@ -20,8 +20,10 @@ from typing import Any
 from components.errors import BadInput
 from components.recommender.catalogue import ID_TABLE, ITEMS
 from components.recommender.pair import broken_rules
+from components.registry.bundle import EVIDENCE
 from components.registry.store import tracking_uri
 from components.storage import parquet
+from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 
 _LOG = "training_log.jsonl"
@@ -55,14 +57,20 @@ class Served:
     memory_mb: float
 
 
-def of_bundle(bundle: Path, old: Path | None, *, metric: str) -> dict[str, Any]:
-    """`broken_rules`, `churn` against the bundle `old`, `bundle_mb`, and `validation`, its best value there."""
+def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = True) -> dict[str, Any]:
+    """What a bundle says of itself, by the fields of `gates.Evidence`: ID table, tables that it learned from, size, best
+    value on validation; `churn` against the bundle `old`. contract: whether the ID table's contract is asked too, which
+    takes the tokenizer."""
     table = IdTable.load(bundle / ID_TABLE)
     items = parquet.read(bundle / ITEMS, ["item_id"])["item_id"].to_pylist()
+    said = read_json(bundle / EVIDENCE) if (bundle / EVIDENCE).is_file() else {}
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return {
-        "broken_rules": broken_rules(bundle, table, items),
+        "broken_rules": broken_rules(bundle, table, items) if contract else (),
         "churn": None if old is None else table.churn(IdTable.load(old / ID_TABLE)),
+        "own_words": said.get("own_words", {}).get("share"),
+        "own_words_by_chance": said.get("own_words", {}).get("by_chance"),
+        "other_tables": _other_tables(said.get("learned_from", {})),
         "bundle_mb": size / 1e6,
         "validation": _best_on_validation(bundle / _LOG, metric),
     }
@@ -90,6 +98,20 @@ def serve_once(workspace: Path, name: str, version: str, histories: Sequence[Seq
         raise BadInput(f"the registered model cannot be served: {said}", where=f"{name} version {version}", mend=mend)
     answer = json.loads(lines[-1].removeprefix("ANSWER"))
     return Served(answer["lists"], answer["ms"], answer["mb"])
+
+
+def _other_tables(learned_from: dict[str, dict[str, str]]) -> list[str] | None:
+    """Tables that language model or ranker learned from and that are others than those of the evaluation; None where it
+    is not known what the language model learned from, or what it was judged by."""
+    judged_by = learned_from.get("judged by")
+    if not judged_by or "language model" not in learned_from:
+        return None
+    return [
+        f"{table} of the {who} ({digest[:12]}, not {judged_by.get(table, 'there')[:12]})"
+        for who, tables in learned_from.items()
+        for table, digest in tables.items()
+        if digest != judged_by.get(table)
+    ]
 
 
 def _best_on_validation(log: Path, metric: str) -> float | None:
