@@ -113,7 +113,7 @@ def _data(layout: Layout) -> tuple[Path, ...]:
 
 
 def _taught(layout: Layout) -> tuple[Path, ...]:
-    """What a model may have learned from, as it lies here; what a model says that it learned from is compared with it."""
+    """What a model may have learned from, as it lies here, to be compared with what a model says."""
     return layout.histories, layout.valid_targets
 
 

@@ -58,9 +58,9 @@ class Served:
 
 
 def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = True) -> dict[str, Any]:
-    """What a bundle says of itself, by the fields of `gates.Evidence`: ID table, tables that it learned from, size, best
-    value on validation; `churn` against the bundle `old`. contract: whether the ID table's contract is asked too, which
-    takes the tokenizer."""
+    """What a bundle says of itself, by the fields of `gates.Evidence`: ID table, tables that it learned from, size, its
+    best value on validation; `churn` against the bundle `old`. contract: whether the ID table's contract is asked too,
+    which takes the tokenizer."""
     table = IdTable.load(bundle / ID_TABLE)
     items = parquet.read(bundle / ITEMS, ["item_id"])["item_id"].to_pylist()
     said = read_json(bundle / EVIDENCE) if (bundle / EVIDENCE).is_file() else {}

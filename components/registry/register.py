@@ -1,8 +1,8 @@
 """Registers the bundle as a version of the model in MLflow, with everything that a reviewer asks for beside it.
 
 The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
-A version gets the alias `challenger`; where there is no champion and it keeps the rules that need none, it is `champion`
-until `idiom promote` or the flow has served it too. Nothing is promoted here.
+A version gets the alias `challenger`; where there is no champion and it keeps the rules that need none, it is
+`champion` until `idiom promote` or the flow has served it too. Nothing is promoted here.
 """
 
 from __future__ import annotations
