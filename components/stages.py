@@ -274,11 +274,13 @@ def evaluate(workspace: Path, params: Params) -> None:
 def register(workspace: Path, params: Params) -> None:
     """The bundle of all that -> a model version in MLflow."""
     from components.evaluation.in_words import findings_as_markdown
+    from components.evaluation.model_card import model_card
     from components.registry.register import register as register_bundle
 
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
-        register_bundle(params, layout, description=findings_as_markdown(layout), progress=progress)
+        card, description = model_card(layout, params), findings_as_markdown(layout)
+        register_bundle(params, layout, description=description, card=card, progress=progress)
 
 
 def data_warnings(workspace: Path, params: Params) -> list[str]:

@@ -45,6 +45,8 @@ class Promotion:
     decision: Decision
     page: Path | None
     """The comparison of both; None for the first version."""
+    shown: str
+    """Where MLflow shows that page, after the address of its server; empty for the first version."""
     verb: str
     """What became of it: promoted, refused, ..."""
 
@@ -88,8 +90,9 @@ def promote(
             found, evidence = _evidence(workspace, params, new, version, old)
             decision = decide(params.promote, evidence)
             made = _publish(workspace, params, found, decision, version, old)
+            shown = ""
             if made is not None:
-                log_page(workspace, str(client.get_model_version(name, version).run_id), made)
+                shown = log_page(workspace, str(client.get_model_version(name, version).run_id), made)
             tags = _tags(decision, waits=propose and not provisional)
             promotion.describe(client, name, version, tags[DECISION], tags[_REASONS].splitlines())
             if provisional:
@@ -105,7 +108,7 @@ def promote(
         verb = "stays champion"
     else:
         verb = "is accepted, and waits for approval" if propose else "is promoted"
-    return Promotion(version, old, decision, made, verb)
+    return Promotion(version, old, decision, made, shown, verb)
 
 
 def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
@@ -129,7 +132,7 @@ def roll_back(workspace: Path, params: Params, version: str | None = None, *, wh
 
 def _side(workspace: Path, params: Params, version: str) -> Side:
     source = comparable(workspace, params, version)
-    return read(source.folder, name=source.label, facts=source.tags)
+    return read(source.folder, name=source.label, facts=source.facts)
 
 
 def _evidence(
@@ -176,6 +179,8 @@ def _against_champion(
 
     champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
     own = _own_evaluation(workspace, params, old)
+    if own is not None:
+        champion = replace(champion, facts=own.facts, voices=own.voices)
     sides, taught = without_taught([champion, new], own)
     found = compare(sides, seed=params.seed, metric=params.promote.metric)
     left_out = {**found.left_out, "the champion may have been taught their target": taught}
@@ -194,7 +199,8 @@ def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[
     """(answers of a clean process to some users, what is different from the evaluation's lists)."""
     users = side.users["user_id"].to_list()
     chosen = side.users[sorted(hash_sample(users, _SERVED, f"served:{params.seed}:"))]
-    served = serve_once(workspace, params.register.model_name, version, chosen["prompt"].to_list(), k=side.depth)
+    prompts, times = chosen["prompt"].to_list(), chosen["times"].to_list()
+    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
     for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
         if expected != answer:
             return served, f"a clean process serves other lists: user {user!r} gets {answer[:3]}, not {expected[:3]}"

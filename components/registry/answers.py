@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, Recommender
+from components.recommender.interface import Recommendation, Recommender, Times
 from components.settings.decoding import Decoding
 
 _TITLE_CHARS = 80
@@ -29,16 +29,21 @@ class Answers:
         """Of the recommender."""
         return self._recommender.catalogue
 
-    def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
+    def __call__(
+        self, histories: Sequence[Sequence[str]], ks: Sequence[int], times: Times = None
+    ) -> list[dict[str, Any]]:
         """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours.
 
-        A history without a known item gets an empty answer.
+        A history without a known item gets an empty answer. times: of each history seconds since 1970 of its items, or
+        None where they are not known; a ranker that learned when things were taken answers otherwise without them.
         """
+        moments = times or [None] * len(histories)
         known = [self._recommender.catalogue.rows(history) for history in histories]
         answers = [self._answer([], []) for _ in histories]
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
-            found = self._recommender.recommend([histories[row] for row in rows], k, self._decoding)
+            when = [moments[row] for row in rows]
+            found = self._recommender.recommend([histories[row] for row in rows], k, self._decoding, times=when)
             for row, recommended in zip(rows, found, strict=True):
                 answers[row] = self._answer(known[row], recommended)
         return answers

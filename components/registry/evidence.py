@@ -19,6 +19,7 @@ from typing import Any
 
 from components.errors import BadInput
 from components.recommender.catalogue import ID_TABLE, ITEMS
+from components.recommender.interface import Times
 from components.recommender.pair import broken_rules
 from components.registry.bundle import EVIDENCE
 from components.registry.store import tracking_uri
@@ -36,6 +37,7 @@ asked = json.load(sys.stdin)
 mlflow.set_registry_uri(asked["uri"])
 model = mlflow.pyfunc.load_model(asked["model"])
 rows = pandas.DataFrame({"history": asked["histories"], "k": [asked["k"]] * len(asked["histories"])})
+rows["times"] = pandas.Series(asked["times"], dtype=object)
 lists = model.predict(rows)["item_ids"].tolist()
 times = []
 for row in range(min(len(rows), 16)):
@@ -76,10 +78,18 @@ def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = T
     }
 
 
-def serve_once(workspace: Path, name: str, version: str, histories: Sequence[Sequence[str]], *, k: int) -> Served:
+def serve_once(
+    workspace: Path, name: str, version: str, histories: Sequence[Sequence[str]], times: Times = None, *, k: int
+) -> Served:
     """Load a registered version in a clean process and ask it. Raises `BadInput` with its last line where it fails."""
     uri = tracking_uri(workspace)
-    asked = {"uri": uri, "model": f"models:/{name}/{version}", "histories": [list(row) for row in histories], "k": k}
+    asked = {
+        "uri": uri,
+        "model": f"models:/{name}/{version}",
+        "histories": [list(row) for row in histories],
+        "times": list(times or [None] * len(histories)),
+        "k": k,
+    }
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

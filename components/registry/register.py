@@ -27,7 +27,8 @@ from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
 from components.registry.evidence import of_bundle
 from components.registry.log import log_model, log_results, metric_values
-from components.registry.names import ANSWER
+from components.registry.model_card import publish_card
+from components.registry.names import ANSWER, cut
 from components.registry.pages import publish_pages
 from components.registry.patience import patient
 from components.registry.store import answering, connect, experiment_id, tracking_uri
@@ -42,21 +43,24 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_MAX_DESCRIPTION = 5000
-"""Width of the column in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
-
 
 def register(
-    params: Params, layout: Layout, *, description: str = "", progress: Progress | None = None
+    params: Params,
+    layout: Layout,
+    *,
+    description: str = "",
+    card: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Assemble the bundle, register it unless it is registered already, publish and return the registration.
 
-    description: Markdown on the results, shown as the description of run and version. The registration holds no run
+    description: Markdown on the results, shown as the description of run and version. card: what the evaluation says
+    for the model card; without it there is none. The registration holds no run
     id, clock or path, so two fresh workspaces with the same inputs publish the same bytes.
     Raises `BadInput` for artifacts that do not fit together, or a store that does not answer for
     `params.register.wait_seconds`.
     """
-    progress, description = progress or Progress(), _cut(description)
+    progress, description = progress or Progress(), cut(description)
     metrics = read_json(layout.metrics)
     lineage.verdict_of(layout.verdict)  # before anything is written: it may be broken
     with patient(params.register.wait_seconds), answering(layout.workspace):
@@ -85,6 +89,8 @@ def register(
                 version = _new_version(client, params, layout, bundle, metrics, description, fit)
                 progress.note(f"registered {name} version {version.version}", version=int(version.version))
             publish_pages(client, layout, version)
+            if card is not None:
+                publish_card(client, layout, version, card)
     registration = {
         "name": name,
         "version": int(version.version),
@@ -186,13 +192,6 @@ def _new_version(
     )
     set_alias(client, name, made.version, fit=fit)
     return client.get_model_version(name, made.version)
-
-
-def _cut(text: str) -> str:
-    """Whole lines of a description, as many as the store takes."""
-    if len(text) <= _MAX_DESCRIPTION:
-        return text
-    return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
 
 
 def _store_lock(uri: str) -> AbstractContextManager[int]:

@@ -44,7 +44,7 @@ class Asked:
     catalogue: Catalogue = CATALOGUE
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None
+        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None, times: Any = None
     ) -> list[list[Recommendation]]:
         rows = self.lists if len(histories) == len(self.lists) else [["i001"]] * len(histories)
         return [[Recommendation(item, "", 0.0) for item in row] for row in rows]

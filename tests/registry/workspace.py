@@ -42,7 +42,8 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="idiom-tests-")
 
 @dataclass(frozen=True)
 class FirstItems:
-    """A recommender whose answers are known: the first items of the catalogue that a history has not."""
+    """A recommender whose answers are known: the first items of the catalogue that a history has not, scored by their
+    row and the newest time of the history."""
 
     catalogue: Catalogue
 
@@ -56,7 +57,11 @@ class FirstItems:
     ) -> list[list[Recommendation]]:
         known = [self.catalogue.rows(history) for history in histories]
         rest = [[row for row in range(len(self.catalogue.table)) if row not in seen] for seen in known]
-        return [named(self.catalogue, rows[:k], [-float(row) for row in rows[:k]]) for rows in rest]
+        newest = [moments[-1] if moments else 0.0 for moments in times or [None] * len(rest)]
+        return [
+            named(self.catalogue, rows[:k], [now - float(row) for row in rows[:k]])
+            for rows, now in zip(rest, newest, strict=True)
+        ]
 
 
 def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
