@@ -87,13 +87,14 @@ class Shop:
         """`idiom promote` the newest version, or `what` as a number; note the verdict beside the expected one."""
         version = what if what.isdigit() else str(json.loads(self.layout.registration.read_text())["version"])
         self.idiom("promote", version)
-        file = self.layout.root / "promote" / f"{champion or 'none'}-{version}" / "decision.json"
-        decision = json.loads(file.read_text())
+        files = (self.layout.root / "promote").glob(f"*-{version}/decision.json")
+        decision = json.loads(max(files, key=lambda file: file.stat().st_mtime).read_text())
         refusals = {each["rule"]: each["text"] for each in decision["reasons"] if not each["passed"]}
         self.note(
             f"promote {what}",
-            decision["accepted"] == accepted and (rule is None or rule in refusals),
+            (decision["champion"], decision["accepted"]) == (champion, accepted) and (rule is None or rule in refusals),
             version=version,
+            champion=decision["champion"],
             accepted=decision["accepted"],
             refused_by=refusals,
             difference=next(each["text"] for each in decision["reasons"] if each["rule"] == "champion"),

@@ -77,7 +77,7 @@ def decide(folder: Path, params: Params) -> str | None:
 
 
 def _links(said: str) -> dict[str, str]:
-    """The page of the comparison, as `idiom promote` says where it is: in MLflow, and as a file, which needs no server."""
+    """The page of the comparison, where `idiom promote` says that it is: in MLflow, and as a file without a server."""
     found = dict(line.split(maxsplit=1) for line in said.splitlines() if line.startswith(("page ", "mlflow ")))
     links = {"Comparison with the champion": found.get("mlflow", "")}
     if "page" in found:

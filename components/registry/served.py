@@ -3,8 +3,8 @@
 Input, one row a user, under any key that MLflow knows (`dataframe_records`, `dataframe_split`, `inputs`, `instances`):
 `history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped), `k` (how many
 items, 1 to 100; 10 where a row has none) and, where they are known, `times` (seconds since 1970 of each item). Output,
-one row a user: `item_ids`, `textual_ids`, `titles`, `scores`, best first, and `sentence`, which a person could be shown.
-A history without any known item is answered with empty lists. A request has at most `requests.MAX_ROWS` rows.
+one row a user: `item_ids`, `textual_ids`, `titles`, `scores`, best first, and `sentence`, which a person could be
+shown. A history without any known item is answered with empty lists. A request has at most `requests.MAX_ROWS` rows.
 """
 
 from __future__ import annotations
