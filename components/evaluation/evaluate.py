@@ -105,7 +105,7 @@ def evaluate(
         "slices": by_slice(asked, places[headline], headline_k(settings.ks), seed),
         "ties": compare_orders(ties, asked, lists[headline], other, ask, headline_k(settings.ks)),
     }
-    if again := repeats(asked, headline_k(settings.ks), lists, places):
+    if again := repeats(asked, headline_k(settings.ks), lists, places, headline, seed):
         metrics["repeats"] = again
     if voices:
         found = {
