@@ -147,6 +147,7 @@ def rank(workspace: Path, params: Params) -> None:
     from components.recommender.pair import FACTS, published_table
     from components.settings.decoding import Decoding
     from components.storage import parquet
+    from components.storage.manifest import sha256
     from components.voices.learned import Learned, in_order
 
     layout = Layout(workspace, params.dataset)
@@ -182,7 +183,8 @@ def rank(workspace: Path, params: Params) -> None:
     with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
-        publish_json(report_to, {**taught.choice.report(), "modes": report})
+        learned_from = {"histories": sha256(layout.histories), "valid_targets": sha256(layout.valid_targets)}
+        publish_json(report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from})
 
 
 def evaluate(workspace: Path, params: Params) -> None:
@@ -275,11 +277,13 @@ def evaluate(workspace: Path, params: Params) -> None:
 def register(workspace: Path, params: Params) -> None:
     """The bundle of all that -> a model version in MLflow."""
     from components.evaluation.in_words import findings_as_markdown
+    from components.evaluation.model_card import model_card
     from components.registry.register import register as register_bundle
 
     layout = Layout(workspace, params.dataset)
     with _reporting() as progress:
-        register_bundle(params, layout, description=findings_as_markdown(layout), progress=progress)
+        card, description = model_card(layout, params), findings_as_markdown(layout)
+        register_bundle(params, layout, description=description, card=card, progress=progress)
 
 
 def data_warnings(workspace: Path, params: Params) -> list[str]:

@@ -233,11 +233,14 @@ def compare(
     """Is B better than A, where, and can it be trusted? One page that opens offline."""
     from components.settings.file import load
     from flows.compare import compare_sides
+    from flows.servers import mlflow_address
 
     done = compare_sides(workspace, load(workspace / "params.yaml"), sides, out, sample=sample)
     typer.echo(done.sentence)
     typer.echo(done.figures)
-    typer.echo(f"page     {done.page}" + (f" (and in the MLflow run {done.run_id})" if done.run_id else ""))
+    typer.echo(f"page     {done.page}")
+    if done.shown:
+        typer.echo(f"mlflow   {mlflow_address()}/{done.shown}")
 
 
 @command
@@ -255,16 +258,16 @@ def promote(
     """Make a version champion if the rules of `promote:` in params.yaml allow it; say why or why not."""
     from components.settings.file import load
     from flows.promote import promote as run
+    from flows.servers import mlflow_address
 
     done = run(workspace, load(workspace / "params.yaml"), version, propose=propose, by=by)
-    verb = "refused" if not done.decision.accepted else "accepted, and waits for approval" if propose else "promoted"
-    typer.echo(
-        f"version {done.version} is {verb}" + (f"; the champion was version {done.champion}" if done.champion else "")
-    )
+    before = f"; the champion was version {done.champion}" if done.champion else ""
+    typer.echo(f"version {done.version} {done.verb}{before}")
     for reason in done.decision.reasons:
         typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
     if done.page:
         typer.echo(f"page     {done.page}")
+        typer.echo(f"mlflow   {mlflow_address()}/{done.shown}")
     return 3 if require and not done.decision.accepted else 0
 
 

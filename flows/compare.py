@@ -38,8 +38,8 @@ class Compared:
     page: Path
     sentence: str
     figures: str
-    run_id: str
-    """The run that has the page too; empty where the second side is none of MLflow's."""
+    shown: str
+    """Where MLflow shows the page, after the address of its server; empty where the second side is none of its."""
 
 
 def compare_sides(workspace: Path, params: Params, names: Sequence[str], out: Path | None, *, sample: int) -> Compared:
@@ -56,12 +56,13 @@ def compare_sides(workspace: Path, params: Params, names: Sequence[str], out: Pa
     with publishing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     publish_json(path.with_suffix(".json"), findings(found))
+    shown = ""
     if run_id := read_sides[1][1]:
         from components.registry.comparable import log_page
 
-        log_page(workspace, run_id, path)
+        shown = log_page(workspace, run_id, path)
     said = answer(found)
-    return Compared(found, path, said["sentence"], said["figures"], run_id)
+    return Compared(found, path, said["sentence"], said["figures"], shown)
 
 
 def _side(workspace: Path, params: Params, name: str) -> tuple[Side, str]:
@@ -81,7 +82,7 @@ def _side(workspace: Path, params: Params, name: str) -> tuple[Side, str]:
     from components.registry.comparable import comparable
 
     source = comparable(workspace, params, place)
-    return read(source.folder, who, name=f"{source.label}{beside}", facts=source.tags), source.run_id
+    return read(source.folder, who, name=f"{source.label}{beside}", facts=source.facts), source.run_id
 
 
 def _artifacts(folder: Path) -> Path:

@@ -70,10 +70,19 @@ def decide(folder: Path, params: Params) -> str | None:
     waits = params.promote.approval_hours is not None
     state = judge(str(folder), version, ["--propose"] if waits else [], return_state=True)
     said = str(state.message)
-    publish_decision(said, get_run_logger().warning)
+    publish_decision(said, _links(said), get_run_logger().warning)
     if waits and "waits for approval" in said:
         return _approved(folder, params, version, said)
     return said.partition("\n")[0]
+
+
+def _links(said: str) -> dict[str, str]:
+    """The page of the comparison, where `idiom promote` says that it is: in MLflow, and as a file without a server."""
+    found = dict(line.split(maxsplit=1) for line in said.splitlines() if line.startswith(("page ", "mlflow ")))
+    links = {"Comparison with the champion": found.get("mlflow", "")}
+    if "page" in found:
+        links["The same page as a file"] = Path(found["page"]).as_uri()
+    return {text: address for text, address in links.items() if address}
 
 
 def _approved(folder: Path, params: Params, version: str, said: str) -> str:

@@ -122,7 +122,7 @@ def publish_result(
 
     A server that refuses them ends nothing, here and in `publish_scores`: the work is done, and `warn` is called.
     """
-    from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     with warning("did not take the result", warn):
         if rows:
@@ -134,9 +134,7 @@ def publish_result(
             create_markdown_artifact(
                 listed, key="warnings", description="Can this be trusted? What the stages warned of"
             )
-        for text, address in links.items():
-            key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
-            create_link_artifact(address, link_text=text, key=key)
+        _publish_links(links)
 
 
 def publish_scores(words: str, warn: Callable[[str], object]) -> None:
@@ -147,12 +145,21 @@ def publish_scores(words: str, warn: Callable[[str], object]) -> None:
         create_markdown_artifact(f"```\n{words}\n```", key="scores", description="What the scoring came to")
 
 
-def publish_decision(words: str, warn: Callable[[str], object]) -> None:
-    """Publish whether a version was promoted, with every reason."""
+def publish_decision(words: str, links: Mapping[str, str], warn: Callable[[str], object]) -> None:
+    """Publish whether a version was promoted, with every reason, and `links` (text -> address) to the comparison."""
     from prefect.artifacts import create_markdown_artifact
 
     with warning("did not take the decision", warn):
         create_markdown_artifact(f"```\n{words}\n```", key="promotion", description="Is the new version better?")
+        _publish_links(links)
+
+
+def _publish_links(links: Mapping[str, str]) -> None:
+    from prefect.artifacts import create_link_artifact
+
+    for text, address in links.items():
+        key = "link-" + "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+        create_link_artifact(address, link_text=text, key=key)
 
 
 @contextmanager

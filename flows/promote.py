@@ -10,20 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from components.errors import BadInput
-from components.evaluation.comparison.compare import Comparison, compare, values
+from components.evaluation.comparison.alone import against_baselines, alone
+from components.evaluation.comparison.compare import Comparison, compare
 from components.evaluation.comparison.findings import findings
 from components.evaluation.comparison.page import page
-from components.evaluation.comparison.paired import Paired, paired
 from components.evaluation.comparison.rescored import rescored, without_taught
 from components.evaluation.comparison.sides import Side, read
 from components.evaluation.gates import Decision, Evidence, decide
+from components.recommender.pair import drops_repeats
 from components.registry import promotion
 from components.registry.bundle import decoding_of
-from components.registry.champion import CHALLENGER, CHAMPION, version_bundle
+from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISIONAL, version_bundle
 from components.registry.comparable import comparable, log_page
 from components.registry.evidence import Served, of_bundle, serve_once
 from components.registry.store import answering, connect
@@ -34,7 +32,7 @@ from components.storage.layout import Layout
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
-_TAG, _REASONS = "idiom.promotion", "idiom.promotion_reasons"
+_REASONS = "idiom.promotion_reasons"
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,23 @@ class Promotion:
     decision: Decision
     page: Path | None
     """The comparison of both; None for the first version."""
+    shown: str
+    """Where MLflow shows that page, after the address of its server; empty for the first version."""
+    verb: str
+    """What became of it: promoted, refused, ..."""
 
 
 def undecided(workspace: Path, params: Params) -> str | None:
-    """The challenger on which nobody has decided yet; None where there is no such version."""
+    """The challenger on which nobody has decided yet, else a champion that `register` took for want of another and that
+    no clean process has served yet; None where there is no such version."""
     with answering(workspace):
         client, name = connect(workspace), params.register.model_name
-        number = promotion.aliases(client, name).get(CHALLENGER)
-        if number is None or _TAG in client.get_model_version(name, number).tags:
-            return None
-        return number
+        found = promotion.aliases(client, name)
+        for alias, expected in ((CHALLENGER, None), (CHAMPION, PROVISIONAL)):
+            number = found.get(alias)
+            if number and client.get_model_version(name, number).tags.get(DECISION) == expected:
+                return number
+        return None
 
 
 def promote(
@@ -75,6 +80,9 @@ def promote(
         with promotion.one_at_a_time(client, name, who=promotion.person()):
             now = promotion.aliases(client, name)
             version, old = version or now.get(CHALLENGER), now.get(CHAMPION)
+            provisional = version is not None and version == old and promotion.provisional(client, name, version)
+            if provisional:
+                old = None  # it is judged as if nobody were champion yet
             if version is None or version == old:
                 what = f"version {version} is the champion already" if version else "there is no challenger"
                 raise BadInput(what, where=f"model {name!r}", mend="name a version: idiom promote VERSION")
@@ -82,16 +90,25 @@ def promote(
             found, evidence = _evidence(workspace, params, new, version, old)
             decision = decide(params.promote, evidence)
             made = _publish(workspace, params, found, decision, version, old)
+            shown = ""
             if made is not None:
-                log_page(workspace, str(client.get_model_version(name, version).run_id), made)
-            tags = _tags(decision, waits=propose)
-            promotion.describe(client, name, version, tags[_TAG], tags[_REASONS].splitlines())
-            if decision.accepted and not propose:
+                shown = log_page(workspace, str(client.get_model_version(name, version).run_id), made)
+            tags = _tags(decision, waits=propose and not provisional)
+            promotion.describe(client, name, version, tags[DECISION], tags[_REASONS].splitlines())
+            if provisional:
+                promotion.confirm(client, name, version, accepted=decision.accepted, tags=tags)
+            elif decision.accepted and not propose:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
                 promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by)
             else:
                 promotion.refuse(client, name, version, tags=tags)
-    return Promotion(version, old, decision, made)
+    if not decision.accepted:
+        verb = "is refused"
+    elif provisional:
+        verb = "stays champion"
+    else:
+        verb = "is accepted, and waits for approval" if propose else "is promoted"
+    return Promotion(version, old, decision, made, shown, verb)
 
 
 def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
@@ -115,7 +132,7 @@ def roll_back(workspace: Path, params: Params, version: str | None = None, *, wh
 
 def _side(workspace: Path, params: Params, version: str) -> Side:
     source = comparable(workspace, params, version)
-    return read(source.folder, name=source.label, facts=source.tags)
+    return read(source.folder, name=source.label, facts=source.facts)
 
 
 def _evidence(
@@ -127,11 +144,11 @@ def _evidence(
     bundle = version_bundle(workspace, params, version)
     champions_bundle = None if old is None else version_bundle(workspace, params, old)
     served, otherwise = _served(workspace, params, new, version)
-    evidence = Evidence(
-        metric,
-        users=len(new.users),
-        value=float(values(new.users["rank"].to_numpy(), k)[metric].mean()),
-        baselines=_against_baselines(new, new.users, metric, k, params.seed),
+    evidence = alone(
+        new,
+        metric=params.promote.metric,
+        seed=params.seed,
+        drop_repeats=drops_repeats(bundle),
         latency_ms=served.latency_ms,
         memory_mb=served.memory_mb,
         served_otherwise=otherwise,
@@ -149,7 +166,7 @@ def _evidence(
         taught=taught,
         champion=pair.overall[metric],
         slices={f"{each.slicing}: {each.name}": each.found for each in pair.slices},
-        baselines=_against_baselines(new, found.users, metric, k, params.seed),
+        baselines=against_baselines(new, found.users, metric, k, params.seed),
         champion_latency_ms=_served(workspace, params, champion, old)[0].latency_ms if measured else None,
     )
 
@@ -162,6 +179,8 @@ def _against_champion(
 
     champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
     own = _own_evaluation(workspace, params, old)
+    if own is not None:
+        champion = replace(champion, facts=own.facts, voices=own.voices)
     sides, taught = without_taught([champion, new], own)
     found = compare(sides, seed=params.seed, metric=params.promote.metric)
     left_out = {**found.left_out, "the champion may have been taught their target": taught}
@@ -176,23 +195,12 @@ def _own_evaluation(workspace: Path, params: Params, version: str) -> Side | Non
         return None
 
 
-def _against_baselines(new: Side, of: pl.DataFrame, metric: str, k: int, seed: int) -> dict[str, Paired]:
-    """The new version minus each baseline of its evaluation, over the users `of`."""
-    users = of.select("user_id", "target")
-    own = users.join(new.users.select("user_id", "rank"), on="user_id", how="left", maintain_order="left")["rank"]
-    found = {}
-    for name, table in new.baselines.items():
-        rank = users.join(table, on=["user_id", "target"], how="left", maintain_order="left")["rank"].fill_null(0)
-        a, b = (values(np.asarray(each), k)[metric] for each in (rank, own))
-        found[name] = paired(a, b, seed=seed)
-    return found
-
-
 def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[Served, str]:
     """(answers of a clean process to some users, what is different from the evaluation's lists)."""
     users = side.users["user_id"].to_list()
     chosen = side.users[sorted(hash_sample(users, _SERVED, f"served:{params.seed}:"))]
-    served = serve_once(workspace, params.register.model_name, version, chosen["prompt"].to_list(), k=side.depth)
+    prompts, times = chosen["prompt"].to_list(), chosen["times"].to_list()
+    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
     for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
         if expected != answer:
             return served, f"a clean process serves other lists: user {user!r} gets {answer[:3]}, not {expected[:3]}"
@@ -226,4 +234,4 @@ def decision_file(workspace: Path, params: Params, version: str, old: str | None
 def _tags(decision: Decision, *, waits: bool) -> dict[str, str]:
     lines = [f"{'passed' if each.passed else 'REFUSED'}: {each.text}" for each in decision.reasons]
     accepted = "accepted, waits for approval" if waits else "accepted"
-    return {_TAG: accepted if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}
+    return {DECISION: accepted if decision.accepted else "refused", _REASONS: "\n".join(lines)[:4900]}

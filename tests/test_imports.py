@@ -42,7 +42,7 @@ MAY_IMPORT = {
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
     | {"pages", "recommender", "textid", "voices", "ranking", "evaluation.contenders"}
-    | {"evaluation.comparison.sides"},
+    | {"evaluation.comparison.sides", "evaluation.comparison.alone", "evaluation.gates"},
     # The server knows a bundle and an alias, and no MLflow.
     "serving": FOUNDATIONS
     | {"pages", "recommender.catalogue"}
@@ -52,7 +52,7 @@ MAY_IMPORT = {
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "registry", "scoring", "ranking.load"}
+    | {"stages", "registry", "scoring", "ranking.load", "recommender.pair"}
     | {
         "data.ingest.sniff",
         "training.key",

@@ -83,6 +83,16 @@ BREADTH = {
 """Name in metrics.json, before `_at_`, -> how it appears; in order."""
 
 
+COSTS = {
+    "seconds": "Seconds of training, by the clock",
+    "cpu_seconds": "CPU seconds, of all threads and ranks",
+    "gpu_seconds": "GPU seconds, of all ranks",
+    "peak_rss_mib": "MiB of memory at most, of the largest rank",
+    "peak_gpu_mib": "MiB of GPU memory at most, of the largest rank",
+}
+"""What a training cost: name of the figure -> what it is called, in order."""
+
+
 def metric_order(metric: str) -> tuple[int, int, str]:
     """Key that sorts `recall_at_5`, ...: those of `RANKING` first, each by k as a number (a file has 10, 20, 5)."""
     name, _, k = metric.partition("_at_")

@@ -105,7 +105,7 @@ def evaluate(
         "slices": by_slice(asked, places[headline], headline_k(settings.ks), seed),
         "ties": compare_orders(ties, asked, lists[headline], other, ask, headline_k(settings.ks)),
     }
-    if again := repeats(asked, headline_k(settings.ks), lists, places):
+    if again := repeats(asked, headline_k(settings.ks), lists, places, headline, seed):
         metrics["repeats"] = again
     if voices:
         found = {
@@ -172,7 +172,8 @@ def _per_user(
     headline: Variant,
 ) -> pl.DataFrame:
     """One row a user, sorted by user id: `rank` and `recommended` are the model's in the headline variant, a rank of
-    null means not in its list; `slice/SLICING` names the slice of each user.
+    null means not in its list; `slice/SLICING` names the slice of each user. `times`: seconds since 1970 of the items
+    of the prompt, null where they are not all known.
 
     `also`, where a target is a set (`clean.ties: set`): the other items that are right; a rank is of the best one.
     """
@@ -191,6 +192,7 @@ def _per_user(
             "user_id": asked.user_ids,
             "target": item_ids[asked.targets].tolist(),
             "prompt": asked.prompt_ids(),
+            "times": asked.prompt_times(),
             "target_count": pl.Series(asked.counts[asked.targets], dtype=pl.Int32),
             "rank": column(places[headline][MODEL]),
             **{f"{name}_{variant}": column(rank) for variant in VARIANTS for name, rank in places[variant].items()},
@@ -198,7 +200,11 @@ def _per_user(
             **sets,
             **{f"slice/{slicing}": _names(masks) for slicing, masks in slices(asked).items()},
         },
-        schema_overrides={"prompt": pl.List(pl.String), **dict.fromkeys((*named, *sets), pl.List(pl.String))},
+        schema_overrides={
+            "prompt": pl.List(pl.String),
+            "times": pl.List(pl.Float64),
+            **dict.fromkeys((*named, *sets), pl.List(pl.String)),
+        },
     )
 
 

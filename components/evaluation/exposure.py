@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_Z = 1.959964
+Z = 1.959964
 """Half the width of a 95 % normal interval, in standard errors."""
 
 
@@ -48,5 +48,5 @@ def _interval(
 ) -> tuple[float, float, float]:
     """(value, low, high) of a mean of `each` over everything shown; `each` [items] being held fixed."""
     moves = np.where(shown, each[lists] - value, 0.0).sum(axis=1) / total
-    half = _Z * float(np.sqrt(moves @ moves))
+    half = Z * float(np.sqrt(moves @ moves))
     return value, max(value - half, 0.0), min(value + half, 1.0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from components.evaluation.comparison.paired import Paired, holm
 from components.evaluation.contenders import CONTENDERS, metric_label
+from components.evaluation.metrics import LEAST_USERS
 from components.settings.params import Promote
 
 
@@ -46,6 +47,12 @@ class Evidence:
     """Share of the items of both tables whose ID changed; None without a champion."""
     own_words: float | None = None
     """Share of the words of the IDs that stand in their item's text."""
+    own_words_by_chance: float | None = None
+    """The same of a table in which every ID is another item's."""
+    other_tables: Sequence[str] | None = ()
+    """Tables that it learned from and that are others than those it is judged by; None: it does not say."""
+    in_history: int = 0
+    """Users whose target stands in the history that they are asked with, where people take an item once."""
     served_otherwise: str | None = None
     """What a clean process that loaded the registered model answered differently; empty: nothing, None: not tried."""
 
@@ -92,11 +99,12 @@ def decide(rules: Promote, found: Evidence) -> Decision:
         _champion(rules, found),
         *_slices(rules, found),
         *_baselines(rules, found),
+        *_untaught(rules, found),
         _too_good(rules, found),
         *_costs(rules, found),
         _contract(found),
         _limit("churn", "IDs changed", found.churn, most=rules.max_churn if found.champion else None, digits="{:.1%}"),
-        _least("own words", "words of IDs from the item's text", found.own_words, rules.min_own_words),
+        _own_words(rules, found),
         _served(found),
     ]
     given = [reason for reason in reasons if reason is not None]
@@ -105,6 +113,8 @@ def decide(rules: Promote, found: Evidence) -> Decision:
 
 def _users(rules: Promote, found: Evidence) -> Reason:
     spare = found.users - rules.min_users
+    if found.champion is None:  # nobody has to be told apart, and a first try of few users has to be served
+        return Reason("users", True, f"{found.users:,} users to judge by")
     return Reason("users", spare >= 0, f"{found.users:,} users to judge by, at least {rules.min_users:,}", spare)
 
 
@@ -164,6 +174,9 @@ def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
     # The strongest is the one whose own value is highest; a version clearly behind any is behind it too.
     name, each = max(found.baselines.items(), key=lambda pair: pair[1].a)
     phrase, own = CONTENDERS[name].phrase, f"{each.b:.4f} against {each.a:.4f}"
+    if each.users < LEAST_USERS:
+        text = f"{each.users} users are too few to tell whether it is behind {phrase}"
+        return [Reason("baseline", True, text)]
     if each.high < 0:
         text = f"a model without training would do better: {phrase}: {each.a:.4f}, this version {each.b:.4f}"
     elif each.difference < 0:
@@ -171,6 +184,24 @@ def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
     else:
         text = f"not behind the best baseline, {phrase}: {own}"
     return [Reason("baseline", each.high >= 0, text, each.high)]
+
+
+def _untaught(rules: Promote, found: Evidence) -> list[Reason]:
+    """Whether it can have been taught the targets: by tables that hold them, or by a split that leaves them in."""
+    reasons = []
+    if found.in_history:
+        text = f"the targets of {found.in_history:,} users stand in their own histories: it was taught them"
+        reasons.append(Reason("taught", False, text, -found.in_history))
+    if not rules.known_tables:
+        return reasons
+    if found.other_tables is None:
+        text = "it does not say from which tables it learned, so it may have been taught the targets: train it again"
+    elif found.other_tables:
+        which = "; ".join(found.other_tables)
+        text = f"it learned from other tables than it is judged by, which may hold the targets: {which}"
+    else:
+        text = "it learned from the tables that it is judged by, without their targets"
+    return [*reasons, Reason("tables", found.other_tables is not None and not found.other_tables, text)]
 
 
 def _too_good(rules: Promote, found: Evidence) -> Reason | None:
@@ -225,9 +256,15 @@ def _limit(rule: str, what: str, value: float | None, most: float | None, digits
     return Reason(rule, value <= most, text, most - value)
 
 
-def _least(rule: str, what: str, value: float | None, least: float) -> Reason | None:
+def _own_words(rules: Promote, found: Evidence) -> Reason | None:
+    value, least = found.own_words, rules.min_own_words
     if not least:
         return None
     if value is None:
-        return Reason(rule, False, f"{what}: not measured, at least {least:.1%} needed")
-    return Reason(rule, value >= least, f"{value:.1%} {what}, at least {least:.1%}", value - least)
+        text = f"words of IDs from their item's text: not measured, at least {least:.1%} needed; register it again"
+        return Reason("own words", False, text)
+    chance = "" if found.own_words_by_chance is None else f"; by chance {found.own_words_by_chance:.1%}"
+    text = f"{value:.1%} of the words of the IDs stand in their item's text, at least {least:.1%}{chance}"
+    if value < least:
+        text = f"the IDs are not those of their items: {text}"
+    return Reason("own words", value >= least, text, value - least)

@@ -67,11 +67,12 @@ def breadth(recommended: np.ndarray, counts: np.ndarray, k: int) -> dict[str, fl
     shown = shown[shown >= 0]
     if not len(shown):
         return {f"coverage_at_{k}": 0.0, f"popularity_at_{k}": 0.0, f"novelty_at_{k}": 0.0}
-    share = np.maximum(counts[shown], 1) / max(counts.sum(), 1)
+    times = np.bincount(shown, minlength=len(counts))
+    bits = -np.log2(np.maximum(counts, 1) / max(counts.sum(), 1))
     return {
-        f"coverage_at_{k}": int((np.bincount(shown) > 0).sum()) / len(counts),
-        f"popularity_at_{k}": float(counts[shown].mean()),
-        f"novelty_at_{k}": float(-np.log2(share).mean()),
+        f"coverage_at_{k}": int((times > 0).sum()) / len(counts),
+        f"popularity_at_{k}": float(times @ counts) / len(shown),
+        f"novelty_at_{k}": float(times @ bits) / len(shown),
     }
 
 

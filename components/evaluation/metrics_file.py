@@ -104,6 +104,12 @@ def _repeat_problems(found: Any, k: int) -> Iterator[str]:
             wrong = sorted(needed | {f"repeat_share_at_{k}"} | figures.keys())
             yield from (f"repeats.{variant}.{who}.{name}" for name in wrong if not _number(figures.get(name)))
 
+    known = found.get("intervals", {})
+    if not isinstance(known, dict) or not all(
+        isinstance(each, dict) and all(map(_pair, each.values())) for each in known.values()
+    ):
+        yield "repeats.intervals"
+
 
 def _ties_problems(found: dict[str, Any], protocol: dict[str, Any]) -> Iterator[str]:
     """The headline's order of ties, and the figures under the other one where there is one."""

@@ -54,6 +54,7 @@ def gather(layout: Layout, *, settings: Mapping[str, Any], train_key: str = "") 
         "raw_files": ingested.get("files", {}).get("read", []),
         "times": [facts.get("first_time"), facts.get("last_time")],
         "data_digest": digest({path.name: sha256(path) for path in _data(layout) if path.is_file()}),
+        "learned_from": {path.stem: sha256(path) for path in _taught(layout) if path.is_file()},
         "settings_digest": digest(dict(settings)),
         "train_key": train_key,
         "versions": {"idiom": _idiom(), **{name: version(name) for name in LIBRARIES}},
@@ -109,6 +110,11 @@ def _counts(found: dict[str, Any], read: str, dropped: str, kept: str) -> bool:
 def _data(layout: Layout) -> tuple[Path, ...]:
     """What an evaluation reads of the data; which files they are is said beside the digest."""
     return layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets
+
+
+def _taught(layout: Layout) -> tuple[Path, ...]:
+    """What a model may have learned from, as it lies here, to be compared with what a model says."""
+    return layout.histories, layout.valid_targets
 
 
 def _idiom() -> str:

@@ -26,28 +26,38 @@ def render(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
     return _environment().get_template(template).render(style=style, scripts=code, **values)
 
 
+def markdown(template: str, **values: Any) -> str:
+    """A Markdown file; values that go through the filter `md` stay text, also in a cell of a table."""
+    return _environment(html=False).get_template(template).render(**values)
+
+
 def stylesheet(name: str) -> str:
     """A stylesheet of this folder."""
     return (_HERE / name).read_text(encoding="utf-8")
 
 
 @cache
-def _environment() -> Environment:
+def _environment(*, html: bool = True) -> Environment:
     made = Environment(
         loader=FileSystemLoader(_HERE),
-        autoescape=True,
+        autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"ticked": ticked, "number": number, "signed": signed, "whole": whole, "p": p_value}
+    made.filters |= {"ticked": ticked, "number": number, "signed": signed, "whole": whole, "p": p_value, "md": _plain}
     return made
 
 
 def ticked(text: str) -> Markup:
     """`clean` between backticks as code, everything else as text."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown takes for nothing else: one line, no table, no HTML."""
+    return re.sub(r"([\\|<>\[\]*`])", r"\\\1", " ".join(str(text).split()))
 
 
 def number(value: float, digits: int = 4) -> str:

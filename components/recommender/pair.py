@@ -85,11 +85,13 @@ def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> Non
         )
 
 
-def drops_repeats(directory: Path, facts: Mapping[str, Any]) -> bool:
+def drops_repeats(directory: Path, facts: Mapping[str, Any] | None = None) -> bool:
     """Whether `clean` dropped the repeats of histories before the training (`clean.drop_repeats`).
 
-    pair.json of an earlier version does not say so; params.json of its bundle does.
+    facts: content of pair.json, if it was read; that of an earlier version does not say so, params.json of its bundle
+    does.
     """
+    facts = read_json(directory / FACTS) if facts is None else facts
     if "drop_repeats" not in facts and (directory / PARAMS).is_file():
         facts = read_json(directory / PARAMS)["clean"]
     return bool(facts.get("drop_repeats", True))

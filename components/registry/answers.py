@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.ranking.clauses import Clause
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, Recommender
+from components.recommender.interface import Recommendation, Recommender, Times
 from components.registry.bundle import decoding_of, wording_of
 from components.registry.wording import Wording
 from components.settings.decoding import Decoding, Mode
@@ -49,28 +49,33 @@ class Answers:
         """Of the recommender."""
         return self._recommender.catalogue
 
-    def __call__(self, histories: Sequence[Sequence[str]], ks: Sequence[int]) -> list[dict[str, Any]]:
+    def __call__(
+        self, histories: Sequence[Sequence[str]], ks: Sequence[int], times: Times = None
+    ) -> list[dict[str, Any]]:
         """One answer a row. Rows of equal k are decoded together; a row's answer does not depend on its neighbours.
 
-        A history without a known item gets an empty answer.
+        A history without a known item gets an empty answer. times: of each history seconds since 1970 of its items, or
+        None where they are not known; a ranker that learned when things were taken answers otherwise without them.
         """
+        moments = times or [None] * len(histories)
         known = [self.catalogue.rows(history) for history in histories]
         found: list[list[Recommendation]] = [[] for _ in histories]
         for k in sorted(set(ks)):
             rows = [row for row, wanted in enumerate(ks) if wanted == k and known[row]]
-            answers = self._recommender.recommend([histories[row] for row in rows], k, self._decoding)
+            when = [moments[row] for row in rows]
+            answers = self._recommender.recommend([histories[row] for row in rows], k, self._decoding, times=when)
             for row, recommended in zip(rows, answers, strict=True):
                 found[row] = recommended
-        reasons = self._why(histories, found)
+        reasons = self._why(histories, found, times)
         return [self._answer(*each) for each in zip(known, found, reasons, strict=True)]
 
     def _why(
-        self, histories: Sequence[Sequence[str]], found: Sequence[Sequence[Recommendation]]
+        self, histories: Sequence[Sequence[str]], found: Sequence[Sequence[Recommendation]], times: Times
     ) -> list[list[tuple[Clause, ...]]]:
         """[rows] of [items] of clauses."""
         if self._explainer is None or not any(found):
             return [[_NOTHING for _ in row] for row in found]
-        return self._explainer.of(histories, [[each.item_id for each in row] for row in found])
+        return self._explainer.of(histories, [[each.item_id for each in row] for row in found], times)
 
     @cached_property
     def _explainer(self) -> Explainer | None:

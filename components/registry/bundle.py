@@ -24,9 +24,14 @@ from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
+from components.textid.table.quality import own_words
+from components.textid.words.own import OwnWords
 from components.voices.load import voice
 
 FINGERPRINTS = "fingerprints.json"
+EVIDENCE = "evidence.json"
+"""What a bundle says for its own promotion: how far its IDs fit their items, and which tables it learned from beside
+those that it was judged by."""
 BUNDLE = "idiom.bundle_sha256"
 """Tag of a model version: the `bundle_sha256` of what it holds."""
 
@@ -61,6 +66,7 @@ def assemble(layout: Layout, params: Params) -> Path:
             shutil.copyfile(layout.mode, temporary / CHOICE)
         publish_json(temporary / PARAMS, _settings(params))
         publish_json(temporary / FINGERPRINTS, sources)
+        publish_json(temporary / EVIDENCE, _evidence(layout))
         _refuse_unsafe(temporary)
         write_manifest(temporary, kind="bundle", dataset=layout.dataset)
     return layout.bundle
@@ -79,6 +85,20 @@ def fingerprints(layout: Layout) -> dict[str, str]:
     if layout.hybrid.is_dir():
         sources |= {"hybrid": layout.hybrid / MANIFEST, "mode": layout.mode}
     return {name: sha256(path) for name, path in sources.items()}
+
+
+def _evidence(layout: Layout) -> dict[str, Any]:
+    """Shares of own words of the IDs; table -> SHA-256 as language model, ranker and evaluation opened it.
+
+    An artifact of an earlier version does not say what it learned from, and then nothing is said of it here."""
+    items = parquet.read(layout.items_clean, ["item_id", "text"]).to_pydict()
+    facts = {"language model": read_json(layout.pair / FACTS), "judged by": read_json(layout.metrics).get("trust", {})}
+    if layout.rank_report.is_file():
+        facts["ranker"] = read_json(layout.rank_report)
+    return {
+        "own_words": own_words(IdTable.load(layout.id_table), OwnWords.of(items["item_id"], items["text"])),
+        "learned_from": {who: each["learned_from"] for who, each in facts.items() if each.get("learned_from")},
+    }
 
 
 def _settings(params: Params) -> dict[str, Any]:

@@ -7,6 +7,7 @@ ask([["P24242", "P36651"]], [5])[0]["titles"]
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+DECISION = "idiom.promotion"
+"""Tag of a version: what was decided on it."""
+PROVISIONAL = "accepted for want of a champion, not served yet"
+"""That decision by `register`: all rules that need neither a champion nor another process."""
 IN_MODEL = Path("artifacts", "bundle")
 """Where the bundle lies in a model of MLflow."""
 
 
-def set_alias(client: MlflowClient, name: str, version: str) -> None:
-    """Make a new version of model `name` its champion, or the challenger where it has a champion: none is promoted."""
-    alias = CHALLENGER if CHAMPION in client.get_registered_model(name).aliases else CHAMPION
-    client.set_registered_model_alias(name, alias, version)
+def set_alias(client: MlflowClient, name: str, version: str, *, fit: Callable[[], bool]) -> None:
+    """Make a new version of model `name` the challenger, or its champion where there is none and it is `fit` to be one:
+    none is promoted here."""
+    if CHAMPION in client.get_registered_model(name).aliases or not fit():
+        client.set_registered_model_alias(name, CHALLENGER, version)
+        return
+    client.set_model_version_tag(name, version, DECISION, PROVISIONAL)
+    client.set_registered_model_alias(name, CHAMPION, version)
 
 
 def champion(workspace: Path = Path(), *, alias: str = CHAMPION) -> Answers:
@@ -99,7 +108,7 @@ def _version(workspace: Path, params: Params, alias: str) -> tuple[ModelVersion,
             raise BadInput(
                 f"no version of {name!r} has the alias {alias!r}",
                 where=tracking_uri(workspace),
-                mend="train and register a model first: idiom retrain",
+                mend="train and register a model first: idiom retrain; where one was refused, idiom promote says why",
             ) from error
     return version, _digest(workspace, version)
 

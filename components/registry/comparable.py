@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
 from components.evaluation.comparison.sides import PER_USER, keep
 from components.registry.bundle import BUNDLE, bundle_sha256
+from components.registry.cost import cost_of
 from components.registry.store import answering, connect, tracking_uri
 from components.settings.params import Params
 from components.storage.artifacts import publishing
@@ -43,6 +44,13 @@ class Source:
     run_id: str
     tags: Mapping[str, str]
     """Of the version, or of the run: commit, digest of dvc.lock, verdict of validation."""
+    cost: Mapping[str, float]
+    """What its training cost, as `contenders.COSTS`; empty where it is not known."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a side of a comparison."""
+        return {**self.tags, "cost": self.cost}
 
 
 def log_comparable(client: MlflowClient, run_id: str, layout: Layout, bundle: Path) -> None:
@@ -66,13 +74,17 @@ def comparable(workspace: Path, params: Params, name: str) -> Source:
         kept = workspace / "work" / "comparisons" / digest[:16]
         if not (digest and (kept / PER_USER).is_file()):
             _fetch(client, run_id, digest, kept, label)
-    return Source(kept, label, run_id, tags)
+        return Source(kept, label, run_id, tags, cost_of(client, run_id))
 
 
-def log_page(workspace: Path, run_id: str, path: Path) -> None:
-    """Put the page of a comparison into a run, under `comparison/`."""
+def log_page(workspace: Path, run_id: str, path: Path) -> str:
+    """Put the page of a comparison into a run, under `comparison/`; where MLflow's own pages show it, after the address
+    of the server."""
     with answering(workspace):
-        connect(workspace).log_artifact(run_id, str(path), FOLDER)
+        client = connect(workspace)
+        client.log_artifact(run_id, str(path), FOLDER)
+        experiment = client.get_run(run_id).info.experiment_id
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{FOLDER}/{path.name}"
 
 
 def find_version(client: MlflowClient, model: str, name: str, workspace: Path) -> ModelVersion:

@@ -19,9 +19,12 @@ from typing import Any
 
 from components.errors import BadInput
 from components.recommender.catalogue import ID_TABLE, ITEMS
+from components.recommender.interface import Times
 from components.recommender.pair import broken_rules
+from components.registry.bundle import EVIDENCE
 from components.registry.store import tracking_uri
 from components.storage import parquet
+from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 
 _LOG = "training_log.jsonl"
@@ -34,6 +37,7 @@ asked = json.load(sys.stdin)
 mlflow.set_registry_uri(asked["uri"])
 model = mlflow.pyfunc.load_model(asked["model"])
 rows = pandas.DataFrame({"history": asked["histories"], "k": [asked["k"]] * len(asked["histories"])})
+rows["times"] = pandas.Series(asked["times"], dtype=object)
 lists = model.predict(rows)["item_ids"].tolist()
 times = []
 for row in range(min(len(rows), 16)):
@@ -55,23 +59,37 @@ class Served:
     memory_mb: float
 
 
-def of_bundle(bundle: Path, old: Path | None, *, metric: str) -> dict[str, Any]:
-    """`broken_rules`, `churn` against the bundle `old`, `bundle_mb`, and `validation`, its best value there."""
+def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = True) -> dict[str, Any]:
+    """What a bundle says of itself, by the fields of `gates.Evidence`: ID table, tables that it learned from, size, its
+    best value on validation; `churn` against the bundle `old`. contract: whether the ID table's contract is asked too,
+    which takes the tokenizer."""
     table = IdTable.load(bundle / ID_TABLE)
     items = parquet.read(bundle / ITEMS, ["item_id"])["item_id"].to_pylist()
+    said = read_json(bundle / EVIDENCE) if (bundle / EVIDENCE).is_file() else {}
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return {
-        "broken_rules": broken_rules(bundle, table, items),
+        "broken_rules": broken_rules(bundle, table, items) if contract else (),
         "churn": None if old is None else table.churn(IdTable.load(old / ID_TABLE)),
+        "own_words": said.get("own_words", {}).get("share"),
+        "own_words_by_chance": said.get("own_words", {}).get("by_chance"),
+        "other_tables": _other_tables(said.get("learned_from", {})),
         "bundle_mb": size / 1e6,
         "validation": _best_on_validation(bundle / _LOG, metric),
     }
 
 
-def serve_once(workspace: Path, name: str, version: str, histories: Sequence[Sequence[str]], *, k: int) -> Served:
+def serve_once(
+    workspace: Path, name: str, version: str, histories: Sequence[Sequence[str]], times: Times = None, *, k: int
+) -> Served:
     """Load a registered version in a clean process and ask it. Raises `BadInput` with its last line where it fails."""
     uri = tracking_uri(workspace)
-    asked = {"uri": uri, "model": f"models:/{name}/{version}", "histories": [list(row) for row in histories], "k": k}
+    asked = {
+        "uri": uri,
+        "model": f"models:/{name}/{version}",
+        "histories": [list(row) for row in histories],
+        "times": list(times or [None] * len(histories)),
+        "k": k,
+    }
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -90,6 +108,20 @@ def serve_once(workspace: Path, name: str, version: str, histories: Sequence[Seq
         raise BadInput(f"the registered model cannot be served: {said}", where=f"{name} version {version}", mend=mend)
     answer = json.loads(lines[-1].removeprefix("ANSWER"))
     return Served(answer["lists"], answer["ms"], answer["mb"])
+
+
+def _other_tables(learned_from: dict[str, dict[str, str]]) -> list[str] | None:
+    """Tables that language model or ranker learned from and that are others than those of the evaluation; None where it
+    is not known what the language model learned from, or what it was judged by."""
+    judged_by = learned_from.get("judged by")
+    if not judged_by or "language model" not in learned_from:
+        return None
+    return [
+        f"{table} of the {who} ({digest[:12]}, not {judged_by.get(table, 'there')[:12]})"
+        for who, tables in learned_from.items()
+        for table, digest in tables.items()
+        if digest != judged_by.get(table)
+    ]
 
 
 def _best_on_validation(log: Path, metric: str) -> float | None:

@@ -146,7 +146,8 @@ def log_model(params: Params, layout: Layout, bundle: Path, tags: Mapping[str, s
 
 
 def signature() -> ModelSignature:
-    """Input: history (list of strings), k (whole number, may be left out of any row). Output: lists and a sentence.
+    """Input: history (list of strings), k (whole number) and times (list of numbers), which any row may lack. Output:
+    lists and a sentence.
 
     MLflow is told no type of them, and the model checks it: of a list of strings with a null MLflow makes other strings
     ("n", and "l" of "long"), of lists under `inputs` one array, which fails where histories differ in length; a long
@@ -165,7 +166,13 @@ def signature() -> ModelSignature:
         ]
     )
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), "history"), ColSpec(AnyType(), "k", required=False)]),
+        inputs=Schema(
+            [
+                ColSpec(AnyType(), "history"),
+                ColSpec(AnyType(), "k", required=False),
+                ColSpec(AnyType(), "times", required=False),
+            ]
+        ),
         outputs=Schema(
             [
                 ColSpec(Array(DataType.string), "item_ids"),

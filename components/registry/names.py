@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from components.evaluation.contenders import COSTS
+
 ANSWER = "answer"
 """Group of the figures that decide. It sorts before every other one, in tables, charts and the pages of a model."""
 SYSTEM = "system"
 """Group that MLflow shows on a page of its own."""
-_COST = ("seconds", "cpu_seconds", "gpu_seconds", "peak_rss_mib", "peak_gpu_mib")
 _SPEED = ("batches_per_s", "rows_at_a_time", "padding_share", "label_padding_share")
 _TRIVIAL = ("round", "epoch", "target_tokens")
 """Counts of the plan: the same in every training of these settings."""
@@ -22,6 +23,15 @@ MADE_BY = ("seed", "ingest", "clean", "train", "index")
 """Sections of the settings that make a model."""
 _NAMED = 2
 """Changes that a name has room for."""
+MOST_CHARACTERS = 5000
+"""Width of a description in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
+
+
+def cut(text: str) -> str:
+    """Whole lines of a description, as many as the store takes."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return text[: MOST_CHARACTERS - 2].rsplit("\n", 1)[0] + "\n…"
 
 
 def logged_name(name: str) -> str | None:
@@ -29,7 +39,7 @@ def logged_name(name: str) -> str | None:
     group, _, figure = name.rpartition("/")
     if figure in _TRIVIAL:
         return None
-    return f"{SYSTEM}/{name}" if group in _COST or figure in _SPEED else name
+    return f"{SYSTEM}/{name}" if group in COSTS or figure in _SPEED else name
 
 
 def run_name(

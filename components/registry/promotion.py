@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from components.errors import BadInput, first_line
-from components.registry.champion import CHALLENGER, CHAMPION
+from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISIONAL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,6 +141,20 @@ def roll_back(client: MlflowClient, name: str, version: str | None, *, why: str)
     client.get_model_version(name, target)
     _move(client, name, target, before, {}, why)
     return before[CHAMPION], target
+
+
+def provisional(client: MlflowClient, name: str, version: str) -> bool:
+    """Whether `register` took this version as champion for want of another, and nobody has served it yet."""
+    return bool(client.get_model_version(name, version).tags.get(DECISION) == PROVISIONAL)
+
+
+def confirm(client: MlflowClient, name: str, version: str, *, accepted: bool, tags: Mapping[str, str]) -> None:
+    """Let a champion that was taken for want of another stay, or make it the challenger; its tags say why."""
+    if not accepted:
+        client.set_registered_model_alias(name, CHALLENGER, version)
+        client.delete_registered_model_alias(name, CHAMPION)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def refuse(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Registers the bundle as a version of the model in MLflow, with everything that a reviewer asks for beside it.
 
 The same bundle is never registered twice: its SHA-256 is a tag of the version, and a second call finds that version.
-The first version gets the alias `champion`, every later one `challenger` (champion.py): nothing is promoted here.
+A version gets the alias `challenger`; where there is no champion and it keeps the rules that need none, it is
+`champion` until `idiom promote` or the flow has served it too. Nothing is promoted here.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation.comparison.alone import alone
+from components.evaluation.comparison.sides import read
 from components.evaluation.contenders import HEADLINE
+from components.evaluation.gates import Decision, decide
 from components.progress import Progress
 from components.registry import lineage, origin
 from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
+from components.registry.evidence import of_bundle
 from components.registry.log import log_model, log_results, metric_values
-from components.registry.names import ANSWER
+from components.registry.model_card import publish_card
+from components.registry.names import ANSWER, cut
 from components.registry.pages import publish_pages
 from components.registry.patience import patient
 from components.registry.store import answering, connect, experiment_id, tracking_uri
@@ -36,21 +43,24 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_MAX_DESCRIPTION = 5000
-"""Width of the column in MLflow's schema; SQLite does not mind more, PostgreSQL refuses it."""
-
 
 def register(
-    params: Params, layout: Layout, *, description: str = "", progress: Progress | None = None
+    params: Params,
+    layout: Layout,
+    *,
+    description: str = "",
+    card: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Assemble the bundle, register it unless it is registered already, publish and return the registration.
 
-    description: Markdown on the results, shown as the description of run and version. The registration holds no run
+    description: Markdown on the results, shown as the description of run and version. card: what the evaluation says
+    for the model card; without it there is none. The registration holds no run
     id, clock or path, so two fresh workspaces with the same inputs publish the same bytes.
     Raises `BadInput` for artifacts that do not fit together, or a store that does not answer for
     `params.register.wait_seconds`.
     """
-    progress, description = progress or Progress(), _cut(description)
+    progress, description = progress or Progress(), cut(description)
     metrics = read_json(layout.metrics)
     lineage.verdict_of(layout.verdict)  # before anything is written: it may be broken
     with patient(params.register.wait_seconds), answering(layout.workspace):
@@ -58,17 +68,29 @@ def register(
         name = params.register.model_name
         bundle = assemble(layout, params)
         digest = bundle_sha256(bundle)
+
+        def fit() -> bool:
+            if params.promote.approval_hours is not None:
+                progress.note("there is no champion, and a reviewer has to approve this version: idiom promote")
+                return False
+            decision = without_champion(params, layout, bundle)
+            for reason in decision.refusals:
+                progress.note(f"there is no champion, and this version is not fit to be one: {reason.text}")
+            return decision.accepted
+
         with _store_lock(tracking_uri(layout.workspace)):
             version = find(client, name, digest)
             experiment = experiment_id(client, layout.workspace, params.register.experiment or params.dataset)
             remove_abandoned(client, layout.workspace, experiment, digest, progress.note)
             if version is not None:
-                version = _with_alias(client, version)
+                version = _with_alias(client, version, fit)
                 progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
             else:
-                version = _new_version(client, params, layout, bundle, metrics, description)
+                version = _new_version(client, params, layout, bundle, metrics, description, fit)
                 progress.note(f"registered {name} version {version.version}", version=int(version.version))
             publish_pages(client, layout, version)
+            if card is not None:
+                publish_card(client, layout, version, card)
     registration = {
         "name": name,
         "version": int(version.version),
@@ -89,12 +111,23 @@ def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
     return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
 
 
-def _with_alias(client: MlflowClient, version: ModelVersion) -> ModelVersion:
+def without_champion(params: Params, layout: Layout, bundle: Path) -> Decision:
+    """What the rules of `promote:` that need no champion say of the evaluation and the bundle that lie here. The
+    contract of the ID table was asked by `evaluate`."""
+    side = read(layout.root, name="this version")
+    metric = f"{params.promote.metric}_at_{side.protocol['headline_k']}"
+    of = of_bundle(bundle, None, metric=metric, contract=False)
+    drop_repeats = params.clean.drop_repeats
+    found = alone(side, metric=params.promote.metric, seed=params.seed, drop_repeats=drop_repeats, **of)
+    return decide(replace(params.promote, max_latency_ms=None, max_memory_mb=None), found)
+
+
+def _with_alias(client: MlflowClient, version: ModelVersion, fit: Callable[[], bool]) -> ModelVersion:
     """The version, with the alias that it lacks where it is the only one: a registration died before it set one."""
     model = client.get_registered_model(version.name)
     if model.aliases or len(client.search_model_versions(f"name = '{version.name}'", max_results=2)) > 1:
         return version
-    set_alias(client, version.name, version.version)
+    set_alias(client, version.name, version.version, fit=fit)
     return client.get_model_version(version.name, version.version)
 
 
@@ -113,7 +146,13 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _new_version(
-    client: MlflowClient, params: Params, layout: Layout, bundle: Path, metrics: Mapping[str, Any], description: str
+    client: MlflowClient,
+    params: Params,
+    layout: Layout,
+    bundle: Path,
+    metrics: Mapping[str, Any],
+    description: str,
+    fit: Callable[[], bool],
 ) -> ModelVersion:
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -151,15 +190,8 @@ def _new_version(
     client.set_logged_model_tags(
         model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": made.version}])}
     )
-    set_alias(client, name, made.version)
+    set_alias(client, name, made.version, fit=fit)
     return client.get_model_version(name, made.version)
-
-
-def _cut(text: str) -> str:
-    """Whole lines of a description, as many as the store takes."""
-    if len(text) <= _MAX_DESCRIPTION:
-        return text
-    return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
 
 
 def _store_lock(uri: str) -> AbstractContextManager[int]:

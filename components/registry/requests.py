@@ -40,6 +40,8 @@ class Row:
     """Item ids, oldest first."""
     k: int
     """How many items are wanted."""
+    times: list[float] | None = None
+    """Seconds since 1970 (UTC) of each item of the history; None where they are not known."""
 
 
 def rows_of(body: bytes) -> list[Row]:
@@ -55,9 +57,13 @@ def rows_of(body: bytes) -> list[Row]:
         raise Refused(f"`{names[0]}` has to be a list of rows, at least one")
     if len(records) > MAX_ROWS:
         raise Refused(too_many(len(records)))
-    return [
-        Row(history_of(row.get("history"), number), k_of(row.get("k"), number)) for number, row in enumerate(records)
-    ]
+    return [row_of(row, number) for number, row in enumerate(records)]
+
+
+def row_of(given: Mapping[Any, Any], row: int) -> Row:
+    """One row of a request. Raises `Refused`."""
+    history = history_of(given.get("history"), row)
+    return Row(history, k_of(given.get("k"), row), times_of(given.get("times"), row, len(history)))
 
 
 def too_many(rows: int) -> str:
@@ -73,6 +79,21 @@ def history_of(value: Any, row: int) -> list[str]:
     if wrong := [item for item in items if not isinstance(item, str)]:
         raise Refused(f"row {row}: `history` holds {reprlib.repr(wrong[0])}; item ids are strings")
     return items
+
+
+def times_of(value: Any, row: int, items: int) -> list[float] | None:
+    """As many times as the history has items, None where there are none (None or NaN). Raises `Refused`."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
+        raise Refused(f"row {row}: `times` is {reprlib.repr(value)}, not a list of seconds since 1970")
+    times = list(value)
+    wrong = [each for each in times if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each)]
+    if wrong:
+        raise Refused(f"row {row}: `times` holds {reprlib.repr(wrong[0])}; give seconds since 1970")
+    if len(times) != items:
+        raise Refused(f"row {row}: `times` has {len(times)} values for {items} items of `history`")
+    return [float(each) for each in times]
 
 
 def k_of(value: Any, row: int) -> int:

@@ -1,9 +1,10 @@
 """The pyfunc model behind `mlflow models serve`; models-from-code: MLflow stores this file and the bundle, no pickle.
 
 Input, one row a user, under any key that MLflow knows (`dataframe_records`, `dataframe_split`, `inputs`, `instances`):
-`history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped) and `k` (how
-many items, 1 to 100; 10 where a row has none). Output, one row a user: `answers.FIELDS`. A history without any known
-item is answered with empty lists. A request has at most `requests.MAX_ROWS` rows.
+`history` (list of item ids, oldest first; read as `Catalogue.canonical` says, unknown ones are skipped), `k` (how many
+items, 1 to 100; 10 where a row has none) and, where they are known, `times` (seconds since 1970 of each item). Output,
+one row a user: `answers.FIELDS`. A history without any known item is answered with empty lists. A request has at most
+`requests.MAX_ROWS` rows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mlflow.models import Model
 from components.registry.answers import FIELDS, Answers
 from components.registry.bundle import BUNDLE, DIGEST, verified
 from components.registry.limits import Limits
-from components.registry.requests import MAX_ROWS, Refused, history_of, k_of, too_many
+from components.registry.requests import MAX_ROWS, Refused, history_of, k_of, times_of, too_many
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModelContext
@@ -47,9 +48,13 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         try:
             histories = [history_of(value, row) for row, value in enumerate(model_input["history"])]
             ks = [k_of(None if value is pd.NA else value, row) for row, value in enumerate(given)]
+            said = model_input["times"] if "times" in model_input else [None] * len(model_input)
+            times = [
+                times_of(None if value is pd.NA else value, row, len(histories[row])) for row, value in enumerate(said)
+            ]
         except Refused as error:
             raise _refused(str(error)) from error
-        return pd.DataFrame(self.answers(histories, ks), columns=list(FIELDS))
+        return pd.DataFrame(self.answers(histories, ks, times), columns=list(FIELDS))
 
 
 def _registered(bundle: Path) -> str | None:

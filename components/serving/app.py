@@ -118,7 +118,8 @@ class Server:
         model = self.following.model
         assert model is not None
         with self.gauges.batch(len(rows)):
-            return model, model.answers([row.history for row in rows], [row.k for row in rows])
+            asked = ([row.history for row in rows], [row.k for row in rows], [row.times for row in rows])
+            return model, model.answers(*asked)
 
     async def _follow(self) -> None:
         """Look at the alias for as long as the app runs."""

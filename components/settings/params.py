@@ -262,8 +262,12 @@ class Promote(Section):
     """Most memory of a process that serves it, in MB (null: any)."""
     max_churn: float | None = bounded(None, low=0.0, high=1.0)
     """Largest share of the items of both ID tables whose ID changed (null: any)."""
-    min_own_words: float = bounded(0.0, low=0.0, high=1.0)
-    """Least share of the words of the IDs that stand in their item's own text."""
+    min_own_words: float = bounded(0.5, low=0.0, high=1.0)
+    """Least share of the words of the IDs that stand in their item's own text: with `index.faithful` it is near 1, in a
+    table whose IDs belong to other items near what chance gives (0: any)."""
+    known_tables: bool = True
+    """Refuse a version whose language model or ranker learned from other histories than those of its evaluation, or
+    does not say from which: nobody can tell whether it was taught the targets."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,11 @@ class Layout:
         """The page of what was checked, stamped likewise."""
         return self.root / "register" / "validation.html"
 
+    @property
+    def model_card(self) -> Path:
+        """The model card of the registered version; no output of the graph either."""
+        return self.root / "register" / "model_card.md"
+
     def work(self, key: str) -> Path:
         """Scratch folder outside DVC's outputs, for checkpoints and progress; keyed by the hash of a stage's inputs."""
         return self.workspace / "work" / self.dataset / key

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from safetensors import SafetensorError
@@ -24,7 +25,7 @@ from components.progress import Progress
 from components.recommender.pair import Pair
 from components.settings.params import to_dict
 from components.storage.artifacts import publishing, read_json
-from components.storage.manifest import write_manifest
+from components.storage.manifest import sha256, write_manifest
 from components.training.alternation import Alternation
 from components.training.checkpoints.checkpoint import Checkpointer, Checkpoints, no_space
 from components.training.checkpoints.state import TrainingState, restore_weights
@@ -77,8 +78,10 @@ def train(job: Job, progress: Progress) -> dict[str, Any]:
 
 
 def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, Any]:
+    learned_from = {}
     if ranks.first:
         job.save(job.work / "job.json")  # for whoever wants to start it by hand
+        learned_from = {"histories": sha256(job.histories), "valid_targets": sha256(job.valid_targets)}
     check_shared(job.work, ranks, time.time_ns())
     data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
@@ -99,7 +102,7 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     if not ranks.first:
         return {}
     crash_point("publish.start")
-    summary = publish(context, state)
+    summary = publish(context, state, learned_from)
     crash_point("publish.done")
     checkpoints.finish()
     crash_point("publish.finished")
@@ -108,10 +111,10 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     return summary
 
 
-def publish(context: Context, state: TrainingState) -> dict[str, Any]:
+def publish(context: Context, state: TrainingState, learned_from: Mapping[str, str]) -> dict[str, Any]:
     """Write the best state to `job.out`: one directory, whole or not there. Returns the facts of its pair.json.
 
-    The models of `state` become the best ones.
+    The models of `state` become the best ones. learned_from: table -> SHA-256 of its file, as the training opened it.
     """
     best, job = state.best, context.job
     assert best is not None, "a plan has a recommender phase"
@@ -124,6 +127,7 @@ def publish(context: Context, state: TrainingState) -> dict[str, Any]:
     facts = {
         "family": job.train.family,
         "train_key": job.train_key,
+        "learned_from": dict(learned_from),
         "seed": job.seed,
         "train": to_dict(job.train),
         "index": to_dict(job.index),

@@ -44,12 +44,12 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
     decision = decide(strict, GOOD)
     assert decision.accepted
     assert {each.rule for each in decision.reasons} == {
-        "users", "quality", "too good", "fresh", "champion", "slice target: cold", "baseline", "latency",
+        "users", "quality", "tables", "too good", "fresh", "champion", "slice target: cold", "baseline", "latency",
         "latency to champion", "size", "memory", "ID table", "churn", "own words", "served",
     }  # fmt: skip
     assert all(each.to_spare is None or each.to_spare >= 0 for each in decision.reasons)
     plain = decision.plain()
-    assert plain["accepted"] is True and len(plain["reasons"]) == 15
+    assert plain["accepted"] is True and len(plain["reasons"]) == 16
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,12 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
         ({}, {"broken_rules": ["unique as words"]}, "ID table", "breaks its contract: unique as words"),
         ({"max_churn": 0.5}, {"churn": None}, "churn", "IDs changed: not measured, at most 50.0% allowed"),
         ({"max_churn": 0.1}, {}, "churn", "20.0% IDs changed, at most 10.0%"),
-        ({"min_own_words": 0.95}, {}, "own words", "90.0% words of IDs"),
+        ({"min_own_words": 0.95}, {}, "own words", "90.0% of the words of the IDs"),
+        ({}, {"own_words": 0.1, "own_words_by_chance": 0.08}, "own words", "not those of their items: 10.0%"),
+        ({}, {"own_words": None}, "own words", "not measured, at least 50.0% needed; register it again"),
+        ({}, {"other_tables": ["histories of the ranker"]}, "tables", "may hold the targets: histories of the ranker"),
+        ({}, {"other_tables": None}, "tables", "it does not say from which tables it learned"),
+        ({}, {"in_history": 7}, "taught", "the targets of 7 users stand in their own histories"),
         ({}, {"served_otherwise": "user u1 gets i2 first, not i1"}, "served", "user u1 gets i2"),
     ],
 )  # fmt: skip
@@ -110,8 +115,10 @@ def test_the_first_version_needs_no_champion() -> None:
     """Prevents a registry that never gets its first champion, and one that takes any first version."""
     first = replace(GOOD, champion=None, slices={}, churn=None, champion_latency_ms=None)
     rules = Promote(slices={"target: cold": 0.0}, max_churn=0.1, max_latency_ratio=1.5)
-    assert refused(rules, first) == {}
+    assert refused(rules, replace(first, users=20)) == {}
     assert set(refused(rules, replace(first, baselines={"item_graph": WORSE}))) == {"baseline"}
+    lenient = Promote(known_tables=False, min_own_words=0)
+    assert refused(lenient, replace(first, own_words=None, other_tables=None)) == {}
 
 
 def test_behind_a_baseline_means_clearly_behind() -> None:

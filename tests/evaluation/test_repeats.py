@@ -91,6 +91,10 @@ def test_repeated_and_new_targets_are_told_apart(tmp_path: Path) -> None:
         "explore_ndcg_at_2": pytest.approx(0.315465),
         "repeat_share_at_2": 0.5,
     }
+    own = found["intervals"][MODEL]
+    assert own.keys() == found["unmasked"][MODEL].keys()
+    assert own["repeat_recall_at_2"] == [0.0, 1.0], "one of two users"
+    assert own["repeat_share_at_2"] == [0.5, 0.5], "the same share for everybody"
     assert found["masked"][MODEL]["repeat_recall_at_2"] == found["masked"][MODEL]["repeat_share_at_2"] == 0.0
     assert found["masked"][MODEL]["explore_ndcg_at_2"] == 0.5
 
@@ -106,6 +110,7 @@ def test_repeats_stand_wherever_figures_are_read(tmp_path: Path) -> None:
     page, table = Layout(tmp_path, "shop").report.read_text(), summary.markdown(metrics)
     for text in (page, table):
         assert said.split("model")[0][:40] in text
+        assert "Repeats among the recommended@2" in text and "50.0% to 50.0%" in text
         assert "Recall@2, bought again (2 users)" in text and "Recall@2, new to the user (2 users), masked" in text
     assert "Bought again, and new" in page
     logged = metric_values(metrics)

@@ -57,9 +57,9 @@ def test_a_version_beside_a_folder_and_a_baseline(workspace: Path, tmp_path: Pat
     names = [each["name"] for each in found["sides"]]
     assert names == ["champion (version 1)", str(workspace), "version 1, popularity"]
     overall = found["differences"][str(workspace)]["overall"]["ndcg_at_5"]
-    assert overall["difference"] == 0 and overall["p"] == 1 and "in the MLflow run" not in done.output
+    assert overall["difference"] == 0 and overall["p"] == 1 and "mlflow " not in done.output
     again = compared("popularity", "1", "-w", workspace)
-    assert again.exit_code == 0 and "in the MLflow run" in again.output
+    assert again.exit_code == 0 and "/artifacts/comparison/popularity-1.html" in again.output
 
 
 def test_wrong_names_end_with_a_sentence(workspace: Path) -> None:

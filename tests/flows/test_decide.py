@@ -23,7 +23,10 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def command(workspace: str, version: str, more: Sequence[str]) -> list[str]:
         asked.append([version, *more])
         said = "accepted, and waits for approval" if "--propose" in more else "promoted"
-        return [sys.executable, "-c", f"print('version {version} is {said}; the champion was version 1')"]
+        lines = (
+            f"version {version} is {said}; the champion was version 1\npage     /shop/page.html\nmlflow   http://m/#/x"
+        )
+        return [sys.executable, "-c", f"print({lines!r})"]
 
     monkeypatch.setattr(flows.promote, "undecided", lambda folder, params: "2")
     monkeypatch.setattr(flows.decide, "command", command)
@@ -39,10 +42,8 @@ def run(server: Any, mini: Any) -> Any:
         return retrain(str(mini.root), False, return_state=True)
 
 
-def artifact(server: Any, state: Any) -> str:
-    query = {
-        "artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "key": {"any_": ["promotion"]}}
-    }
+def artifact(server: Any, state: Any, key: str = "promotion") -> str:
+    query = {"artifacts": {"flow_run_id": {"any_": [str(state.state_details.flow_run_id)]}, "key": {"any_": [key]}}}
     return str(server.post("/artifacts/filter", **query)[0]["data"])
 
 
@@ -52,6 +53,7 @@ def test_a_new_version_is_judged_after_register(prefect_server: Any, mini: Any, 
     assert state.is_completed() and judged == [["2"]]
     assert "; version 2 is promoted; the champion was version 1" in state.message
     assert "version 2 is promoted" in artifact(prefect_server, state)
+    assert "(http://m/#/x)" in artifact(prefect_server, state, "link-comparison-with-the-champion")
 
 
 def test_a_judge_that_fails_fails_no_training(prefect_server: Any, mini: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -18,10 +19,12 @@ import components.voices.load
 from components.evaluation.comparison.sides import Side
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation
+from components.registry.champion import DECISION, PROVISIONAL
 from components.registry.evidence import Served
 from components.registry.promotion import HISTORY, aliases
 from components.registry.store import connect
 from components.settings.decoding import Decoding
+from components.settings.file import load
 from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 from flows import promote as flow
@@ -41,7 +44,7 @@ class Asked:
     catalogue: Catalogue = CATALOGUE
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None
+        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None, times: Any = None
     ) -> list[list[Recommendation]]:
         rows = self.lists if len(histories) == len(self.lists) else [["i001"]] * len(histories)
         return [[Recommendation(item, "", 0.0) for item in row] for row in rows]
@@ -77,6 +80,13 @@ def evaluated(found: float, seed: int) -> Side:
     return Side(**{**vars(made), "baselines": {"item_graph": graph}})
 
 
+def with_targets_in_histories(made: Side) -> Side:
+    """The same, as if the split had left the targets of 40 users in what was learned from."""
+    users = made.users.with_row_index("row")
+    told = pl.when(pl.col("row") < 40).then(pl.concat_list("prompt", "target")).otherwise("prompt")
+    return Side(**{**vars(made), "users": users.with_columns(prompt=told).drop("row")})
+
+
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -99,11 +109,12 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
         by_prompt = [rows[tuple(history)] for history in histories]
         return Served(by_prompt, 5.0, 300.0)
 
-    facts = {"broken_rules": [], "churn": 0.1, "bundle_mb": 10.0, "validation": 0.2}
+    facts = {"broken_rules": [], "churn": 0.1, "bundle_mb": 10.0, "validation": 0.2, "own_words": 1.0}
     monkeypatch.setattr(flow, "_side", lambda workspace, params, version: made.sides[version])
     monkeypatch.setattr(flow, "version_bundle", lambda workspace, params, version: Path(version))
     monkeypatch.setattr(flow, "of_bundle", lambda bundle, old, *, metric: {**facts, **made.facts})
     monkeypatch.setattr(flow, "decoding_of", lambda bundle: Decoding())
+    monkeypatch.setattr(flow, "drops_repeats", lambda bundle: True)
     monkeypatch.setattr(flow, "_served", _matching(serve))
     lists = {name: each.users["recommended"].to_list() for name, each in made.sides.items()}
     monkeypatch.setattr(components.voices.load, "load", lambda bundle, **_: Asked(lists[bundle.name]))
@@ -154,6 +165,9 @@ def test_a_better_version_becomes_champion(shop: Shop) -> None:
         ({"rules": {"min_users": 5000}}, "600 users to judge by"),
         ({"facts": {"broken_rules": ["unique as words"]}}, "the ID table breaks its contract: unique as words"),
         ({"facts": {"validation": 0.05}}, "was it taught the targets?"),
+        ({"facts": {"own_words": 0.1}}, "the IDs are not those of their items"),
+        ({"facts": {"other_tables": ["histories of the language model"]}}, "other tables than it is judged by"),
+        ({"sides": with_targets_in_histories(evaluated(0.3, 2))}, "of 40 users stand in their own histories"),
         ({"facts": {"bundle_mb": 90.0}, "rules": {"max_bundle_mb": 50}}, "90.0 MB of bundle"),
         ({"served": [["other"]]}, "a clean process serves other lists"),
         ({"rules": {"slices": {"target: none such": 0.1}}}, "no user is in it"),
@@ -185,8 +199,6 @@ def test_the_champion_is_not_asked_what_it_was_taught(shop: Shop) -> None:
 
 
 def pl_lists(rows: list[list[str]]) -> Any:
-    import polars as pl
-
     return pl.Series(rows, dtype=pl.List(pl.String))
 
 
@@ -198,6 +210,21 @@ def test_the_first_version_is_judged_without_a_champion(shop: Shop) -> None:
     assert shop.aliases == {"champion": "2"}
     back = shop.idiom("rollback")
     assert back.exit_code == 2 and "no previous champion" in back.output
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_champion_for_want_of_another_is_judged_once_more(shop: Shop, fit: bool) -> None:
+    """Prevents a first version that is served for ever though no clean process can serve what was evaluated."""
+    shop.client.delete_registered_model_alias("idiom", "challenger")
+    assert flow.undecided(shop.folder, load(shop.folder / "params.yaml")) is None
+    shop.client.set_model_version_tag("idiom", "1", DECISION, PROVISIONAL)
+    assert flow.undecided(shop.folder, load(shop.folder / "params.yaml")) == "1"
+    shop.served = None if fit else [["other"]]
+    done = shop.idiom("promote", "1")
+    assert done.exit_code == 0, done.output
+    assert shop.aliases == ({"champion": "1"} if fit else {"challenger": "1"})
+    assert flow.undecided(shop.folder, load(shop.folder / "params.yaml")) is None
+    assert ("version 1 stays champion" if fit else "version 1 is refused") in done.output, done.output
 
 
 def test_nothing_to_promote_is_said(shop: Shop) -> None:

@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.errors import BadInput, GateRefused
 from components.registry.bundle import BUNDLE, assemble, verified
-from components.registry.champion import champion_bundle
+from components.registry.champion import PROVISIONAL, champion_bundle
 from components.registry.register import register
 from components.registry.store import behind_alias, connect
 from components.registry.tracking import TrainingRun
@@ -35,6 +36,18 @@ def test_the_same_bundle_is_registered_once(workspace: Path) -> None:
     assert register(params, layout) == first
     assert layout.registration.read_bytes() == written
     assert [each.version for each in connect(workspace).search_model_versions("name = 'idiom'")] == [1]
+
+
+@pytest.mark.parametrize("rules", [{"min_quality": 1.0}, {"approval_hours": 1.0}])
+def test_a_first_version_that_is_not_fit_is_no_champion(workspace: Path, rules: dict[str, float]) -> None:
+    """Prevents a first model that is served though it is worthless, or though a reviewer has to approve it."""
+    layout, params = build(workspace)
+    strict = replace(params, promote=replace(params.promote, **rules))
+    assert register(strict, layout)["aliases"] == ["challenger"]
+    assert register(strict, layout)["aliases"] == ["challenger"], "the same bundle again"
+    build(workspace, weights=b"other")
+    assert register(params, layout)["aliases"] == ["champion"], "there was none"
+    assert connect(workspace).get_model_version("idiom", "2").tags["idiom.promotion"] == PROVISIONAL
 
 
 def test_the_first_version_is_champion_and_later_ones_challenge(workspace: Path) -> None:

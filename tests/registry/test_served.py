@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from components.recommender.catalogue import Catalogue
 from components.registry.register import register
-from components.registry.requests import MAX_K
+from components.registry.requests import MAX_K, rows_of
 from components.registry.store import connect
 from components.registry.wording import Wording
 from components.voices import load
@@ -131,6 +132,18 @@ def test_k_may_be_a_column_of_nullable_integers(model: Any) -> None:
     assert [len(items) for items in model.predict(frame)["item_ids"]] == [3, len(ITEMS) - 1]
 
 
+def test_times_reach_the_model_and_may_be_left_out(model: Any) -> None:
+    """Prevents a ranker that was evaluated with times and is served without: other lists than those of its figures."""
+    rows: list[dict[str, Any]] = [
+        {"history": ["i0", "i3"], "k": 1, "times": [5.0, 70.0]},
+        {"history": ["i0"], "k": 1, "times": None},
+        {"history": ["i0"], "k": 1},
+    ]
+    assert [answer["scores"] for answer in ask(model, *rows)] == [[69.0], [-1.0], [-1.0]]
+    body = json.dumps({"dataframe_records": rows}).encode()
+    assert [row.times for row in rows_of(body)] == [[5.0, 70.0], None, None]
+
+
 @pytest.mark.parametrize(
     ("row", "what"),
     [
@@ -148,6 +161,10 @@ def test_k_may_be_a_column_of_nullable_integers(model: Any) -> None:
         ({"history": ["i0", None], "k": 1}, "row 0: `history` holds None; item ids are strings"),
         ({"history": ["i0", float("nan")], "k": 1}, "row 0: `history` holds nan; item ids are strings"),
         ({"k": 1}, "history"),
+        ({"history": ["i0"], "times": "now"}, "`times` is 'now', not a list of seconds"),
+        ({"history": ["i0"], "times": [float("nan")]}, "`times` holds nan"),
+        ({"history": ["i0"], "times": [True]}, "`times` holds True"),
+        ({"history": ["i0"], "times": [1.0, 2.0]}, "`times` has 2 values for 1 items"),
     ],
 )
 def test_malformed_input_is_refused_with_a_reason(model: Any, row: dict[str, Any], what: str) -> None:

@@ -35,12 +35,15 @@ from components.voices.load import build as build_voice
 ITEMS = [f"i{number}" for number in range(8)]
 WORDS = ["honey", "soap", "lemon", "cream", "black", "towel", "brush", "mint"]
 PARAMS = from_dict({"dataset": "tiny", "evaluate": {"ks": [2, 5]}})
+TABLES = {"histories": "1" * 64, "valid_targets": "2" * 64}
+"""Digests of what model and evaluation have learned from."""
 _FOLDER = tempfile.TemporaryDirectory(prefix="idiom-tests-")
 
 
 @dataclass(frozen=True)
 class FirstItems:
-    """A recommender whose answers are known: the first items of the catalogue that a history has not."""
+    """A recommender whose answers are known: the first items of the catalogue that a history has not, scored by their
+    row and the newest time of the history."""
 
     catalogue: Catalogue
 
@@ -54,7 +57,11 @@ class FirstItems:
     ) -> list[list[Recommendation]]:
         known = [self.catalogue.rows(history) for history in histories]
         rest = [[row for row in range(len(self.catalogue.table)) if row not in seen] for seen in known]
-        return [named(self.catalogue, rows[:k], [-float(row) for row in rows[:k]]) for rows in rest]
+        newest = [moments[-1] if moments else 0.0 for moments in times or [None] * len(rest)]
+        return [
+            named(self.catalogue, rows[:k], [now - float(row) for row in rows[:k]])
+            for rows, now in zip(rest, newest, strict=True)
+        ]
 
 
 def build(workspace: Path, *, weights: bytes = b"weights") -> tuple[Layout, Params]:
@@ -83,7 +90,7 @@ def _evaluated(*compared: str) -> Path:
     """The artifacts that `build` copies: made once in each process, as plots and report take half a second."""
     layout = Layout(Path(_FOLDER.name) / "-".join(compared), "tiny")
     titles = [f"Title of {item}" for item in ITEMS[:-1]] + [None]
-    items = pl.DataFrame({"item_id": ITEMS, "text": ITEMS, "title": titles})
+    items = pl.DataFrame({"item_id": ITEMS, "text": [f"words of {item}" for item in ITEMS], "title": titles})
     users = [f"u{number}" for number in range(6)]
     histories = pl.DataFrame({"user_id": users, "history": [[ITEMS[n], ITEMS[n + 1]] for n in range(6)]})
     test = pl.DataFrame(
@@ -106,14 +113,15 @@ def _evaluated(*compared: str) -> Path:
     with publishing(layout.pair) as temporary:
         for model in ("generator", "recommender"):
             (temporary / model).mkdir(parents=True)
-        (temporary / "pair.json").write_text(json.dumps({"train_key": "f00d" * 16}))
+        (temporary / "pair.json").write_text(json.dumps({"train_key": "f00d" * 16, "learned_from": TABLES}))
         table.save(temporary / "id_table.parquet")
         lines = [{"event": "epoch", "phase": "recommender", "loss": 2.0 - n / 10, "steps": n} for n in range(3)]
         (temporary / "training_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     asked = cases(items, histories, test, test)
     baselines = {name: build_voice(name, Learned(catalogue, asked.train)) for name in compared}
     recommenders = {MODEL: FirstItems(catalogue), **baselines}
-    evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout)
+    trust = {"learned_from": TABLES}
+    evaluate(PARAMS.evaluate, asked, recommenders, catalogue, seed=PARAMS.seed, layout=layout, trust=trust)
     return layout.root
 
 
@@ -132,7 +140,7 @@ def build_of(
     shutil.rmtree(layout.pair)
     shutil.copytree(pair, layout.pair)
     facts = json.loads((pair / "pair.json").read_text())
-    (layout.pair / "pair.json").write_text(json.dumps({**facts, "train_key": "f00d" * 16}))
+    (layout.pair / "pair.json").write_text(json.dumps({**facts, "train_key": "f00d" * 16, "learned_from": TABLES}))
     write_manifest(layout.pair)
     shutil.copyfile(pair / "id_table.parquet", layout.id_table)
     table = pl.read_parquet(layout.id_table)

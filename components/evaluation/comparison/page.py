@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.evaluation.comparison import shown
+from components.evaluation.comparison import adds, shown
 from components.evaluation.comparison.compare import LEAST_IN_SLICE, Comparison, judge
 from components.evaluation.comparison.first_screen import KIND, answer, label, tiles
 from components.evaluation.comparison.forest import Row, forest
@@ -40,6 +40,8 @@ def page(
         forest=forest(_rows(found), total=True) | {"caption": _forest_caption(found)},
         others=_others(found),
         figures=_figures(found),
+        voices=adds.voices(found.sides),
+        costs=adds.costs(found.sides),
         moves=_moves(found),
         movers=[
             {"heading": f"The {len(gained)} who gained most", "users": gained},

@@ -29,7 +29,8 @@ def rescored(
     """
     masked = like.headline == "masked"
     prompts = like.users["prompt"].to_list()
-    answers = recommender.recommend(prompts, like.depth, replace(decoding, mask_seen=masked), progress)
+    times = like.users["times"].to_list()
+    answers = recommender.recommend(prompts, like.depth, replace(decoding, mask_seen=masked), progress, times)
     lists = [[each.item_id for each in answer] for answer in answers]
     for user, row, prompt in zip(like.users["user_id"], lists, prompts, strict=True):
         if len(set(row)) < len(row) or len(row) > like.depth or (masked and not set(row).isdisjoint(prompt)):
@@ -45,7 +46,9 @@ def rescored(
     )
     catalogue = recommender.catalogue
     titles = {**like.titles, **{item: title for item, title in catalogue.titles.items() if title}}
-    return replace(like, name=name, users=users, baselines={}, titles=titles, words=catalogue.words, facts={})
+    return replace(
+        like, name=name, users=users, baselines={}, titles=titles, words=catalogue.words, facts={}, voices={}
+    )
 
 
 def without_taught(sides: Sequence[Side], old: Side | None) -> tuple[list[Side], int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Side:
     who: str
     """Its name in `contenders`."""
     users: pl.DataFrame
-    """`user_id`, `target`, `prompt`, `rank` (0: not in the list), `recommended`, and the `SLICE` columns."""
+    """`user_id`, `target`, `prompt`, `times` (of the prompt, null where they are not known), `rank` (0: not in the
+    list), `recommended`, and the `SLICE` columns."""
     baselines: Mapping[str, pl.DataFrame]
     """The other contenders of the same evaluation: `user_id`, `target` and `rank`."""
     protocol: Mapping[str, Any]
@@ -49,7 +50,9 @@ class Side:
     verdict: Mapping[str, Any]
     """What `validate` found; empty where it is not known."""
     facts: Mapping[str, Any]
-    """What else is known of it, for the foot of a page: commit, digests, version."""
+    """What else is known of it: commit, digests, version, for the foot of a page; `cost`, as `contenders.COSTS`."""
+    voices: Mapping[str, Any] = field(default_factory=dict)
+    """The section `voices` of its metrics.json; empty where it has no ranker."""
 
     @property
     def headline(self) -> str:
@@ -68,7 +71,8 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
     Raises `BadInput` for a contender that was not evaluated there, and for artifacts that are missing or too old.
     """
     paths = _paths(folder)
-    protocol = _protocol(paths[METRICS])
+    metrics = _metrics(paths[METRICS])
+    protocol = metrics["protocol"]
     columns = {each: f"{each}_{protocol['headline']}" for each in CONTENDERS}
     table = pl.DataFrame(parquet.read(paths[PER_USER]))
     lists = "recommended" if who == MODEL else f"recommended_{who}"
@@ -79,14 +83,16 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
         raise BadInput(f"the per-user results lack {missing}", where=str(paths[PER_USER]), mend=_EVALUATE_AGAIN)
     titles, words = _names(paths)
     rank = pl.col(columns[who]).fill_null(0).cast(pl.Int64).alias("rank")
-    users = table.select("user_id", "target", "prompt", rank, pl.col(lists).alias("recommended"), *slicings)
+    times = pl.col("times") if "times" in table.columns else pl.lit(None, pl.List(pl.Float64)).alias("times")
+    users = table.select("user_id", "target", "prompt", times, rank, pl.col(lists).alias("recommended"), *slicings)
     others = {
         each: table.select("user_id", "target", rank=pl.col(column).fill_null(0).cast(pl.Int64))
         for each, column in columns.items()
         if each not in (who, MODEL) and column in table.columns
     }
     verdict = read_json(paths[VERDICT]) if paths[VERDICT].is_file() else {}
-    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}))
+    heard = metrics.get("voices", {}) if who == MODEL else {}
+    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard)
 
 
 def keep(layout: Layout, folder: Path) -> None:
@@ -129,7 +135,8 @@ def _names(paths: Mapping[str, Path]) -> tuple[dict[str, str | None], dict[str, 
     return dict(titles.iter_rows()), dict(words.iter_rows())
 
 
-def _protocol(path: Path) -> dict[str, Any]:
+def _metrics(path: Path) -> dict[str, Any]:
+    """metrics.json, whose protocol is one."""
     metrics = read_json(path)
     protocol = metrics.get("protocol") if isinstance(metrics, dict) else None
     needed = {"headline": str, "headline_k": int, "depth": int, "training": str}
@@ -137,4 +144,4 @@ def _protocol(path: Path) -> dict[str, Any]:
         raise BadInput("the protocol of the evaluation is not there", where=str(path), mend=_EVALUATE_AGAIN)
     if protocol["headline"] not in VARIANTS:
         raise BadInput(f"headline is {protocol['headline']!r}", where=str(path), mend=_EVALUATE_AGAIN)
-    return protocol
+    return dict(metrics)

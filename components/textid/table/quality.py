@@ -53,6 +53,19 @@ def quality(table: IdTable, own: OwnWords, twins: Twins) -> dict[str, Any]:
     }
 
 
+def own_words(table: IdTable, own: OwnWords) -> dict[str, float]:
+    """`share`: words of IDs that stand in their item's text, out of all, as in `quality`. `by_chance`: the same were
+    every ID that of the next item in the table, whose order `clean` draws: what a shuffled table has."""
+    texts = [own.of_item(item) or {NAMELESS} for item in table.item_ids]
+    ids = [words.split() for words in table.words]
+    total = sum(map(len, ids))
+
+    def share(of: Sequence[frozenset[str] | set[str]]) -> float:
+        return _share(sum(word in text for words, text in zip(ids, of, strict=True) for word in words), total)
+
+    return {"share": share(texts), "by_chance": share([*texts[1:], *texts[:1]])}
+
+
 def warnings(figures: Mapping[str, Any]) -> list[str]:
     """What a person should know of a table before it is used, from the figures of `quality`."""
     found = []

@@ -38,6 +38,9 @@ def side(name: str, ranks: np.ndarray, *, who: str = "model", words: str = "word
             "user_id": [f"u{user:05}" for user in range(len(ranks))],
             "target": targets,
             "prompt": prompts,
+            "times": pl.Series(
+                [[float(step) for step in range(len(row))] for row in prompts], dtype=pl.List(pl.Float64)
+            ),
             "rank": ranks.astype(np.int64),
             "recommended": lists,
             f"{SLICE}history length": np.where(lengths <= 8, "up to 8", "9 and more").tolist(),

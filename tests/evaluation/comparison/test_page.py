@@ -62,6 +62,32 @@ def test_table_and_plot_show_what_was_found(browser: Any, path: Path, found: Com
         assert shown.locator(".figures tr.side-0 strong").count() == 0
 
 
+def test_voices_and_cost_of_each_side(browser: Any, tmp_path: Path) -> None:
+    """Prevents a ranker of which nobody sees which voice it could do without, or what a version cost to train."""
+    a, b = pair_of_sides(users=600)
+    over = {
+        name: {"difference": gain, "interval": [gain - 0.01, gain + 0.01], "verdict": verdict}
+        for name, gain, verdict in (
+            ("graph", 0.02, "better"),
+            ("text", 0.3, "better"),
+            ("model", 0.0, "no clear difference"),
+        )
+    }
+    heard = {
+        "hybrid_over": over,
+        "mode": "rank",
+        "masked": {"hybrid": {"ndcg_at_10": 0.5}, "graph": {"ndcg_at_10": 0.48}},
+    }
+    new = replace(b, voices=heard, facts={"cost": {"seconds": 1234.4, "peak_rss_mib": 900.0}})
+    (tmp_path / "page.html").write_text(page(compare([a, new], seed=1), dataset="demo"), encoding="utf-8")
+    with opened(browser, tmp_path / "page.html", width=390) as shown:
+        assert overflowing(shown) == []
+        plot = shown.locator("figure.forest").nth(1)
+        assert "version 12: NDCG@10 of the ranker over all voices, .5000" in plot.inner_text()
+        assert plot.locator("tbody th").all_inner_texts() == ["graph alone .4800", "text"], "the least first"
+        assert shown.get_by_text("1,234").count() == 1 and shown.get_by_text("not known").count() == 2
+
+
 def test_users_are_looked_up_by_words_and_by_slices(browser: Any, path: Path, found: Comparison) -> None:
     """Prevents a look-up that finds nobody, or shows one user's lists under another's name."""
     ids = found.users["user_id"].to_list()

@@ -31,9 +31,9 @@ class Old:
     catalogue: Catalogue = CATALOGUE
 
     def recommend(
-        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None
+        self, histories: Sequence[Sequence[str]], k: int, decoding: Decoding, progress: Any = None, times: Any = None
     ) -> list[list[Recommendation]]:
-        self.asked = (k, decoding)
+        self.asked = (k, decoding, times)
         rows = [[item for item in KNOWN if item not in history][:k] for history in histories]
         rows = [[row[0], *row[:-1]] for row in rows] if self.twice else rows
         return [[Recommendation(item, "", 0.0) for item in row] for row in rows]
@@ -43,7 +43,8 @@ def test_the_champion_is_asked_as_the_new_version_was() -> None:
     """Prevents old figures, other users, another length of lists or another masking under the champion's name."""
     new, old = side("version 12", np.ones(40, dtype=int)), Old()
     found = rescored(old, Decoding(beams=7, mask_seen=False), like=new, name="version 11")
-    k, decoding = old.asked
+    k, decoding, times = old.asked
+    assert times == new.users["times"].to_list(), "without them a ranker that knows the day answers worse than it can"
     assert (k, decoding.beams, decoding.mask_seen) == (20, 7, True)
     assert found.users.select("user_id", "target", "prompt").equals(new.users.select("user_id", "target", "prompt"))
     for row in found.users.iter_rows(named=True):
