@@ -110,6 +110,11 @@ def repro(
     workspace: Workspace = HERE,
 ) -> int:
     """The same graph by `dvc repro`, without Prefect; then what came of it."""
+    return repro_until(workspace, stage, force=force)
+
+
+def repro_until(workspace: Path, stage: str | None, *, force: bool = False) -> int:
+    """Run `dvc repro` up to a stage (None: all), say what came of it, return the exit code."""
     from flows.repro import reproduce_all
 
     outcome = reproduce_all(workspace, stage, force=force)
@@ -120,6 +125,28 @@ def repro(
     if not stage:
         _summary(workspace)
     return _warnings(workspace, said=outcome.output if stage else "")
+
+
+@command
+def ingest(
+    append: Annotated[
+        str | None,
+        typer.Option(help="A drop of new data: a file, a folder or a URL (s3://...).", show_default=False),
+    ] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Take in a drop of new data, judged against the history; without --append, read the raw data (the stage)."""
+    if append is None:
+        return repro_until(workspace, "ingest")
+    from components.settings.file import load
+    from flows.drops import append_drop
+
+    done = append_drop(workspace, load(workspace / "params.yaml"), append, typer.echo)
+    for line in done.lines:
+        typer.echo(line)
+    if done.kept:
+        typer.echo("next     idiom retrain takes it in; git add data/drops && git commit keeps its version")
+    return 0
 
 
 @command

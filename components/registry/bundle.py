@@ -79,9 +79,10 @@ def fingerprints(layout: Layout) -> dict[str, str]:
 
 
 def _settings(params: Params) -> dict[str, Any]:
-    """All settings but those that make no other model: how long a store is waited for, the rules of promotion."""
+    """All settings but those that make no other model: how long a store is waited for, the rules of promotion, what a
+    drop of data may be."""
     settings = to_dict(params)
-    del settings["register"]["wait_seconds"], settings["promote"]
+    del settings["register"]["wait_seconds"], settings["promote"], settings["drops"]
     return settings
 
 
