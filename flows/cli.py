@@ -150,6 +150,35 @@ def ingest(
 
 
 @command
+def forget(
+    user: Annotated[list[str] | None, typer.Option(help="Id of a user; may be repeated.", show_default=False)] = None,
+    item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.", show_default=False)] = None,
+    users: Annotated[Path | None, typer.Option(help="File of user ids, one a line.", show_default=False)] = None,
+    items: Annotated[Path | None, typer.Option(help="File of item ids, one a line.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option(help="Who asked for it, for the record.", show_default=False)] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Delete users or items for good: from tables, drops, later drops, scores and the next bundle; recorded."""
+    from components.data.append.forget import ids_in
+    from components.errors import BadInput
+    from components.settings.file import load
+    from flows.drops import forget_ids
+
+    asked = {
+        "user": [*(user or []), *(ids_in(users) if users else [])],
+        "item": [*(item or []), *(ids_in(items) if items else [])],
+    }
+    if not any(asked.values()):
+        raise BadInput("nobody and nothing is named", where="idiom forget", mend="idiom forget --user ID")
+    params, code = load(workspace / "params.yaml"), 0
+    for kind, ids in asked.items():
+        if ids:
+            code = forget_ids(workspace, params, kind, ids, by=by, say=typer.echo) or code  # type: ignore[arg-type]
+    typer.echo("next     idiom retrain makes the bundle without them")
+    return code
+
+
+@command
 def recommend(
     items: Annotated[
         list[str] | None, typer.Argument(help="Item ids of a history, oldest first.", show_default=False)

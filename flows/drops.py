@@ -6,12 +6,15 @@ that was killed in between.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from components.data.append.append import Appended, append
+from components.data.append.forget import forget, is_forgotten
+from components.data.drops.forgotten import Kind
 from components.data.drops.store import Store
 from components.errors import StageError
 from components.registry.promotion import person
@@ -19,7 +22,7 @@ from components.settings.params import Params
 from components.storage.layout import Layout
 from flows import dvc_lock
 from flows.holding import replacing
-from flows.repro import dvc_environment
+from flows.repro import dvc_environment, reproduce_all
 
 
 def append_drop(workspace: Path, params: Params, drop: str, say: Callable[[str], object]) -> Appended:
@@ -31,6 +34,47 @@ def append_drop(workspace: Path, params: Params, drop: str, say: Callable[[str],
         if store.folder.is_dir():
             _tell_dvc(workspace, store)
     return done
+
+
+def forget_ids(
+    workspace: Path,
+    params: Params,
+    kind: Kind,
+    ids: Sequence[str],
+    *,
+    by: str | None,
+    say: Callable[[str], object],
+) -> int:
+    """Delete users or items, make the tables again without them, remove scores that name them; returns the exit code.
+
+    by: for the record (None: who runs this). The next retraining makes the bundle without them.
+    """
+    workspace = workspace.resolve()
+    store, layout = Store.of(workspace, params.dataset), Layout(workspace, params.dataset)
+    with replacing(workspace, say), store.alone():
+        done = forget(layout, store, kind, ids, now=datetime.now(UTC), by=by or person())
+        for line in done.lines:
+            say(line)
+        _tell_dvc(workspace, store)
+        _remove_scores(layout, store, say)
+    if not layout.interactions.is_file():
+        return 0
+    outcome = reproduce_all(workspace, "clean" if layout.histories.is_file() else "ingest")
+    if outcome.exit_code:
+        say(f"error: the tables were not made again: {outcome.message}")
+    return outcome.exit_code
+
+
+def _remove_scores(layout: Layout, store: Store, say: Callable[[str], object]) -> None:
+    """Remove the published scores where they name what was deleted: the next scoring makes them again."""
+    import polars as pl
+
+    scores = layout.root / "score"
+    parts = sorted(scores.glob("part-*.parquet"))
+    if any(is_forgotten(store.forgotten(), pl.read_parquet(part, columns=["user_id", "item_ids"])) for part in parts):
+        shutil.rmtree(scores)
+        shutil.rmtree(scores.parent / ".score.work", ignore_errors=True)
+        say(f"removed {scores}, which named them: idiom score makes it again")
 
 
 def _tell_dvc(workspace: Path, store: Store) -> None:

@@ -52,8 +52,8 @@ class Appended:
 def append(params: Params, layout: Layout, store: Store, drop: str, *, now: datetime, by: str) -> Appended:
     """Read `drop` (file, folder or URL), judge it and keep it. The caller holds `store.alone()`.
 
-    Raises `BadInput` for what cannot be read, `GateRefused` for what the checks refuse; both lie in the quarantine then,
-    with the report. A drop whose files are there already, or that brings nothing new, changes nothing.
+    Raises `BadInput` for what cannot be read, `GateRefused` for what the checks refuse; both lie in the quarantine
+    then, with the report. A drop whose files are there already, or that brings nothing new, changes nothing.
     """
     with brought(drop) as came:
         digest = came.sha256()

@@ -59,14 +59,14 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_not_from_the_future",
             "critical",
-            "No interaction lies later than now and drops.max_future_hours: a wrong unit or zone would order everything.",
+            "No interaction lies later than now and drops.max_future_hours: a wrong unit or zone.",
             "Correct the times, or the clock of this machine.",
             "interactions.timestamp",
         ),
         _check(
             "drop_not_before_the_history",
             "critical",
-            "No interaction lies before the first one of the history: a late drop fills it, it does not begin before it.",
+            "No interaction lies before the first one of the history: a late drop fills it.",
             "Correct the times; older data come in with the whole data (ingest.path).",
             "interactions.timestamp",
         ),
@@ -80,7 +80,7 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_not_too_large",
             "critical",
-            "New interactions a day are not many times those of the history: events of another kind, rows twice, a robot.",
+            "New interactions a day are not many times those of the history: other events, a robot.",
             "Look at what the export selects, or raise drops.max_volume_ratio.",
             "interactions",
         ),
@@ -94,14 +94,14 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_items_are_known",
             "critical",
-            "Items of the drop are described in the catalogue or in the drop itself; others have no text to be named by.",
+            "Items of the drop are described in the catalogue or in the drop: others have no text to be named by.",
             "Bring their rows of the item table in the drop, or raise drops.max_unknown_items.",
             "interactions.item_id",
         ),
         _check(
             "drop_items_spread_as_before",
             "critical",
-            "Interactions are spread over best sellers and the rest as in the newest history (stability index, less chance).",
+            "Interactions are spread over best sellers and the rest as in the newest history (stability index).",
             "Look for a changed id, a filter or a robot; a season that is real needs a higher drops.max_shift.",
             "interactions.item_id",
         ),

@@ -30,7 +30,7 @@ def stability(expected: ArrayLike, observed: ArrayLike) -> float:
 def popularity_buckets(counts: NDArray[np.int64], buckets: int = 10) -> NDArray[np.int64]:
     """[items] the bucket of each item: 0 the best sellers, each bucket with a like share of all events; `buckets` for
     an item without any. Items of equal counts stand in one bucket, so that their order decides nothing."""
-    values, place = np.unique(-counts, return_inverse=True)
+    _, place = np.unique(-counts, return_inverse=True)
     of_value = np.bincount(place, weights=counts.astype(float))
     before = np.concatenate([[0.0], np.cumsum(of_value)[:-1]]) / max(of_value.sum(), 1.0)
     found = np.minimum((before * buckets).astype(np.int64), buckets - 1)[place]

@@ -31,7 +31,8 @@ from components.storage.layout import Layout
 def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = None) -> dict[str, Any]:
     """Read `raw` and the drops of `store` (None: none), publish items.parquet, interactions.parquet and report.json.
 
-    Returns the report, whose `in_words` say what a person has to know: records that were set aside, files that may be cut off.
+    Returns the report, whose `in_words` say what a person has to know: records that were set aside, files that may
+    be cut off.
 
     Raises `BadInput` (what, where, mend) for anything that cannot be read or accounted for, and `GateRefused` for
     sequences that are sorted by item code (format p5); nothing is published then.
