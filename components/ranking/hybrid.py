@@ -7,7 +7,7 @@ hybrid.save(folder)                                        # components/ranking/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,6 +58,17 @@ class Hybrid(Scorer):
         core = int(self.reader.arrays["core"][0])
         reader = Reader.build(learned, self.settings.rank, self.settings.voices, core=core)
         return type(self).of(self.ranker, reader, learned.catalogue, self.settings.voices)
+
+    def lengthened(
+        self, catalogue: Catalogue, known: Mapping[str, Sequence[Any]], texts: Mapping[str, Sequence[Any]]
+    ) -> Self:
+        """The same ranker for a longer catalogue, whose new items nobody took yet; nothing is learned again.
+
+        known, texts: columns of the items that were there, and of the new ones. Raises `BadInput` where a voice has to
+        be trained to know an item.
+        """
+        reader = self.reader.extended(catalogue, known, texts)
+        return type(self).of(self.ranker, reader, catalogue, self.settings.voices)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         found = np.full((len(histories), len(self.catalogue.table)), -np.inf, np.float32)

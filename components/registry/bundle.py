@@ -134,7 +134,8 @@ def bundle_sha256(bundle: Path) -> str:
 def _write_items(items_clean: Path, id_table: Path, path: Path) -> None:
     import polars as pl
 
-    items = pl.DataFrame(parquet.read(items_clean, ["item_id", "title"])).sort("item_id")
+    parquet.read(items_clean, ["item_id", "title"])
+    items = pl.DataFrame(parquet.read(items_clean)).sort("item_id")  # with its texts, by which new items are added
     if items["item_id"].to_list() != sorted(parquet.read(id_table, ["item_id"])["item_id"].to_pylist()):
         raise BadInput(
             "the ID table and the catalogue hold different items",

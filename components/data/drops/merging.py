@@ -132,7 +132,11 @@ def _with_interactions(history: Coded, drops: Sequence[Drop], counts: dict[str, 
     latest = new.sort("arrival", "at").unique(KEY, keep="last", maintain_order=True)
     seats = new.sort("source", "at").unique(KEY, keep="first", maintain_order=True).select(*KEY, "source", "at")
     known = base.join(latest.select(*KEY, *(pl.col(name).alias(f"new_{name}") for name in values)), on=KEY)
-    same = pl.all_horizontal([pl.col(name).eq_missing(pl.col(f"new_{name}")) for name in values]) if values else pl.lit(True)
+    same = (
+        pl.all_horizontal([pl.col(name).eq_missing(pl.col(f"new_{name}")) for name in values])
+        if values
+        else pl.lit(True)
+    )
     known = known.group_by(KEY).agg(
         same.any().alias("same"), pl.col("at").min().alias("base_at"), pl.len().alias("rows")
     )
