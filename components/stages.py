@@ -42,10 +42,12 @@ def run(stage: str, workspace: Path, params: Params) -> None:
 
 
 def ingest(workspace: Path, params: Params) -> None:
-    """Raw files in any supported format -> canonical tables."""
+    """Raw files in any supported format, and what arrived since -> canonical tables."""
+    from components.data.drops.store import Store
     from components.data.ingest.ingest import ingest as ingest_tables
 
-    report = ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset))
+    store = Store.of(workspace, params.dataset)
+    report = ingest_tables(params.ingest, workspace / params.ingest.path, Layout(workspace, params.dataset), store)
     _warn("ingest", report["in_words"])
 
 

@@ -114,6 +114,11 @@ def repro(
     workspace: Workspace = HERE,
 ) -> int:
     """The same graph by `dvc repro`, without Prefect; then what came of it."""
+    return repro_until(workspace, stage, force=force)
+
+
+def repro_until(workspace: Path, stage: str | None, *, force: bool = False) -> int:
+    """Run `dvc repro` up to a stage (None: all), say what came of it, return the exit code."""
     from flows.repro import reproduce_all
 
     outcome = reproduce_all(workspace, stage, force=force)
@@ -124,6 +129,57 @@ def repro(
     if not stage:
         _summary(workspace)
     return _warnings(workspace, said=outcome.output if stage else "")
+
+
+@command
+def ingest(
+    append: Annotated[
+        str | None,
+        typer.Option(help="A drop of new data: a file, a folder or a URL (s3://...).", show_default=False),
+    ] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Take in a drop of new data, judged against the history; without --append, read the raw data (the stage)."""
+    if append is None:
+        return repro_until(workspace, "ingest")
+    from components.settings.file import load
+    from flows.drops import append_drop
+
+    done = append_drop(workspace, load(workspace / "params.yaml"), append, typer.echo)
+    for line in done.lines:
+        typer.echo(line)
+    if done.kept:
+        typer.echo("next     idiom retrain takes it in; git add data/drops && git commit keeps its version")
+    return 0
+
+
+@command
+def forget(
+    user: Annotated[list[str] | None, typer.Option(help="Id of a user; may be repeated.", show_default=False)] = None,
+    item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.", show_default=False)] = None,
+    users: Annotated[Path | None, typer.Option(help="File of user ids, one a line.", show_default=False)] = None,
+    items: Annotated[Path | None, typer.Option(help="File of item ids, one a line.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option(help="Who asked for it, for the record.", show_default=False)] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Delete users or items for good: from tables, drops, later drops, scores and the next bundle; recorded."""
+    from components.data.append.forget import ids_in
+    from components.errors import BadInput
+    from components.settings.file import load
+    from flows.drops import forget_ids
+
+    asked = {
+        "user": [*(user or []), *(ids_in(users) if users else [])],
+        "item": [*(item or []), *(ids_in(items) if items else [])],
+    }
+    if not any(asked.values()):
+        raise BadInput("nobody and nothing is named", where="idiom forget", mend="idiom forget --user ID")
+    params, code = load(workspace / "params.yaml"), 0
+    for kind, ids in asked.items():
+        if ids:
+            code = forget_ids(workspace, params, kind, ids, by=by, say=typer.echo) or code  # type: ignore[arg-type]
+    typer.echo("next     idiom retrain makes the bundle without them")
+    return code
 
 
 @command

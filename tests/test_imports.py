@@ -55,6 +55,8 @@ MAY_IMPORT = {
     | {"stages", "registry", "scoring", "ranking.load", "recommender.pair"}
     | {
         "data.ingest.sniff",
+        "data.append",
+        "data.drops",
         "training.key",
         "evaluation.in_words",
         "evaluation.contenders",
@@ -78,7 +80,7 @@ FLOORS = {
         "__main__",
     ],
     "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
-    "data": ["canonical", "clean demo", "ingest validate"],
+    "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -136,7 +138,7 @@ THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
-    "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow"},
+    "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow", "fsspec"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.

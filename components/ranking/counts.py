@@ -36,6 +36,11 @@ def timeline(learned: Learned) -> dict[str, NDArray[Any]]:
     return {"starts": starts.astype(np.int64), "days": days[order].astype(np.float32)}
 
 
+def extended(arrays: Mapping[str, NDArray[Any]], items: int) -> dict[str, NDArray[Any]]:
+    """`timeline` with `items` new ones at the end, which nobody took yet."""
+    return {"starts": np.concatenate([arrays["starts"], np.repeat(arrays["starts"][-1:], items)])}
+
+
 def counted(arrays: Mapping[str, NDArray[Any]], asked: Asked, *, core: int) -> Columns:
     """[candidates, 6]. A history without times asks on the last day of all."""
     days, first = arrays["days"].astype(np.float64), arrays["starts"][asked.items]

@@ -1,6 +1,6 @@
 """Facts of the training histories and item texts that an explanation may state; saved beside the ranker.
 
-facts = Facts(Facts.build(learned), kinds.codes(learned), learned.catalogue.table.item_ids)
+facts = Facts(Facts.build(learned), codes(learned), learned.catalogue.table.item_ids)
 facts.clauses(had, result)                                 # of two item numbers: what is true of them
 """
 
@@ -34,7 +34,7 @@ class Facts:
     """Tables of single items and of pairs of items."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], kinds: NDArray[np.int32], item_ids: Sequence[str]) -> None:
-        """`arrays`: as `build` makes them; `kinds`: as `kinds.codes` does."""
+        """`arrays`: as `build` makes them; `kinds`: as `voices.kinds.codes` does."""
         self._arrays, self._kinds, self._ids = arrays, kinds, item_ids
 
     @staticmethod
@@ -46,6 +46,25 @@ class Facts:
         found |= _pairs("next", histories, items, reach=1, both_ways=False)
         found |= _pairs("together", histories, items, reach=REACH, both_ways=True)
         return found | _words(learned.texts.get("title", ()), items)
+
+    @staticmethod
+    def extended(
+        arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, Sequence[Any]], *, items: int, more: int
+    ) -> dict[str, NDArray[Any]]:
+        """The tables of `items` items with `more` new ones at the end, which nobody took yet; texts: of these."""
+        people = np.concatenate([arrays["people"], np.zeros(more, np.int32)])
+        found = {**arrays, "people": people}
+        for kind in ("next", "together"):
+            first, second = np.divmod(arrays[f"{kind}.keys"], items)
+            found[f"{kind}.keys"] = first * (items + more) + second
+        number = {word: place for place, word in enumerate(_vocabulary(arrays))}
+        titles = texts.get("title", [None] * more)
+        own = [set(split(title)) if isinstance(title, str) else set() for title in titles]
+        rows = Ragged.of([sorted(number[word] for word in words if word in number) for words in own])
+        last = arrays["words.offsets"][-1]
+        found["words.offsets"] = np.concatenate([arrays["words.offsets"], last + rows.offsets[1:]])
+        found["words.numbers"] = np.concatenate([arrays["words.numbers"], rows.values.astype(np.int32)])
+        return found
 
     def clauses(self, had: int, result: int) -> list[Clause]:
         """Everything that can be said of a result and an item of the history, each source's best first."""
@@ -96,8 +115,16 @@ class Facts:
         return found
 
     def _word(self, number: int) -> str:
-        offsets = self._arrays["vocabulary.offsets"]
-        return self._arrays["vocabulary.bytes"][offsets[number] : offsets[number + 1]].tobytes().decode()
+        return _spelt(self._arrays, number)
+
+
+def _spelt(arrays: Mapping[str, NDArray[Any]], number: int) -> str:
+    offsets = arrays["vocabulary.offsets"]
+    return arrays["vocabulary.bytes"][offsets[number] : offsets[number + 1]].tobytes().decode()
+
+
+def _vocabulary(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    return [_spelt(arrays, number) for number in range(len(arrays["vocabulary.offsets"]) - 1)]
 
 
 def _counted(values: NDArray[np.int64], size: int) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ hybrid.save(folder)                                        # components/ranking/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -71,6 +71,22 @@ class Hybrid(Scorer):
         core = int(self.reader.arrays["core"][0])
         reader = Reader.build(learned, self.settings.rank, self.settings.voices, core=core)
         return type(self).of(self.ranker, reader, learned.catalogue, self.settings.voices)
+
+    def lengthened(
+        self, catalogue: Catalogue, known: Mapping[str, Sequence[Any]], texts: Mapping[str, Sequence[Any]]
+    ) -> Self:
+        """The same ranker for a longer catalogue, whose new items nobody took yet; nothing is learned again.
+
+        known, texts: columns of the items that were there, and of the new ones. Raises `BadInput` where a voice has to
+        be trained to know an item.
+        """
+        reader = self.reader.extended(catalogue, known, texts)
+        longer = type(self).of(self.ranker, reader, catalogue, self.settings.voices)
+        facts, items = _part(self.arrays, _FACTS), len(self.catalogue.table)
+        if facts:
+            more = len(catalogue.table) - items
+            longer.arrays = {**longer.arrays, **_prefixed(_FACTS, Facts.extended(facts, texts, items=items, more=more))}
+        return longer
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         found = np.full((len(histories), len(self.catalogue.table)), -np.inf, np.float32)

@@ -20,12 +20,14 @@ from components.progress import Progress
 from components.ranking import candidates as proposing
 from components.ranking import counts, evidence, kinds, past
 from components.ranking.features import Asked, Columns, Feature
+from components.recommender.catalogue import Catalogue
 from components.settings.ranking import Rank
 from components.settings.voices import Voices
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
 from components.voices.kinds import codes
+from components.voices.kinds import extended as kinds_of_new
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import build
@@ -67,6 +69,22 @@ class Reader:
             if isinstance(voice, Text):
                 arrays |= packed(f"similar.{name}", similar(learned, voice.settings, chosen.similar))
         return cls(built, arrays, chosen)
+
+    def extended(
+        self, catalogue: Catalogue, known: Mapping[str, Sequence[Any]], texts: Mapping[str, Sequence[Any]]
+    ) -> Self:
+        """The same for a longer catalogue, as `Scorer.extended`; known: columns of the items that were there."""
+        more, arrays = len(catalogue.table) - self.items, dict(self.arrays)
+        arrays["kinds"] = kinds_of_new(arrays["kinds"], known, texts, more)
+        arrays |= counts.extended(arrays, more)
+        voices = {name: voice.extended(catalogue, texts) for name, voice in self.voices.items()}
+        for name in self.chosen.evidence:
+            voice = self.voices[name]
+            if isinstance(voice, Text):
+                packed_as = f"similar.{name}"
+                near, cosines = voice.near(voice.of_new(texts, more), self.chosen.similar)
+                arrays |= packed(packed_as, with_links(unpacked(arrays, packed_as, self.items), near, cosines))
+        return type(self)(voices, arrays, self.chosen)
 
     @property
     def items(self) -> int:
@@ -112,6 +130,24 @@ class Reader:
             packed_as = f"similar.{name}"
             found[name] = voice.links if isinstance(voice, Graph) else unpacked(self.arrays, packed_as, self.items)
         return found
+
+
+def with_links(links: sparse.csr_array, near: NDArray[np.int64], cosines: NDArray[np.float32]) -> sparse.csr_array:
+    """`links` [items, items] with a row and a column for each new item: to its nearest items, and from them to it.
+
+    near, cosines: [new, most], -1 and -inf where there are fewer. New items are not linked to each other.
+    """
+    items, new = links.shape[0], len(near)
+    rows, places = np.nonzero(near >= 0)
+    old, values = near[rows, places], cosines[rows, places]
+    there = sparse.coo_array((values, (rows + items, old)), shape=(items + new, items + new))
+    back = sparse.coo_array((values, (old, rows + items)), shape=(items + new, items + new))
+    longer = sparse.csr_array(
+        (links.data, links.indices, np.concatenate([links.indptr, np.repeat(links.indptr[-1:], new)])),
+        shape=(items + new, items + new),
+    )
+    found = (longer + there.tocsr() + back.tocsr()).tocsr()
+    return found.astype(np.float32)
 
 
 def features(chosen: Rank) -> list[Feature]:

@@ -102,9 +102,10 @@ def _evidence(layout: Layout) -> dict[str, Any]:
 
 
 def _settings(params: Params) -> dict[str, Any]:
-    """All settings but those that make no other model: how long a store is waited for, the rules of promotion."""
+    """All settings but those that make no other model: how long a store is waited for, the rules of promotion, what a
+    drop of data may be."""
     settings = to_dict(params)
-    del settings["register"]["wait_seconds"], settings["promote"]
+    del settings["register"]["wait_seconds"], settings["promote"], settings["drops"]
     return settings
 
 
@@ -184,7 +185,8 @@ def bundle_sha256(bundle: Path) -> str:
 def _write_items(items_clean: Path, id_table: Path, path: Path) -> None:
     import polars as pl
 
-    items = pl.DataFrame(parquet.read(items_clean, ["item_id", "title"])).sort("item_id")
+    parquet.read(items_clean, ["item_id", "title"])
+    items = pl.DataFrame(parquet.read(items_clean)).sort("item_id")  # with its texts, by which new items are added
     if items["item_id"].to_list() != sorted(parquet.read(id_table, ["item_id"])["item_id"].to_pylist()):
         raise BadInput(
             "the ID table and the catalogue hold different items",

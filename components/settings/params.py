@@ -271,6 +271,27 @@ class Promote(Section):
 
 
 @dataclass(frozen=True)
+class Drops(Section):
+    """When a drop of new data (`idiom ingest --append`) is refused, judged against the history. Thresholds alone: they
+    change nothing that is stored."""
+
+    max_unknown_items: float = bounded(0.2, low=0.0, high=1.0)
+    """Largest accepted share of its interactions with items that neither the catalogue nor the drop describes."""
+    max_volume_ratio: float = bounded(10.0, low=1.0)
+    """Most times as many new interactions a day as the history has a day."""
+    min_volume_ratio: float = bounded(0.1, low=0.0, high=1.0)
+    """Fewer than this share of the history's interactions a day is warned of."""
+    max_shift: float = bounded(0.5, low=0.0)
+    """Largest accepted population stability index of its items, by popularity, against the newest history."""
+    max_repeats: float = bounded(0.5, low=0.0, high=1.0)
+    """Largest accepted share of its interactions that one item, or one user, has."""
+    max_gap_days: float = bounded(30.0, low=0.0)
+    """Days between the newest interaction of the history and the first of a drop that are warned of."""
+    max_future_hours: float = bounded(24.0, low=0.0)
+    """Hours by which a time may lie after now."""
+
+
+@dataclass(frozen=True)
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -288,6 +309,7 @@ class Params(Section):
     voices: Voices = field(default_factory=Voices)
     rank: Rank = field(default_factory=Rank)
     promote: Promote = field(default_factory=Promote)
+    drops: Drops = field(default_factory=Drops)
 
     def __post_init__(self) -> None:
         super().__post_init__()

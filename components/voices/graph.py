@@ -14,6 +14,7 @@ with the strengths of fading.py. The settings (components/settings/voices.py) ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -21,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days, same_day, strengths
 from components.voices.learned import Learned
 from components.voices.lists import Scores
-from components.voices.matrix import packed, unpacked
+from components.voices.matrix import empty_rows, lengthened, packed, unpacked
 from components.voices.voice import Voice
 
 _PAIRS = 1 << 22
@@ -41,6 +43,11 @@ class Graph(Voice):
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
         return cls(learned.catalogue, packed("weights", weights(learned, chosen)), chosen)
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: no path leads to a new item."""
+        arrays = lengthened(self.arrays, "weights", empty_rows(self.new_items(catalogue)))
+        return type(self)(catalogue, {**self.arrays, **arrays}, self.settings)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         asked = strengths(histories, days, len(self.catalogue.table), self.settings)

@@ -5,7 +5,7 @@ Scores are not normalised for each user: that the graph knows little is worth kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -35,8 +35,18 @@ class GraphText(Voice):
         graph, text = Graph.build(learned, chosen.graph), Text.build(learned, chosen.text)
         return cls(learned.catalogue, {**graph.arrays, **text.arrays}, chosen)
 
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: text alone speaks for a new item."""
+        graph, text = self._graph.extended(catalogue, texts), self._text.extended(catalogue, texts)
+        return type(self)(catalogue, {**self.arrays, **_own(graph, "weights"), **_own(text, "text")}, self.settings)
+
     def scores(self, histories: Ragged, days: Days) -> Scores:
         found = self._text.scores(histories, days)
         found *= self.settings.text_weight
         found += self._graph.scores(histories, days)
         return found
+
+
+def _own(voice: Voice, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of one part: those of both are handed to each."""
+    return {key: array for key, array in voice.arrays.items() if key.startswith(f"{name}.")}

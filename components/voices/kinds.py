@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,47 @@ KINDS = ("brand", "leaf", "parent")
 
 def codes(learned: Learned) -> NDArray[np.int32]:
     """[kinds, items] a number for each brand, deepest category and the one above it; -1 where an item has none."""
-    items = len(learned.catalogue.table)
-    brands = learned.texts.get("brand", [None] * items)
-    paths = [path or [] for path in learned.texts.get("categories", [None] * items)]
+    return np.stack([_numbered(values) for values in _values(learned.texts, len(learned.catalogue.table))])
+
+
+def extended(
+    codes: NDArray[np.int32], known: Mapping[str, Sequence[Any]], texts: Mapping[str, Sequence[Any]], items: int
+) -> NDArray[np.int32]:
+    """`codes` [kinds, items] with `items` new ones at the end, which have the number of whoever has their kind.
+
+    known, texts: columns of the old items and of the new ones.
+    """
+    rows = []
+    for code, old, new in zip(codes, _values(known, codes.shape[1]), _values(texts, items), strict=True):
+        numbers: dict[Any, int] = {}
+        wanted = {each for each in new if each}
+        for each, number in zip(old, code.tolist(), strict=True):
+            if each in wanted and number >= 0:
+                numbers.setdefault(each, number)
+        following = int(code.max(initial=-1)) + 1
+        for each in new:
+            if each and each not in numbers:
+                numbers[each], following = following, following + 1
+        rows.append(np.concatenate([code, np.array([numbers[each] if each else -1 for each in new], np.int32)]))
+    return np.stack(rows)
+
+
+def hashes(texts: Mapping[str, Sequence[Any]], items: int) -> NDArray[np.int64]:
+    """[kinds, items] 63 bits of a hash of each value, by which a later item's is recognised; -1 where there is none."""
+    return np.array([[_hash(each) for each in values] for values in _values(texts, items)], np.int64)
+
+
+def _hash(value: Any) -> int:
+    return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8]) >> 1 if value else -1
+
+
+def _values(texts: Mapping[str, Sequence[Any]], items: int) -> list[Sequence[Any]]:
+    """Of each of `KINDS` a value for each item, None where it has none."""
+    brands = texts.get("brand", [None] * items)
+    paths = [path or [] for path in texts.get("categories", [None] * items)]
     parents = [tuple(path[:-1]) if len(path) > 1 else None for path in paths]
     leaves = [tuple(path) if path else None for path in paths]
-    return np.stack([_numbered(values) for values in (brands, leaves, parents)])
+    return [brands, leaves, parents]
 
 
 def _numbered(values: Sequence[Any]) -> NDArray[np.int32]:

@@ -24,6 +24,22 @@ def unpacked(arrays: Arrays, name: str, columns: int) -> sparse.csr_array:
     return sparse.csr_array((data, indices, indptr), shape=(len(indptr) - 1, columns))
 
 
+def lengthened(arrays: Arrays, name: str, rows: sparse.csr_array) -> dict[str, NDArray[Any]]:
+    """The three arrays of a `packed` matrix with more rows at its end; nothing before them is touched."""
+    data, indices, indptr = (arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
+    rows.sort_indices()
+    return {
+        f"{name}.indptr": np.concatenate([indptr, indptr[-1] + rows.indptr[1:].astype(indptr.dtype)]),
+        f"{name}.indices": np.concatenate([indices, rows.indices.astype(indices.dtype)]),
+        f"{name}.data": np.concatenate([data, rows.data.astype(data.dtype)]),
+    }
+
+
+def empty_rows(rows: int) -> sparse.csr_array:
+    """`rows` rows without an entry, for `lengthened`."""
+    return sparse.csr_array((rows, 0), dtype=np.float32)
+
+
 def strongest(matrix: sparse.csr_array, most: int) -> sparse.csr_array:
     """`matrix` with the `most` largest values of each row; of equal ones the first columns stay."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

@@ -5,6 +5,7 @@ score = strengths(history) @ step 1 @ step 2 @ ...        # which steps: setting
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices import text
@@ -19,7 +21,7 @@ from components.voices.fading import Days, strengths
 from components.voices.graph import weights
 from components.voices.learned import Learned
 from components.voices.lists import Scores
-from components.voices.matrix import packed, strongest, unpacked, with_sum_one
+from components.voices.matrix import empty_rows, lengthened, packed, strongest, unpacked, with_sum_one
 from components.voices.voice import Voice
 
 
@@ -34,6 +36,13 @@ class Paths(Voice):
         for step in dict.fromkeys(chosen.steps):
             arrays |= packed(step, _matrix(step, learned, chosen))
         return cls(learned.catalogue, arrays, chosen)
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: no path leads to a new item."""
+        more, arrays = self.new_items(catalogue), dict(self.arrays)
+        for step in dict.fromkeys(self.settings.steps):
+            arrays |= lengthened(self.arrays, step, empty_rows(more))
+        return type(self)(catalogue, arrays, self.settings)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         found = strengths(histories, days, len(self.catalogue.table), self.settings)

@@ -6,10 +6,12 @@ training; where the training has no times, every event counts 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
@@ -35,6 +37,10 @@ class Recent(Voice):
         items, day = learned.histories.values[known], day[known]
         order = np.lexsort((items, day))
         return cls(learned.catalogue, {"items": items[order], "days": day[order]}, chosen)
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: nobody took a new item lately."""
+        return type(self)(catalogue, self.arrays, self.settings)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         latest = self.arrays["days"].max(initial=0.0)

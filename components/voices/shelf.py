@@ -9,6 +9,7 @@ at the newest moment of the history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.voices.fading import Days, strengths
-from components.voices.kinds import codes
+from components.voices.kinds import codes, hashes
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.recent import Recent
@@ -27,6 +29,7 @@ from components.voices.voice import Voice
 
 FLOOR = 0.02
 """What an item that nobody took lately is worth."""
+_KINDS = ("brand", "leaf")
 _NOTHING = 1e-6
 """A likeness below it is the rounding of an item's likeness to itself."""
 
@@ -39,8 +42,25 @@ class Shelf(Voice):
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
         recent = Recent.build(learned, settings.Recent(days=chosen.days))
-        brand, leaf, _ = codes(learned)
-        return cls(learned.catalogue, {**recent.arrays, "brand": brand, "leaf": leaf}, chosen)
+        items = len(learned.catalogue.table)
+        arrays: dict[str, NDArray[Any]] = {**recent.arrays, "learned": np.array([items])}
+        for name, code, known in zip(_KINDS, codes(learned), hashes(learned.texts, items), strict=False):
+            arrays |= {name: code, **_values(name, code, known)}
+        return cls(learned.catalogue, arrays, chosen)
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: a new item stands beside those of its brand and category; nobody took it lately."""
+        arrays = dict(self.arrays)
+        for name, new in zip(_KINDS, hashes(texts, self.new_items(catalogue)), strict=False):
+            known = arrays[f"{name}.hashes"]
+            fresh = np.setdiff1d(new[new >= 0], known)
+            known = np.concatenate([known, fresh])
+            order = np.argsort(known)
+            places = order[np.minimum(np.searchsorted(known, new, sorter=order), len(known) - 1)] if len(known) else new
+            arrays[f"{name}.hashes"] = known
+            arrays[f"{name}.sizes"] = np.concatenate([arrays[f"{name}.sizes"], np.ones(len(fresh), np.int64)])
+            arrays[name] = np.concatenate([arrays[name], np.where(new >= 0, places, -1).astype(np.int32)])
+        return type(self)(catalogue, arrays, self.settings)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         asked = strengths(histories, days, len(self.catalogue.table), self.settings)
@@ -58,9 +78,17 @@ class Shelf(Voice):
     @cached_property
     def _kinds(self) -> sparse.csr_array:
         """[items, brands + categories]: the root of what a shared one is worth."""
-        parts = [_weighted(self.arrays["brand"], self.settings.brand), _weighted(self.arrays["leaf"], 1.0)]
+        parts = [self._weighted("brand", self.settings.brand), self._weighted("leaf", 1.0)]
         found: sparse.csr_array = sparse.hstack(parts).tocsr().astype(np.float32)
         return found
+
+    def _weighted(self, name: str, weight: float) -> sparse.csr_array:
+        """[items, values] of one kind."""
+        code, sizes = self.arrays[name], self.arrays[f"{name}.sizes"]
+        having = np.flatnonzero(code >= 0)
+        worth = np.sqrt(weight * np.log(self.arrays["learned"][0] / np.maximum(sizes, 1)))
+        cells = (worth[code[having]], (having, code[having]))
+        return sparse.coo_array(cells, shape=(len(code), max(len(sizes), 1))).tocsr()
 
     @cached_property
     def _by_kind(self) -> sparse.csr_array:
@@ -72,10 +100,10 @@ class Shelf(Voice):
         return np.asarray((self._kinds * self._kinds).sum(axis=1))
 
 
-def _weighted(kinds: NDArray[np.int32], weight: float) -> sparse.csr_array:
-    """[items, values] of one kind, whose codes are `kinds`."""
-    having = np.flatnonzero(kinds >= 0)
-    sizes = np.bincount(kinds[having], minlength=1)
-    worth = np.sqrt(weight * np.log(len(kinds) / np.maximum(sizes, 1)))
-    cells = (worth[kinds[having]], (having, kinds[having]))
-    return sparse.coo_array(cells, shape=(len(kinds), len(sizes))).tocsr()
+def _values(name: str, code: NDArray[np.int32], known: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Of each value of a kind: the hash by which it is recognised, and how many items had it at the training."""
+    having = np.flatnonzero(code >= 0)
+    sizes = np.bincount(code[having]).astype(np.int64)
+    found = np.zeros(len(sizes), np.int64)
+    found[code[having]] = known[having]
+    return {f"{name}.hashes": found, f"{name}.sizes": sizes}

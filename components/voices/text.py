@@ -6,21 +6,25 @@ length 1. An item's likeness to itself counts nothing: not masked, a user's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
+from components.errors import BadInput
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.textid.words.normal import split
 from components.voices.fading import Days, strengths
 from components.voices.learned import Learned
 from components.voices.lists import Scores, best
-from components.voices.matrix import packed, strongest, unpacked
+from components.voices.matrix import lengthened, packed, strongest, unpacked
 from components.voices.voice import Voice
 
 _NOTHING = 1e-6
@@ -38,7 +42,36 @@ class Text(Voice):
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
-        return cls(learned.catalogue, packed("text", vectors(learned, chosen)), chosen)
+        found, known = _weighted(learned, chosen)
+        return cls(learned.catalogue, packed("text", found) | known, chosen)
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: new items get vectors of the features that the catalogue had."""
+        arrays = lengthened(self.arrays, "text", self.of_new(texts, self.new_items(catalogue)))
+        return type(self)(catalogue, {**self.arrays, **arrays}, self.settings)
+
+    def of_new(self, texts: Mapping[str, Sequence[Any]], items: int) -> sparse.csr_array:
+        """[items, features] the vectors of new items. Raises `BadInput` for a voice of before features were kept."""
+        if "text.hashes" not in self.arrays:
+            mend = "build it again: dvc repro --single-item --force rank, then register"
+            raise BadInput("it does not say which features it knows", where="the voice text", mend=mend)
+        hashes, rows, columns = self.arrays["text.hashes"], list[int](), list[int]()
+        place: dict[tuple[str, str], int | None] = {}
+        for row, feature in _features(texts, self.settings):
+            if feature not in place:
+                at = np.flatnonzero(hashes == np.uint64(hash_of(feature)))
+                place[feature] = int(at[0]) if len(at) else None
+            if (column := place[feature]) is not None:
+                rows.append(row)
+                columns.append(column)
+        ones = np.ones(len(rows))
+        counts = sparse.coo_array((ones, (rows, columns)), shape=(items, len(hashes))).tocsr()
+        return _of_length_one(counts, self.arrays["text.rarity"].astype(np.float64))
+
+    def near(self, vectors: sparse.csr_array, most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """[rows, most] the items nearest to some vectors, -1 where there are fewer, and their cosines."""
+        found = (vectors @ self._vectors[1]).toarray().astype(np.float32)
+        return best(found, most, least=0.0)
 
     def scores(self, histories: Ragged, days: Days) -> Scores:
         vectors, by_feature = self._vectors
@@ -53,7 +86,8 @@ class Text(Voice):
     def _vectors(self) -> tuple[sparse.csr_array, sparse.csr_array]:
         """[items, features] and [features, items]."""
         indices = self.arrays["text.indices"]
-        found = unpacked(self.arrays, "text", int(indices.max(initial=-1)) + 1)
+        known = len(self.arrays["text.hashes"]) if "text.hashes" in self.arrays else int(indices.max(initial=-1)) + 1
+        found = unpacked(self.arrays, "text", known)
         return found, found.T.tocsr()
 
     @cached_property
@@ -65,10 +99,15 @@ class Text(Voice):
 
 def vectors(learned: Learned, chosen: settings.Text) -> sparse.csr_array:
     """[items, features] of float32, of length 1 or, without text, 0."""
+    return _weighted(learned, chosen)[0]
+
+
+def _weighted(learned: Learned, chosen: settings.Text) -> tuple[sparse.csr_array, dict[str, NDArray[Any]]]:
+    """`vectors`, and what a new item's vector is made of: hash and rarity of each feature."""
     items, numbers = len(learned.catalogue.table), dict[tuple[str, str], int]()
     rows: list[int] = []
     columns: list[int] = []
-    for row, feature in _features(learned, chosen):
+    for row, feature in _features(learned.texts, chosen):
         rows.append(row)
         columns.append(numbers.setdefault(feature, len(numbers)))
     ones = np.ones(len(rows))
@@ -76,11 +115,25 @@ def vectors(learned: Learned, chosen: settings.Text) -> sparse.csr_array:
     having = np.bincount(found.indices, minlength=len(numbers))
     least = np.where([kind == "" for kind, _ in numbers], chosen.min_items, 1)
     rarity = np.where(having >= least, np.log(items / np.maximum(having, 1)), 0.0)
-    found.data = (1.0 + np.log(found.data)) * rarity[found.indices]
-    found.eliminate_zeros()
-    lengths = np.sqrt(np.asarray((found * found).sum(axis=1)))
-    found.data /= np.repeat(lengths, np.diff(found.indptr))
-    return found.astype(np.float32)
+    known: dict[str, NDArray[Any]] = {
+        "text.hashes": np.array([hash_of(feature) for feature in numbers], np.uint64),
+        "text.rarity": rarity.astype(np.float32),
+    }
+    return _of_length_one(found, rarity), known
+
+
+def _of_length_one(counts: sparse.csr_array, rarity: NDArray[Any]) -> sparse.csr_array:
+    """Counts of features as vectors, each of length 1."""
+    counts.data = (1.0 + np.log(counts.data)) * rarity[counts.indices]
+    counts.eliminate_zeros()
+    lengths = np.sqrt(np.asarray((counts * counts).sum(axis=1)))
+    counts.data /= np.repeat(lengths, np.diff(counts.indptr))
+    return counts.astype(np.float32)
+
+
+def hash_of(feature: tuple[str, str]) -> int:
+    """64 bits by which a feature is found again: the words themselves would be most of a voice's file."""
+    return int.from_bytes(hashlib.blake2b("\t".join(feature).encode(), digest_size=8).digest())
 
 
 def similar(learned: Learned, chosen: settings.Text, most: int) -> sparse.csr_array:
@@ -106,16 +159,16 @@ def neighbours(vectors: sparse.csr_array, most: int) -> sparse.csr_array:
     return sparse.coo_array((data, (rows, columns)), shape=(items, items)).tocsr()
 
 
-def _features(learned: Learned, chosen: settings.Text) -> Iterator[tuple[int, tuple[str, str]]]:
+def _features(texts: Mapping[str, Sequence[Any]], chosen: settings.Text) -> Iterator[tuple[int, tuple[str, str]]]:
     """(item number, feature): a word or pair of words as ("", words), a whole value as (column, value)."""
     for column in chosen.words:
-        for row, value in _values(learned.texts.get(column, ())):
+        for row, value in _values(texts.get(column, ())):
             words = split(value)
             yield from ((row, ("", word)) for word in words)
             if chosen.pairs:
                 yield from ((row, ("", f"{one} {other}")) for one, other in pairwise(words))
     for column in chosen.whole:
-        yield from ((row, (column, value.lower())) for row, value in _values(learned.texts.get(column, ())))
+        yield from ((row, (column, value.lower())) for row, value in _values(texts.get(column, ())))
 
 
 def _values(texts: Sequence[Any]) -> Iterator[tuple[int, str]]:

@@ -99,6 +99,19 @@ class Scorer(ABC):
                 days[known.offsets[number] : known.offsets[number + 1]] = kept
         return known, days
 
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """The same for a longer catalogue: its items, then new ones that nobody took yet, without learning again.
+
+        texts: column -> a value for each new item. What it says of the others stays as it is. Raises `BadInput` for a
+        voice that has to be trained to know an item.
+        """
+        mend = "take the voice out of rank.voices, or train again: idiom retrain"
+        raise BadInput("it knows no item that it was not trained on", where=type(self).__name__, mend=mend)
+
+    def new_items(self, catalogue: Catalogue) -> int:
+        """How many items a longer catalogue has more."""
+        return len(catalogue.table) - len(self.catalogue.table)
+
     def save(self, directory: Path) -> None:
         """Publish catalogue, arrays, settings and a manifest whose `kind` is the name of this voice's file."""
         with publishing(directory) as temporary:

@@ -6,6 +6,7 @@ and counts. Codes follow the sorted ids, so sorting by code is sorting by id and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +36,13 @@ class Coded:
     """item_id by code, ascending; every item that an interaction names, whether the catalogue has it or not."""
 
 
-def read(path: Path) -> Coded:
-    """Read canonical interactions. Raises `BadInput` where the file is missing, broken, or not canonical."""
+def read(path: Path, further: Sequence[str] = ()) -> Coded:
+    """Read canonical interactions. Raises `BadInput` where the file is missing, broken, or not canonical.
+
+    further: columns to read as well, where the table has them.
+    """
     table = scan(path, COLUMNS)
+    there = [name for name in further if name in table.collect_schema()]
     users, items = (
         collect(table.select(pl.col(name).drop_nulls().unique()), path)[name].sort() for name in ("user_id", "item_id")
     )
@@ -46,9 +51,22 @@ def read(path: Path) -> Coded:
         item=pl.col("item_id").cast(pl.Enum(items)).to_physical().cast(pl.UInt32),
         position="position",
         timestamp="timestamp",
+        **{name: name for name in there},
     )
     rows = collect(coded, path)
     return Coded(rows.sort("user", "position", maintain_order=True), users, items)
+
+
+def renumbered(coded: Coded) -> Coded:
+    """Without the ids that no row has any more; codes follow the sorted ids again."""
+    rows, users, items = coded.rows, coded.rows["user"].unique().sort(), coded.rows["item"].unique().sort()
+    if len(users) == len(coded.users) and len(items) == len(coded.items):
+        return coded
+    rows = rows.with_columns(
+        users.search_sorted(rows["user"]).cast(pl.UInt32).alias("user"),
+        items.search_sorted(rows["item"]).cast(pl.UInt32).alias("item"),
+    )
+    return Coded(rows, coded.users.gather(users), coded.items.gather(items))
 
 
 def scan(path: Path, columns: dict[str, Kind]) -> pl.LazyFrame:

@@ -17,6 +17,9 @@ ITEM_COLUMNS = ("item_id", "title", "brand", "categories", "description", "price
 """All canonical item columns in the order in which they are written."""
 TIMESTAMP = pl.Datetime("us", "UTC")
 
+BOTH = ("items", "interactions")
+"""The two raw tables; a drop of new data may have one alone."""
+
 Kind = Literal["csv", "tsv", "jsonl", "parquet", "lines"]
 
 
@@ -63,3 +66,13 @@ class Tables:
     """What the reader noticed; goes into the ingest report."""
     unused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """`items` and `interactions` -> raw columns that the reader does not hand over."""
+
+
+def nothing() -> pl.LazyFrame:
+    """The frame of a table that is not wanted."""
+    return pl.LazyFrame()
+
+
+def no_file(raw: Path) -> RawFile:
+    """The file of a table that is not wanted."""
+    return RawFile(shown=str(raw), path=raw, kind="lines", records=0)

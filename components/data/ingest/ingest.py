@@ -19,6 +19,8 @@ import polars as pl
 
 from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
+from components.data.drops.merging import merge
+from components.data.drops.store import Store
 from components.data.ingest import catalogue, conservation, interactions, rawfiles
 from components.errors import BadInput
 from components.settings.params import Format, Ingest
@@ -26,9 +28,11 @@ from components.storage import artifacts
 from components.storage.layout import Layout
 
 
-def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
-    """Read `raw`, publish items.parquet, interactions.parquet and report.json, and return the report, whose `in_words`
-    say what a person has to know: records that were set aside, files that may be cut off.
+def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = None) -> dict[str, Any]:
+    """Read `raw` and the drops of `store` (None: none), publish items.parquet, interactions.parquet and report.json.
+
+    Returns the report, whose `in_words` say what a person has to know: records that were set aside, files that may
+    be cut off.
 
     Raises `BadInput` (what, where, mend) for anything that cannot be read or accounted for, and `GateRefused` for
     sequences that are sorted by item code (format p5); nothing is published then.
@@ -37,9 +41,11 @@ def ingest(settings: Ingest, raw: Path, layout: Layout) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="idiom-ingest-") as scratch:
         tables: Tables = source.read(settings, raw, Path(scratch))
         history, items, report = canonical(settings, tables)
+    if store is not None:
+        history, items, report = _with_drops(history, items, report, store)
     report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
     report["notes"] = notes(report)
-    report["in_words"] = conservation.in_words(report) + report["remarks"]
+    report["in_words"] = conservation.in_words(report) + report["remarks"] + _other_settings(settings, store)
     outputs = (layout.items, layout.interactions, layout.ingest_report)
     with artifacts.publishing_together(*outputs) as (items_to, interactions_to, report_to):
         _write(items.lazy(), items_to)
@@ -70,6 +76,48 @@ def canonical(settings: Ingest, tables: Tables) -> tuple[Coded, pl.DataFrame, di
         "unused": {table: sorted(columns) for table, columns in tables.unused.items() if columns},
     }
     return history, items, report
+
+
+def _with_drops(
+    history: Coded, items: pl.DataFrame, report: dict[str, Any], store: Store
+) -> tuple[Coded, pl.DataFrame, dict[str, Any]]:
+    """The tables after drops and deletions; the report's counts are then of these, and `drops` says what each brought.
+
+    Where there are neither, everything stays as it is.
+    """
+    drops, forgotten = store.drops(), store.forgotten()
+    if not drops and not forgotten.entries:
+        return history, items, report
+    merged = merge(history, items, drops, forgotten)
+    after, known = merged.interactions, set(merged.items["item_id"])
+    about_items = {
+        "items": merged.items.height,
+        "without_interaction": len(known) - len(after.items),
+        "without_title": merged.items["title"].null_count(),
+        "columns": merged.items.columns,
+    }
+    about = {
+        "interactions": report["interactions"] | interactions.counts(after),
+        "items": report["items"] | about_items,
+    }
+    if drops:
+        about["interactions"] |= {"order": "timestamp"}
+    return after, merged.items, {**report, **about, "drops": merged.counts}
+
+
+def _other_settings(settings: Ingest, store: Store | None) -> list[str]:
+    """A warning for drops that were read under other settings than today's: they are not read again."""
+    today = chosen(settings)
+    other = [drop for drop in (store.drops() if store else []) if drop.facts.get("settings", today) != today]
+    if not other:
+        return []
+    names = ", ".join(str(drop.facts["name"]) for drop in other[:5])
+    return [f"{len(other)} drops were read with another ingest.min_rating or ingest.events than today's: {names}."]
+
+
+def chosen(settings: Ingest) -> dict[str, Any]:
+    """The settings that decide which interactions of a file count."""
+    return {"min_rating": settings.min_rating, "events": settings.events}
 
 
 def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from components.data.canonical.coded import Coded
+from components.data.canonical.coded import Coded, renumbered
 from components.data.canonical.tables import TIMESTAMP, RawFile
 from components.data.ingest import ids, scanning, times
 from components.errors import BadInput
@@ -61,8 +61,8 @@ def canonical(raw: pl.LazyFrame, file: RawFile, settings: Ingest) -> tuple[Coded
         facts["rows_without_position"] = rows["position"].null_count()
     facts["rows_without_time"] = rows["timestamp"].null_count()
     rows = _ordered(rows, file, users, settings, facts).drop("row")
-    coded = _renumbered(Coded(rows, users, items))
-    return coded, facts | _counts(coded)
+    coded = renumbered(Coded(rows, users, items))
+    return coded, facts | counts(coded)
 
 
 def decoded(coded: Coded) -> pl.LazyFrame:
@@ -166,18 +166,6 @@ def _rated(rows: pl.DataFrame, least: float, file: RawFile, facts: dict[str, Any
     return kept
 
 
-def _renumbered(coded: Coded) -> Coded:
-    """Without the ids that no row has any more; codes follow the sorted ids again."""
-    rows, users, items = coded.rows, coded.rows["user"].unique().sort(), coded.rows["item"].unique().sort()
-    if len(users) == len(coded.users) and len(items) == len(coded.items):
-        return coded
-    rows = rows.with_columns(
-        users.search_sorted(rows["user"]).cast(pl.UInt32).alias("user"),
-        items.search_sorted(rows["item"]).cast(pl.UInt32).alias("item"),
-    )
-    return Coded(rows, coded.users.gather(users), coded.items.gather(items))
-
-
 def _ordered(
     rows: pl.DataFrame, file: RawFile, users: pl.Series, settings: Ingest, facts: dict[str, Any]
 ) -> pl.DataFrame:
@@ -270,7 +258,7 @@ def _by_time(
     return rows.filter(~incomplete).sort("user", "timestamp", *ties, maintain_order=True)
 
 
-def _counts(coded: Coded) -> dict[str, Any]:
+def counts(coded: Coded) -> dict[str, Any]:
     """Counts of what is odd about the canonical interactions."""
     same_user = pl.col("user") == pl.col("user").shift()
     before = pl.col("timestamp").shift()

@@ -15,9 +15,9 @@ from components.settings.params import Severity
 ROWS_SHOWN = 10
 """A verdict names at most this many offending rows per check."""
 
-Suite = Literal["catalogue", "interactions", "leakage", "ID table"]
+Suite = Literal["catalogue", "interactions", "leakage", "ID table", "drop"]
 SUITES: tuple[Suite, ...] = ("catalogue", "interactions", "leakage")
-"""Those of `validate`; the ID table's is run by `index`."""
+"""Those of `validate`; the ID table's is run by `index`, the drop's by `idiom ingest --append`."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import polars as pl
 from components.data.canonical import coded
 from components.data.clean.itemtext import same_text, text_columns
 from components.data.validate import checks_catalogue, checks_interactions, leakage
-from components.data.validate.checks import CHECKS, Measured, severities
+from components.data.validate.checks import CHECKS, Check, Measured, severities
 from components.data.validate.expectations import NOTE, assert_and_document, describe
 from components.data.validate.page import page
 from components.errors import BadInput, GateRefused
@@ -56,13 +56,15 @@ def validate(
 
     with publishing_together(layout.data_docs, layout.validation, layout.verdict) as (site, page_to, verdict_to):
         passed = assert_and_document(measured, CHECKS, severity, site, note=_NOTE)
-        verdict = _verdict(measured, severity, passed) | {"facts": _facts(interactions, items)}
+        verdict = verdict_of(measured, severity, passed, CHECKS) | {"facts": _facts(interactions, items)}
         verdict["in_words"] = in_words(verdict)
         text = page(verdict, dataset=layout.dataset)
         page_to.write_text(stamped(text, made) if made and not verdict["passed"] else text, encoding="utf-8")
         publish_json(verdict_to, verdict)
     if not verdict["passed"]:
-        raise _refusal(verdict, layout)
+        raise refusal(
+            verdict, where=f"{layout.items} and {layout.interactions}; the whole verdict: {layout.validation}"
+        )
     return verdict
 
 
@@ -112,9 +114,13 @@ def _need_something_to_judge(interactions: coded.Coded, touched: pl.DataFrame, l
         )
 
 
-def _verdict(
-    measured: dict[str, Measured], severity: dict[str, params.Severity], passed: dict[str, bool]
+def verdict_of(
+    measured: Mapping[str, Measured],
+    severity: Mapping[str, params.Severity],
+    passed: Mapping[str, bool],
+    asked: Mapping[str, Check],
 ) -> dict[str, Any]:
+    """What was found by each check of `asked`; `passed` where no critical one failed."""
     checks = [
         {
             "name": name,
@@ -135,7 +141,7 @@ def _verdict(
             "meaning": check.meaning,
             "mend": check.mend,
         }
-        for name, check in CHECKS.items()
+        for name, check in asked.items()
     ]
     failures = {
         level: [check["name"] for check in checks if check["severity"] == level and not check["passed"]]
@@ -176,7 +182,8 @@ def _measured(check: Mapping[str, Any]) -> Measured:
     return Measured(check["observed"], check["threshold"], at_least=check["bound"] == "at least", **counted)
 
 
-def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
+def refusal(verdict: Mapping[str, Any], *, where: str) -> GateRefused:
+    """The error for a verdict that did not pass: each critical failure with its rows, and its mend."""
     failed = [check for check in verdict["checks"] if check["name"] in verdict["critical_failures"]]
     found, mends = [], []
     for check in failed:
@@ -185,6 +192,6 @@ def _refusal(verdict: dict[str, Any], layout: Layout) -> GateRefused:
         mends.append(f"{check['name']}: {check['mend']}")
     return GateRefused(
         "critical checks failed: " + "; ".join(verdict["critical_failures"]) + "\n  " + "\n  ".join(found),
-        where=f"{layout.items} and {layout.interactions}; the whole verdict: {layout.validation}",
+        where=where,
         mend="\n         ".join(mends),
     )

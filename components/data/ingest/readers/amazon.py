@@ -24,7 +24,7 @@ from typing import Any
 
 import polars as pl
 
-from components.data.canonical.tables import RawFile, Tables
+from components.data.canonical.tables import BOTH, RawFile, Tables, no_file, nothing
 from components.data.ingest import rawfiles, scanning
 from components.errors import BadInput
 from components.settings.params import Ingest
@@ -59,22 +59,43 @@ def recognised(names: Collection[str]) -> str | None:
     return None
 
 
-def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
-    """Scan reviews and metadata. Raises `BadInput` for a missing file or key, or a line that is no record."""
-    items_paths = _named(raw, settings.items, "items") or [_metadata(raw)]
-    interactions_paths = _named(raw, settings.interactions, "interactions") or [_reviews(raw, items_paths)]
-    reviews, interactions_file = scanning.table(
-        interactions_paths,
-        scratch,
-        key="interactions",
-        header=_ratings_header(interactions_paths[0], scratch),
-        quoting=settings.quoting.get("interactions"),
-    )
-    interactions, left = _selected(reviews, REVIEW_KEYS, ("user_id", "item_id"), interactions_file)
-    metadata, items_file, dialect = _metadata_table(items_paths, scratch, settings)
-    items, items_left = _selected(metadata, ITEM_KEYS, ("item_id",), items_file)
-    unused = {"interactions": left, "items": items_left}
-    return Tables(_mended(items), interactions, items_file, interactions_file, {"metadata": dialect}, unused)
+def parts(settings: Ingest, raw: Path, scratch: Path) -> dict[str, list[str]]:
+    """Which files of a folder are `items` (meta_...) and which `interactions`; absent where there are none."""
+    found: dict[str, list[str]] = {}
+    for name in rawfiles.names_in(raw):
+        if rawfiles.kind_of(name) is not None:
+            found.setdefault("items" if name.startswith("meta_") else "interactions", []).append(name)
+    return found
+
+
+def read(settings: Ingest, raw: Path, scratch: Path, wanted: Collection[str] = BOTH) -> Tables:
+    """Scan reviews and metadata, or the one `wanted`.
+
+    Raises `BadInput` for a missing file or key, or a line that is no record.
+    """
+    items_paths: list[Path] = []
+    items, items_file = nothing(), no_file(raw)
+    interactions, interactions_file = nothing(), no_file(raw)
+    facts, unused = dict[str, Any](), dict[str, list[str]]()
+    if "items" in wanted:
+        items_paths = _named(raw, settings.items, "items") or [_metadata(raw)]
+    if "interactions" in wanted:
+        paths = _named(raw, settings.interactions, "interactions") or [_reviews(raw, items_paths)]
+        reviews, interactions_file = scanning.table(
+            paths,
+            scratch,
+            key="interactions",
+            header=_ratings_header(paths[0], scratch),
+            quoting=settings.quoting.get("interactions"),
+        )
+        interactions, unused["interactions"] = _selected(
+            reviews, REVIEW_KEYS, ("user_id", "item_id"), interactions_file
+        )
+    if "items" in wanted:
+        metadata, items_file, facts["metadata"] = _metadata_table(items_paths, scratch, settings)
+        items, unused["items"] = _selected(metadata, ITEM_KEYS, ("item_id",), items_file)
+        items = _mended(items)
+    return Tables(items, interactions, items_file, interactions_file, facts, unused)
 
 
 def _named(raw: Path, names: str | list[str] | None, key: str) -> list[Path] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from components.data.canonical.tables import LIST_COLUMNS, RawFile, Tables
+from components.data.canonical.tables import BOTH, LIST_COLUMNS, RawFile, Tables, no_file, nothing
 from components.data.ingest import names, rawfiles, scanning
 from components.errors import BadInput
 from components.settings.params import Ingest
@@ -26,20 +26,37 @@ def recognised(names: Collection[str]) -> str | None:
     return "A .inter file is a RecBole atomic file." if any(name.endswith(".inter") for name in names) else None
 
 
-def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
-    """Scan the two atomic files. Raises `BadInput` for a header without types or without the ids."""
-    interactions_path = rawfiles.one(
-        rawfiles.locate(raw, settings.interactions, (".inter",), key="interactions"), "interactions"
-    )
-    items_path = rawfiles.one(rawfiles.locate(raw, settings.items, (".item",), key="items"), "items")
-    interactions, interactions_file, _ = _named(
-        interactions_path, scratch, settings, "interactions", _INTERACTION, ("user_id", "item_id")
-    )
-    items, items_file, types = _named(items_path, scratch, settings, "items", _ITEM, ("item_id",))
-    separator = settings.list_separator or " "
-    sequences = [pl.col(name).str.split(separator) for name in LIST_COLUMNS if types.get(name) == "token_seq"]
-    unused = {"interactions": [name for name in interactions.collect_schema() if name not in _INTERACTION]}
-    return Tables(items.with_columns(sequences), interactions, items_file, interactions_file, unused=unused)
+def parts(settings: Ingest, raw: Path, scratch: Path) -> dict[str, list[str]]:
+    """Which files of a folder are `items` and which `interactions`, by their endings; absent where there are none."""
+    found: dict[str, list[str]] = {}
+    for name in rawfiles.names_in(raw):
+        plain = rawfiles.plain_name(name)
+        if plain.endswith((".inter", ".item")):
+            found.setdefault("interactions" if plain.endswith(".inter") else "items", []).append(name)
+    return found
+
+
+def read(settings: Ingest, raw: Path, scratch: Path, wanted: Collection[str] = BOTH) -> Tables:
+    """Scan the two atomic files, or the one `wanted`. Raises `BadInput` for a header without types or without ids."""
+    items, items_file = nothing(), no_file(raw)
+    interactions, interactions_file = nothing(), no_file(raw)
+    unused: dict[str, list[str]] = {}
+    if "interactions" in wanted:
+        path = rawfiles.one(
+            rawfiles.locate(raw, settings.interactions, (".inter",), key="interactions"), "interactions"
+        )
+        interactions, interactions_file, _ = _named(
+            path, scratch, settings, "interactions", _INTERACTION, ("user_id", "item_id")
+        )
+        unused["interactions"] = [name for name in interactions.collect_schema() if name not in _INTERACTION]
+    if "items" in wanted:
+        path = rawfiles.one(rawfiles.locate(raw, settings.items, (".item",), key="items"), "items")
+        items, items_file, types = _named(path, scratch, settings, "items", _ITEM, ("item_id",))
+        separator = settings.list_separator or " "
+        items = items.with_columns(
+            pl.col(name).str.split(separator) for name in LIST_COLUMNS if types.get(name) == "token_seq"
+        )
+    return Tables(items, interactions, items_file, interactions_file, unused=unused)
 
 
 def _named(

@@ -1,0 +1,1 @@
+"""What arrived after the raw data: the store of drops, who is to be forgotten, and how both meet the tables."""
