@@ -10,9 +10,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from components.settings.params import Params
 
 app = typer.Typer(
     help="The production pipeline for generative recommendation with textual item IDs.",
@@ -101,6 +104,20 @@ def retrain(
         return code
     _summary(workspace)
     return _warnings(workspace, said="")
+
+
+@command
+def deploy(
+    notify: Annotated[
+        str | None, typer.Option(help="Notification block that is told of runs that fail: TYPE/NAME.")
+    ] = None,
+    gpu_jobs: Annotated[int, typer.Option(min=1, help="Runs at a time in the work queue `gpu`.")] = 1,
+    workspace: Workspace = HERE,
+) -> None:
+    """Set up what prefect.yaml says on Prefect's server: pool, queues, deployments, automations; repeatable."""
+    from flows.deploy import deploy as run
+
+    run(workspace.resolve(), notify=notify, gpu_jobs=gpu_jobs, say=typer.echo)
 
 
 @command
@@ -251,11 +268,14 @@ def promote(
     from components.settings.file import load
     from flows.promote import promote as run
 
-    done = run(workspace, load(workspace / "params.yaml"), version, propose=propose, by=by)
+    params = load(workspace / "params.yaml")
+    done = run(workspace, params, version, propose=propose, by=by)
     verb = "refused" if not done.decision.accepted else "accepted, and waits for approval" if propose else "promoted"
     typer.echo(
         f"version {done.version} is {verb}" + (f"; the champion was version {done.champion}" if done.champion else "")
     )
+    if verb == "promoted":
+        _tell_of_the_champion(params, done.version)
     for reason in done.decision.reasons:
         typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
     if done.page:
@@ -275,8 +295,10 @@ def rollback(
     from components.settings.file import load
     from flows.promote import roll_back
 
-    old, new = roll_back(workspace, load(workspace / "params.yaml"), version, why=why)
+    params = load(workspace / "params.yaml")
+    old, new = roll_back(workspace, params, version, why=why)
     typer.echo(f"champion: version {old} -> version {new}; idiom rollback goes back again")
+    _tell_of_the_champion(params, new)
 
 
 @command
@@ -370,6 +392,14 @@ def _flow(*arguments: str) -> int:
 
     command = [sys.executable, "-m", "flows", *arguments]
     return run_to_end(command, cwd=Path(__file__).resolve().parents[1])
+
+
+def _tell_of_the_champion(params: Params, version: str) -> None:
+    """Let Prefect know, where a server is set: a scoring with the new champion starts by this."""
+    from flows.events import PROMOTED, tell
+
+    payload = {"version": version, "dataset": params.dataset}
+    tell(PROMOTED, params.register.model_name, payload, warn=lambda words: typer.echo(f"warning  {words}", err=True))
 
 
 def _summary(workspace: Path) -> int:
