@@ -37,13 +37,13 @@ NAMES = {"retrain-nightly", "retrain-on-drift", "score-daily"}
 
 @pytest.fixture
 def deployed(repository: Path, mini: Any, prefect_server: Any) -> Iterator[Any]:
-    """A workspace whose deployments `idiom deploy` set up, with schedules of five seconds; and a worker."""
+    """A workspace whose deployments `idiom deploy` set up, with schedules of twenty seconds; and a worker."""
     for name in ("flows", "components"):
         shutil.copytree(repository / name, mini.root / name, ignore=shutil.ignore_patterns("__pycache__"))
     document = yaml.safe_load((repository / "prefect.yaml").read_text())
     for deployment in document["deployments"]:
         if "schedules" in deployment:
-            deployment["schedules"] = [{"interval": 5, "slug": "soon"}]
+            deployment["schedules"] = [{"interval": 20, "slug": "soon"}]
     (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
     idiom_deploy(mini.root, prefect_server)
     worker = subprocess.Popen(
@@ -98,6 +98,12 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
 
     There is nobody to score in this workspace: the flow's own words prove that it ran.
     """
+    drift = {"event": DRIFT, "resource": resource("idiom"), "payload": {"psi": 0.31, "column": "category"}}
+    promoted = {"event": PROMOTED, "resource": resource("idiom"), "payload": {"version": "7"}}
+    for event in (drift, promoted):
+        made = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), **event}
+        assert CLIENT.post(f"{prefect_server.api}/events", json=[made]).status_code == 204
+
     before = state_of(prefect_server)
     (deployed.root / "prefect.yaml").rename(deployed.root / "kept.yaml")
     document = yaml.safe_load((deployed.root / "kept.yaml").read_text())
@@ -110,12 +116,6 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert {each["name"] for each in before["deployments"].values()} == NAMES
     assert before["queues"] == {"default": None, "gpu": 1}
     assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1}
-
-    drift = {"event": DRIFT, "resource": resource("idiom"), "payload": {"psi": 0.31, "column": "category"}}
-    promoted = {"event": PROMOTED, "resource": resource("idiom"), "payload": {"version": "7"}}
-    for event in (drift, promoted):
-        made = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), **event}
-        assert CLIENT.post(f"{prefect_server.api}/events", json=[made]).status_code == 204
 
     names = {id: each["name"] for id, each in before["deployments"].items()}
     ended: dict[tuple[str, bool], dict[str, Any]] = {}
