@@ -47,10 +47,12 @@ Workspace = Annotated[Path, typer.Option("--workspace", "-w", help="Folder with 
 HERE = Path()
 
 
-def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
+def command(function: Callable[..., int | None] | None = None, *, of: typer.Typer = app) -> Any:
     """Register a command: the environment first, and an error that a person can mend without a traceback."""
+    if function is None:
+        return functools.partial(command, of=of)
 
-    @app.command()
+    @of.command()
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         from components.errors import StageError
@@ -364,6 +366,58 @@ def ui(
     from flows.servers import run_ui
 
     return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo, browser=browser)
+
+
+stack = typer.Typer(help="PostgreSQL, S3, MLflow, Prefect and a worker on this machine.", no_args_is_help=True)
+app.add_typer(stack, name="stack")
+
+
+@command(of=stack)
+def start(
+    postgres_port: Annotated[int, typer.Option(min=1, max=65535)] = 5433,
+    s3_port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    workspace: Workspace = HERE,
+) -> None:
+    """Start all of them, wait until all answer, and leave them running."""
+    from infra.stack import start as run
+
+    ports = {"postgres": postgres_port, "s3": s3_port, "mlflow": mlflow_port, "prefect": prefect_port}
+    run(workspace.resolve(), ports, say=typer.echo)
+    typer.echo(f"MLflow      http://127.0.0.1:{mlflow_port}   Prefect  http://127.0.0.1:{prefect_port}")
+    typer.echo('next        eval "$(idiom stack env)" && idiom deploy; passwords: .stack/passwords.json')
+
+
+@command(of=stack)
+def stop(workspace: Workspace = HERE) -> None:
+    """End all of them; what they hold stays in .stack/."""
+    from infra.stack import stop as run
+
+    typer.echo("stopped" if run(workspace.resolve()) else "no stack was running")
+
+
+@command(of=stack)
+def status(workspace: Workspace = HERE) -> int:
+    """Which of them answer; exit code 1 where one does not."""
+    from infra.stack import status as run
+
+    found = run(workspace.resolve())
+    for name, each in found.items():
+        again = f", started anew {each['restarts']} times" if each["restarts"] else ""
+        typer.echo(f"{name:<9} {'ready' if each['ready'] else 'NOT READY'}{again}")
+    if not found:
+        typer.echo("no stack is running")
+    return int(not found or not all(each["ready"] for each in found.values()))
+
+
+@command(of=stack)
+def env(workspace: Workspace = HERE) -> None:
+    """Addresses and passwords as a shell's exports: eval "$(idiom stack env)"."""
+    from infra.stack import environment
+
+    for name, value in environment(workspace.resolve()).items():
+        typer.echo(f"export {name}='{value}'")
 
 
 @command

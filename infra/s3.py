@@ -13,6 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+from infra.passwords import write_secret
+
 _PART_POWER = 4
 """2^4 partitions. It decides where objects lie, so it may never change in a folder that has some."""
 _SERVERS = ("account", "container", "object")
@@ -24,17 +26,17 @@ def configure(folder: Path, access_key: str, secret_key: str, ports: dict[str, i
 
     (folder / "disks" / "d1").mkdir(parents=True, exist_ok=True)
     account, _, user = access_key.partition(":")
-    _secret(folder / "swift.conf", f"[swift-hash]\nswift_hash_path_suffix = {_suffix(folder)}\n")
+    write_secret(folder / "swift.conf", f"[swift-hash]\nswift_hash_path_suffix = {_suffix(folder)}\n")
     shared = f"swift_dir = {folder}\ndevices = {folder / 'disks'}\nmount_check = false\nlog_level = WARNING"
     for name in _SERVERS:
-        _secret(folder / f"{name}-server.conf", _SERVER.format(shared=shared, name=name))
+        write_secret(folder / f"{name}-server.conf", _SERVER.format(shared=shared, name=name))
         builder = RingBuilder(_PART_POWER, 1, 0)
         device = {"id": 0, "region": 1, "zone": 1, "weight": 1.0, "device": "d1", "meta": ""}
         address = {"ip": "127.0.0.1", "port": ports[name]}
         builder.add_dev({**device, **address, "replication_ip": "127.0.0.1", "replication_port": ports[name]})
         builder.rebalance()
         builder.get_ring().save(str(folder / f"{name}.ring.gz"))
-    _secret(
+    write_secret(
         folder / "proxy-server.conf",
         _PROXY.format(shared=shared, user=f"user_{account}_{user} = {secret_key} .admin"),
     )
@@ -78,15 +80,8 @@ def _suffix(folder: Path) -> str:
 
     path = folder / "suffix"
     if not path.exists():
-        _secret(path, secrets.token_hex(16))
+        write_secret(path, secrets.token_hex(16))
     return path.read_text()
-
-
-def _secret(path: Path, text: str) -> None:
-    """Write a file that nobody else may read."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(text)
 
 
 def serve(folder: Path, port: int) -> None:
