@@ -168,7 +168,8 @@ def _prefect(stack: Path, passwords: Passwords, ports: dict[str, int]) -> Servic
 
 
 def _worker(workspace: Path, stack: Path, client: dict[str, str]) -> Service:
-    settings = {**client, "PREFECT_HOME": str(stack / "prefect"), "PATH": search_path(), "PYTHONPATH": str(workspace)}
+    path = os.pathsep.join(filter(None, [str(workspace), os.environ.get("PYTHONPATH")]))
+    settings = {**client, "PREFECT_HOME": str(stack / "prefect"), "PATH": search_path(), "PYTHONPATH": path}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     command += ["--name", f"stack-{os.getpid()}"]
     return Service("worker", command, settings, lambda: _online(client), needs=("mlflow", "prefect"))
