@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
 from inspect import signature
@@ -27,59 +23,12 @@ from prefect.cli.deploy._triggers import _initialize_deployment_triggers
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 
 from flows.events import DRIFT, PROMOTED, resource
-from tests.flows.conftest import CLIENT
+from tests.flows.conftest import CLIENT, idiom_deploy
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 NAMES = {"retrain-nightly", "retrain-on-drift", "score-daily"}
-
-
-@pytest.fixture
-def deployed(repository: Path, mini: Any, prefect_server: Any) -> Iterator[Any]:
-    """A workspace whose deployments `idiom deploy` set up, with schedules of twenty seconds; and a worker."""
-    for name in ("flows", "components"):
-        shutil.copytree(repository / name, mini.root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    document = yaml.safe_load((repository / "prefect.yaml").read_text())
-    for deployment in document["deployments"]:
-        if "schedules" in deployment:
-            deployment["schedules"] = [{"interval": 20, "slug": "soon"}]
-    (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
-    idiom_deploy(mini.root, prefect_server)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom"],
-        cwd="/",  # the code must come from the deployment's own working directory
-        env=prefect_server.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=(mini.root / "worker.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield mini
-    finally:
-        for each in prefect_server.post("/deployments/filter"):
-            prefect_server.delete(f"/deployments/{each['id']}")
-        for each in prefect_server.post("/automations/filter"):
-            prefect_server.delete(f"/automations/{each['id']}")
-        worker.terminate()
-        try:
-            worker.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            worker.kill()  # Prefect's worker sometimes waits for ever when the signal meets its next run (3.8.8)
-
-
-def idiom_deploy(folder: Path, server: Any) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "deploy"],
-        cwd=folder,
-        env=server.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def state_of(server: Any) -> dict[str, Any]:
