@@ -10,9 +10,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from components.settings.params import Params
 
 app = typer.Typer(
     help="The production pipeline for generative recommendation with textual item IDs.",
@@ -48,10 +51,12 @@ WhoAnswers = Annotated[
 ]
 
 
-def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
+def command(function: Callable[..., int | None] | None = None, *, of: typer.Typer = app) -> Any:
     """Register a command: the environment first, and an error that a person can mend without a traceback."""
+    if function is None:
+        return functools.partial(command, of=of)
 
-    @app.command()
+    @of.command()
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         from components.errors import StageError
@@ -105,6 +110,20 @@ def retrain(
         return code
     _summary(workspace)
     return _warnings(workspace, said="")
+
+
+@command
+def deploy(
+    notify: Annotated[
+        str | None, typer.Option(help="Notification block that is told of runs that fail: TYPE/NAME.")
+    ] = None,
+    gpu_jobs: Annotated[int, typer.Option(min=1, help="Runs at a time in the work queue `gpu`.")] = 1,
+    workspace: Workspace = HERE,
+) -> None:
+    """Set up what prefect.yaml says on Prefect's server: pool, queues, deployments, automations; repeatable."""
+    from flows.deploy import deploy as run
+
+    run(workspace.resolve(), notify=notify, gpu_jobs=gpu_jobs, say=typer.echo)
 
 
 @command
@@ -316,9 +335,12 @@ def promote(
     from flows.promote import promote as run
     from flows.servers import mlflow_address
 
-    done = run(workspace, load(workspace / "params.yaml"), version, propose=propose, by=by)
+    params = load(workspace / "params.yaml")
+    done = run(workspace, params, version, propose=propose, by=by)
     before = f"; the champion was version {done.champion}" if done.champion else ""
     typer.echo(f"version {done.version} {done.verb}{before}")
+    if done.decision.accepted and not propose and done.champion != done.version:
+        _tell_of_the_champion(params, done.version)
     for reason in done.decision.reasons:
         typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
     if done.page:
@@ -339,8 +361,10 @@ def rollback(
     from components.settings.file import load
     from flows.promote import roll_back
 
-    old, new = roll_back(workspace, load(workspace / "params.yaml"), version, why=why)
+    params = load(workspace / "params.yaml")
+    old, new = roll_back(workspace, params, version, why=why)
     typer.echo(f"champion: version {old} -> version {new}; idiom rollback goes back again")
+    _tell_of_the_champion(params, new)
 
 
 @command
@@ -409,6 +433,58 @@ def ui(
     return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo, browser=browser)
 
 
+stack = typer.Typer(help="PostgreSQL, S3, MLflow, Prefect and a worker on this machine.", no_args_is_help=True)
+app.add_typer(stack, name="stack")
+
+
+@command(of=stack)
+def start(
+    postgres_port: Annotated[int, typer.Option(min=1, max=65535)] = 5433,
+    s3_port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    workspace: Workspace = HERE,
+) -> None:
+    """Start all of them, wait until all answer, and leave them running."""
+    from infra.stack import start as run
+
+    ports = {"postgres": postgres_port, "s3": s3_port, "mlflow": mlflow_port, "prefect": prefect_port}
+    run(workspace.resolve(), ports, say=typer.echo)
+    typer.echo(f"MLflow      http://127.0.0.1:{mlflow_port}   Prefect  http://127.0.0.1:{prefect_port}")
+    typer.echo('next        eval "$(idiom stack env)" && idiom deploy; passwords: .stack/passwords.json')
+
+
+@command(of=stack)
+def stop(workspace: Workspace = HERE) -> None:
+    """End all of them; what they hold stays in .stack/."""
+    from infra.stack import stop as run
+
+    typer.echo("stopped" if run(workspace.resolve()) else "no stack was running")
+
+
+@command(of=stack)
+def status(workspace: Workspace = HERE) -> int:
+    """Which of them answer; exit code 1 where one does not."""
+    from infra.stack import status as run
+
+    found = run(workspace.resolve())
+    for name, each in found.items():
+        again = f", started anew {each['restarts']} times" if each["restarts"] else ""
+        typer.echo(f"{name:<9} {'ready' if each['ready'] else 'NOT READY'}{again}")
+    if not found:
+        typer.echo("no stack is running")
+    return int(not found or not all(each["ready"] for each in found.values()))
+
+
+@command(of=stack)
+def env(workspace: Workspace = HERE) -> None:
+    """Addresses and passwords as a shell's exports: eval "$(idiom stack env)"."""
+    from infra.stack import environment
+
+    for name, value in environment(workspace.resolve()).items():
+        typer.echo(f"export {name}='{value}'")
+
+
 @command
 def doctor(
     fix: Annotated[
@@ -435,6 +511,14 @@ def _flow(*arguments: str) -> int:
 
     command = [sys.executable, "-m", "flows", *arguments]
     return run_to_end(command, cwd=Path(__file__).resolve().parents[1])
+
+
+def _tell_of_the_champion(params: Params, version: str) -> None:
+    """Let Prefect know, where a server is set: a scoring with the new champion starts by this."""
+    from flows.events import PROMOTED, tell
+
+    payload = {"version": version, "dataset": params.dataset}
+    tell(PROMOTED, params.register.model_name, payload, warn=lambda words: typer.echo(f"warning  {words}", err=True))
 
 
 def _summary(workspace: Path) -> int:

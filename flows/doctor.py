@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.processes.environment import cores
-from flows.doctor_state import Finding, Status, code, graph, leftovers, locks, registered, store
+from flows.doctor_state import Finding, Status, cache, code, graph, leftovers, locks, registered, store
 
 FREE_GIB_FAIL, FREE_GIB_WARN = 1.0, 5.0
 """A demo run writes 0.1 GiB; each version of a T5-small pair about 0.5 GiB, twice (DVC's cache and MLflow)."""
@@ -139,4 +139,12 @@ def _version(name: str) -> str | None:
 
 
 MACHINE: tuple[Callable[[Path], Iterator[Finding]], ...] = (python, pins, accelerator, programs, disk, servers)
-WORKSPACE: tuple[Callable[[Path, bool], Iterator[Finding]], ...] = (graph, code, store, registered, locks, leftovers)
+WORKSPACE: tuple[Callable[[Path, bool], Iterator[Finding]], ...] = (
+    graph,
+    code,
+    store,
+    registered,
+    locks,
+    cache,
+    leftovers,
+)

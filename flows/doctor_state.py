@@ -153,6 +153,25 @@ def locks(workspace: Path, fix: bool = False) -> Iterator[Finding]:
     yield from _index_lock(workspace, fix)
 
 
+def cache(workspace: Path, fix: bool = False) -> Iterator[Finding]:
+    """Check that DVC's cache holds what its names say, for all that dvc.lock names."""
+    from flows import dvc_cache
+
+    found = dvc_cache.damaged(workspace)
+    if not found:
+        return
+    what = f"{len(found)} files of DVC's cache are damaged, such as {found[0]}"
+    if not fix:
+        yield Finding("fail", what, f"{FIX} brings them back from the remote, or from the outputs that lie here")
+        return
+    done = dvc_cache.mend(workspace, found)
+    if done.back:
+        yield Finding("ok", f"mended: {len(done.back)} damaged files of DVC's cache are right again")
+    if done.lost:
+        mend = "idiom retrain makes them again; a remote would have had them (docs/dvc.md)"
+        yield Finding("fail", f"{len(done.lost)} damaged files of DVC's cache were removed, and nobody has them", mend)
+
+
 def leftovers(workspace: Path, fix: bool = False) -> Iterator[Finding]:
     """Temporaries of what was killed while it wrote: nothing reads them, and they may be as large as a model."""
     found = [path for folder in ("artifacts", "work") for path in _temporaries(workspace / folder)]

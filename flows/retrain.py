@@ -28,10 +28,13 @@ from components.settings.params import Params
 from flows import graph
 from flows.dead_runs import tell_of_the_dead
 from flows.decide import decide
+from flows.events import tell_of_the_first
 from flows.holding import Busy, replaces_what_scoring_reads, replacing, retraining
 from flows.prefect_artifacts import ProgressArtifact, publish_result
+from flows.push import push_outputs
 from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.run_names import of_the_day
+from flows.time_limit import time_limit
 from flows.unchanged import cached_stages
 
 _RETRIES = 2
@@ -104,20 +107,30 @@ def as_state(outcome: Outcome) -> State[Any]:
     result_serializer="json",
     validate_parameters=True,
 )
-def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
+def retrain(
+    workspace: str = ".",
+    force: bool = False,
+    push: bool = False,
+    limit_hours: float | None = None,
+    because: str | None = None,
+) -> State[Any]:
     """Run every stage of the workspace's graph in order; stop at the first that does not complete.
 
     workspace: folder with params.yaml and dvc.yaml (a clone of this repository). force: run the stages even if DVC
-    finds nothing changed.
+    finds nothing changed. push: push what came of it to DVC's default remote, where there is one. limit_hours: then
+    the stage that runs saves its checkpoint and the run ends as *TimedOut*. because: why it runs, for the record.
     """
     logger = get_run_logger()
     try:
         folder = checked(workspace)
         stages = graph.read(folder)
         params = load(folder / "params.yaml")
-        with retraining(folder):
+        if because:
+            logger.info(f"because: {because}")
+        with retraining(folder), time_limit(limit_hours) as limit:
             tell_of_the_dead("retrain", folder)
-            return _run(folder, params, stages, force)
+            state = _run(folder, params, stages, force, push)
+        return Failed(name="TimedOut", message=limit.words) if limit.reached and not state.is_completed() else state
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
         if said is None:
@@ -126,7 +139,7 @@ def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
         return Failed(name="Busy" if isinstance(said, Busy) else "BadInput", message=str(said))
 
 
-def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -> State[Any]:
+def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool, push: bool) -> State[Any]:
     logger = get_run_logger()
     states: dict[str, State[Any]] = {}
     skipped = frozenset[str]() if force else cached_stages(folder, stages)
@@ -140,8 +153,12 @@ def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool) -
         if not state.is_completed():
             kind = Cancelled if state.is_cancelled() else Failed
             return kind(name=state.name, message=state.message)
+    if states.get("register") and states["register"].name != "Cached":
+        tell_of_the_first(folder, params, logger.warning)
     decided = decide(folder, params)
     warnings = _publish(folder, params)
+    if push and (pushed := push_outputs(str(folder), return_state=True)) and not pushed.is_completed():
+        return Failed(name=pushed.name, message=pushed.message)
     cached = sum(state.name == "Cached" for state in states.values())
     said = f"; {len(warnings)} warnings: {'; '.join(warnings)}" if warnings else ""
     promoted = f"; {decided}" if decided else ""

@@ -1,7 +1,7 @@
 """The scoring flow on Prefect: recommendations for all users, with schedule, retries and progress.
 
     idiom score --prefect                           # what a person types; --on dask is always one
-    prefect deployment run score/morning-scoring    # what a schedule does
+    prefect deployment run score/score-daily        # what a schedule does
 
 One task holds it together. On Dask each shard is a task too, done by `prefect-dask` (flows/dask_team.py). What is done
 is what lies in the folder of the scoring, whatever Prefect remembers: any run goes on there.
@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
+from prefect.states import Failed, State
 
 from components.console import Console
 from components.errors import StageError
@@ -28,6 +28,7 @@ from flows.repro import EXIT_CODES, Ending, Outcome
 from flows.retrain import another_try, as_state, checked
 from flows.run_names import of_the_day
 from flows.score import in_words, run, scoring_of, team_of
+from flows.time_limit import time_limit
 
 _ENDINGS: dict[int, Ending] = {
     EXIT_CODES["BadInput"]: "BadInput",
@@ -51,15 +52,20 @@ def score(
     mode: str | None = None,
     team: str = "processes",
     dask: str | None = None,
+    limit_hours: float | None = None,
 ) -> State[Any]:
     """Score all users (of the data, or of a file of histories) with the champion; publish the scores at once.
 
     Paths are relative to the workspace. team: processes, torchrun or dask (`--on` of the command; a bare `on` in YAML
-    means true); dask: address of a scheduler. The others are those of `idiom score --help`.
+    means true); dask: address of a scheduler. limit_hours: then it ends as *TimedOut*, and the next one goes on. The
+    others are those of `idiom score --help`.
     """
     settings = {"k": k, "threads": threads, "shard_users": shard_users, "device": device, "mode": mode}
     places = {"histories": histories, "out": out, "bundle": bundle}
-    state = score_users(workspace, places, settings, workers, team, dask, return_state=True)
+    with time_limit(limit_hours) as limit:
+        state = score_users(workspace, places, settings, workers, team, dask, return_state=True)
+    if limit.reached and not state.is_completed():
+        return Failed(name="TimedOut", message=limit.words)
     return State(type=state.type, name=state.name, message=state.message)
 
 

@@ -88,6 +88,11 @@ class Child:
         self._reading = reading
 
     @property
+    def pid(self) -> int:
+        """Number of its process, and of the group that it leads."""
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """Exit code (negative: the signal that ended it); None while it runs."""
         code = self._process.poll()

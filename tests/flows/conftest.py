@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from flows.environment import search_path
 
@@ -201,3 +203,56 @@ def healthy(api: str) -> bool:
         return CLIENT.get(f"{api}/health").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture
+def deployed(repository: Path, mini: Any, prefect_server: Any) -> Iterator[Any]:
+    """A workspace whose deployments `idiom deploy` set up, with schedules of twenty seconds; and a worker."""
+    for name in ("flows", "components"):
+        shutil.copytree(repository / name, mini.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    document = yaml.safe_load((repository / "prefect.yaml").read_text())
+    for deployment in document["deployments"]:
+        if "schedules" in deployment:
+            deployment["schedules"] = [{"interval": 20, "slug": "soon"}]
+    (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
+    idiom_deploy(mini.root, prefect_server)
+    worker = start_worker(mini.root, prefect_server)
+    try:
+        yield mini
+    finally:
+        for each in prefect_server.post("/deployments/filter"):
+            prefect_server.delete(f"/deployments/{each['id']}")
+        for each in prefect_server.post("/automations/filter"):
+            prefect_server.delete(f"/automations/{each['id']}")
+        worker.terminate()
+        try:
+            worker.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            worker.kill()  # Prefect's worker sometimes waits for ever when the signal meets its next run (3.8.8)
+
+
+def start_worker(folder: Path, server: Any) -> subprocess.Popen[bytes]:
+    """A worker of the pool `idiom`; what it prints goes to worker.log there."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom"],
+        cwd="/",  # the code must come from the deployment's own working directory
+        env=server.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=(folder / "worker.log").open("a"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def idiom_deploy(folder: Path, server: Any) -> str:
+    """What `idiom deploy` prints; it has to succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "deploy"],
+        cwd=folder,
+        env=server.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,4 +1,4 @@
-"""prefect.yaml on a real server with a real worker: a run that the *scheduler* creates is executed.
+"""prefect.yaml on a real server with a real worker: runs that the *scheduler* and events create are executed.
 
 With sqlalchemy 2.1 ad-hoc flows pass while the scheduler dies silently, and no client sees an error: so nothing here
 asks for a run, it has to come by itself.
@@ -6,80 +6,107 @@ asks for a run, it has to come by itself.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
+import copy
+import json
+from datetime import UTC, datetime
+from importlib import import_module
+from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
+from prefect.cli.deploy._models import ConcurrencyLimitSpec, DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+from prefect.cli.deploy._triggers import _initialize_deployment_triggers
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
+
+from flows.events import DRIFT, PROMOTED, resource
+from tests.flows.conftest import CLIENT, idiom_deploy
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
-def prefect(*arguments: str, folder: Path, server: Any) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-        cwd=folder,
-        env=server.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+NAMES = {"retrain-nightly", "retrain-on-drift", "score-daily"}
 
 
-def test_a_scheduled_run_is_created_and_executed(repository: Path, mini: Any, prefect_server: Any) -> None:
-    """Prevents: a nightly training or scoring that never comes, and a deployment whose code the worker cannot import.
+def state_of(server: Any) -> dict[str, Any]:
+    """What is set up on a server, without ids and times of what is made anew by Prefect itself."""
+    pick = ("name", "parameters", "tags", "concurrency_limit", "work_queue_name", "path", "entrypoint", "pull_steps")
+    deployments = {each["id"]: {key: each[key] for key in pick} for each in server.post("/deployments/filter")}
+    schedules = {each["id"]: len(each["schedules"]) for each in server.post("/deployments/filter")}
+    queues = {each["name"]: each["concurrency_limit"] for each in server.post("/work_pools/idiom/queues/filter")}
+    automations = sorted(each["name"] for each in server.post("/automations/filter"))
+    return {"deployments": deployments, "schedules": schedules, "queues": queues, "automations": automations}
+
+
+def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
+    """Prevents: a nightly training or scoring that never comes, drift and promotions that start nothing, deployments
+    whose code the worker cannot import, and two trainings at once on one GPU.
 
     There is nobody to score in this workspace: the flow's own words prove that it ran.
     """
-    for name in ("flows", "components"):
-        shutil.copytree(repository / name, mini.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    drift = {"event": DRIFT, "resource": resource("idiom"), "payload": {"psi": 0.31, "column": "category"}}
+    promoted = {"event": PROMOTED, "resource": resource("idiom"), "payload": {"version": "7"}}
+    for event in (drift, promoted):
+        made = {"id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), **event}
+        assert CLIENT.post(f"{prefect_server.api}/events", json=[made]).status_code == 204
+
+    before = state_of(prefect_server)
+    (deployed.root / "prefect.yaml").rename(deployed.root / "kept.yaml")
+    document = yaml.safe_load((deployed.root / "kept.yaml").read_text())
+    document["deployments"].append({**document["deployments"][1], "name": "of-before", "triggers": []})
+    (deployed.root / "prefect.yaml").write_text(yaml.safe_dump(document))
+    assert "deployment  of-before" in idiom_deploy(deployed.root, prefect_server)
+    (deployed.root / "kept.yaml").replace(deployed.root / "prefect.yaml")
+    said = idiom_deploy(deployed.root, prefect_server)
+    assert "removed     of-before" in said and state_of(prefect_server) == before
+    assert {each["name"] for each in before["deployments"].values()} == NAMES
+    assert before["queues"] == {"default": None, "gpu": 1}
+    assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1}
+
+    names = {id: each["name"] for id, each in before["deployments"].items()}
+    ended: dict[tuple[str, bool], dict[str, Any]] = {}
+    query = {"deployments": {"id": {"any_": list(names)}}}
+    wanted = {("retrain-nightly", True), ("retrain-on-drift", False), ("score-daily", True), ("score-daily", False)}
+
+    def have_ended() -> bool:
+        done = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
+        for run in prefect_server.post("/flow_runs/filter", **query, flow_runs=done):
+            ended[names[run["deployment_id"]], run["auto_scheduled"]] = run
+        return wanted <= set(ended)
+
+    prefect_server.wait_until(have_ended, seconds=300)
+    log = (deployed.root / "worker.log").read_text()
+    for name, by_schedule in (("retrain-nightly", True), ("retrain-on-drift", False)):
+        assert ended[name, by_schedule]["state_type"] == "COMPLETED", log
+    assert json.loads(ended["retrain-on-drift", False]["parameters"]["because"]) == drift["payload"]
+    assert "there are no interactions yet" in ended["score-daily", True]["state"]["message"]
+    assert deployed.out("register").is_file()
+    ran = [run for run in prefect_server.post("/flow_runs/filter", **query) if run["start_time"]]
+    spans = sorted((run["start_time"], run["end_time"] or "9999") for run in ran)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans)), spans
+
+
+def test_prefect_yaml_is_what_prefects_own_schema_says(repository: Path) -> None:
+    """Prevents: a key that Prefect ignores in silence (a limit, a schedule, a trigger mistyped)."""
     document = yaml.safe_load((repository / "prefect.yaml").read_text())
-    for deployment in document["deployments"]:
-        deployment["schedules"] = [{"interval": 5, "slug": "soon"}]
-    flows = [deployment["entrypoint"].rpartition(":")[2] for deployment in document["deployments"]]
-    names = [deployment["name"] for deployment in document["deployments"]]
-    assert flows == ["retrain", "score"] and len(set(names)) == 2
-    (mini.root / "prefect.yaml").write_text(yaml.safe_dump(document))
-
-    prefect("work-pool", "create", "idiom", "--type", "process", folder=mini.root, server=prefect_server)
-    prefect("deploy", "--all", folder=mini.root, server=prefect_server)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom", "--limit", "1"],
-        cwd="/",  # the code must come from the deployment's own working directory
-        env=prefect_server.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=(mini.root / "worker.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        query = {
-            "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
-            "deployments": {"name": {"any_": names}},
+    model = PrefectYamlModel.model_validate(document)
+    known = set(PrefectYamlModel.model_fields) | {"prefect-version"}
+    assert set(document) <= known
+    for raw, each in zip(document["deployments"], model.deployments, strict=True):
+        assert set(raw) <= set(DeploymentConfig.model_fields), raw["name"]
+        assert set(raw["work_pool"]) <= set(WorkPoolConfig.model_fields)
+        assert set(raw["concurrency_limit"]) <= set(ConcurrencyLimitSpec.model_fields)
+        assert raw["concurrency_limit"]["collision_strategy"] in [each.value for each in ConcurrencyLimitStrategy]
+        triggers = _initialize_deployment_triggers(str(each.name), copy.deepcopy(each.triggers or []))
+        for trigger, given in zip(triggers, raw.get("triggers", []), strict=True):
+            assert set(given) <= set(type(trigger).model_fields), raw["name"]
+        place, _, function = str(each.entrypoint).rpartition(":")
+        taken = signature(getattr(import_module(place.removesuffix(".py").replace("/", ".")), function).fn).parameters
+        given_names = set(each.parameters) | {
+            name for one in raw.get("triggers", []) for name in one.get("parameters", {})
         }
-        ended: dict[str, dict[str, Any]] = {}
-
-        def have_ended() -> bool:
-            for flow in flows:
-                for run in prefect_server.post("/flow_runs/filter", **query, flows={"name": {"any_": [flow]}}):
-                    ended[flow] = run
-            return len(ended) == len(flows)
-
-        prefect_server.wait_until(have_ended, seconds=600)
-    finally:
-        for flow, name in zip(flows, names, strict=True):
-            prefect("deployment", "delete", f"{flow}/{name}", folder=mini.root, server=prefect_server)
-        worker.terminate()
-        try:
-            worker.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            worker.kill()  # Prefect's worker sometimes waits for ever when the signal meets its next run (3.8.8)
-    assert all(run["auto_scheduled"] for run in ended.values())
-    assert ended["retrain"]["state_type"] == "COMPLETED", (mini.root / "worker.log").read_text()
-    assert "there are no interactions yet" in ended["score"]["state"]["message"]
-    assert mini.out("register").is_file()
+        assert given_names <= set(taken), f"{raw['name']}: the flow has no parameter {given_names - set(taken)}"
+    assert {each.name for each in model.deployments} == NAMES
