@@ -11,7 +11,7 @@ Workspaces hold `params.yaml` as `idiom init` writes it, and get the artifacts o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from components.foundation.foundation import Foundation
     from components.foundation.judging import Judged
     from components.foundation.tiers import Tier
-    from components.foundation.weights import Source
     from components.ranking.lists import Held
     from components.settings.foundation import Foundation as Settings
     from components.voices.learned import Learned
@@ -71,7 +70,7 @@ class Opened:
             return Fusion.build(self.learned, Weights(weights=preset()[tier], voices=voices))
         readers = Readers.build(self.learned, foundation.chosen, core=self.core, tiers=(tier,))
         reader = readers.readers[tier]
-        ranker = foundation.ranker(reader, readers.standards[tier])
+        ranker = foundation.ranker(tier, reader, readers.standards[tier])
         return Hybrid.of(ranker, reader, catalogue, readers.voices)
 
     def histories(self, most: int) -> tuple[list[list[str]], list[list[float] | None]]:
@@ -114,11 +113,10 @@ def table(judged: Mapping[Tier, Judged]) -> list[str]:
 
 
 def read(workspace: Path, params: Params) -> None:
-    """Raw files -> canonical tables that passed. Raises `StageError` as the stages do."""
+    """Raw files -> canonical tables. Raises `StageError` as the stage does."""
     from components import stages
 
     stages.ingest(workspace, params)
-    stages.validate(workspace, params)
 
 
 def open_shop(
@@ -158,12 +156,13 @@ def judge(
     """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
 
     Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
-    learns from. Raises `BadInput` for a shop with too few histories.
+    learns from. Raises `BadInput` for a shop with too few histories, `GateRefused` where they do not pass.
     """
     from components import stages
     from components.foundation.trial import trial
     from components.foundation.weights import preset
 
+    stages.validate(workspace, params)
     stages.clean(workspace, params)
     learned, asked = _split(workspace, params, on="test", most_users=most_users)
     return trial(
@@ -178,35 +177,35 @@ def judge(
 
 
 def teach(
-    sources: Sequence[tuple[str, Path, Params]], chosen: Settings, *, seed: int, progress: Progress | None = None
-) -> Foundation:
-    """A foundation ranker from sources (name, workspace, params) that were `read`: their training histories teach it;
-    no validation or test item of any is looked at. Raises `BadInput` where none has anything to learn from."""
+    sources: Sequence[tuple[str, Path, Params]],
+    chosen: Settings,
+    *,
+    seed: int,
+    weight_users: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Foundation, dict[Tier, dict[str, float]]]:
+    """A foundation ranker from sources (name, workspace, params) that were `read`, and, with `weight_users` of each,
+    the fixed weights of every tier.
+
+    Both learn to find the last item of every training history, which the voices do not know; no validation or test item
+    of any source is looked at. Raises `BadInput` where none has anything to learn from.
+    """
+    from components.foundation.catalogue import Readers
     from components.foundation.teaching import lessons_of
     from components.foundation.teaching import teach as teach_lessons
-
-    lessons = []
-    for name, learned, params in _learned_of(sources):
-        lessons += lessons_of(name, learned, chosen, core=_core(params), progress=progress)
-    return teach_lessons(lessons, chosen, seed=seed, progress=progress)
-
-
-def fixed_weights(
-    sources: Sequence[tuple[str, Path, Params]], chosen: Settings, *, most_users: int
-) -> dict[Tier, dict[str, float]]:
-    """Tier -> voice -> weight, chosen on the sources' training histories: the last item of each is asked for, and the
-    voices do not know it."""
-    from components.foundation.catalogue import Readers
     from components.foundation.tiers import TIERS
     from components.foundation.weights import choose, source_of
     from components.ranking.teaching import held_out
 
-    found: list[Source] = []
-    for _, learned, params in _learned_of(sources):
+    lessons, scored = [], []
+    for name, learned, params in _learned_of(sources):
         left, held = held_out(learned)
-        readers = Readers.build(left, replace(chosen, standard_users=1), core=_core(params))
-        found.append(source_of(readers, left, held, most=most_users))
-    return {tier: choose(found, tier) for tier in TIERS}
+        readers = Readers.build(left, chosen, core=_core(params))
+        lessons += lessons_of(name, readers, held, chosen, seed=seed, progress=progress)
+        if weight_users:
+            scored.append(source_of(readers, left, held, most=weight_users))
+    weights = {tier: choose(scored, tier) for tier in TIERS} if weight_users else {}
+    return teach_lessons(lessons, chosen, seed=seed, progress=progress), weights
 
 
 def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Any:
@@ -214,6 +213,7 @@ def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Any:
     from components import stages
 
     for name, workspace, params in sources:
+        stages.validate(workspace, params)
         stages.clean(workspace, params)
         yield name, _split(workspace, params, on="valid", most_users=1)[0], params
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.console import Console
-from components.errors import BadInput
+from components.errors import BadInput, GateRefused
 from components.progress import reporting
 from components.settings.decoding import Decoding
 from components.settings.file import load
@@ -38,8 +38,8 @@ def zero_shot(
 ) -> None:
     """Read the shop in `path` into the workspace `out`, save the recommender there, show and judge it.
 
-    Raises `StageError` for data that cannot be read or do not pass, and for a foundation or a bundle that is none. Too
-    few histories to judge by are said, and the recommender stands.
+    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot be
+    judged is said, and the recommender stands.
     """
     from components import zero_shot as rooms
 
@@ -58,7 +58,7 @@ def zero_shot(
         if judge_users and len(opened.learned.histories.values):
             try:
                 judged = rooms.judge(out, params, ranker, most_users=judge_users, progress=progress)
-            except BadInput as error:  # the shop is too young: what is saved stands without a figure
+            except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
                 say(f"not judged: {error}")
     for line in rooms.table(judged):
         say(line)
@@ -84,12 +84,13 @@ def foundation(
         sources.append((params.dataset, workspace, params))
     seed = sources[0][2].seed
     with reporting(Console()) as progress:
-        if weights is not None:
-            command = " ".join(["idiom foundation", *(path.resolve().name for path in paths), "--weights", weights.name])
-            found = rooms.fixed_weights(sources, chosen, most_users=weight_users)
-            publish_json(weights, {"made_by": command, "users": weight_users, "seed": seed, "weights": found})
-            say(f"written  {weights}")
-        taught = rooms.teach(sources, chosen, seed=seed, progress=progress)
+        asked = weight_users if weights is not None else 0
+        taught, found = rooms.teach(sources, chosen, seed=seed, weight_users=asked, progress=progress)
+    if weights is not None:
+        names = (path.resolve().name for path in paths)
+        command = " ".join(["idiom foundation", *names, "--weights", weights.name])
+        publish_json(weights, {"made_by": command, "users": weight_users, "seed": seed, "weights": found})
+        say(f"written  {weights}")
     taught.save(out)
     say(f"saved    {out}")
 

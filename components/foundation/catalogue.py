@@ -10,15 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
-
 from components.foundation.columns import for_shop
 from components.foundation.standard import Standard
 from components.foundation.tiers import TIERS, Tier, rank_settings
 from components.ranking.reading import Reader
 from components.settings.foundation import Foundation
 from components.settings.voices import Voices
-from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 
 
@@ -49,16 +46,11 @@ class Readers:
         for tier in tiers:
             rank = rank_settings(tier, chosen)
             readers[tier] = Reader({name: whole.voices[name] for name in rank.voices}, whole.arrays, rank)
-        standards = {
-            tier: Standard.of(reader, tier, *_askers(learned), most=chosen.standard_users, seed=learned.seed)
-            for tier, reader in readers.items()
-        }
+        standards = {}
+        for tier, reader in readers.items():
+            if tier == "text_only":
+                standards[tier] = Standard.of_texts(reader, learned)
+            else:
+                ask = {"most": chosen.standard_users, "seed": learned.seed}
+                standards[tier] = Standard.of(reader, tier, learned.histories, learned.days, **ask)
         return cls(readers, own, standards)
-
-
-def _askers(learned: Learned) -> tuple[Ragged, np.ndarray]:
-    """The training histories themselves; of a shop without any each item is one of its own."""
-    if len(learned.histories.values):
-        return learned.histories, learned.days
-    items = len(learned.catalogue.table)
-    return Ragged(np.arange(items + 1, dtype=np.int64), np.arange(items, dtype=np.int64)), np.full(items, np.nan)

@@ -1,7 +1,7 @@
 """The foundation ranker: taught on some catalogues, turned into an ordinary ranker for another one and a tier.
 
 foundation = Foundation.load(folder)
-ranker = foundation.ranker(reader, standard)               # an ordinary `Ranker` (components/ranking/ranker.py)
+ranker = foundation.ranker(tier, reader, standard)         # an ordinary `Ranker` (components/ranking/ranker.py)
 
 It is a list network over standardised features and a flag for each group of them that a shop may lack. Flags and what
 is missing are constants of a shop, so they fold into the first layer.
@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from components.errors import BadInput
-from components.foundation.standard import Standard
-from components.foundation.tiers import GROUPS, group_of, rank_settings
+from components.foundation.standard import Measure, Standard
+from components.foundation.tiers import GROUPS, Tier, group_of, rank_settings
 from components.ranking.features import Feature
 from components.ranking.network import ListNetwork
 from components.ranking.ranker import Ranker
@@ -33,6 +33,7 @@ from components.storage.manifest import verify_manifest, write_manifest
 
 KIND = "foundation"
 _WEIGHTS, _FACTS = "foundation.safetensors", "foundation.json"
+_MEASURE = ("text_only.mean", "text_only.deviation")
 
 
 def all_features(chosen: settings.Foundation) -> list[Feature]:
@@ -47,11 +48,14 @@ class Foundation:
     networks: tuple[ListNetwork, ...]
     linear: ListNetwork
     chosen: settings.Foundation
+    text_measure: Measure
+    """Of the features of the tier `text_only`, in which a shop measures nothing."""
     facts: Mapping[str, Any]
     """For people: which sources taught it, with how many lists."""
 
-    def ranker(self, reader: Reader, standard: Standard) -> Ranker:
+    def ranker(self, tier: Tier, reader: Reader, standard: Standard) -> Ranker:
         """The ranker of a shop: the same scores from the reader's columns as they are."""
+        standard = standard.measured_by(self.text_measure) if tier == "text_only" else standard
         names = [each.name for each in reader.features]
         own = [_folded(network, self.chosen, reader.features, standard) for network in (*self.networks, self.linear)]
         return Ranker(tuple(names), tuple(own[:-1]), own[-1], "network")
@@ -61,6 +65,7 @@ class Foundation:
         arrays = {}
         for name, network in (("sum", self.linear), *((str(at), each) for at, each in enumerate(self.networks))):
             arrays |= {f"{name}.{part}": tensor.numpy() for part, tensor in network.state_dict().items()}
+        arrays |= dict(zip(_MEASURE, self.text_measure, strict=True))
         with publishing(directory) as temporary:
             temporary.mkdir()
             save_file(arrays, temporary / _WEIGHTS)
@@ -88,7 +93,9 @@ class Foundation:
             networks = [
                 _restored(arrays, str(at), ListNetwork(width, chosen.hidden, 0.0)) for at in range(chosen.networks)
             ]
-            return cls(tuple(networks), _restored(arrays, "sum", ListNetwork(width, (), 0.0)), chosen, facts)
+            mean, deviation = (arrays[name] for name in _MEASURE)
+            linear = _restored(arrays, "sum", ListNetwork(width, (), 0.0))
+            return cls(tuple(networks), linear, chosen, (mean, deviation), facts)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise BadInput(f"not a foundation ranker: {error}", where=str(directory), mend=mend) from error
 

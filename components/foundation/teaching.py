@@ -1,7 +1,8 @@
 """Teaches a foundation ranker on several catalogues: each lists, in every tier, the candidates of a next item that its
 voices do not know, and groups of features are missing by chance.
 
-lessons = [each for name, learned in sources.items() for each in lessons_of(name, learned, chosen, core=5)]
+left, held = held_out(learned)                             # of each source
+lessons += lessons_of("beauty", Readers.build(left, chosen, core=5), held, chosen, seed=17)
 foundation = teach(lessons, chosen, seed=17)
 """
 
@@ -17,16 +18,14 @@ from numpy.typing import NDArray
 from components.errors import BadInput
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation, all_features
-from components.foundation.standard import Standard
-from components.foundation.tiers import GROUPS, TIERS, Group, Tier, group_of
+from components.foundation.standard import Measure, Standard
+from components.foundation.tiers import GROUPS, Group, Tier, group_of
 from components.progress import Progress
-from components.ranking.lists import Lists
+from components.ranking.lists import Held, Lists
 from components.ranking.network import ListNetwork
-from components.ranking.teaching import held_out
 from components.ranking.training import listwise_loss
 from components.sampling import derive
 from components.settings import foundation as settings
-from components.voices.learned import Learned
 
 _SUM_RATE = 5.0
 """The sum learns at so many times the networks' rate, as in components/ranking/teaching.py."""
@@ -34,25 +33,28 @@ _SUM_RATE = 5.0
 
 @dataclass(frozen=True)
 class Lesson:
-    """Lists of one catalogue and tier: columns are `all_features` and flags, standardised; no item the user has."""
+    """Lists of one catalogue and tier as its reader has them, and the catalogue's measure."""
 
     source: str
     tier: Tier
     lists: Lists
+    standard: Standard
 
 
 def lessons_of(
-    source: str, learned: Learned, chosen: settings.Foundation, *, core: int, progress: Progress | None = None
+    source: str,
+    readers: Readers,
+    held: Held,
+    chosen: settings.Foundation,
+    *,
+    seed: int,
+    progress: Progress | None = None,
 ) -> list[Lesson]:
-    """A lesson for each tier: the last event of every training history is the target, and the voices know none."""
-    left, held = held_out(learned)
-    readers = Readers.build(left, chosen, core=core)
-    some = held.some(chosen.most_users, learned.seed)
+    """A lesson for each tier; `readers` know no target of `held`, such as the last event of every training history."""
+    some = held.some(chosen.most_users, seed)
     return [
-        Lesson(
-            source, tier, prepared(Lists.read(readers.readers[tier], some, progress), readers.standards[tier], chosen)
-        )
-        for tier in TIERS
+        Lesson(source, tier, Lists.read(reader, some, progress), readers.standards[tier])
+        for tier, reader in readers.readers.items()
     ]
 
 
@@ -93,12 +95,26 @@ def teach(
             where="sources",
             mend="give catalogues whose users have at least three interactions",
         )
+    measure = text_measure(lessons)
+    lists = [prepared(each.lists, measured(each, measure), chosen) for each in lessons]
     networks = [
-        _learned(lessons, chosen, chosen.hidden, chosen.lr, derive(seed, "foundation", number), progress)
+        _learned(lists, chosen, chosen.hidden, chosen.lr, derive(seed, "foundation", number), progress)
         for number in range(chosen.networks)
     ]
-    linear = _learned(lessons, chosen, (), _SUM_RATE * chosen.lr, derive(seed, "foundation", "sum"), progress)
-    return Foundation(tuple(networks), linear, chosen, {"seed": seed, "lists": _counted(lessons)})
+    linear = _learned(lists, chosen, (), _SUM_RATE * chosen.lr, derive(seed, "foundation", "sum"), progress)
+    return Foundation(tuple(networks), linear, chosen, measure, {"seed": seed, "lists": _counted(lessons)})
+
+
+def text_measure(lessons: Sequence[Lesson]) -> Measure:
+    """Mean and deviation of the features of the tier `text_only`, over all sources."""
+    some = [each for each in lessons if each.tier == "text_only"]
+    columns = [each.lists.columns[~each.lists.own] for each in some]
+    return Standard.pooled(some[0].lists.features, columns, [each.standard.present for each in some])
+
+
+def measured(lesson: Lesson, measure: Measure) -> Standard:
+    """A lesson's standard, by the common measure where no history may measure."""
+    return lesson.standard.measured_by(measure) if lesson.tier == "text_only" else lesson.standard
 
 
 def _counted(lessons: Sequence[Lesson]) -> Mapping[str, Mapping[str, int]]:
@@ -110,7 +126,7 @@ def _counted(lessons: Sequence[Lesson]) -> Mapping[str, Mapping[str, int]]:
 
 
 def _learned(
-    lessons: Sequence[Lesson],
+    lists: Sequence[Lists],
     chosen: settings.Foundation,
     hidden: Sequence[int],
     rate: float,
@@ -118,7 +134,6 @@ def _learned(
     progress: Progress | None,
 ) -> ListNetwork:
     """Random numbers are a function of seed, epoch and step."""
-    lists = [each.lists for each in lessons]
     torch.manual_seed(derive(seed, "start"))
     network = ListNetwork(lists[0].columns.shape[1], hidden, chosen.dropout)  # standardised already
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=chosen.weight_decay, fused=True)

@@ -72,7 +72,7 @@ def trial(
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)
             if foundation is not None:
-                ranker = foundation.ranker(reader, readers.standards[tier])
+                ranker = foundation.ranker(tier, reader, readers.standards[tier])
                 ranks[FOUNDATION] = lists.ranks(ranker.scores(lists.columns), masked=masked)
             if tier in taught:
                 some = _known(lists, tier)
