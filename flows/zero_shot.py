@@ -38,8 +38,8 @@ def zero_shot(
 ) -> None:
     """Read the shop in `path` into the workspace `out`, save the recommender there, show and judge it.
 
-    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot be
-    judged is said, and the recommender stands.
+    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot
+    be judged is said, and the recommender stands.
     """
     from components import zero_shot as rooms
 
