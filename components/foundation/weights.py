@@ -78,33 +78,33 @@ def source_of(readers: Readers, learned: Learned, held: Held, *, most: int) -> S
 
 def choose(sources: Sequence[Source], tier: Tier) -> dict[str, float]:
     """Voice -> weight, of those that have one."""
-    first = _FIRST[tier]
-    weights = {first: 1.0}
-    alone = [_ndcg(each, weights) for each in sources]
+    weights = {_FIRST[tier]: 1.0}
+    alone = [_ndcg(each, _sum(each, weights)) for each in sources]
 
-    def value(tried: Mapping[str, float]) -> float:
-        pairs = zip(sources, alone, strict=True)
-        return float(np.mean([_ndcg(each, tried) / max(base, 1e-9) for each, base in pairs]))
+    def values(name: str) -> dict[float, float]:
+        """Weight of a voice beside the others -> mean share of what the first voice reaches alone."""
+        others = {each: weight for each, weight in weights.items() if each != name}
+        found = np.zeros(len(GRID))
+        for each, base in zip(sources, alone, strict=True):
+            rest, part = _sum(each, others), _sum(each, {name: 1.0})
+            found += [_ndcg(each, rest + np.float32(weight) * part) / max(base, 1e-9) for weight in GRID]
+        return dict(zip(GRID, (found / len(sources)).tolist(), strict=True))
 
-    best = value(weights)
     for _ in range(_ROUNDS):
         before = dict(weights)
         for name in _FURTHER[tier]:
-            tried = {each: value(_with(weights, name, each)) for each in GRID if each != weights.get(name, 0.0)}
-            weight = max(tried, key=lambda each: tried[each])
-            if tried[weight] > best * (1.0 + (_GAIN if weight else 0.0)):
-                weights, best = _with(weights, name, weight), tried[weight]
+            tried, now = values(name), weights.get(name, 0.0)
+            best = max(GRID, key=lambda each: tried[each] * (1.0 if each == now else 1.0 - _GAIN if each else 1.0))
+            weights = {**{each: one for each, one in weights.items() if each != name}, **({name: best} if best else {})}
         if weights == before:
             break
     return weights
 
 
-def _with(weights: Mapping[str, float], name: str, weight: float) -> dict[str, float]:
-    found = {**weights, name: weight}
-    return {each: one for each, one in found.items() if one}
+def _sum(source: Source, weights: Mapping[str, float]) -> Scores:
+    return fused(source.scores, Fusion(weights=dict(weights)))
 
 
-def _ndcg(source: Source, weights: Mapping[str, float]) -> float:
-    scores = fused(source.scores, Fusion(weights=dict(weights)))
+def _ndcg(source: Source, scores: Scores) -> float:
     ranks = places(scores, source.held.targets, least=0.0, excluded=source.held.histories)
     return float(gains(ranks).mean())
