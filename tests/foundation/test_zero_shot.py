@@ -69,12 +69,12 @@ def test_weights_are_chosen_by_what_they_find(done: Done) -> None:
     users, items = 300, 50
     targets = draw.integers(items, size=users)
     knows = draw.random((users, items), np.float32)
-    knows[np.arange(users), targets] += 0.5
+    knows[np.arange(users), targets] += 3.0
     names = ("text_words", "text", "text_last", "popularity", "recent")
     scores = {name: draw.random((users, items), np.float32) for name in names} | {"text_last": knows}
     held = Held(Ragged.of([[] for _ in range(users)]), np.zeros(0), targets)
     found = choose([Source(scores, held)], "statistics")
-    assert found["text_last"] >= 1.0 and "recent" not in found and found["text_words"] == 1.0
+    assert found.keys() == {"text_words", "text_last"}
     assert set(json.loads(done.weights.read_text())["weights"]) == {*TIERS} == {*preset()}
 
 
