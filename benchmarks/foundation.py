@@ -1,6 +1,7 @@
 """What does one model recommend in a shop that it has never seen, in three tiers of what is known there?
 
     idiom foundation ../shared/data/amazon-{beauty,toys,sports} --out work/foundation
+    python -m benchmarks.foundation --teach     # 3,500 users of each; components/foundation/weights.json too
     python -m benchmarks.foundation                                            # all targets, with work/foundation
     python -m benchmarks.foundation --targets amazon-scientific --own --curve  # and a ranker taught there; fewer users
 
@@ -38,18 +39,21 @@ from components.errors import BadInput
 from components.evaluation.arrays import Cases
 from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged
+from components.foundation.school import taught_by
 from components.foundation.tiers import TIERS, Tier
 from components.foundation.trial import Own, trial
-from components.foundation.weights import preset
+from components.foundation.weights import PRESET, preset
 from components.progress import reporting
 from components.ranking.lists import Held
 from components.sampling import derive
+from components.settings.foundation import Foundation as Settings
+from components.storage.artifacts import publish_json
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("amazon-scientific", "amazon14-electronics-sample", "movielens-1m", "entree-restaurants")
-SOURCES = ("amazon-beauty", "amazon-toys", "amazon-sports")
+SOURCES = ("amazon-toys", "amazon-beauty", "amazon-sports")
 SAMPLED = {"movielens-1m": 1500}
 """Catalogues of which so many users are all that is known: a history of 165 films makes thousands of pairs."""
 STEPS = (0, 10, 30, 100, 300, 1000)
@@ -65,7 +69,13 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
     parser.add_argument("--curve", action="store_true", help="the stream of fewer users")
+    parser.add_argument("--teach", action="store_true", help="teach --foundation and choose the fixed weights instead")
+    parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
+    parser.add_argument("--weight-users", type=int, default=200, help="users of each source who choose the weights")
     chosen = parser.parse_args()
+    if chosen.teach:
+        teach(chosen)
+        return
     found: dict[str, Any] = {"benchmark": "foundation", "catalogues": {}, "seconds": {}}
     foundation = None
     if chosen.foundation.is_dir():
@@ -91,6 +101,25 @@ def main() -> None:
             found["seconds"][name] = round(time.perf_counter() - started, 1)
             print(f"{name}: {found['catalogues'][name]}", file=sys.stderr)
     print(json.dumps(found | machine.facts()))
+
+
+def teach(chosen: argparse.Namespace) -> None:
+    """Teach on `SOURCES`, with ties drawn; save the ranker and the weights, and say what the sources had in common."""
+    ask = Settings(most_users=chosen.source_users, standard_users=400)
+    with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
+        sources = (_source(chosen.data / name, Path(folder)) for name in SOURCES)
+        foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
+    foundation.save(chosen.foundation)
+    command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
+    publish_json(PRESET, {"made_by": command, "sources": list(SOURCES), "weights": weights})
+    print(json.dumps({"benchmark": "foundation", "taught": foundation.facts, "weights": weights} | machine.facts()))
+
+
+def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:
+    params = settings(folder / "none", raw)
+    shop = read(params, raw, folder / raw.name, params.clean.ties)
+    asked = shop.cases(refit=False, on="valid", max_users=1, seed=params.seed)
+    return raw.name, replace(shop.learned(asked), seed=params.seed), params.clean.min_item_interactions
 
 
 def curve(

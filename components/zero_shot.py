@@ -10,7 +10,7 @@ Workspaces hold `params.yaml` as `idiom init` writes it, and get the artifacts o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,32 +190,19 @@ def teach(
     Both learn to find the last item of every training history, which the voices do not know; no validation or test item
     of any source is looked at. Raises `BadInput` where none has anything to learn from.
     """
-    from components.foundation.catalogue import Readers
-    from components.foundation.teaching import lessons_of
-    from components.foundation.teaching import teach as teach_lessons
-    from components.foundation.tiers import TIERS
-    from components.foundation.weights import choose, source_of
-    from components.ranking.teaching import held_out
+    from components.foundation.school import taught_by
 
-    lessons, scored = [], []
-    for name, learned, params in _learned_of(sources):
-        left, held = held_out(learned)
-        readers = Readers.build(left, chosen, core=_core(params))
-        lessons += lessons_of(name, readers, held, chosen, seed=seed, progress=progress)
-        if weight_users:
-            scored.append(source_of(readers, left, held, most=weight_users))
-    weights = {tier: choose(scored, tier) for tier in TIERS} if weight_users else {}
-    return teach_lessons(lessons, chosen, seed=seed, progress=progress), weights
+    return taught_by(_learned_of(sources), chosen, seed=seed, weight_users=weight_users, progress=progress)
 
 
-def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Any:
-    """(name, training histories, params) of each source."""
+def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Iterator[tuple[str, Learned, int]]:
+    """(name, training histories, k of the k-core) of each source."""
     from components import stages
 
     for name, workspace, params in sources:
         stages.validate(workspace, params)
         stages.clean(workspace, params)
-        yield name, _split(workspace, params, on="valid", most_users=1)[0], params
+        yield name, _split(workspace, params, on="valid", most_users=1)[0], _core(params)
 
 
 def _split(workspace: Path, params: Params, *, on: str, most_users: int) -> tuple[Learned, Cases]:

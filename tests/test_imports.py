@@ -126,7 +126,7 @@ FLOORS = {
         "standard",
         "foundation catalogue",
         "teaching rivals judging weights",
-        "trial",
+        "trial school",
     ],
     "training": [
         "job key devices crash",
