@@ -1,4 +1,4 @@
-"""The eight stages: the one file that connects the rooms.
+"""The eight stages: the one file that connects the rooms for the graph.
 
 Each stage reads the artifacts that dvc.yaml lists for it and publishes its own; `python -m components STAGE` runs one.
 Imports stand inside the functions, because a stage should not pay for another's libraries (mlflow 3.4 s, torch 2.3 s).

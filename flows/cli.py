@@ -232,6 +232,50 @@ def recommend(
 
 
 @command
+def zero_shot(
+    path: Annotated[Path, typer.Argument(help="Folder with the raw files of a shop that nothing was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write (none: work/zero-shot/NAME).", show_default=False)
+    ] = None,
+    foundation: Annotated[
+        Path | None, typer.Option(help="What `idiom foundation` saved (none: sums with fixed weights).")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle whose generator writes the IDs (none: the most distinctive words).")
+    ] = None,
+    tier: Annotated[
+        str | None, typer.Option(help="text_only, statistics or stream: what may be known of the shop (none: all).")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items are shown.")] = 10,
+    judge_users: Annotated[int, typer.Option(min=0, help="Most users that it judges itself by (0: not).")] = 5000,
+    workspace: Workspace = HERE,
+) -> None:
+    """Recommendations for an unknown shop without any training; with interactions it judges itself."""
+    from flows.zero_shot import zero_shot as run
+
+    folder = out or workspace / "work" / "zero-shot" / path.resolve().name
+    how = {"foundation": foundation, "bundle": bundle, "tier": tier, "k": k, "judge_users": judge_users}
+    run(path, folder, **how, say=typer.echo)  # type: ignore[arg-type]
+
+
+@command
+def foundation(
+    paths: Annotated[list[Path], typer.Argument(help="Folders with the raw files of source shops.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("work/foundation"),
+    users: Annotated[int, typer.Option(min=1, help="Users of each source whose lists teach.")] = 10_000,
+    weights: Annotated[
+        Path | None, typer.Option(help="Choose the fixed weights too, and write them to this file.")
+    ] = None,
+    weight_users: Annotated[int, typer.Option(min=1, help="Users of each source who choose them.")] = 1000,
+    workspace: Workspace = HERE,
+) -> None:
+    """Teach a ranker on several shops that ranks for others at once, with `idiom zero-shot --foundation`."""
+    from flows.zero_shot import foundation as run
+
+    run(paths, workspace / out, users=users, weights=weights, weight_users=weight_users, say=typer.echo)
+
+
+@command
 def score(
     histories: Annotated[
         Path | None,

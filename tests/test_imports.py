@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Rooms that every other may use.
 FOUNDATIONS = {"console", "errors", "machine", "progress", "sampling", "settings", "storage", "processes"}
 # Rooms that have to run on a GPU machine that has nothing else.
-LEARNING = ("networks", "textid", "recommender", "voices", "ranking", "scoring", "training")
+LEARNING = ("networks", "textid", "recommender", "voices", "ranking", "foundation", "scoring", "training")
 
 # Room -> the components it may import; itself is always allowed.
 MAY_IMPORT = {
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
     "ranking": FOUNDATIONS | {"networks.cpu", "textid", "recommender", "voices"},
+    "foundation": FOUNDATIONS | {"textid", "recommender", "voices", "ranking"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
@@ -48,11 +49,13 @@ MAY_IMPORT = {
     | {"pages", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    # Connects the rooms for shops outside the graph.
+    "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "registry", "scoring", "ranking.load", "recommender.pair"}
+    | {"stages", "zero_shot", "registry", "scoring", "ranking.load", "recommender.pair"}
     | {
         "data.ingest.sniff",
         "data.append",
@@ -116,10 +119,17 @@ FLOORS = {
         "reading",
         "lists ranker",
         "training",
-        "teaching hybrid",
+        "teaching hybrid fusion",
         "modes shortened",
         "deletion",
         "load choosing explaining",
+    ],
+    "foundation": [
+        "tiers columns ids",
+        "standard",
+        "foundation catalogue",
+        "teaching rivals judging weights",
+        "trial school",
     ],
     "training": [
         "job key devices crash",

@@ -1,4 +1,4 @@
-"""The recommender that lies in a directory, whatever kind it is: a trained pair, a bundle, a voice, or a hybrid.
+"""The recommender that lies in a directory, whatever kind it is: a trained pair, a bundle, a voice, a hybrid or a sum.
 
 recommender = load(Path("artifacts/demo/register/bundle"))
 recommender.recommend([["B001", "B007"]], 10, Decoding())
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import BadInput
-from components.ranking.modes import CHOICE, HYBRID, Choice, Modes
+from components.ranking.modes import CHOICE, FUSION, HYBRID, Choice, Modes
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
 from components.recommender.pair import FACTS, drops_repeats
@@ -29,6 +29,10 @@ def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recomm
     kind = found.get("kind") if isinstance(found, dict) else None
     if kind == HYBRID:
         return _hybrid(directory)
+    if kind == FUSION:
+        from components.ranking.fusion import Fusion
+
+        return Fusion.load(directory)
     if kind == "bundle" and (directory / HYBRID).is_dir():
         return modes(directory, directory / HYBRID, _choice(directory / CHOICE), device=device, lean=lean)
     return voices.load(directory, device=device, lean=lean)

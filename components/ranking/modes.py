@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CHOICE, HYBRID = "mode.json", "hybrid"
 """What a bundle with a ranker holds beside the language model's files: the choice, and the folder of the hybrid."""
 
+FUSION = "fusion"
+"""Kind of a saved sum of voices."""
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -6,7 +6,7 @@ Random numbers are a function of seed, epoch and step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ def train(
         order = np.random.default_rng(derive(seed, "rank", "order", epoch)).permutation(len(where))
         for step, start in enumerate(range(0, len(order), chosen.batch_users)):
             torch.manual_seed(derive(seed, "rank", epoch, step))
-            loss = _loss(network, lists, where[order[start : start + chosen.batch_users]])
+            loss = listwise_loss(network, lists, where[order[start : start + chosen.batch_users]])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -94,7 +94,9 @@ def train(
     return best
 
 
-def _loss(network: ListNetwork, lists: Sequence[Lists], chosen: NDArray[np.int64]) -> torch.Tensor:
+def listwise_loss(
+    network: Callable[[torch.Tensor], torch.Tensor], lists: Sequence[Lists], chosen: NDArray[np.int64]
+) -> torch.Tensor:
     """Mean over users of -log softmax(scores)[target]; `chosen` [users, 2] are list and user."""
     columns, lengths, right = [], [], []
     for at, each in enumerate(lists):

@@ -56,3 +56,14 @@ class Hybrid(Section):
 
     rank: Rank = field(default_factory=Rank)
     voices: Voices = field(default_factory=Voices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion(Section):
+    """What a saved sum of voices was built with."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """Voice -> its weight in the sum."""
+    shares: list[str] = field(default_factory=lambda: ["popularity", "recent"])
+    """Voices whose scores grow with the shop: the share of the user's largest one counts."""
+    voices: Voices = field(default_factory=Voices)

@@ -112,6 +112,13 @@ class Text(Fading):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastText(Text):
+    """The newest item of a history alone."""
+
+    age_decay: float = bounded(0.0, low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RichText(Text):
     """Words and pairs of words of titles and brands; brands, categories and attributes as they are too."""
 
@@ -249,5 +256,6 @@ class Voices(Section):
     text_then_graph: TextThenGraph = field(default_factory=TextThenGraph)
     text: RichText = field(default_factory=RichText)
     text_words: Text = field(default_factory=Text)
+    text_last: LastText = field(default_factory=LastText)
     graph_text: GraphText = field(default_factory=GraphText)
     sequence: Sequence = field(default_factory=Sequence)

@@ -1,5 +1,5 @@
-"""One contract for every recommender there is: the engine in both score modes, every voice, the ranker over voices, and
-all modes of a bundle that holds it.
+"""One contract for every recommender there is: the engine in both score modes, every voice, the ranker over voices, all
+modes of a bundle that holds it, and what `idiom zero-shot` makes: a sum, and a ranker that another shop taught.
 
 Whoever serves, scores or judges one asks it through `interface.Recommender` and relies on what is tested here, on a
 catalogue with merged ids, histories with repeats, and ids that nobody knows. A new voice joins by its entry in
@@ -22,16 +22,24 @@ import pytest
 
 from components.errors import BadInput
 from components.evaluation.contenders import baselines
+from components.foundation.catalogue import Readers
+from components.foundation.teaching import lessons_of
+from components.foundation.teaching import teach as teach_lessons
+from components.foundation.tiers import TIERS
+from components.foundation.weights import preset
+from components.ranking.fusion import Fusion
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
 from components.ranking.load import load
 from components.ranking.load import modes as all_modes
-from components.ranking.modes import CHOICE, HYBRID, Choice, Modes
+from components.ranking.modes import CHOICE, FUSION, HYBRID, Choice, Modes
 from components.ranking.teaching import teach
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.interface import Recommendation, Recommender, Times
 from components.settings.decoding import Decoding
+from components.settings.foundation import Foundation
+from components.settings.ranking import Fusion as Weights
 from components.settings.ranking import Rank
 from components.settings.voices import Voices
 from components.storage.artifacts import publish_json
@@ -70,7 +78,8 @@ class Subject:
 
 
 MODES = ["modes, generate", "modes, rank", "modes, hybrid"]
-ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()]), HYBRID, *MODES]
+ZERO_SHOT = [FUSION, "foundation, stream", "foundation, text_only"]
+ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()]), HYBRID, *MODES, *ZERO_SHOT]
 
 
 @pytest.fixture(scope="module", params=ASKED)
@@ -94,6 +103,21 @@ def subject(
         taught = teach(learned, held, Rank(), Voices(), core=0)
         return Hybrid.of(taught.choice.ranker, taught.reader, of, Voices())
 
+    def of_zero_shot(of: Catalogue) -> Fusion | Hybrid:
+        learned = Learned(of, trained, days, TEXTS)
+        if kind == FUSION:
+            return Fusion.build(learned, Weights(weights=preset()["stream"]))
+        ask, last = Foundation(epochs=1, hidden=[4]), trained.offsets[1:] - 1
+        readers = Readers.build(learned, ask, core=0)
+        held = Held(trained, days, (trained.values[last] + 1) % len(WORDS))
+        foundation = teach_lessons(lessons_of("itself", readers, held, ask, seed=1), ask, seed=1)
+        (tier,) = (each for each in TIERS if each == scores)
+        ranker = foundation.ranker(tier, readers.readers[tier], readers.standards[tier])
+        return Hybrid.of(ranker, readers.readers[tier], of, readers.voices)
+
+    if request.param in ZERO_SHOT:
+        of_zero_shot(catalogue).save(directory)
+        return Subject(of_zero_shot(catalogue), EVERYTHING, directory, of_zero_shot)
     if kind == HYBRID:
         hybrid(catalogue).save(directory)
         return Subject(hybrid(catalogue), EVERYTHING, directory, hybrid)

@@ -1,0 +1,104 @@
+"""All contenders of all tiers on one shop's targets: rivals, fixed weights, the foundation ranker and, where asked
+for, a ranker that the shop taught itself.
+
+found = trial(learned, held, foundation, preset(), core=5, masked=True)
+found["text_only"].facts()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from components.foundation.catalogue import Readers
+from components.foundation.foundation import Foundation
+from components.foundation.judging import Judged, Ranks, judged, ranks_of
+from components.foundation.rivals import RIVALS, rivals
+from components.foundation.tiers import ABSENT, TIERS, Tier, rank_settings
+from components.progress import Progress
+from components.ranking.features import COUNTS_AND_TIMES
+from components.ranking.fusion import Fusion
+from components.ranking.lists import Held, Lists
+from components.ranking.teaching import Choice, choose, held_out
+from components.settings import foundation as settings
+from components.settings.ranking import Fusion as Weights
+from components.voices.learned import Learned
+
+FOUNDATION, FIXED, OWN = "foundation", "fixed_weights", "taught_here"
+"""Names of contenders, beside those of the rivals."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a ranker of the shop's own is taught with."""
+
+    valid: Held
+    """By whom its epoch is chosen."""
+
+
+def trial(
+    learned: Learned,
+    held: Held,
+    foundation: Foundation | None,
+    weights: Mapping[Tier, Mapping[str, float]],
+    *,
+    core: int,
+    masked: bool,
+    own: Own | None = None,
+    tiers: Sequence[Tier] = TIERS,
+    progress: Progress | None = None,
+) -> dict[Tier, Judged]:
+    """Tier -> what came of it; ours is the foundation ranker, without one the fixed weights.
+
+    `learned` knows no target of `held`. Everybody is asked the same users and ranks the whole catalogue, the user's own
+    items left out where `masked`.
+    """
+    chosen = settings.Foundation() if foundation is None else foundation.chosen
+    readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
+    taught = {} if own is None else _taught_here(learned, readers, chosen, own, core=core, masked=masked)
+    known: dict[str, Ranks] = {}
+    found: dict[Tier, Judged] = {}
+    for tier in tiers:
+        reader = readers.readers[tier]
+        known |= {
+            name: ranks_of(scorer, held, masked=masked)
+            for name, scorer in rivals(tier, readers, learned).items()
+            if name not in known
+        }
+        names = [name for each in TIERS[: TIERS.index(tier) + 1] for name in RIVALS[each]]
+        ranks = {name: known[name] for name in names}
+        fusion = Weights(weights=dict(weights[tier]), voices=readers.voices)
+        ranks[FIXED] = ranks_of(Fusion.of(reader.voices, learned.catalogue, fusion), held, masked=masked)
+        if foundation is not None or own is not None:
+            lists = Lists.read(reader, held, progress)
+            if foundation is not None:
+                ranker = foundation.ranker(tier, reader, readers.standards[tier])
+                ranks[FOUNDATION] = lists.ranks(ranker.scores(lists.columns), masked=masked)
+            if tier in taught:
+                some = _known(lists, tier)
+                ranks[OWN] = some.ranks(taught[tier].ranker.scores(some.columns), masked=masked)
+        ours = FIXED if foundation is None else FOUNDATION
+        found[tier] = judged(ranks, ours=ours, rivals=names)
+    return found
+
+
+def _taught_here(
+    learned: Learned, readers: Readers, chosen: settings.Foundation, own: Own, *, core: int, masked: bool
+) -> dict[Tier, Choice]:
+    """Tier -> a ranker over the same voices and features that the shop's own histories taught: the last event of each
+    is the target, and the voices do not know it; validation chooses the epoch."""
+    left, inner = held_out(learned)
+    few = replace(chosen, standard_users=1)  # such a ranker has its own standard
+    before = Readers.build(left, few, core=core, tiers=tuple(readers.readers))
+    found = {}
+    for tier, reader in readers.readers.items():
+        rank = rank_settings(tier, chosen)
+        lists = Lists.read(before.readers[tier], inner.some(chosen.most_users, learned.seed))
+        valid = Lists.read(reader, own.valid.some(chosen.most_users, learned.seed))
+        found[tier] = choose([_known(lists, tier)], _known(valid, tier), rank, seed=learned.seed, masked=masked)
+    return found
+
+
+def _known(lists: Lists, tier: Tier) -> Lists:
+    """The lists without what the tier must not know."""
+    return lists.without(groups=[COUNTS_AND_TIMES]) if "popularity" in ABSENT[tier] else lists

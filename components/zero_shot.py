@@ -1,0 +1,242 @@
+"""Recommendations for a shop that no training has seen, and a foundation ranker taught by others: connects the rooms
+for `idiom zero-shot` and `idiom foundation`, as stages.py does for the graph.
+
+    opened = open_shop(workspace, params)                      # items, histories, IDs
+    recommender = opened.recommender("stream", foundation)     # a hybrid; without a foundation a sum with fixed weights
+    table = judge(workspace, params, foundation, most_users=5000)
+
+Workspaces hold `params.yaml` as `idiom init` writes it, and get the artifacts of `ingest`, `validate` and `clean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.errors import BadInput
+from components.progress import Progress
+from components.settings.params import Params
+from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from components.evaluation.arrays import Cases
+    from components.foundation.foundation import Foundation
+    from components.foundation.judging import Judged
+    from components.foundation.tiers import Tier
+    from components.ranking.lists import Held
+    from components.settings.foundation import Foundation as Settings
+    from components.voices.learned import Learned
+    from components.voices.voice import Scorer
+
+_DAY = 86_400.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A shop as it opens: everything that is known of it, nothing held out."""
+
+    learned: Learned
+    core: int
+    ids: Mapping[str, Any]
+    """Who wrote the IDs, and their qualities."""
+    trie_nodes: int
+    left_out: int
+    """Interactions that name no item of the catalogue."""
+
+    @property
+    def tier(self) -> Tier:
+        """The largest that the shop has anything for."""
+        return "stream" if len(self.learned.histories.values) else "text_only"
+
+    def recommender(self, tier: Tier, foundation: Foundation | None) -> Scorer:
+        """By the foundation ranker or, without one, by the fixed weights of the tier."""
+        from components.foundation.catalogue import Readers
+        from components.foundation.weights import preset
+        from components.ranking.fusion import Fusion
+        from components.ranking.hybrid import Hybrid
+        from components.settings.ranking import Fusion as Weights
+
+        catalogue = self.learned.catalogue
+        if foundation is None:
+            from components.foundation.columns import for_shop
+            from components.settings.voices import Voices
+
+            voices = for_shop(Voices(), self.learned.texts)
+            return Fusion.build(self.learned, Weights(weights=preset()[tier], voices=voices))
+        readers = Readers.build(self.learned, foundation.chosen, core=self.core, tiers=(tier,))
+        reader = readers.readers[tier]
+        ranker = foundation.ranker(tier, reader, readers.standards[tier])
+        return Hybrid.of(ranker, reader, catalogue, readers.voices)
+
+    def histories(self, most: int) -> tuple[list[list[str]], list[list[float] | None]]:
+        """Item ids and times, in seconds, of the first `most` histories."""
+        ids, rows = self.learned.catalogue.table.item_ids, self.learned.histories.between(0, most)
+        days = self.learned.days[: len(rows.values)] * _DAY
+        times = [days[start:end].tolist() for start, end in zip(rows.offsets, rows.offsets[1:], strict=False)]
+        return [[ids[item] for item in row] for row in rows], [None if np.isnan(each).any() else each for each in times]
+
+
+def load_foundation(path: Path) -> Foundation:
+    """A saved foundation ranker. Raises `BadInput` for something else."""
+    from components.foundation.foundation import Foundation
+
+    return Foundation.load(path)
+
+
+def tier_of(name: str) -> Tier:
+    """Raises `BadInput` for what is no tier."""
+    from components.foundation.tiers import TIERS
+
+    for tier in TIERS:
+        if name == tier:
+            return tier
+    raise BadInput(f"{name!r} is no tier", where="--tier", mend=f"give one of {', '.join(TIERS)}")
+
+
+def table(judged: Mapping[Tier, Judged]) -> list[str]:
+    """The tiers and all contenders as lines for a terminal, the best first."""
+    lines = []
+    for tier, found in judged.items():
+        lines.append(f"{tier}: NDCG@10 of {found.users:,} users")
+        for name, figure in sorted(found.figures.items(), key=lambda each: (-each[1], each[0])):
+            beside = ""
+            if name in found.differences:
+                mean, low, high = found.differences[name]
+                beside = f"  {found.ours} {mean:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+            lines.append(f"  {name:<16} {figure:.4f}{beside}")
+    return lines
+
+
+def read(workspace: Path, params: Params) -> None:
+    """Raw files -> canonical tables. Raises `StageError` as the stage does."""
+    from components import stages
+
+    stages.ingest(workspace, params)
+
+
+def open_shop(
+    workspace: Path, params: Params, *, bundle: Path | None = None, progress: Progress | None = None
+) -> Opened:
+    """What `read` published, as a catalogue with IDs and its histories. `bundle`: whose generator writes the IDs."""
+    from components.data.clean.whole import whole
+    from components.foundation.ids import written
+    from components.recommender.catalogue import Catalogue
+    from components.storage.ragged import Ragged
+    from components.textid.words.tokenizer import end_id
+    from components.voices.learned import Learned, in_order
+
+    shop = whole(params.clean, params.seed, Layout(workspace, params.dataset))
+    item_ids, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
+    table, report, tokenizer = written(item_ids, texts, params.index, bundle=bundle, progress=progress)
+    titles = dict(zip(item_ids, shop.items["title"].to_list(), strict=True)) if "title" in shop.items.columns else {}
+    catalogue = Catalogue(table, titles, shop.aliases, params.clean.drop_repeats)
+    places = [catalogue.places(history) for history in shop.histories["history"].to_list()]
+    histories = Ragged.of([[row for _, row in each] for each in places])
+    moments = zip(shop.histories["timestamps"].to_list(), places, strict=True)
+    days = np.array([_days(times[place]) for times, each in moments for place, _ in each], np.float64)
+    columns = in_order(item_ids, shop.items.to_dict(as_series=False))
+    learned = Learned(catalogue, histories, days, columns, params.seed)
+    trie = catalogue.trie(end_id(tokenizer))
+    return Opened(learned, _core(params), report, trie.nodes, shop.left_out)
+
+
+def judge(
+    workspace: Path,
+    params: Params,
+    foundation: Foundation | None,
+    *,
+    most_users: int,
+    progress: Progress | None = None,
+) -> dict[Tier, Judged]:
+    """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
+
+    Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
+    learns from. Raises `BadInput` for a shop with too few histories, `GateRefused` where they do not pass.
+    """
+    from components import stages
+    from components.foundation.trial import trial
+    from components.foundation.weights import preset
+
+    stages.validate(workspace, params)
+    stages.clean(workspace, params)
+    learned, asked = _split(workspace, params, on="test", most_users=most_users)
+    return trial(
+        learned,
+        _held(asked),
+        foundation,
+        preset(),
+        core=_core(params),
+        masked=params.clean.drop_repeats,
+        progress=progress,
+    )
+
+
+def teach(
+    sources: Sequence[tuple[str, Path, Params]],
+    chosen: Settings,
+    *,
+    seed: int,
+    weight_users: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Foundation, dict[Tier, dict[str, float]]]:
+    """A foundation ranker from sources (name, workspace, params) that were `read`, and, with `weight_users` of each,
+    the fixed weights of every tier.
+
+    Both learn to find the last item of every training history, which the voices do not know; no validation or test item
+    of any source is looked at. Raises `BadInput` where none has anything to learn from.
+    """
+    from components.foundation.school import taught_by
+
+    return taught_by(_learned_of(sources), chosen, seed=seed, weight_users=weight_users, progress=progress)
+
+
+def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Iterator[tuple[str, Learned, int]]:
+    """(name, training histories, k of the k-core) of each source."""
+    from components import stages
+
+    for name, workspace, params in sources:
+        stages.validate(workspace, params)
+        stages.clean(workspace, params)
+        yield name, _split(workspace, params, on="valid", most_users=1)[0], _core(params)
+
+
+def _split(workspace: Path, params: Params, *, on: str, most_users: int) -> tuple[Learned, Cases]:
+    """What voices may learn from, and who is asked; items are known by their ids alone."""
+    import polars as pl
+
+    from components.evaluation.arrays import cases
+    from components.recommender.catalogue import Catalogue
+    from components.storage import parquet
+    from components.textid.table.id_table import IdTable
+    from components.voices.learned import Learned, in_order
+
+    layout = Layout(workspace, params.dataset)
+    items = pl.DataFrame(parquet.read(layout.items_clean))
+    histories, valid = (pl.DataFrame(parquet.read(path)) for path in (layout.histories, layout.valid_targets))
+    targets = valid if on == "valid" else pl.DataFrame(parquet.read(layout.test_targets))
+    asked = cases(items, histories, valid, targets, max_users=most_users, seed=params.seed)
+    table = IdTable(asked.item_ids, asked.item_ids, tuple((number,) for number in range(len(asked.item_ids))))
+    catalogue = Catalogue(table, drop_repeats=params.clean.drop_repeats)
+    texts = in_order(asked.item_ids, items.to_dict(as_series=False))
+    return Learned(catalogue, asked.train, asked.train_days, texts, params.seed), asked
+
+
+def _held(asked: Cases) -> Held:
+    from components.ranking.lists import Held
+
+    return Held(asked.prompts, asked.prompt_days, asked.targets)
+
+
+def _core(params: Params) -> int:
+    """Below how many events counts are not told apart: a k-core of all interactions would give held-out ones away."""
+    return params.clean.min_item_interactions if params.clean.core == "all" else 0
+
+
+def _days(moment: Any) -> float:
+    """Days since 1970; NaN where the time is not known."""
+    return float("nan") if moment is None else moment.timestamp() / _DAY

@@ -1,0 +1,122 @@
+"""`idiom zero-shot` recommends for a folder of an unknown shop without any training; `idiom foundation` teaches a
+ranker on other shops for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.console import Console
+from components.errors import BadInput, GateRefused
+from components.progress import reporting
+from components.settings.decoding import Decoding
+from components.settings.file import load
+from components.settings.params import Params
+from components.storage.artifacts import publish_json
+from flows.initialise import initialise
+
+if TYPE_CHECKING:
+    from components.foundation.foundation import Foundation
+    from components.zero_shot import Opened
+
+Say = Callable[[str], None]
+_SHOWN = 3
+"""Histories whose first recommendations are shown."""
+
+
+def zero_shot(
+    path: Path,
+    out: Path,
+    *,
+    foundation: Path | None,
+    bundle: Path | None,
+    tier: str | None,
+    k: int,
+    judge_users: int,
+    say: Say,
+) -> None:
+    """Read the shop in `path` into the workspace `out`, save the recommender there, show and judge it.
+
+    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot
+    be judged is said, and the recommender stands.
+    """
+    from components import zero_shot as rooms
+
+    ranker = _foundation(foundation)
+    params = _workspace(path, out, say)
+    with reporting(Console()) as progress:
+        rooms.read(out, params)
+        opened = rooms.open_shop(out, params, bundle=bundle, progress=progress)
+        chosen = opened.tier if tier is None else rooms.tier_of(tier)
+        recommender = opened.recommender(chosen, ranker)
+        recommender.save(out / "recommender")
+        _show(opened, recommender, k, say)
+        say(f"saved    {out / 'recommender'} ({chosen}, {'foundation' if ranker else 'fixed weights'})")
+        say(f"ask it   idiom recommend ITEM_ID ... --bundle {out / 'recommender'}")
+        judged = {}
+        if judge_users and len(opened.learned.histories.values):
+            try:
+                judged = rooms.judge(out, params, ranker, most_users=judge_users, progress=progress)
+            except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
+                say(f"not judged: {error}")
+    for line in rooms.table(judged):
+        say(line)
+    facts = {each: found.facts() for each, found in judged.items()}
+    report = {"tier": chosen, "ids": dict(opened.ids), "trie_nodes": opened.trie_nodes, "judged": facts}
+    publish_json(out / "report.json", report)
+
+
+def foundation(
+    paths: Sequence[Path], out: Path, *, users: int, weights: Path | None, weight_users: int, say: Say
+) -> None:
+    """Teach a foundation ranker on the shops in `paths` and save it in `out`; with `weights` choose those of the sums
+    too and write them there."""
+    from components import zero_shot as rooms
+    from components.settings.foundation import Foundation as Settings
+
+    chosen = Settings(most_users=users)
+    sources = []
+    for path in paths:
+        workspace = out.parent / f"{out.name}-sources" / path.resolve().name
+        params = _workspace(path, workspace, say)
+        rooms.read(workspace, params)
+        sources.append((params.dataset, workspace, params))
+    seed = sources[0][2].seed
+    with reporting(Console()) as progress:
+        asked = weight_users if weights is not None else 0
+        taught, found = rooms.teach(sources, chosen, seed=seed, weight_users=asked, progress=progress)
+    if weights is not None:
+        names = (path.resolve().name for path in paths)
+        command = " ".join(["idiom foundation", *names, "--weights", weights.name])
+        publish_json(weights, {"made_by": command, "users": weight_users, "seed": seed, "weights": found})
+        say(f"written  {weights}")
+    taught.save(out)
+    say(f"saved    {out}")
+
+
+def _workspace(path: Path, workspace: Path, say: Say) -> Params:
+    """`params.yaml` for a shop, as `idiom init` writes it."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    done = initialise(workspace, path, force=True)
+    for line in done.lines:
+        say(line)
+    return load(workspace / "params.yaml")
+
+
+def _foundation(path: Path | None) -> Foundation | None:
+    from components.zero_shot import load_foundation
+
+    return None if path is None else load_foundation(path)
+
+
+def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:
+    from components.registry.answers import Answers
+
+    asked, _ = opened.histories(_SHOWN)
+    ids = opened.learned.catalogue.table.item_ids
+    asked = asked or [[each] for each in ids[:_SHOWN]]
+    for answer in Answers(recommender, Decoding())(asked, [k] * len(asked)):  # type: ignore[arg-type]
+        say(answer["sentence"])
+        for place, (words, title) in enumerate(zip(answer["textual_ids"], answer["titles"], strict=True), 1):
+            say(f"{place:>3}. {words}  ({title})")

@@ -1,0 +1,85 @@
+"""`idiom zero-shot` on a shop that nothing was trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.errors import BadInput
+from components.foundation.rivals import RepeatLast
+from components.foundation.tiers import TIERS
+from components.foundation.weights import Source, choose, preset
+from components.ranking.lists import Held
+from components.ranking.load import load
+from components.settings.decoding import Decoding
+from components.storage.ragged import Ragged
+from flows.zero_shot import zero_shot
+from tests.foundation.conftest import Done
+from tests.foundation.shops import write_shop
+from tests.ranking.shops import shop
+
+
+def test_a_shop_is_recommended_from_at_once(done: Done) -> None:
+    """Prevents: IDs that say what no text says, items that nobody took left out, and a saved recommender that does not
+    load."""
+    recommender = load(done.out / "recommender")
+    table = recommender.catalogue.table
+    assert len(table) == 60 and len(set(table.words)) == 60
+    for item, words in zip(table.item_ids, table.words, strict=True):
+        assert set(words.split()) <= set(f"{recommender.catalogue.titles[item]} maker home {words}s".split())
+    (found,) = recommender.recommend([["i00", "i01"]], 5, Decoding())
+    assert found[0].item_id == "i02" and not {"i00", "i01"} & {each.item_id for each in found}
+    assert any("saved" in line for line in done.lines) and any("Because you chose" in line for line in done.lines)
+
+
+def test_it_judges_itself_tier_by_tier(done: Done) -> None:
+    """Prevents: tiers that are mixed, rivals of another tier, and figures without an interval."""
+    judged = json.loads((done.out / "report.json").read_text())["judged"]
+    assert set(judged) == {*TIERS}
+    for tier, found in judged.items():
+        assert found["users"] == 80 and found["ours"] == "foundation"
+        assert found["difference_low"] <= found["difference"] <= found["difference_high"]
+        assert found["difference"] == pytest.approx(found["ndcg_at_10"] - found["rival"]["ndcg_at_10"], abs=2e-6)
+        assert ("graph" in found["all"]) == (tier == "stream") and ("popularity" in found["all"]) == (
+            tier != "text_only"
+        )
+    assert judged["stream"]["ndcg_at_10"] > 0.9 > judged["text_only"]["ndcg_at_10"] > 0.4
+    assert judged["text_only"]["all"]["repeat_last"] == 0.0
+
+
+def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -> None:
+    """Prevents: a command that needs a training elsewhere first; and too few histories that end in a traceback."""
+    raw = write_shop(tmp_path / "young", users=1)
+    lines: list[str] = []
+    ask = {"foundation": None, "bundle": None, "tier": "text_only", "k": 2, "judge_users": 50}
+    zero_shot(raw, tmp_path / "out", **ask, say=lines.append)  # type: ignore[arg-type]
+    assert any(line.startswith("not judged") for line in lines)
+    (found,) = load(tmp_path / "out" / "recommender").recommend([["i10"]], 3, Decoding())
+    assert {each.item_id[:2] for each in found} == {"i1"}
+    with pytest.raises(BadInput, match="no tier"):
+        zero_shot(raw, tmp_path / "out", **(ask | {"tier": "all"}), say=lines.append)  # type: ignore[arg-type]
+
+
+def test_weights_are_chosen_by_what_they_find(done: Done) -> None:
+    """Prevents: a search that keeps a voice that says nothing, or misses one that knows."""
+    draw = np.random.default_rng(1)
+    users, items = 300, 50
+    targets = draw.integers(items, size=users)
+    knows = draw.random((users, items), np.float32)
+    knows[np.arange(users), targets] += 3.0
+    names = ("text_words", "text", "text_last", "popularity", "recent")
+    scores = {name: draw.random((users, items), np.float32) for name in names} | {"text_last": knows}
+    held = Held(Ragged.of([[] for _ in range(users)]), np.zeros(0), targets)
+    found = choose([Source(scores, held)], "statistics")
+    assert found.keys() == {"text_words", "text_last"}
+    assert set(json.loads(done.weights.read_text())["weights"]) == {*TIERS} == {*preset()}
+
+
+def test_repeat_last_says_the_newest_first() -> None:
+    """Prevents: a rival that is weaker than it is."""
+    learned, _ = shop(users=3)
+    scores = RepeatLast(learned.catalogue, {}).scores(Ragged.of([[4, 7, 4], [], [9]]), np.zeros(4))
+    assert scores[0, [4, 7]].tolist() == [3.0, 2.0] and scores[1].max() == 0.0 and scores[2].argmax() == 9
