@@ -75,6 +75,9 @@ class Views(Section):
     can name: relations (`director`), labels, and pictures (names of their colours)."""
     ranker: bool = True
     """Whether every view is a voice of the ranker, with links and shared tails among its features."""
+    controls: bool = True
+    """Whether `rank` teaches the ranker twice more, with shuffled views and without any, and says whether the real ones
+    are better."""
     only: list[str] | None = None
     """Views that are made (null: all): names of media, and `relations`."""
     relations: Literal["counts", "svd"] = "counts"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.storage.ragged import Ragged
+from components.storage.vectors import Vectors
 from components.voices.fading import Days
 
 
@@ -31,6 +32,8 @@ class Learned:
     """[events] as `days`; None where no times are known."""
     texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Column of the item table -> [items] a text, a list of texts or None each."""
+    views: Mapping[str, Vectors] = field(default_factory=dict)
+    """View -> [items] vectors of the items (components/storage/vectors.py)."""
     seed: int = 17
     work: Path | None = None
     """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
