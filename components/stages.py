@@ -176,14 +176,14 @@ def rank(workspace: Path, params: Params) -> None:
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
 
-        def taught_with(views: Any) -> Any:
-            chosen = with_views(params.rank, views)
-            return teach(replace(learned, views=views), held, chosen, voices, core=core, progress=progress)
+        def taught_with(given: Any) -> Any:
+            chosen = with_views(params.rank, given)
+            return teach(replace(learned, views=given), held, chosen, voices, core=core, progress=progress)
 
         taught = taught_with(pictured)
         spoilt = {}
         if pictured and params.views.controls:
-            spoilt = controls(lambda views: taught_with(views).choice, pictured, params.seed)
+            spoilt = controls(lambda given: taught_with(given).choice, pictured, params.seed)
         hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, voices)
         report: dict[str, Any] = {}
         if read_json(layout.pair / FACTS)["refit"]:

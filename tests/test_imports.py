@@ -29,7 +29,10 @@ MAY_IMPORT = {
     "processes": {"console", "errors", "progress", "settings", "storage"},
     # Pages know no figures: whoever has some brings a template's values.
     "pages": set(),
-    "data": FOUNDATIONS | {"pages"},
+    # Decodes pictures and sounds in bounds; knows no item.
+    "media": {"errors"},
+    "data": FOUNDATIONS | {"pages", "media"},
+    "views": FOUNDATIONS | {"media"},
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
@@ -47,7 +50,7 @@ MAY_IMPORT = {
     "serving": FOUNDATIONS
     | {"pages", "ranking.load", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
-    "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
@@ -65,7 +68,7 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
-    "storage": ["artifacts layout lock ragged", "manifest job parquet"],
+    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["environment git signals nodes watcher", "child", "torchrun"],
     "scoring": [
@@ -77,8 +80,10 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
+    "settings": ["bounds sizes", "train decoding voices views", "ranking", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
+    "media": ["files", "pictures sounds"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -103,19 +108,19 @@ FLOORS = {
         "learned",
         "voice",
         "graph text popularity recent load sequence_training",
-        "item_graph paths sequence",
+        "item_graph paths sequence view",
         "graph_text",
         "item_graph_text",
     ],
     "ranking": [
         "features network",
-        "candidates evidence kinds counts",
+        "candidates evidence kinds counts shared",
         "past",
         "reading",
         "lists ranker",
         "training",
         "teaching hybrid",
-        "modes",
+        "modes views",
         "load choosing",
     ],
     "training": [
@@ -135,13 +140,15 @@ THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
+    "media": {"PIL", "numpy"},
+    "views": BARE,
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
     "serving": {"starlette", "uvicorn", "prometheus_client"},
-    # numpy in storage/ragged.py alone.
+    # numpy in storage/ragged.py and vectors.py alone.
     "storage": {"pyarrow", "numpy"},
     "processes": set(),
     "sampling": set(),
