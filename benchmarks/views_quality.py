@@ -52,6 +52,7 @@ from components.storage.layout import Layout
 from components.storage.vectors import Vectors
 from components.views.build import build
 from components.voices.load import build as voice_of
+from components.voices.learned import Learned
 from components.voices.lists import places
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,12 +90,13 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
     voices = reading_all(params.voices, columns)
     views = vectors.load(layout.views, test.item_ids)
     variants = variants_of(views, params.seed)
+    learned = replace(shop.learned(asked), seed=params.seed)  # one, so that likeness of texts is computed once
     if chosen.only:
         variants = {name: variants[name] for name in [TEXT, *chosen.only]}
     ranks, seconds = {}, {}
     for name, some in variants.items():
         started = time.perf_counter()
-        ranks[name] = ranker(shop, asked, test, params, voices, some, chosen, progress)
+        ranks[name] = ranker(replace(learned, views=some), asked, test, params, voices, chosen, progress)
         seconds[name] = round(time.perf_counter() - started, 1)
     parts = slices(test)
     values = {name: {metric: of(each) for metric, of in METRICS.items()} for name, each in ranks.items()}
@@ -108,7 +110,7 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
             for name, of in values.items()
         },
         "beyond_text": beyond(values, parts, params.seed),
-        "voices": alone(shop, asked, test, params, voices, views, parts),
+        "voices": alone(replace(learned, views=views), test, voices, parts),
         "says": says(values, parts, views, params.seed),
         "seconds": seconds,
     }
@@ -161,19 +163,17 @@ def variants_of(views: Mapping[str, Vectors], seed: int) -> dict[str, Mapping[st
 
 
 def ranker(
-    shop: Shop,
+    learned: Learned,
     asked: Cases,
     test: Cases,
     params: Params,
     voices: Voices,
-    views: Mapping[str, Vectors],
     chosen: argparse.Namespace,
     progress: Progress,
 ) -> np.ndarray:
-    """[seeds, users] masked ranks of the test targets by the ranker over voices and `views`."""
+    """[seeds, users] masked ranks of the test targets by the ranker over voices and the views of `learned`."""
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
-    rank = with_views(params.rank, views)
-    learned = replace(shop.learned(asked), seed=params.seed, views=views)
+    rank = with_views(params.rank, learned.views)
     left, held = held_out(learned)
     inner = Lists.read(Reader.build(left, rank, voices, core=core), held.some(rank.most_users, params.seed), progress)
     reader = Reader.build(learned, rank, voices, core=core)
@@ -232,18 +232,11 @@ def says(values: Values, parts: Mapping[str, np.ndarray], views: Mapping[str, Ve
 
 
 def alone(
-    shop: Shop,
-    asked: Cases,
-    test: Cases,
-    params: Params,
-    voices: Voices,
-    views: Mapping[str, Vectors],
-    parts: Mapping[str, np.ndarray],
+    learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     """Figures of the voice of text and of each view, which rank the whole catalogue."""
-    learned = replace(shop.learned(asked), seed=params.seed, views=views)
     found = {}
-    for name in ("text", *(f"view:{view}" for view in views)):
+    for name in ("text", *(f"view:{view}" for view in learned.views)):
         voice = voice_of(name, learned, voices)
         ranks, start = [], 0
         for block, scores in voice.blocks(test.prompts, test.prompt_days):

@@ -172,7 +172,7 @@ def rank(workspace: Path, params: Params) -> None:
     asked = cases(items, histories, valid, valid, seed=params.seed)
     pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker else {}
     voices = params.voices.reading(params.views.words)
-    learned = Learned(catalogue, asked.train, asked.train_days, texts, pictured, params.seed)
+    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
 
@@ -188,7 +188,8 @@ def rank(workspace: Path, params: Params) -> None:
         report: dict[str, Any] = {}
         if read_json(layout.pair / FACTS)["refit"]:
             again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
-            hybrid = hybrid.rebuilt(Learned(catalogue, again.train, again.train_days, texts, pictured, params.seed))
+            known = Learned(catalogue, again.train, again.train_days, texts, params.seed, views=pictured)
+            hybrid = hybrid.rebuilt(known)
             choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
         else:
             engine = Engine.load(layout.pair, catalogue=catalogue)

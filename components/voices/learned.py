@@ -32,14 +32,14 @@ class Learned:
     """[events] as `days`; None where no times are known."""
     texts: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Column of the item table -> [items] a text, a list of texts or None each."""
-    views: Mapping[str, Vectors] = field(default_factory=dict)
-    """View -> [items] vectors of the items (components/storage/vectors.py)."""
     seed: int = 17
     work: Path | None = None
     """Where a voice that trains long keeps its checkpoints (None: nowhere)."""
     progress: Progress = field(default_factory=Progress)
     of_texts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """(texts, what was made of these alone): several voices need it, whatever histories they learn from."""
+    views: Mapping[str, Vectors] = field(default_factory=dict)
+    """View -> [items] vectors of the items (components/storage/vectors.py)."""
 
     @cached_property
     def days(self) -> Days:

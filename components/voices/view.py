@@ -59,10 +59,11 @@ class View(Text):
     def similar(self, learned: Learned, most: int) -> sparse.csr_array:
         """Computed once for all who ask of the same vectors."""
         key = f"view {self.settings.of} {most}"
+        own = learned.views[self.settings.of]
         of, found = learned.of_texts.get(key, (None, None))
-        if of is not learned.views:
+        if of is not own:
             found = self._neighbours(most)
-            learned.of_texts[key] = learned.views, found
+            learned.of_texts[key] = own, found
         return strongest(found, most)
 
     def _neighbours(self, most: int) -> sparse.csr_array:
