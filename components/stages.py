@@ -1,4 +1,4 @@
-"""The eight stages: the one file that connects the rooms for the graph.
+"""The nine stages: the one file that connects the rooms for the graph.
 
 Each stage reads the artifacts that dvc.yaml lists for it and publishes its own; `python -m components STAGE` runs one.
 Imports stand inside the functions, because a stage should not pay for another's libraries (mlflow 3.4 s, torch 2.3 s).
@@ -61,8 +61,18 @@ def validate(workspace: Path, params: Params) -> None:
     _warn("validate", verdict["in_words"])
 
 
+def views(workspace: Path, params: Params) -> None:
+    """Relations and media -> a vector and words for each item; without any, empty files at once."""
+    from components.views.build import build
+
+    layout, raw = Layout(workspace, params.dataset), workspace / params.ingest.path
+    with _reporting() as progress:
+        report = build(params.views, params.ingest, raw, layout, seed=params.seed, progress=progress)
+    _warn("views", report["in_words"])
+
+
 def clean(workspace: Path, params: Params) -> None:
-    """Canonical tables -> clean item texts, histories and targets."""
+    """Canonical tables and the words of views -> clean item texts, histories and targets."""
     from components.data.clean.clean import clean as clean_tables
 
     _warn("clean", clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))["in_words"])
@@ -144,11 +154,12 @@ def rank(workspace: Path, params: Params) -> None:
     from components.ranking.lists import Held
     from components.ranking.modes import Choice
     from components.ranking.teaching import teach
+    from components.ranking.views import compared, controls, with_views
     from components.recommender.catalogue import Catalogue, read_aliases
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.settings.decoding import Decoding
-    from components.storage import parquet
+    from components.storage import parquet, vectors
     from components.storage.manifest import sha256
     from components.voices.learned import Learned, in_order
 
@@ -162,16 +173,26 @@ def rank(workspace: Path, params: Params) -> None:
     # A k-core of the training part gives no held-out event away, so that counts need no clipping.
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
     asked = cases(items, histories, valid, valid, seed=params.seed)
-    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed)
+    pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker else {}
+    voices = params.voices.reading(params.views.words)
+    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
-        taught = teach(learned, held, params.rank, params.voices, core=core, progress=progress)
-        hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, params.voices)
+
+        def taught_with(given: Any) -> Any:
+            chosen = with_views(params.rank, given)
+            return teach(replace(learned, views=given), held, chosen, voices, core=core, progress=progress)
+
+        taught = taught_with(pictured)
+        spoilt = {}
+        if pictured and params.views.controls:
+            spoilt = controls(lambda given: taught_with(given).choice, pictured, params.seed)
+        hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, voices)
         report: dict[str, Any] = {}
         known = learned
         if read_json(layout.pair / FACTS)["refit"]:
             again = cases(items, histories, valid, valid, refit=True, seed=params.seed)
-            known = Learned(catalogue, again.train, again.train_days, texts, params.seed)
+            known = Learned(catalogue, again.train, again.train_days, texts, params.seed, views=pictured)
             hybrid = hybrid.rebuilt(known)
             choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
         else:
@@ -186,7 +207,12 @@ def rank(workspace: Path, params: Params) -> None:
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
         learned_from = {"histories": sha256(layout.histories), "valid_targets": sha256(layout.valid_targets)}
-        publish_json(report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from})
+        about_views = {"views": compared(taught.choice, spoilt)} if spoilt else {}
+        publish_json(
+            report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from, **about_views}
+        )
+    if spoilt:
+        _warn("rank", about_views["views"]["in_words"])
 
 
 def evaluate(workspace: Path, params: Params) -> None:
@@ -238,7 +264,8 @@ def evaluate(workspace: Path, params: Params) -> None:
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
         learned = Learned(catalogue, asked.train, asked.train_days, texts)
-        return asked, {MODEL: model, **{name: build(name, learned, params.voices) for name in baselines()}}
+        voices = params.voices.reading(params.views.words)
+        return asked, {MODEL: model, **{name: build(name, learned, voices) for name in baselines()}}
 
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
@@ -310,6 +337,7 @@ def _reporting(*more: Sink) -> Any:
 STAGES: dict[str, Callable[[Path, Params], None]] = {
     "ingest": ingest,
     "validate": validate,
+    "views": views,
     "clean": clean,
     "train": train,
     "index": index,

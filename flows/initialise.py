@@ -12,7 +12,7 @@ from components.errors import BadInput
 from components.settings.file import from_dict
 from components.storage.artifacts import publishing
 
-SECTIONS = ("validate", "clean", "train", "index", "rank", "evaluate", "voices", "register")
+SECTIONS = ("validate", "views", "clean", "train", "index", "rank", "evaluate", "voices", "register")
 """dvc.yaml names each of them, so each stands in params.yaml, empty where the defaults hold."""
 
 ON_A_CPU: dict[str, Any] = {
@@ -98,8 +98,8 @@ def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
         with publishing(backup) as temporary:
             shutil.copyfile(path, temporary)
     head = [
-        "Written by `idiom init`; components/settings/params.py, train.py and voices.py document every key and its "
-        "default.",
+        "Written by `idiom init`; components/settings/params.py, train.py, voices.py and views.py document every "
+        "key and its default.",
         *lines,
     ]
     comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())

@@ -1,4 +1,4 @@
-"""What dvc.yaml promises: the eight stages, no path from the test targets to anything that is trained."""
+"""What dvc.yaml promises: the nine stages, no path from the test targets to anything that is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.training.key import LEARNING_ROOMS
 from flows import graph
 from tests.test_imports import FOUNDATIONS, imported, names_in
 
-ORDER = ["ingest", "validate", "clean", "train", "index", "rank", "evaluate", "register"]
+ORDER = ["ingest", "validate", "views", "clean", "train", "index", "rank", "evaluate", "register"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def stages(repository: Path) -> dict[str, graph.Stage]:
     return {stage.name: stage for stage in graph.read(repository)}
 
 
-def test_the_eight_stages_in_order(stages: dict[str, graph.Stage]) -> None:
+def test_the_nine_stages_in_order(stages: dict[str, graph.Stage]) -> None:
     """Prevents: a stage in the graph that no code runs, code that no graph runs, or an order the edges do not give."""
     assert list(stages) == ORDER
     assert list(STAGES) == ORDER
@@ -48,7 +48,7 @@ def test_only_evaluation_and_what_follows_it_can_see_the_test_targets(
         name = todo.pop()
         upstream_of_evaluation.add(name)
         todo += stages[name].upstream
-    assert upstream_of_evaluation == {"ingest", "validate", "clean", "train", "index", "rank"}
+    assert upstream_of_evaluation == {"ingest", "validate", "views", "clean", "train", "index", "rank"}
     assert not upstream_of_evaluation & readers
 
 

@@ -29,7 +29,10 @@ MAY_IMPORT = {
     "processes": {"console", "errors", "progress", "settings", "storage"},
     # Pages know no figures: whoever has some brings a template's values.
     "pages": set(),
-    "data": FOUNDATIONS | {"pages"},
+    # Decodes pictures and sounds in bounds; knows no item.
+    "media": {"errors"},
+    "data": FOUNDATIONS | {"pages", "media"},
+    "views": FOUNDATIONS | {"media"},
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
@@ -48,7 +51,7 @@ MAY_IMPORT = {
     "serving": FOUNDATIONS
     | {"pages", "recommender.catalogue"}
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
-    "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
+    "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
     "__main__": FOUNDATIONS | {"stages"},
@@ -70,7 +73,7 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
-    "storage": ["artifacts layout lock ragged", "manifest job parquet"],
+    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["environment git signals nodes watcher", "child", "torchrun"],
     "scoring": [
@@ -82,8 +85,10 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
+    "settings": ["bounds sizes", "train decoding voices views", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
+    "media": ["files", "pictures sounds"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -108,19 +113,19 @@ FLOORS = {
         "learned",
         "voice",
         "graph text popularity recent load sequence_training",
-        "item_graph paths sequence",
+        "item_graph paths sequence view",
         "graph_text",
         "item_graph_text",
     ],
     "ranking": [
         "features network clauses",
-        "candidates evidence kinds counts facts",
+        "candidates evidence kinds counts facts shared",
         "past",
         "reading",
         "lists ranker",
         "training",
         "teaching hybrid fusion",
-        "modes shortened",
+        "modes shortened views",
         "deletion",
         "load choosing explaining",
     ],
@@ -148,13 +153,15 @@ THIRD_PARTY = {
     **dict.fromkeys(LEARNING, BARE),
     # Inside functions of training/models/lora.py, for those who set train.lora_rank; the test below holds it there.
     "training": BARE | {"peft"},
+    "media": {"PIL", "numpy"},
+    "views": BARE,
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow", "fsspec"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
     "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},
     "serving": {"starlette", "uvicorn", "prometheus_client"},
-    # numpy in storage/ragged.py alone.
+    # numpy in storage/ragged.py and vectors.py alone.
     "storage": {"pyarrow", "numpy"},
     "processes": set(),
     "sampling": set(),

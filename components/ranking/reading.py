@@ -18,7 +18,7 @@ from scipy import sparse
 
 from components.progress import Progress
 from components.ranking import candidates as proposing
-from components.ranking import counts, evidence, kinds, past
+from components.ranking import counts, evidence, kinds, past, shared
 from components.ranking.features import Asked, Columns, Feature
 from components.recommender.catalogue import Catalogue
 from components.settings.ranking import Rank
@@ -32,7 +32,7 @@ from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import build
 from components.voices.matrix import packed, unpacked
-from components.voices.text import Text, similar
+from components.voices.text import Text
 from components.voices.voice import Voice
 
 _CELLS = 1 << 22
@@ -67,7 +67,8 @@ class Reader:
         for name in chosen.evidence:
             voice = built[name]
             if isinstance(voice, Text):
-                arrays |= packed(f"similar.{name}", similar(learned, voice.settings, chosen.similar))
+                arrays |= packed(f"similar.{name}", voice.similar(learned, chosen.similar))
+        arrays |= shared.tails(learned, chosen.shared)
         return cls(built, arrays, chosen)
 
     def extended(
@@ -115,6 +116,7 @@ class Reader:
         parts = [of_voices]
         parts += [evidence.evidence(self._links[name], asked, most=chosen.newest) for name in chosen.evidence]
         parts.append(kinds.shared(self.arrays["kinds"], asked, most=chosen.newest))
+        parts += shared.shared(self.arrays, asked, chosen.shared, most=chosen.newest)
         parts.append(counts.counted(self.arrays, asked, core=int(self.arrays["core"][0])))
         parts.append(past.past(asked))
         columns = np.concatenate(parts, axis=1)
@@ -153,7 +155,7 @@ def with_links(links: sparse.csr_array, near: NDArray[np.int64], cosines: NDArra
 def features(chosen: Rank) -> list[Feature]:
     """The columns of a block, in order."""
     of_links = [each for name in chosen.evidence for each in evidence.features(name)]
-    tables = [*kinds.features(), *counts.features(), *past.features()]
+    tables = [*kinds.features(), *shared.features(chosen.shared), *counts.features(), *past.features()]
     return [*proposing.features(chosen.voices), *of_links, *tables, *proposing.summary_features()]
 
 

@@ -19,6 +19,7 @@ from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
 from components.settings.decoding import Decoding
 from components.settings.ranking import Rank
 from components.settings.train import Train
+from components.settings.views import Media, Views, check_names
 from components.settings.voices import Voices
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -61,6 +62,12 @@ class Ingest(Section):
     order: Literal["data", "file"] = "data"
     """What the order of a history may rest on. data: the position or time of each interaction. file: where there is
     neither, the order of the rows in the file; without your word that order means nothing and is refused."""
+    relations: str | list[str] | None = None
+    """A table `head, relation, tail` within `path`, named like `items`; the head is an item id (null: none)."""
+    relation_types: list[str] | None = None
+    """Relations to keep (null: all but those that tell what others did, such as `also_bought`; docs/views.md)."""
+    media: dict[str, Media] = field(default_factory=dict)
+    """Name of a view -> its pictures, sounds, vectors or labels (components/settings/views.py)."""
     max_set_aside_share: float = bounded(0.001, low=0.0, high=1.0)
     """Largest accepted share of raw records that say nothing (no id, no order) and are set aside; what you ask for
     yourself (`min_rating`, `events`) is not counted. More is refused, by `ingest` and by `validate`."""
@@ -68,14 +75,15 @@ class Ingest(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         inside(self.path, key="ingest.path")
-        for key in ("items", "interactions"):
+        check_names(self.media)
+        for key in ("items", "interactions", "relations"):
             given = getattr(self, key)
             if given == []:
                 raise ValueError(f"{key} is an empty list; name a file, or leave it out")
             for name in [given] if isinstance(given, str) else given or []:
                 inside(name, key=f"ingest.{key}")
-        if wrong := sorted(set(self.quoting) - {"items", "interactions"}):
-            raise ValueError(f"quoting names {wrong[0]!r}; it is said of the tables items and interactions")
+        if wrong := sorted(set(self.quoting) - {"items", "interactions", "relations"}):
+            raise ValueError(f"quoting names {wrong[0]!r}; it is said of the tables items, interactions and relations")
         if self.events is not None and not self.events:
             raise ValueError("events is empty, which keeps nothing; name kinds, or leave it out")
         if isinstance(self.events, dict) and min(self.events.values()) <= 0:
@@ -104,6 +112,10 @@ class Validate(Section):
     """Largest accepted share of users whose last two items have the same time, so that their order is arbitrary."""
     max_missing_text_share: float = bounded(0.05, low=0.0, high=1.0)
     """Largest accepted share of interacted items that have no text at all."""
+    max_missing_view_share: float = bounded(0.5, low=0.0, high=1.0)
+    """Largest accepted share of interacted items without a picture, a relation, a vector of a view that is named."""
+    max_hub_share: float = bounded(0.5, low=0.0, high=1.0)
+    """Largest accepted share of the items with a relation that have one and the same tail."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +313,7 @@ class Params(Section):
     """The one seed of everything that draws."""
     ingest: Ingest = field(default_factory=Ingest)
     validate: Validate = field(default_factory=Validate)
+    views: Views = field(default_factory=Views)
     clean: Clean = field(default_factory=Clean)
     train: Train = field(default_factory=Train)
     index: Index = field(default_factory=Index)

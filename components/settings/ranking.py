@@ -21,6 +21,8 @@ class Rank(Section):
     """Best items of each voice that are candidates."""
     evidence: list[str] = field(default_factory=lambda: ["graph", "graph_even", "text"])
     """Voices whose links between single items are features: graphs and texts among `voices`."""
+    shared: list[str] = field(default_factory=list)
+    """VIEW.RELATION whose shared tails are features; filled in from the views that are there."""
     newest: int = bounded(20, low=1)
     """Newest items of a history whose single links, brands and categories are read."""
     similar: int = bounded(200, low=1)

@@ -9,8 +9,8 @@ chosen on validation targets (docs/log.md, 2026-11-30).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, get_args
 
 from components.settings.bounds import Section, bounded
 
@@ -183,6 +183,17 @@ class GraphText(Knobs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class View(Fading):
+    """Items whose picture, sound, numbers or relations are like the history's; the voice `view:NAME` of each view."""
+
+    FILE = "view"
+
+    age_decay: float = bounded(0.8, low=0.0, high=1.0)
+    of: str = ""
+    """The view; filled in by the name of the voice."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recent(Knobs):
     """What everybody took lately, up to the newest moment of the history that asks."""
 
@@ -259,3 +270,19 @@ class Voices(Section):
     text_last: LastText = field(default_factory=LastText)
     graph_text: GraphText = field(default_factory=GraphText)
     sequence: Sequence = field(default_factory=Sequence)
+    view: View = field(default_factory=View)
+
+    def reading(self, columns: list[str]) -> Voices:
+        """These settings with more columns of whole values in every voice of text: words that views gave the items."""
+        return _reading(self, columns) if columns else self
+
+
+def _reading(section: Any, columns: list[str]) -> Any:
+    changed: dict[str, Any] = {}
+    for spec in fields(section):
+        value = getattr(section, spec.name)
+        if isinstance(value, Section):
+            changed[spec.name] = _reading(value, columns)
+    if isinstance(section, Text):
+        changed["whole"] = list(dict.fromkeys([*section.whole, *columns]))
+    return replace(section, **changed)

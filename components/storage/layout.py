@@ -27,6 +27,16 @@ class Layout:
         return self.root / "ingest" / "interactions.parquet"
 
     @property
+    def relations(self) -> Path:
+        """head, relation, tail; no row without relations."""
+        return self.root / "ingest" / "relations.parquet"
+
+    @property
+    def media(self) -> Path:
+        """Of every view and item its file, vector or labels; no row without media."""
+        return self.root / "ingest" / "media.parquet"
+
+    @property
     def ingest_report(self) -> Path:
         return self.root / "ingest" / "report.json"
 
@@ -43,6 +53,21 @@ class Layout:
     def validation(self) -> Path:
         """The page of what was checked."""
         return self.root / "validate" / "report.html"
+
+    # views
+    @property
+    def views(self) -> Path:
+        """Vectors of every view (components/views/stored.py)."""
+        return self.root / "views" / "vectors"
+
+    @property
+    def view_words(self) -> Path:
+        """Words of the views that enter the item texts; no row without any."""
+        return self.root / "views" / "words.parquet"
+
+    @property
+    def views_report(self) -> Path:
+        return self.root / "views" / "report.json"
 
     # clean
     @property

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
 from components.storage.ragged import Ragged
+from components.storage.vectors import Vectors
 from components.voices.fading import Days
 
 
@@ -37,6 +38,8 @@ class Learned:
     progress: Progress = field(default_factory=Progress)
     of_texts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """(texts, what was made of these alone): several voices need it, whatever histories they learn from."""
+    views: Mapping[str, Vectors] = field(default_factory=dict)
+    """View -> [items] vectors of the items (components/storage/vectors.py)."""
 
     @cached_property
     def days(self) -> Days:

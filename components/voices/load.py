@@ -26,6 +26,8 @@ from components.storage.manifest import MANIFEST
 from components.voices.learned import Learned
 from components.voices.voice import Voice
 
+VIEW = "view"
+"""`view:NAME` is the voice of the view NAME."""
 WITHOUT_SETTINGS = ("popularity", "item_graph", "item_graph_text")
 """Voices that have no entry in params.yaml."""
 
@@ -49,8 +51,9 @@ def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recomm
 
 
 def names() -> list[str]:
-    """All voices: those without settings and those of `params.voices`."""
-    return [*WITHOUT_SETTINGS, *(spec.name for spec in dataclasses.fields(Voices))]
+    """All voices: those without settings and those of `params.voices`; those of views are named by what is there."""
+    with_settings = (spec.name for spec in dataclasses.fields(Voices))
+    return [*WITHOUT_SETTINGS, *(name for name in with_settings if name != VIEW)]
 
 
 def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:
@@ -72,7 +75,10 @@ def restored(
 
 def _chosen(name: str, settings: Voices | None) -> tuple[type[Voice], Any]:
     """The class of a voice and its settings."""
-    chosen = getattr(settings or Voices(), name, None)
+    base, _, view = name.partition(":")
+    chosen = getattr(settings or Voices(), base, None)
+    if base == VIEW and chosen is not None:
+        chosen = dataclasses.replace(chosen, of=view)
     if (known := voice(name if chosen is None else chosen.FILE)) is None:
         raise LookupError(f"there is no voice {name!r} in components/voices")
     return known, chosen

@@ -82,6 +82,10 @@ class Text(Voice):
         found[own.row, own.col] = np.where(cells < _NOTHING, 0.0, cells)
         return found
 
+    def similar(self, learned: Learned, most: int) -> sparse.csr_array:
+        """[items, items]: cosines to the `most` most similar other items of each."""
+        return similar(learned, self.settings, most)
+
     @cached_property
     def _vectors(self) -> tuple[sparse.csr_array, sparse.csr_array]:
         """[items, features] and [features, items]."""

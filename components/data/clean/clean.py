@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 
 from components.data.canonical import coded
-from components.data.clean import itemtext, numbering, split, ties
+from components.data.clean import itemtext, numbering, split, ties, viewwords
 from components.data.clean.kcore import few_in_training, k_core, training_core
 from components.data.clean.ledger import Ledger
 from components.data.clean.orders import Orders
@@ -44,8 +44,9 @@ def clean(settings: params.Clean, seed: int, layout: Layout) -> dict[str, Any]:
     """
     _need_pass(layout.verdict)
     interactions = coded.read(layout.interactions)
-    items, text_report = itemtext.scrub_columns(_touched(layout.items, interactions), settings.boilerplate_share)
-    texts, text_report["origin"] = itemtext.with_text(items, settings)
+    touched, spoken = viewwords.added(_touched(layout.items, interactions), layout.view_words)
+    items, text_report = itemtext.scrub_columns(touched, settings.boilerplate_share)
+    texts, text_report["origin"] = itemtext.with_text(items, settings, also=spoken)
     hashes = numbering.hashes(items, seed)
 
     rows, ledger = _known(interactions, layout.items, items["item_id"])

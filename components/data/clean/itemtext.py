@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -83,13 +84,15 @@ def aliases(items: pl.DataFrame) -> pl.DataFrame:
     return merged.filter(pl.col("item_id") != pl.col("kept_id")).sort("item_id")
 
 
-def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame, dict[str, int]]:
+def with_text(
+    items: pl.DataFrame, settings: params.Clean, *, also: Sequence[str] = ()
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Scrubbed `items` -> [item_id, text, ...the text columns, cut], and how many texts came from which columns.
 
     An item whose named fields are all empty takes its other text columns, and one without any text its id: it stays,
     because dropping it would change the histories and the catalogue that published figures are measured on, and a shop
     wants to sell it. Of the default fields those count that are there. Raises `BadInput` where no item has text in a
-    named field, or where the table lacks a field that somebody named.
+    named field, or where the table lacks a field that somebody named. `also`: further columns, of words of views.
     """
     template = settings.text_template
     if "{value}" not in template:
@@ -99,7 +102,7 @@ def with_text(items: pl.DataFrame, settings: params.Clean) -> tuple[pl.DataFrame
             mend='write it as "{field}: {value}" or "{value}"',
         )
     columns = text_columns(items)
-    named = [name for name in settings.text_fields if name in items.columns]
+    named = [name for name in dict.fromkeys([*settings.text_fields, *also]) if name in items.columns]
     if settings.text_fields != params.Clean().text_fields:
         _need_fields(settings.text_fields, items.columns, columns)
     others = [name for name in columns if name not in named]

@@ -7,8 +7,9 @@ from typing import Any
 from components.data.canonical.tables import RawFile
 from components.errors import BadInput
 
-CHOSEN = ("below_min_rating", "other_event")
-"""Reasons that the parameters ask for."""
+CHOSEN = ("below_min_rating", "other_event", "behaviour_of_others", "other_relation", "head_is_no_item")
+"""Reasons that the parameters ask for, or that are no fault of a record."""
+TABLES = ("interactions", "items", "relations")
 MERGED = ("equal", "conflicting")
 """Reasons by which a row of the item table is told by another one of the same id."""
 _WORDS = {
@@ -18,6 +19,10 @@ _WORDS = {
     "other_event": "are of other kinds than ingest.events",
     "equal": "stand there twice",
     "conflicting": "contradict another row of their id (the longest text stayed)",
+    "incomplete": "lack head, relation or tail",
+    "behaviour_of_others": "tell what others did with the items, which ingest.relation_types has to name",
+    "other_relation": "are of other relations than ingest.relation_types",
+    "head_is_no_item": "are of things that are no item of the catalogue",
 }
 
 
@@ -40,9 +45,9 @@ def reconciled(file: RawFile, facts: dict[str, Any], *, kept: int) -> dict[str, 
 
 
 def share_set_aside(tables: dict[str, Any]) -> float:
-    """Share of the raw records of both tables, the larger of the two, that say nothing and were set aside unasked."""
+    """Share of the raw records of a table, the largest of all tables, that say nothing and were set aside unasked."""
     shares = []
-    for table in ("interactions", "items"):
+    for table in (name for name in TABLES if name in tables):
         aside = tables[table]["set_aside"]
         unasked = sum(count for reason, count in aside.items() if reason not in CHOSEN + MERGED)
         shares.append(unasked / max(tables[table]["records"], 1))
@@ -52,7 +57,7 @@ def share_set_aside(tables: dict[str, Any]) -> float:
 def in_words(report: dict[str, Any]) -> list[str]:
     """`12 of 320 interactions are set aside: 12 have no id (row 3, row 77).`"""
     lines = []
-    for table in ("interactions", "items"):
+    for table in (name for name in TABLES if name in report["conservation"]):
         found = report["conservation"][table]
         if found["set_aside"]:
             reasons = ", ".join(f"{count:,} {_WORDS[reason]}" for reason, count in found["set_aside"].items())

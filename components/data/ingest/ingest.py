@@ -19,9 +19,10 @@ import polars as pl
 
 from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
+from components.data.canonical.views import MEDIA, RELATIONS
 from components.data.drops.merging import merge
 from components.data.drops.store import Store
-from components.data.ingest import catalogue, conservation, interactions, rawfiles
+from components.data.ingest import catalogue, conservation, interactions, media, rawfiles, relations
 from components.errors import BadInput
 from components.settings.params import Format, Ingest
 from components.storage import artifacts
@@ -41,14 +42,20 @@ def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = No
     with tempfile.TemporaryDirectory(prefix="idiom-ingest-") as scratch:
         tables: Tables = source.read(settings, raw, Path(scratch))
         history, items, report = canonical(settings, tables)
-    if store is not None:
-        history, items, report = _with_drops(history, items, report, store)
+        if store is not None:
+            history, items, report = _with_drops(history, items, report, store)
+        triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items)
     report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
+    report["conservation"] |= about_views.pop("conservation", {})
+    report |= about_views
     report["notes"] = notes(report)
     report["in_words"] = conservation.in_words(report) + report["remarks"] + _other_settings(settings, store)
-    outputs = (layout.items, layout.interactions, layout.ingest_report)
-    with artifacts.publishing_together(*outputs) as (items_to, interactions_to, report_to):
+    report["in_words"] += media.in_words(report.get("media", {}))
+    outputs = (layout.items, layout.interactions, layout.relations, layout.media, layout.ingest_report)
+    with artifacts.publishing_together(*outputs) as (items_to, interactions_to, relations_to, media_to, report_to):
         _write(items.lazy(), items_to)
+        _write(triples.lazy(), relations_to)
+        _write(pictured.lazy(), media_to)
         _write(interactions.decoded(history), interactions_to)
         artifacts.publish_json(report_to, report)
     return report
@@ -118,6 +125,22 @@ def _other_settings(settings: Ingest, store: Store | None) -> list[str]:
 def chosen(settings: Ingest) -> dict[str, Any]:
     """The settings that decide which interactions of a file count."""
     return {"min_rating": settings.min_rating, "events": settings.events}
+
+
+def views(
+    settings: Ingest, raw: Path, scratch: Path, tables: Tables, items: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Relations and media of the items, without a row where none are named, and what the report says of them."""
+    triples, pictured = pl.DataFrame(schema=RELATIONS), pl.DataFrame(schema=MEDIA)
+    report: dict[str, Any] = {}
+    if settings.relations is not None:
+        frame, file = relations.read(settings, raw, scratch)
+        triples, about = relations.canonical(frame, file, settings, items=items["item_id"])
+        kept = conservation.reconciled(file, about, kept=triples.height)
+        report |= {"relations": about, "conservation": {"relations": kept}}
+    if settings.media:
+        pictured, report["media"] = media.canonical(settings, raw, tables.items, tables.items_file, items)
+    return triples, pictured, report
 
 
 def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:

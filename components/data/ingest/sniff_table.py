@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from components.data.canonical.tables import LIST_COLUMNS, RawFile
-from components.data.ingest import names, rawfiles, records, scanning, times
+from components.data.ingest import names, rawfiles, records, relations, scanning, times
 from components.data.ingest.values import as_record, flat
 from components.errors import BadInput
 from components.settings.params import Quoting
@@ -74,7 +74,8 @@ class Candidate:
 def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
     """The `ingest` section (without path) for two plain tables, and lines that explain it. Raises `BadInput`."""
     candidates, unread = _candidates(folder, scratch)
-    tables, copies = _joined(candidates)
+    triples = [one for one in candidates if relations.columns(one.sample.columns) is not None]
+    tables, copies = _joined([one for one in candidates if one not in triples])
     interactions = _best(folder, [one for one in tables if one.is_interactions], "as_interactions")
     items = _best(
         folder,
@@ -92,11 +93,15 @@ def suggest_table(folder: Path, scratch: Path) -> tuple[dict[str, Any], list[str
     about_events = _events(interactions, chosen)
     lines = _account("Interactions", interactions, chosen) + _account("Items", items, items.as_items)
     reasons = {**copies, **_reasons(unread), **_folders(folder)}
+    if triples:
+        found["relations"] = [one.name for one in triples] if len(triples) > 1 else triples[0].name
+        lines += _about_relations(triples)
     lines += about_times + about_events + _others(tables, reasons, interactions, items)
     columns = _mapping(chosen, items.as_items, set(interactions.sample.columns), set(items.sample.columns))
     if columns:
         found["columns"] = columns
     quoting = {"items": items.quoting, "interactions": interactions.quoting}
+    quoting |= {"relations": _common_quoting(triples)} if triples else {}
     if any(quoting.values()):
         found["quoting"] = {table: dialect for table, dialect in quoting.items() if dialect}
     lines += _about_quotes("interactions", interactions) + _about_quotes("items", items)
@@ -473,6 +478,22 @@ def _about_quotes(table: str, candidate: Candidate) -> list[str]:
         "unquoted": "as characters like any other",
     }
     return [f"Quotes in the {table} are read {spoken[str(candidate.quoting)]}."]
+
+
+def _about_relations(triples: Sequence[Candidate]) -> list[str]:
+    """The relations of the first rows, and those that are left out as they tell what others did."""
+    lines = []
+    for one in triples:
+        raw = relations.columns(one.sample.columns) or {}
+        kinds = one.sample[raw["relation"]].cast(pl.String).value_counts(sort=True).drop_nulls()
+        shown = ", ".join(f"{kind} {count:,}" for kind, count in kinds.head(8).iter_rows())
+        lines.append(f"Relations: {one.name}; {', '.join(one.example(name) for name in raw.values())}: {shown} (first rows)")
+        if told := sorted(filter(relations.is_behaviour, kinds[raw["relation"]])):
+            lines.append(
+                f"  set aside: {', '.join(told)}, which tell what others did, perhaps after the moment of a prediction "
+                "(docs/views.md)."
+            )
+    return lines
 
 
 def _flags(items: Candidate) -> list[str]:

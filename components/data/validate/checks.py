@@ -15,9 +15,10 @@ from components.settings.params import Severity
 ROWS_SHOWN = 10
 """A verdict names at most this many offending rows per check."""
 
-Suite = Literal["catalogue", "interactions", "leakage", "ID table", "drop"]
+Suite = Literal["catalogue", "interactions", "leakage", "views", "ID table", "drop"]
 SUITES: tuple[Suite, ...] = ("catalogue", "interactions", "leakage")
-"""Those of `validate`; the ID table's is run by `index`, the drop's by `idiom ingest --append`."""
+"""Those of `validate`, and `views` where there are some; the ID table's is run by `index`, the drop's by `idiom ingest
+--append`."""
 
 
 @dataclass(frozen=True)
@@ -297,16 +298,83 @@ def _leakage() -> list[Check]:
     ]
 
 
+def _views() -> list[Check]:
+    return [
+        Check(
+            "relations_say_nothing_of_others",
+            "views",
+            "critical",
+            "No relation tells what others did with the items (also_bought, also_viewed, bought_together): such a table "
+            "is made from all purchases, those of the test among them, so that figures with it cannot be trusted.",
+            "Leave them out of ingest.relation_types. If it is known to be made of earlier events alone, say so with "
+            "validate.severities: {relations_say_nothing_of_others: warning}.",
+            column="relations.relation",
+        ),
+        Check(
+            "relations_of_most_items",
+            "views",
+            "warning",
+            "Most items that someone interacted with have a relation.",
+            "Bring the missing ones, or raise validate.max_missing_view_share.",
+            column="relations.head",
+        ),
+        Check(
+            "tails_in_catalogue",
+            "views",
+            "warning",
+            "A relation whose tails are mostly items names items of the catalogue.",
+            "Compare how both tables write ids; bring the missing items.",
+            column="relations.tail",
+        ),
+        Check(
+            "no_hub_of_most_items",
+            "views",
+            "info",
+            "No tail of a relation is that of most items: it tells none of them apart.",
+            "Nothing to do: rare tails weigh more. Or leave the relation out of ingest.relation_types.",
+            column="relations.tail",
+        ),
+        Check(
+            "media_readable",
+            "views",
+            "warning",
+            "Every picture and sound can be read; one that cannot is left out, and counts as missing.",
+            "Get whole copies of the files named, or raise max_bytes or max_pixels of the medium.",
+            column="media.file",
+        ),
+        Check(
+            "media_of_most_items",
+            "views",
+            "warning",
+            "Most items that someone interacted with have each view that is named in ingest.media.",
+            "Compare the names of the files with the item ids; bring the missing ones, or raise "
+            "validate.max_missing_view_share.",
+            column="media.item_id",
+        ),
+        Check(
+            "media_differ",
+            "views",
+            "info",
+            "Few items share one and the same file: a picture of `no picture` tells none of them apart.",
+            "Remove the files that stand for a missing picture.",
+            column="media.file",
+        ),
+    ]
+
+
+VIEW_CHECKS: dict[str, Check] = {check.name: check for check in _views()}
+"""Asked only where there are relations or media, so that a shop without any has the verdict that it always had."""
 CHECKS: dict[str, Check] = {check.name: check for check in [*_catalogue(), *_interactions(), *_leakage()]}
 
 
 def severities(overrides: dict[str, Severity]) -> dict[str, Severity]:
     """Severity of every check. Raises `BadInput` for an override that names no check."""
-    unknown = sorted(set(overrides) - set(CHECKS))
+    known = CHECKS | VIEW_CHECKS
+    unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise BadInput(
             f"unknown check {', '.join(unknown)}",
             where="params.yaml: validate.severities",
-            mend=f"the checks are {', '.join(CHECKS)}",
+            mend=f"the checks are {', '.join(known)}",
         )
-    return {name: overrides.get(name, check.severity) for name, check in CHECKS.items()}
+    return {name: overrides.get(name, check.severity) for name, check in known.items()}

@@ -15,8 +15,8 @@ import polars as pl
 
 from components.data.canonical import coded
 from components.data.clean.itemtext import same_text, text_columns
-from components.data.validate import checks_catalogue, checks_interactions, leakage
-from components.data.validate.checks import CHECKS, Check, Measured, severities
+from components.data.validate import checks_catalogue, checks_interactions, checks_views, leakage
+from components.data.validate.checks import CHECKS, VIEW_CHECKS, Check, Measured, severities
 from components.data.validate.expectations import NOTE, assert_and_document, describe
 from components.data.validate.page import page
 from components.errors import BadInput, GateRefused
@@ -53,10 +53,12 @@ def validate(
     _need_something_to_judge(interactions, touched, layout)
     measured |= checks_interactions.measure(interactions, items["item_id"], settings, _conservation(layout))
     measured |= leakage.measure(interactions, touched, settings, cleaning or params.Clean())
+    measured |= checks_views.measure(layout, touched["item_id"], items["item_id"], settings)
+    asked = {name: check for name, check in (CHECKS | VIEW_CHECKS).items() if name in measured or name in CHECKS}
 
     with publishing_together(layout.data_docs, layout.validation, layout.verdict) as (site, page_to, verdict_to):
-        passed = assert_and_document(measured, CHECKS, severity, site, note=_NOTE)
-        verdict = verdict_of(measured, severity, passed, CHECKS) | {"facts": _facts(interactions, items)}
+        passed = assert_and_document(measured, asked, severity, site, note=_NOTE)
+        verdict = verdict_of(measured, severity, passed, asked) | {"facts": _facts(interactions, items)}
         verdict["in_words"] = in_words(verdict)
         text = page(verdict, dataset=layout.dataset)
         page_to.write_text(stamped(text, made) if made and not verdict["passed"] else text, encoding="utf-8")

@@ -1,0 +1,32 @@
+"""Columns of the tables of relations and media, and which relations tell what others did."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+RELATIONS = dict.fromkeys(("head", "relation", "tail"), pl.String)
+"""A head is an item id."""
+MEDIA = {
+    "view": pl.String,
+    "item_id": pl.String,
+    "kind": pl.String,
+    "file": pl.String,
+    "bytes": pl.Int64,
+    "digest": pl.String,
+    "problem": pl.String,
+    "numbers": pl.List(pl.Float32),
+    "labels": pl.List(pl.String),
+}
+"""`kind`: picture, sound, numbers or labels. `problem`: why the file cannot be used; null where it can."""
+_DONE = r"(?:bought|buy|purchas\w*|view\w*|watch\w*|click\w*|listen\w*|order\w*|rat(?:ed|ing)|lik(?:ed|es)|rent\w*)"
+_BEHAVIOUR = re.compile(
+    rf"(?:also|together|frequently|often|after|with|co|next|similar_users?|users?_who)_?{_DONE}|{_DONE}_?(?:together|also|after|with|next)"
+)
+
+
+def is_behaviour(relation: str) -> bool:
+    """Whether the name of a relation says that it is what others did: `also_bought`, `buyAfterViewing`, `co-viewed`."""
+    spoken = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", relation)
+    return _BEHAVIOUR.search(re.sub(r"[^a-z0-9]+", "_", spoken.lower())) is not None

@@ -1,0 +1,93 @@
+"""A picture in bounds: refused by its header where it has too many pixels, given up after some seconds.
+
+    look(content, most_pixels=40_000_000)                      # (format, width, height), nothing decoded
+    rgb = decode(content, side=64, most_pixels=..., seconds=5)     # [side, side, 3] uint8
+
+Pillow decodes JPEG, PNG, WebP, GIF (its first frame) and BMP, and is asked for no other format: some run programs.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.media.files import Refused
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+_WHITE = (255, 255, 255)
+
+
+def look(content: bytes, *, most_pixels: int) -> tuple[str, int, int]:
+    """Format, width and height by the header. Raises `Refused`."""
+    with _opened(content, most_pixels) as picture:
+        return str(picture.format), picture.width, picture.height
+
+
+def decode(content: bytes, *, side: int, most_pixels: int, seconds: float) -> NDArray[np.uint8]:
+    """[side, side, 3] RGB: the whole picture stretched to a square, transparent parts on white. Raises `Refused`."""
+    with _within(seconds), _opened(content, most_pixels) as picture:
+        from PIL import Image
+
+        picture.draft("RGB", (side, side))  # a JPEG is decoded at an eighth of its size where that is enough
+        if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA"):
+            clear = picture.convert("RGBA").resize((side, side), Image.Resampling.BILINEAR)
+            flat = Image.new("RGB", clear.size, _WHITE)
+            flat.paste(clear, mask=clear.getchannel("A"))
+        else:
+            flat = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(flat, np.uint8)
+
+
+@contextmanager
+def _opened(content: bytes, most_pixels: int) -> Iterator[Image.Image]:
+    """The picture with its header read; whatever Pillow finds wrong with it, now or later, is a `Refused`."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, which are judged here, and of odd metadata
+            try:
+                picture = Image.open(io.BytesIO(content), formats=FORMATS)
+            except Image.DecompressionBombError as error:
+                raise Refused("too many pixels", str(error)) from error
+            if picture.width * picture.height > most_pixels:
+                raise Refused("too many pixels", f"{picture.width} x {picture.height}")
+            yield picture
+    except Refused:
+        raise
+    except UnidentifiedImageError as error:
+        raise Refused("no picture", f"none of {', '.join(FORMATS)}") from error
+    except MemoryError as error:
+        raise Refused("too many pixels", "it does not fit into memory") from error
+    except Exception as error:  # its decoders raise a dozen kinds for broken files, IndexError and struct.error too
+        raise Refused("broken", f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise `Refused` after so many seconds. Outside the main thread, where Python hears no signal, without a limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def given_up(*_: Any) -> None:
+        raise Refused("too slow", f"more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, given_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,85 @@
+"""Views in the ranker: which voices and features they are, and what they are worth against shuffled ones.
+
+    rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
+    report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from components.ranking.teaching import Choice
+from components.ranking.training import gains, paired
+from components.sampling import derive
+from components.settings.ranking import Rank
+from components.storage.vectors import Edges, Vectors, exchanged, has
+from components.voices.load import VIEW
+
+SHUFFLED, WITHOUT = "shuffled", "without"
+
+
+def with_views(chosen: Rank, views: Mapping[str, Vectors]) -> Rank:
+    """`chosen` with a voice for each view, and the relations of those that have some."""
+    voices = [f"{VIEW}:{name}" for name in views]
+    relations = [f"{name}.{each}" for name, view in views.items() if isinstance(view, Edges) for each in view.names]
+    return replace(
+        chosen,
+        voices=list(dict.fromkeys([*chosen.voices, *voices])),
+        evidence=list(dict.fromkeys([*chosen.evidence, *voices])),
+        shared=list(dict.fromkeys([*chosen.shared, *relations])),
+    )
+
+
+def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
+    """Every view with the items changing places, each view in its own order; who has none has none."""
+    found: dict[str, Vectors] = {}
+    for name, view in views.items():
+        rows = exchanged(has(view), derive(seed, "views", SHUFFLED, name))
+        found[name] = view.of(rows) if isinstance(view, Edges) else np.asarray(view)[rows]
+    return found
+
+
+def compared(real: Choice, controls: Mapping[str, Choice]) -> dict[str, Any]:
+    """For the report: NDCG@10 on validation with views, by each control, and the paired difference with its interval."""
+    own = gains(_used(real))
+    found: dict[str, Any] = {"with_views": {"ndcg_at_10": float(own.mean())}}
+    for name, choice in controls.items():
+        theirs = gains(_used(choice))
+        mean, low, high = paired(own - theirs)
+        found[name] = {"ndcg_at_10": float(theirs.mean()), "gain": mean, "interval": [low, high]}
+    found["in_words"] = in_words(found)
+    return found
+
+
+def in_words(found: Mapping[str, Any]) -> list[str]:
+    """What a person has to know: whether the views are better than shuffled ones, and than none."""
+    lines = []
+    spoken = {SHUFFLED: "the same views shuffled over the items", WITHOUT: "no views"}
+    for name, others in spoken.items():
+        if name not in found:
+            continue
+        low, high = found[name]["interval"]
+        gain = f"{found[name]['gain']:+.4f} NDCG@10 on validation, 95 % interval {low:+.4f} to {high:+.4f}"
+        if low > 0:
+            lines.append(f"Views are better than {others}: {gain}.")
+        elif high < 0:
+            lines.append(f"Views are WORSE than {others}: {gain}. Take them out (views.ranker: false).")
+        else:
+            lines.append(f"Views cannot be told from {others}: {gain}. What they say of an item is worth nothing here.")
+    return lines
+
+
+def _used(choice: Choice) -> Any:
+    return choice.ranks[choice.ranker.used]
+
+
+Teach = Callable[[Mapping[str, Vectors]], Choice]
+
+
+def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice]:
+    """The ranker taught once more with shuffled views, and without any."""
+    return {SHUFFLED: teach(shuffled(views, seed)), WITHOUT: teach({})}

@@ -1,0 +1,68 @@
+"""Raw vectors of the items that have some to vectors of length 1 in few numbers; block by block, in flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS = 8192
+_OUTLIER = 5.0
+"""Deviations from the mean from which a number counts no more."""
+Raw = NDArray[np.float32]
+"""[items, numbers], in memory or a mapped file."""
+
+
+def reduced(raw: Raw, present: NDArray[np.bool_], dims: int, *, standardised: bool) -> Raw:
+    """[items, at most dims]: centred, projected on the principal components where there are more numbers than `dims`
+    (Pearson, 1901), of length 1; 0 where an item is not `present`. `standardised`: every number is divided by its
+    deviation first, for numbers of different units."""
+    mean, spread = _moments(raw, present)
+    scale = np.where(spread > 0, spread, 1) if standardised else np.ones_like(spread)
+    width = raw.shape[1]
+    axes = _axes(raw, present, mean, scale, dims) if width > dims else None
+    found = np.zeros((len(raw), width if axes is None else dims), np.float32)
+    for rows, block in _blocks(raw, present):
+        centred = _centred(block, mean, scale, standardised)
+        projected = centred if axes is None else centred @ axes
+        lengths = np.linalg.norm(projected, axis=1, keepdims=True)
+        found[rows] = projected / np.where(lengths > 0, lengths, 1)
+    return found
+
+
+def _moments(raw: Raw, present: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[numbers] mean and deviation over the items that are present."""
+    count = max(int(present.sum()), 1)
+    mean = sum((block.sum(axis=0, dtype=np.float64) for _, block in _blocks(raw, present)), np.zeros(raw.shape[1])) / count
+    squares = sum((((block - mean) ** 2).sum(axis=0) for _, block in _blocks(raw, present)), np.zeros(raw.shape[1]))
+    return mean, np.sqrt(squares / count)
+
+
+def _axes(
+    raw: Raw, present: NDArray[np.bool_], mean: NDArray[np.float64], scale: NDArray[np.float64], dims: int
+) -> NDArray[np.float64]:
+    """[numbers, dims] the principal axes; the largest number of each is positive."""
+    covariance = np.zeros((raw.shape[1], raw.shape[1]))
+    for _, block in _blocks(raw, present):
+        centred = (block - mean) / scale
+        covariance += centred.T @ centred
+    _, vectors = np.linalg.eigh(covariance)
+    axes = vectors[:, ::-1][:, :dims]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return np.asarray(axes * np.where(signs == 0, 1, signs))
+
+
+def _centred(
+    block: Raw, mean: NDArray[np.float64], scale: NDArray[np.float64], standardised: bool
+) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (block - mean) / scale
+    return np.clip(found, -_OUTLIER, _OUTLIER) if standardised else found
+
+
+def _blocks(raw: Raw, present: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Raw]]:
+    """Row numbers and rows of the items that are present, some at a time."""
+    for start in range(0, len(raw), _ROWS):
+        rows = start + np.flatnonzero(present[start : start + _ROWS])
+        if len(rows):
+            yield rows, np.asarray(raw[rows])

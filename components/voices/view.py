@@ -1,0 +1,86 @@
+"""A view: an item scores the cosines of its vector to those of the history's items, summed: pictures, sounds, relations.
+
+    voice = build("view:poster", replace(learned, views=load(layout.views, item_ids)))
+
+As `text`, over vectors that were made before (the stage `views`). It proposes items that nobody has taken yet.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from components.settings import voices as settings
+from components.storage.ragged import Ragged
+from components.storage.vectors import Edges
+from components.voices.fading import Days, strengths
+from components.voices.learned import Learned
+from components.voices.lists import Scores, best
+from components.voices.matrix import packed, strongest
+from components.voices.text import Text, neighbours
+
+_DENSE = "dense"
+_CELLS = 1 << 22
+
+
+class View(Text):
+    """An item without the view is never recommended, and a history without it gets nothing."""
+
+    Settings = settings.View
+
+    @classmethod
+    def build(cls, learned: Learned, chosen: Any) -> Self:
+        """Raises `LookupError` where there is no such view."""
+        if chosen.of not in learned.views:
+            raise LookupError(f"there is no view {chosen.of!r}: {', '.join(learned.views) or 'none at all'}")
+        view = learned.views[chosen.of]
+        arrays: dict[str, NDArray[Any]]
+        if isinstance(view, Edges):
+            shape = (view.items, len(view.kinds))
+            arrays = packed("text", sparse.csr_array((view.data, view.indices, view.indptr), shape=shape))
+        else:
+            arrays = {_DENSE: np.ascontiguousarray(view, np.float32)}
+        return cls(learned.catalogue, arrays, chosen)
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        if _DENSE not in self.arrays:
+            return super().scores(histories, days)
+        vectors = self.arrays[_DENSE]
+        asked = strengths(histories, days, len(vectors), self.settings)
+        found: Scores = np.asarray(asked @ vectors, np.float32) @ vectors.T
+        own = asked.tocoo()
+        found[own.row, own.col] -= own.data * self._squared[own.col]
+        return found
+
+    def similar(self, learned: Learned, most: int) -> sparse.csr_array:
+        """Computed once for all who ask of the same vectors."""
+        key = f"view {self.settings.of} {most}"
+        own = learned.views[self.settings.of]
+        of, found = learned.of_texts.get(key, (None, None))
+        if of is not own:
+            found = self._neighbours(most)
+            learned.of_texts[key] = own, found
+        return strongest(found, most)
+
+    def _neighbours(self, most: int) -> sparse.csr_array:
+        if _DENSE not in self.arrays:
+            return neighbours(self._vectors[0], most)
+        vectors = self.arrays[_DENSE]
+        items = len(vectors)
+        pieces, height = [], max(1, _CELLS // max(items, 1))
+        for start in range(0, items, height):
+            cosines = vectors[start : start + height] @ vectors.T
+            own = np.arange(start, start + len(cosines))
+            near, values = best(cosines, most, least=0.0, excluded=Ragged(np.arange(len(own) + 1), own))
+            pieces.append((np.repeat(own, near.shape[1])[near.ravel() >= 0], near[near >= 0], values[near >= 0]))
+        rows, columns, data = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        return sparse.coo_array((data, (rows, columns)), shape=(items, items)).tocsr()
+
+    @cached_property
+    def _squared(self) -> NDArray[np.float32]:
+        vectors = self.arrays[_DENSE]
+        return np.asarray(np.einsum("id,id->i", vectors, vectors))
