@@ -1,8 +1,8 @@
 """Samples that are new to a model that has learned some already, those that are old, and what an epoch takes of them.
 
-    pools = Pools(new, old, newest)
-    drawn = pools.drawn(0.2, seed=17, number=0)
-    drawn[np.arange(len(drawn))]                  # places of all samples of epoch 0, each computed when asked for
+pools = Pools(new, old, newest)
+drawn = pools.drawn(0.2, seed=17, number=0)
+drawn[np.arange(len(drawn))]                  # places of all samples of epoch 0, each computed when asked for
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def trie_divergence(
     bias: Tensor | None = None,
     before_bias: Tensor | None = None,
 ) -> Tensor:
-    """Over the options of each choice: nats, scalar, at least float32. hidden, before [rows, T, d]; the rest as above."""
+    """Over the options of each choice: nats, scalar, at least float32. hidden, before [rows, T, d]; the rest alike."""
     now, old = hidden.flatten(0, 1), before.detach().flatten(0, 1)
     biases = [None if each is None else each.flatten() for each in (bias, before_bias)]
     opening = [None if each is None else each[choices.opening] for each in biases]
