@@ -147,7 +147,7 @@ class Alternation:
         for example in row["examples"]:
             item = example["item_id"]
             example["text"] = self._context.data.texts[table.row_of[item]][:EXAMPLE_CHARS]
-            example["before"] = before.words[before.row_of[item]] if before else ""
+            example["before"] = before.words[before.row_of[item]] if before and item in before.row_of else ""
         followed = {name: float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
         row["figures"] = {"churn": row["churn"], **followed}
         self._state.log.append(row)

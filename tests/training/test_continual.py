@@ -64,8 +64,8 @@ def write_later(before: Path, after: Path) -> None:
     purchase of u002 has come in late."""
     after.mkdir()
     shutil.copy(before / "valid_targets.parquet", after)
-    items = pq.read_table(before / "items.parquet").to_pylist()
-    items += [{"item_id": f"n{n}", "text": f"title: {COLOURS[n]} sponge number {n} of the soap series"} for n in (0, 1)]
+    items = [{"item_id": f"n{n}", "text": f"title: {COLOURS[n]} sponge number {n} of the soap series"} for n in (0, 1)]
+    items += pq.read_table(before / "items.parquet").to_pylist()
     pq.write_table(pa.Table.from_pylist(items), after / "items.parquet")
     rows = {row["user_id"]: row["history"] for row in pq.read_table(before / "histories.parquet").to_pylist()}
     rows["u000"].append("n0")
