@@ -32,6 +32,7 @@ from flows.holding import Busy, replaces_what_scoring_reads, replacing, retraini
 from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.run_names import of_the_day
+from flows.start import start_from
 from flows.unchanged import cached_stages
 
 _RETRIES = 2
@@ -104,20 +105,23 @@ def as_state(outcome: Outcome) -> State[Any]:
     result_serializer="json",
     validate_parameters=True,
 )
-def retrain(workspace: str = ".", force: bool = False) -> State[Any]:
+def retrain(workspace: str = ".", force: bool = False, start: str | None = None) -> State[Any]:
     """Run every stage of the workspace's graph in order; stop at the first that does not complete.
 
     workspace: folder with params.yaml and dvc.yaml (a clone of this repository). force: run the stages even if DVC
-    finds nothing changed.
+    finds nothing changed. start: the version that the training goes on from (`champion`, or a number), or `scratch`;
+    it is written into params.yaml, which says it where none is given.
     """
     logger = get_run_logger()
     try:
         folder = checked(workspace)
         stages = graph.read(folder)
-        params = load(folder / "params.yaml")
+        load(folder / "params.yaml")
         with retraining(folder):
             tell_of_the_dead("retrain", folder)
-            return _run(folder, params, stages, force)
+            if start is not None:
+                logger.info(start_from(folder, start))
+            return _run(folder, load(folder / "params.yaml"), stages, force)
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
         if said is None:
