@@ -170,7 +170,7 @@ def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: 
         total, count = phase.loss(phase.batches(0)[0])
         total.backward()
         norms = [p.grad.abs().sum() for p in phase.module.parameters() if p.grad is not None]
-        gradients.append((float(total), count, float(sum(norms))))
+        gradients.append((float(total.detach()), count, float(sum(norms))))
     assert gradients[0][1] == gradients[1][1] > 0
     assert gradients[1] == pytest.approx(gradients[0], rel=1e-5)
 
