@@ -1,6 +1,6 @@
 """Run a flow in a process of its own, which ends with the exit code of what it ran.
 
-    python -m flows [WORKSPACE] [--force]      # the chain
+    python -m flows [WORKSPACE] [--force] [--from VERSION]      # the chain
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
 
 The command line starts it in a session of its own, so that Ctrl-C reaches the work first and the Prefect server last.
@@ -9,6 +9,7 @@ All that it starts ends with it (processes/watcher.py).
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -30,9 +31,12 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["score"]:
             return _score(**json.loads(arguments[1]))
-        force = "--force" in arguments
-        folders = [argument for argument in arguments if argument != "--force"]
-        return _retrain(str(Path(folders[0] if folders else ".").resolve()), force)
+        parser = argparse.ArgumentParser(prog="python -m flows")
+        parser.add_argument("workspace", nargs="?", default=".")
+        parser.add_argument("--force", action="store_true")
+        parser.add_argument("--from", dest="start")
+        chosen = parser.parse_args(arguments)
+        return _retrain(str(Path(chosen.workspace).resolve()), chosen.force, chosen.start)
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path.cwd())
         if said is None:
@@ -41,14 +45,14 @@ def main(arguments: list[str]) -> int:
         return said.exit_code
 
 
-def _retrain(workspace: str, force: bool) -> int:
+def _retrain(workspace: str, force: bool, start: str | None) -> int:
     server = _server(workspace)
 
     from flows.retrain import exit_code, retrain
 
     if server:
         server.wait()
-    return exit_code(retrain(workspace, force, return_state=True))
+    return exit_code(retrain(workspace, force, start, return_state=True))
 
 
 def _score(workspace: str, **parameters: object) -> int:

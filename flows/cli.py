@@ -103,10 +103,19 @@ def init(
 @command
 def retrain(
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Go on from this version (champion, or a number), or begin anew (scratch); kept in params.yaml.",
+            show_default=False,
+        ),
+    ] = None,
     workspace: Workspace = HERE,
 ) -> int:
     """The main job: the Prefect flow over all stages; then what came of it."""
-    if code := _flow(str(workspace.resolve()), *(["--force"] if force else [])):
+    chosen = [*(["--force"] if force else []), *(["--from", start] if start else [])]
+    if code := _flow(str(workspace.resolve()), *chosen):
         return code
     _summary(workspace)
     return _warnings(workspace, said="")

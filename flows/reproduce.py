@@ -16,6 +16,7 @@ from components.registry.origin import LOCK, PARAMS, Origin, locked, origin_of
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from flows.repro import reproduce_all
+from flows.start import bring_start
 
 LAST = "evaluate"
 """The last stage that is run again: `register` would make a version of it."""
@@ -76,6 +77,8 @@ def reproduce(
     for name, text in ((PARAMS, settings), (LOCK, lock)):
         with publishing(place / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    if start := bring_start(workspace, params, settings, place):
+        say(f"start    {start}")
     expected = {name: stage for name, stage in locked(lock).items() if name != "register"}
     _bring_inputs(workspace, place, expected, say)
     (place / LOCK).unlink()  # so that nothing is taken for done

@@ -34,6 +34,7 @@ from flows.prefect_artifacts import ProgressArtifact, publish_result
 from flows.push import push_outputs
 from flows.repro import EXIT_CODES, UNCHANGED, WORTH_ANOTHER_TRY, Outcome, reproduce
 from flows.run_names import of_the_day
+from flows.start import start_from
 from flows.time_limit import time_limit
 from flows.unchanged import cached_stages
 
@@ -113,23 +114,28 @@ def retrain(
     push: bool = False,
     limit_hours: float | None = None,
     because: str | None = None,
+    start: str | None = None,
 ) -> State[Any]:
     """Run every stage of the workspace's graph in order; stop at the first that does not complete.
 
     workspace: folder with params.yaml and dvc.yaml (a clone of this repository). force: run the stages even if DVC
     finds nothing changed. push: push what came of it to DVC's default remote, where there is one. limit_hours: then
     the stage that runs saves its checkpoint and the run ends as *TimedOut*. because: why it runs, for the record.
+    start: the version that the training goes on from (`champion`, or a number), or `scratch`; it is written into
+    params.yaml, which says it where none is given.
     """
     logger = get_run_logger()
     try:
         folder = checked(workspace)
         stages = graph.read(folder)
-        params = load(folder / "params.yaml")
+        load(folder / "params.yaml")
         if because:
             logger.info(f"because: {because}")
         with retraining(folder), time_limit(limit_hours) as limit:
             tell_of_the_dead("retrain", folder)
-            state = _run(folder, params, stages, force, push)
+            if start is not None:
+                logger.info(start_from(folder, start))
+            state = _run(folder, load(folder / "params.yaml"), stages, force, push)
         return Failed(name="TimedOut", message=limit.words) if limit.reached and not state.is_completed() else state
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())

@@ -139,7 +139,7 @@ FLOORS = {
     "training": [
         "job key devices crash",
         "packed checkpoints",
-        "steps ids",
+        "steps ids start",
         "context",
         "models phases",
         "alternation",

@@ -84,11 +84,39 @@ def numbered_bundle(workspace: Path, params: Params, number: str, digest: str) -
     if (own / MANIFEST).is_file() and bundle_sha256(own) == digest:
         verified(own, digest)
         return own
-    kept = workspace / "work" / "bundles" / digest
+    return _kept(workspace, params, number, digest)
+
+
+def kept_bundle(workspace: Path, params: Params, name: str) -> tuple[Path, str]:
+    """A copy of the bundle of a version (number or alias) that no stage replaces, and the number: work/bundles/SHA-256,
+    made at once. Raises `BadInput` where there is no such version, or its bundle was exchanged."""
+    from components.registry.comparable import find_version
+
+    with answering(workspace):
+        version = find_version(connect(workspace), params.register.model_name, name, workspace)
+    number = str(version.version)
+    return _kept(workspace, params, number, _digest(workspace, version)), number
+
+
+def bundle_with(workspace: Path, params: Params, digest: str) -> Path:
+    """The same of whichever version holds the bundle with this SHA-256. Raises `BadInput` where none does."""
+    name = params.register.model_name
+    with answering(workspace):
+        found = connect(workspace).search_model_versions(f"name = '{name}' and tags.`{BUNDLE}` = '{digest}'")
+    if not found:
+        mend = "bring the folder work/bundles from the workspace in which it was used"
+        raise BadInput(f"no version of {name!r} holds the bundle {digest}", where=tracking_uri(workspace), mend=mend)
+    return _kept(workspace, params, str(found[0].version), digest)
+
+
+def _kept(workspace: Path, params: Params, number: str, digest: str) -> Path:
+    """work/bundles/DIGEST, copied from the stage's own output or fetched from MLflow if it is not there; checked."""
+    kept, own = workspace / "work" / "bundles" / digest, Layout(workspace, params.dataset).bundle
     if not kept.is_dir():
-        model = _fetched(workspace, params.register.model_name, number)
+        here = (own / MANIFEST).is_file() and bundle_sha256(own) == digest
+        model = own if here else _fetched(workspace, params.register.model_name, number) / IN_MODEL
         with publishing(kept) as temporary:
-            shutil.copytree(model / IN_MODEL, temporary)
+            shutil.copytree(model, temporary)
             verified(temporary, digest)
     verified(kept, digest)
     return kept

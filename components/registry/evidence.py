@@ -128,5 +128,7 @@ def _best_on_validation(log: Path, metric: str) -> float | None:
     if not log.is_file():
         return None
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    values = [row[f"valid_{metric}"] for row in rows if row.get("event") == "epoch" and f"valid_{metric}" in row]
+    values = [
+        row[f"valid_{metric}"] for row in rows if row.get("event") in ("start", "epoch") and f"valid_{metric}" in row
+    ]
     return max(values, default=None)

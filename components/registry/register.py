@@ -161,7 +161,7 @@ def _new_version(
     pair = read_json(bundle / "pair.json")
     run_id, _ = run_for(client, layout.workspace, params, pair["train_key"])
     protocol = headline(metrics)["protocol"]
-    tags = {BUNDLE: digest, "idiom.protocol": protocol, **lineage.short(layout)}
+    tags = {BUNDLE: digest, "idiom.protocol": protocol, **lineage.short(layout), **_start(client, name, pair)}
     with mlflow.start_run(run_id=run_id):
         describe(client, run_id, layout, params)
         log_results(client, run_id, layout, bundle, description)
@@ -192,6 +192,15 @@ def _new_version(
     )
     set_alias(client, name, made.version, fit=fit)
     return client.get_model_version(name, made.version)
+
+
+def _start(client: MlflowClient, name: str, pair: Mapping[str, Any]) -> dict[str, str]:
+    """A tag that says which version a training went on from, if it did."""
+    if not pair.get("start"):
+        return {}
+    digest = str(pair["start"]["sha256"])
+    before = find(client, name, digest)
+    return {"idiom.start": (f"version {before.version}, " if before else "") + f"bundle {digest[:16]}"}
 
 
 def _store_lock(uri: str) -> AbstractContextManager[int]:

@@ -90,6 +90,21 @@ class RecommenderTraining(Section):
 
 
 @dataclass(frozen=True)
+class ContinualTraining(Section):
+    """How a training goes on from a trained pair (`train.start`)."""
+
+    rate: float = bounded(0.1, low=0.0)
+    """Peak learning rate, as a share of `recommender.lr`."""
+    epochs: int = bounded(1, low=1)
+    """Epochs, instead of `recommender.epochs`."""
+    replay: float = bounded(0.2, low=0.0, high=1.0)
+    """Samples replayed in an epoch, as a share of those that the pair has learned: half of them are the newest of drawn
+    users, half drawn from all. Nothing is replayed where nothing is new."""
+    kl: float = bounded(1.0, low=0.0)
+    """Weight of the divergence from the pair's own probabilities, token by token, beside the loss (0: none)."""
+
+
+@dataclass(frozen=True)
 class Train(Section):
     """Clean items and histories -> the trained pair: ID generator and recommender."""
 
@@ -156,12 +171,20 @@ class Train(Section):
     """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace. With `ids: generated` it is the IDs of
     the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds. DVC does not watch it:
     after an edit of the file give it another name, or force `train`."""
+    start: str | None = None
+    """A trained pair or a bundle in the workspace from which this training goes on: tokenizer, generator, prompts and
+    weights are its own, its items keep their IDs, others get theirs from its generator, and the recommender learns what
+    is new to it as `continual` says. There is no cold start and no generator phase, whatever `rounds` says. `idiom
+    retrain --from champion` brings the champion's bundle and writes its folder here, named by its content: DVC sees
+    this name, and not what lies in a folder of another name. null: from the beginning."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
     """The ID generator: its cold start and its phase."""
     recommender: RecommenderTraining = field(default_factory=RecommenderTraining)
     """The recommender phase."""
+    continual: ContinualTraining = field(default_factory=ContinualTraining)
+    """How a training goes on from `start`."""
 
     @property
     def pretrained(self) -> list[str]:
@@ -182,6 +205,8 @@ class Train(Section):
             )
         if self.imported_ids is not None:
             inside(self.imported_ids, key="train.imported_ids")
+        if self.start is not None:
+            inside(self.start, key="train.start")
         if (self.ids == "imported" and self.imported_ids is None) or (
             self.ids in ("titles", "random") and self.imported_ids is not None
         ):
@@ -207,8 +232,8 @@ class Train(Section):
                 f"device is {self.device} and ranks is {self.ranks}, of which each needs a GPU of its own; "
                 "set device to auto or cuda"
             )
-        if self.lora_rank and self.backbone == "scratch":
+        if self.lora_rank and self.backbone == "scratch" and self.start is None:
             raise ValueError(
                 f"lora_rank is {self.lora_rank} and backbone is scratch: adapters change what a model has learnt, and "
-                "it has learnt nothing; set lora_rank to 0, or backbone to a pretrained model"
+                "it has learnt nothing; set lora_rank to 0, backbone to a pretrained model, or start to a trained pair"
             )

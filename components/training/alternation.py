@@ -17,7 +17,7 @@ from components.training.checkpoints.state import Best, Place, TrainingState, we
 from components.training.context import Context
 from components.training.crash import crash_point
 from components.training.devices.cost import NOTHING, Meter
-from components.training.models.fresh import fresh_recommender
+from components.training.models.fresh import fresh_recommender, previous_recommender
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
@@ -51,8 +51,12 @@ def plan(settings: Train) -> list[Task]:
     """The phases in order. The first round has no generator phase: there is no trained recommender to learn from yet.
 
     Without a generator phase the generator stays as it is and would write the same IDs: they are not written again.
-    IDs that it does not write at all (`train.ids`) leave it nothing to learn.
+    IDs that it does not write at all (`train.ids`) leave it nothing to learn. A training that goes on from a pair
+    (`train.start`) names the new items and teaches the recommender once: its IDs stand.
     """
+    if settings.start is not None:
+        refit = [Task("refit", 2)] if settings.refit else []
+        return [Task("index", 1), Task("recommender", 1), *refit]
     writes = settings.ids == "generated"
     alternates = writes and settings.generator.epochs > 0
     tasks: list[Task] = []
@@ -143,7 +147,7 @@ class Alternation:
         for example in row["examples"]:
             item = example["item_id"]
             example["text"] = self._context.data.texts[table.row_of[item]][:EXAMPLE_CHARS]
-            example["before"] = before.words[before.row_of[item]] if before else ""
+            example["before"] = before.words[before.row_of[item]] if before and item in before.row_of else ""
         followed = {name: float(row["report"][name]) for name in ID_FIGURES if name in row["report"]}
         row["figures"] = {"churn": row["churn"], **followed}
         self._state.log.append(row)
@@ -156,6 +160,8 @@ class Alternation:
 
     def _learn(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Train what the task trains; returns what came of it in words, and no fields."""
+        if self._context.start is not None and self._state.best is None:
+            self._begin_as_it_was()
         phase = self._phase(task)
         try:
             train_phase(phase, self._state, self._how, self._context.ranks, self._checkpointer, self._progress)
@@ -176,11 +182,45 @@ class Alternation:
         if task.kind == "refit":
             return self._refit(task)
         return RecommenderPhase(
-            context, self._recommender, state.table, round=task.round, after=self._after_recommender_epoch
+            context,
+            self._recommender,
+            state.table,
+            round=task.round,
+            after=self._after_recommender_epoch,
+            known=context.known,
+            before=self._before(),
         )
+
+    def _before(self) -> LanguageModel | None:
+        """The recommender as it was, where a training that goes on is held near to it."""
+        start = self._context.start
+        return previous_recommender(self._context, start) if start and self._context.job.train.continual.kl else None
+
+    def _begin_as_it_was(self) -> None:
+        """Judge the recommender that the training goes on from, with the IDs of new items: what does not get better
+        than it is not taken. Its log line says what is new, by reason."""
+        start, known = self._context.start, self._context.known
+        assert start is not None and known is not None
+        row: dict[str, Any] = {"event": "start", "steps": self._state.steps, **start.said(), "users": known.counts}
+        self._judge(0, row)
+        self._state.log.append(row)
+        if start.taught is None:
+            self._progress.note(f"{start.folder} does not say what it was taught: every history is new to it")
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in known.counts.items() if count)
+        self._progress.note(f"going on from {start.folder}; users by what is new of them: {counts}")
 
     def _after_recommender_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         """Validate, keep the state if it is the best so far, say whether patience is at its end."""
+        state, metrics = self._state, self._judge(epoch + 1, row)
+        if improves(metrics, state.phase_best):
+            state.phase_best, state.phase_stale = metrics.get("ndcg_at_10", -1.0), 0
+        else:
+            state.phase_stale += 1
+        patience = self._context.job.train.recommender.patience
+        return bool(patience) and state.phase_stale >= patience
+
+    def _judge(self, epoch: int, row: dict[str, Any]) -> dict[str, float]:
+        """Validate after `epoch` epochs of the phase; keep the state if it is the best so far."""
         state = self._state
         assert state.table is not None
         with self._checkpointer.stop.at_once(alone=self._context.ranks.size == 1):
@@ -192,21 +232,17 @@ class Alternation:
             state.best = Best(
                 ndcg=metrics.get("ndcg_at_10", -1.0),
                 round=round_number,
-                epoch=epoch + 1,
+                epoch=epoch,
                 metrics=metrics,
                 table=state.table,
                 generator=weights_of(state.generator),
                 recommender=weights_of(state.recommender),
             )
-        if improves(metrics, state.phase_best):
-            state.phase_best, state.phase_stale = metrics.get("ndcg_at_10", -1.0), 0
-        else:
-            state.phase_stale += 1
-        patience = self._context.job.train.recommender.patience
-        return bool(patience) and state.phase_stale >= patience
+        return metrics
 
     def _refit(self, task: Task) -> Phase:
-        """A fresh recommender on the chosen table, training + validation items, for as many epochs as were chosen."""
+        """A fresh recommender on the chosen table, training + validation items, for as many epochs as were chosen; of a
+        training that goes on, the one that it goes on from."""
         context, state, best = self._context, self._state, self._state.best
         assert best is not None, "a recommender phase comes before"
         if state.place == Place(state.place.phase) and state.optimizer is None:
@@ -220,6 +256,8 @@ class Alternation:
             epochs=epochs_until(best, state.log),
             histories=context.data.with_validation(),
             after=lambda epoch, row: False,
+            known=context.known_prolonged,
+            before=self._before(),
         )
 
     def _take_refit(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
@@ -11,7 +12,9 @@ from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
+from components.training.packed.taught import Known, Marks, item_marks, prolonged_users
 from components.training.packed.texts import ItemTexts
+from components.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,34 @@ class Context:
     """The prompts as token ids."""
     texts: ItemTexts
     ranks: Ranks
+    start: Start | None
+    """The pair that the training goes on from, if it does not begin from the beginning."""
     imported: IdTable | None
     """IDs that no generator wrote (`given.given_table`): those of round 1, and what a cold start teaches."""
 
     @classmethod
     def build(cls, job: Job, data: Dataset, tokenizer: Any, ranks: Ranks) -> Context:
-        """Tokenise prompts and item texts. Called by all ranks; raises `BadInput` as `given_table` does."""
+        """Tokenise prompts and item texts. Called by all ranks; raises `BadInput` as `given_table` and `Start` do."""
+        start = Start.read(job)
         texts = ItemTexts.tokenise(job, data.texts, tokenizer, ranks)
-        prompts = prompts_of(job.train.family)
+        prompts = start.prompts if start else prompts_of(job.train.family)
         pieces = prompts.tokenise(tokenizer)
-        return cls(job, data, tokenizer, prompts, pieces, texts, ranks, given_table(job, tokenizer))
+        given = given_table(job, tokenizer, taken=start.table if start else None)
+        return cls(job, data, tokenizer, prompts, pieces, texts, ranks, start, given)
+
+    @cached_property
+    def known(self) -> Known | None:
+        """What the start knows of the training histories; None without one. Raises `BadInput` as `Start.known`."""
+        return self.start and self.start.known(self.data.users, self.data.histories, self._items)
+
+    @cached_property
+    def known_prolonged(self) -> Known | None:
+        """The same of histories with validation items (`refit`)."""
+        return self.start and self.start.known(prolonged_users(self.data), self.data.with_validation(), self._items)
+
+    @cached_property
+    def _items(self) -> Marks:
+        return item_marks(self.data.item_ids)
 
     @property
     def end_token(self) -> int:

@@ -33,3 +33,10 @@ class Job(SavedAsJson):
     """Whether `clean` left each item once in a history; the pair says so to whoever asks it with raw histories."""
     imported_ids: Path | None = None
     """The file that `train.imported_ids` names, as a path that can be opened from here."""
+    start: Path | None = None
+    """The pair or bundle that `train.start` names, as a path that can be opened from here."""
+
+    @property
+    def goes_on_from(self) -> Path | None:
+        """The folder of the pair that the training goes on from; None where it begins from the beginning."""
+        return None if self.train.start is None else self.start or Path(self.train.start)

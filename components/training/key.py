@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from components.errors import BadInput
+from components.recommender.pair import FACTS
 from components.settings.params import Params, to_dict
 from components.storage.layout import Layout
-from components.storage.manifest import digest, sha256
+from components.storage.manifest import MANIFEST, digest, sha256
 
 LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 """Folders of `components/` whose code decides the weights; the stage `train` of dvc.yaml depends on the same."""
@@ -29,12 +31,16 @@ _FOLDER = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 
 
 def train_key(layout: Layout, params: Params) -> str:
-    """SHA-256 (hex) of all that decides the weights: input files, settings and the code of the learning rooms."""
+    """SHA-256 (hex) of all that decides the weights: input files, settings and the code of the learning rooms.
+
+    Raises `BadInput` for a file that is missing, or a `train.start` that is no pair.
+    """
     rooms = Path(__file__).parents[1]
     code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in LEARNING_ROOMS}
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
+    given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {
@@ -49,6 +55,18 @@ def train_key(layout: Layout, params: Params) -> str:
             "code": code,
         }
     )
+
+
+def start_manifest(folder: Path) -> Path:
+    """The manifest of the pair that `train.start` names. Raises `BadInput` where there is none."""
+    if not (folder / MANIFEST).is_file() or not (folder / FACTS).is_file():
+        raise BadInput(
+            "there is no trained pair",
+            where=f"train.start: {folder}",
+            mend="idiom retrain --from champion brings one, --from scratch does without; or name the folder of a pair "
+            "or a bundle",
+        )
+    return folder / MANIFEST
 
 
 def work_folder(layout: Layout, key: str) -> Path:

@@ -38,6 +38,7 @@ from components.training.key import remove_abandoned
 from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.models.lora import merge
 from components.training.packed import dataset as tables
+from components.training.packed import taught
 
 LOG = "training_log.jsonl"
 """Beside the pair: a JSON line per epoch, re-index and event."""
@@ -122,7 +123,8 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
     restore_weights(state.recommender, best.recommender)
     if job.train.lora_rank:  # what is served is an ordinary model
         for model, name in ((state.generator, job.train.generator_backbone), (state.recommender, job.train.backbone)):
-            if name != SCRATCH:
+            adapted = model is state.recommender if context.start else name != SCRATCH
+            if adapted:
                 merge(model)
     facts = {
         "family": job.train.family,
@@ -140,11 +142,13 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
         "steps": state.steps,
         "items": len(best.table),
         "refit": job.train.refit,
+        "start": context.start.said() if context.start else None,
     }
     pair = Pair(state.generator, state.recommender, context.tokenizer, context.prompts, best.table, facts)
     chosen = {"event": "chosen", "round": best.round, "epoch": best.epoch, **best.metrics}
     with publishing(job.out) as directory:
         pair.write(directory)
+        taught.save(taught.taught(context.data, refit=job.train.refit), directory)
         lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in [*state.log, chosen]]
         (directory / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
         write_manifest(directory)

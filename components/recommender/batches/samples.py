@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
 from components.recommender.batches.epochs import Drawn, padded_lengths
+from components.recommender.batches.pools import Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.recommender.prompts.phrasings import Pieces
@@ -65,8 +66,11 @@ class Samples(TrainingSet[Rows]):
         max_tokens: int = MAX_TOKENS,
         users: Sequence[Sequence[int]] | None = None,
         paths: Paths | None = None,
+        known: Ints | None = None,
     ) -> None:
-        super().__init__(histories, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths)
+        super().__init__(
+            histories, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths, known=known
+        )
         self._end = end_token
         self._ids = Ragged.of(token_ids)
         # The last separator of a prompt is left out, unless it is closed.
@@ -119,11 +123,24 @@ class Samples(TrainingSet[Rows]):
 
     def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[Rows, Ints]:
         targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)
+        return self._draw_at(targets, random)
+
+    def _draw_at(self, targets: Ints, random: np.random.Generator) -> tuple[Rows, Ints]:
         templates = random.integers(len(self._frames), size=len(targets))
         first, lengths = self._plan(targets, templates)
         own = self._label_tokens(self._items[targets])
         labels = self.label_lengths[np.searchsorted(self.label_lengths, own)]
         return Rows(templates, 0, targets, first, labels), lengths
+
+    def _new_and_old(self, known: Ints) -> Pools:
+        begin, all_of = self._offsets[:-1] + 1, np.diff(self._prefixes)
+        old = np.clip(known - 1, 0, all_of)  # the first item is no target
+        last = np.flatnonzero(old)
+        return Pools(
+            new=Runs.of(begin + old, all_of - old),
+            old=Runs.of(begin, old),
+            newest=(begin + old - 1)[last],
+        )
 
     def _longest(self) -> int:
         count = int(self._prefixes[-1])

@@ -31,7 +31,11 @@ class Shuffle:
 
     def take(self, start: int, stop: int) -> NDArray[np.int64]:
         """Places `start` to `stop` of the order."""
-        found = self._step(np.arange(start, min(stop, self._count), dtype=np.uint64))
+        return self.at(np.arange(start, min(stop, self._count)))
+
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Any places of the order."""
+        found = self._step(places.astype(np.uint64))
         # At most four numbers of the network's range for each sample, so this is a few steps on ever fewer of them.
         beyond = np.flatnonzero(found >= self._count)
         while len(beyond):

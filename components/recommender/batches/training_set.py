@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import MAX_TOKENS, Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
+from components.recommender.batches.pools import Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
@@ -28,7 +29,8 @@ from components.storage.ragged import Ints, Ragged, slices
 class TrainingSet(ABC, Generic[R]):
     """`histories`: item numbers of each user, oldest first; may be mapped from files. `token_ids`: the ID of each item
     number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
-    IDs, for a loss over the trie."""
+    IDs, for a loss over the trie. `known` [users]: how many items of each history, from the oldest on, a model has
+    learned that is trained further (`update`)."""
 
     def __init__(
         self,
@@ -39,7 +41,9 @@ class TrainingSet(ABC, Generic[R]):
         max_history: int,
         max_tokens: int = MAX_TOKENS,
         paths: Paths | None = None,
+        known: Ints | None = None,
     ) -> None:
+        self._known = known
         self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
         self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
@@ -57,6 +61,20 @@ class TrainingSet(ABC, Generic[R]):
         sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
         draw = partial(self._draw, prefixes=prefixes)
         return Epoch(self._count(prefixes), draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def update(self, *, seed: int, number: int, replay: float, batch_size: int, batch_tokens: int = 0) -> Epoch[R]:
+        """The batches of epoch `number` for a model that has learned the `known` items: all samples with others once,
+        and `replay` times the old samples, half of them the newest of drawn users, half drawn from all.
+
+        A function of `seed` and `number`, as `epoch`; another draw in each. Nothing is replayed where nothing is new.
+        """
+        drawn = self._pools.drawn(replay, seed=seed, number=number)
+
+        def draw(samples: Ints, random: np.random.Generator) -> tuple[R, Ints]:
+            return self._draw_at(drawn[samples], random)
+
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        return Epoch(len(drawn), draw, self.lengths(), seed=seed, number=number, **sizes)
 
     def lengths(self, prefixes: Prefixes = "all") -> Ints:
         """The padded row lengths, rising; fixed by the data alone, so that they do not change between epochs."""
@@ -76,6 +94,19 @@ class TrainingSet(ABC, Generic[R]):
     @abstractmethod
     def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[R, Ints]:
         """`epochs.Draw`."""
+
+    @abstractmethod
+    def _draw_at(self, places: Ints, random: np.random.Generator) -> tuple[R, Ints]:
+        """The same for samples that are named by their place in the histories, as in `_new_and_old`."""
+
+    @cached_property
+    def _pools(self) -> Pools:
+        assert self._known is not None, "asked for a model that has learned something"
+        return self._new_and_old(self._known)
+
+    @abstractmethod
+    def _new_and_old(self, known: Ints) -> Pools:
+        """Places of the samples that teach items beyond the first `known` of their history, and of the others."""
 
     @abstractmethod
     def _longest(self) -> int:

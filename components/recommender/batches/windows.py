@@ -13,7 +13,7 @@ window of items before it, where it has so many. A window follows from its end a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
+from components.recommender.batches.pools import Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.storage.ragged import Ints
@@ -50,7 +51,8 @@ class WindowRows(Drawn):
 
 
 class Windows(TrainingSet[WindowRows]):
-    """All windows of a set of histories under one ID table; the arguments are those of `TrainingSet`.
+    """All windows of a set of histories under one ID table; the arguments are those of `TrainingSet`. With `known`, no
+    window teaches both items that a model has learned and others.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
     prompt without items: what is likely for anyone.
@@ -64,16 +66,28 @@ class Windows(TrainingSet[WindowRows]):
     @cached_property
     def ends(self) -> NDArray[np.integer]:
         """Ends of the windows that teach every item once, from the newest end of each history backwards."""
+        if self._known is None:
+            return self._ends(self._offsets[:-1], self._offsets[1:])
+        pools = self._pools
+        return np.concatenate([np.asarray(pools.new), np.asarray(pools.old)])
+
+    def _ends(self, begins: Ints, ends: Ints) -> NDArray[np.integer]:
+        """Ends of the windows that teach the items begins[i]:ends[i] of each user i, as `spans` cuts them."""
         kind = np.int32 if len(self._items) < 2**31 else np.int64
         found = [np.zeros(0, dtype=kind)]
-        for start in range(0, len(self._offsets) - 1, PORTION):
-            bounds = self._offsets[start : start + PORTION + 1]
-            begin, end = bounds[:-1][np.diff(bounds) > 0], bounds[1:][np.diff(bounds) > 0]
+        for start in range(0, len(begins), PORTION):
+            begin, end = begins[start : start + PORTION], ends[start : start + PORTION]
+            begin, end = begin[end > begin], end[end > begin]
             while len(end):
                 found.append(end.astype(kind))
                 taught = self.spans(end)[0].taught
                 begin, end = begin[taught > begin], taught[taught > begin]
         return np.concatenate(found)
+
+    def _new_and_old(self, known: Ints) -> Pools:
+        begin, end = self._offsets[:-1], self._offsets[1:]
+        bound = begin + known
+        return Pools(self._ends(bound, end), self._ends(begin, bound), newest=bound[np.flatnonzero(known)])
 
     def spans(self, ends: NDArray[np.integer]) -> tuple[Spans, Ints]:
         """The windows with these ends, and the tokens that are read of each, without the head.
@@ -86,6 +100,9 @@ class Windows(TrainingSet[WindowRows]):
         first, tokens = self._before(begin, end - 1, room)
         # The upper half of a window that does not reach back to the beginning; the lower half is taught by others.
         taught = np.where(first == begin, begin, first + (end - first + 1) // 2)
+        if self._known is not None:
+            bound = begin + self._known[np.searchsorted(self._offsets, end, side="left") - 1]
+            taught = np.where(end > bound, np.maximum(taught, bound), taught)
         return Spans(first, taught, end), tokens + self._before.tokens[self._items[end - 1]] - 1
 
     def _count(self, prefixes: Prefixes) -> int:
@@ -93,10 +110,14 @@ class Windows(TrainingSet[WindowRows]):
 
     def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[WindowRows, Ints]:
         ends = self.ends[samples] if prefixes == "all" else self._drawn(samples, random) + 1
+        rows, lengths = self._draw_at(ends, random)
+        if prefixes == "one":
+            rows = replace(rows, spans=Spans(rows.spans.first, rows.spans.end - 1, rows.spans.end))
+        return rows, lengths
+
+    def _draw_at(self, ends: Ints, random: np.random.Generator) -> tuple[WindowRows, Ints]:
         templates = random.integers(len(self._head_lengths), size=len(ends))
         spans, tokens = self.spans(ends)
-        if prefixes == "one":
-            spans = Spans(spans.first, spans.end - 1, spans.end)
         return WindowRows(templates, 0, spans), self._head_lengths[templates] + tokens
 
     def _longest(self) -> int:

@@ -37,18 +37,19 @@ class IdRule:
     file: Path | None = None
 
 
-def given_table(job: Job, tokenizer: PreTrainedTokenizerBase) -> IdTable | None:
+def given_table(job: Job, tokenizer: PreTrainedTokenizerBase, *, taken: IdTable | None = None) -> IdTable | None:
     """The IDs that stand before a training begins: its rule's or, for generated ones to start from, `imported_ids`.
 
-    None where the generator is to write all. Raises `BadInput` for a file that is no such table.
+    taken: the table of the pair that the training goes on from, whose items keep their ID. None where the generator is
+    to write all, or all that are not taken. Raises `BadInput` for a file that is no such table.
     """
     source = job.train.ids
     if source == "generated":
-        if job.train.imported_ids is None:
+        if job.train.imported_ids is None or taken is not None:
             return None
         source = "imported"
     rule = IdRule(source, job.seed, _imported(job))
-    return write_given(rule, tokenizer, job.items_clean, max_tokens=job.index.max_tokens)[0]
+    return write_given(rule, tokenizer, job.items_clean, max_tokens=job.index.max_tokens, taken=taken)[0]
 
 
 def words_given(job: Job) -> list[str]:

@@ -1,4 +1,4 @@
-"""The tokenizer and the two untrained (or pretrained) models that a training begins with."""
+"""The tokenizer and the two models that a training begins with: untrained, pretrained, or those of a trained pair."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of
+from components.networks.backbone import SCRATCH, build, build_tokenizer, check_fit, config_of, load_model
 from components.networks.copying import ready_to_copy
 from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
+from components.recommender.pair import GENERATOR, RECOMMENDER, TOKENIZER
 from components.recommender.prompts.phrasings import prompts_of
 from components.sampling import derive
 from components.storage.artifacts import publish_json, read_json
@@ -22,8 +23,10 @@ from components.training.context import Context
 from components.training.devices.ranks import Ranks, write_once
 from components.training.ids.given import words_given
 from components.training.job import Job
+from components.training.key import start_manifest
 from components.training.models import lora
 from components.training.packed.dataset import Dataset
+from components.training.start import Start
 
 KEPT = "kept.json"
 """Beside the tokenizer: which tokens of the checkpoints it has kept, by their old ids."""
@@ -43,6 +46,10 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
 
 def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
     """The tokenizer, trimmed if that is wanted, and which of a checkpoint's tokens it keeps."""
+    if job.goes_on_from is not None:
+        start_manifest(job.goes_on_from)
+        save_tokenizer(load_tokenizer(job.goes_on_from / TOKENIZER), folder)
+        return
     settings, words = job.train, prompts_of(job.train.family).texts()
     if settings.backbone == SCRATCH:
         # Prompt words once per thousand items: often enough to get tokens, rare enough not to crowd out item words.
@@ -81,15 +88,24 @@ def _check_shared(tokenizer: Any, job: Job) -> None:
 
 
 def fresh_models(context: Context) -> tuple[TrainingState, LanguageModel]:
-    """Untrained generator and recommender (or pretrained ones), on the device; weights are a function of the seed."""
-    device = context.ranks.device
-    state = TrainingState(_generator(context).to(device), _recommender(context).to(device))
+    """Untrained generator and recommender, pretrained ones, or those of the pair that the training goes on from, with
+    its IDs; on the device. Weights are a function of the seed."""
+    device, start = context.ranks.device, context.start
+    generator = load_model(start.folder / GENERATOR) if start else _generator(context)
+    state = TrainingState(generator.to(device), _recommender(context).to(device))
+    state.table = start.table if start else None
     return state, language_model(state.recommender, end_token=context.end_token)
 
 
 def fresh_recommender(context: Context, state: TrainingState) -> None:
     """Put the recommender back to its untrained weights, in place (`refit` starts over)."""
     state.recommender.load_state_dict(_recommender(context).state_dict())
+
+
+def previous_recommender(context: Context, start: Start) -> LanguageModel:
+    """The recommender that the training goes on from, as it was: in evaluation mode, on the device, not to learn."""
+    model: Any = load_model(start.folder / RECOMMENDER, context.job.train.family)
+    return language_model(model.to(context.ranks.device).requires_grad_(False), end_token=context.end_token)
 
 
 def _generator(context: Context) -> Any:
@@ -104,6 +120,8 @@ def _generator(context: Context) -> Any:
 
 def _recommender(context: Context) -> Any:
     train, seed = context.job.train, derive(context.job.seed, "recommender")
+    if context.start is not None:
+        return _adapted(load_model(context.start.folder / RECOMMENDER, train.family), context, "recommender")
     model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
     return _prepared(model, context, train.backbone, "recommender")
 
@@ -125,7 +143,7 @@ def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
     """
     if name == SCRATCH:
         return model
-    train, kept = context.job.train, context.job.work / "tokenizer" / KEPT
+    kept = context.job.work / "tokenizer" / KEPT
     if kept.exists():
         trim_model(model, read_json(kept))
     check_fit(model.config, context.tokenizer, name=name)
@@ -136,7 +154,12 @@ def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
             where="train.max_item_tokens",
             mend=f"set it to {positions} or less",
         )
-    # After everything that changes the model's vocabulary.
+    return _adapted(model, context, role)
+
+
+def _adapted(model: Any, context: Context, role: str) -> Any:
+    """With adapters where they are asked for, after everything that changes the model's vocabulary."""
+    train = context.job.train
     if train.lora_rank:
         lora.adapt(model, rank=train.lora_rank, alpha=train.lora_alpha, seed=derive(context.job.seed, role, "lora"))
     return model

@@ -8,7 +8,7 @@ stream, whatever their size; all ranks map the same files, and a resumed trainin
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.errors import BadInput
+from components.sampling import hash_numbers
 from components.storage import parquet
 from components.storage.ragged import Ints, Ragged, RaggedWriter, Strings, mapped, slices
 from components.training.devices.ranks import Ranks, write_once
@@ -39,6 +40,8 @@ class Dataset:
     """In the order that `clean` drew; an item's number is its place here."""
     texts: Strings
     """Item texts, by item number."""
+    users: NDArray[np.uint64]
+    """Of each row of `histories`, 64 bits of a hash of the user's id."""
     histories: Ragged
     """Training history of each user, users sorted by id: item numbers (int32), oldest first."""
     valid_users: Strings
@@ -71,6 +74,7 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
     return Dataset(
         item_ids=Strings(Ragged.load(folder, "item_ids", np.uint8)),
         texts=Strings(Ragged.load(folder, "texts", np.uint8)),
+        users=mapped(folder / "users", np.uint64),
         histories=Ragged.load(folder, "histories", np.int32),
         valid_users=Strings(Ragged.load(folder, "valid_users", np.uint8)),
         valid_rows=mapped(folder / "valid_rows", np.int64),
@@ -78,6 +82,11 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
         valid_targets=mapped(folder / "valid_targets", np.int32),
         prolonged=Ragged.load(folder, "prolonged", np.int32) if job.train.refit else None,
     )
+
+
+def user_marks(users: Iterable[str]) -> NDArray[np.uint64]:
+    """64 bits of a hash of each user id."""
+    return np.array(hash_numbers(users, "taught user/"), dtype=np.uint64)
 
 
 def clear(job: Job) -> None:
@@ -94,9 +103,10 @@ def _pack(job: Job, folder: Path) -> None:
         with RaggedWriter(folder, name, np.uint8) as writer:
             writer.add(*_bytes(column))
     histories = _rising(job.histories, ["user_id", "history"], folder / "histories.sorted")
-    with RaggedWriter(folder, "histories", np.int32) as writer:
-        for batch in parquet.batches(histories, ["history"]):
+    with RaggedWriter(folder, "histories", np.int32) as writer, (folder / "users").open("wb") as stream:
+        for batch in parquet.batches(histories, ["user_id", "history"]):
             writer.add(*_numbers(batch["history"], item_ids, job.histories))
+            stream.write(user_marks(batch["user_id"].to_pylist()).astype("<u8").tobytes())
     if not len(item_ids) or not (folder / "histories.values").stat().st_size:
         raise BadInput(
             "there are no items or no training interactions",

@@ -22,10 +22,15 @@ from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
+from components.training.packed.taught import Known
 
 
 class RecommenderPhase:
-    """A phase for `loop.train_phase`; `after` validates and decides whether to stop early."""
+    """A phase for `loop.train_phase`; `after` validates and decides whether to stop early.
+
+    known: what the recommender has learned of the histories before, if it goes on from a pair: then it learns the rest
+    as `train.continual` says, held near to `before`, itself as it was.
+    """
 
     def __init__(
         self,
@@ -38,14 +43,19 @@ class RecommenderPhase:
         name: str = "recommender",
         epochs: int | None = None,
         histories: Ragged | None = None,
+        known: Known | None = None,
+        before: LanguageModel | None = None,
     ) -> None:
-        settings = context.job.train.recommender
-        self.name, self.round, self.peak_lr = name, round, settings.lr
-        self.epochs = settings.epochs if epochs is None else epochs
+        settings, continual = context.job.train.recommender, context.job.train.continual
+        self.name, self.round = name, round
+        self.peak_lr = settings.lr * (1.0 if known is None else continual.rate)
+        usual = settings.epochs if known is None else continual.epochs
+        self.epochs = usual if epochs is None else epochs
+        self._known, self._before, self._continual = known, before, continual
         self.micro_batch = MicroBatch(settings.micro_batch)
         self.compiled = Compiled(recommender.module, context.job.train.compile, context.ranks.device)
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
-        self._samples = training_set(context, table, histories)
+        self._samples = training_set(context, table, histories, known)
         self._epoch: Epoch[Any] | None = None
 
     @property
@@ -53,11 +63,14 @@ class RecommenderPhase:
         return self._recommender.module
 
     def batches(self, epoch: int) -> Sequence[Any]:
-        """Samples in a fresh order with freshly drawn prompts."""
+        """Samples in a fresh order with freshly drawn prompts: all, or those that are new and some to replay."""
         seed = derive(self._context.job.seed, self.name, self.round)
         settings = self._settings
         sizes = {"batch_size": settings.batch_size, "batch_tokens": settings.batch_tokens}
-        self._epoch = self._samples.epoch(seed=seed, number=epoch, prefixes=settings.prefixes, **sizes)
+        if self._known is None:
+            self._epoch = self._samples.epoch(seed=seed, number=epoch, prefixes=settings.prefixes, **sizes)
+        else:
+            self._epoch = self._samples.update(seed=seed, number=epoch, replay=self._continual.replay, **sizes)
         return self._epoch
 
     def loss(self, rows: Any) -> tuple[Tensor, int]:
@@ -65,7 +78,13 @@ class RecommenderPhase:
         device = self._context.ranks.device
         batch = self._samples.collate(rows).to(device)
         with autocast(self._context.job.train.precision, device):
-            loss = batch_loss(self._recommender, batch, label_smoothing=self._settings.label_smoothing)
+            loss = batch_loss(
+                self._recommender,
+                batch,
+                label_smoothing=self._settings.label_smoothing,
+                before=self._before,
+                kl=self._continual.kl,
+            )
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
@@ -77,14 +96,16 @@ class RecommenderPhase:
         return self._after(epoch, row)
 
 
-def training_set(context: Context, table: IdTable, histories: Ragged | None = None) -> TrainingSet[Any]:
-    """Samples of the training histories, or of others, under one ID table.
+def training_set(
+    context: Context, table: IdTable, histories: Ragged | None = None, known: Known | None = None
+) -> TrainingSet[Any]:
+    """Samples of the training histories, or of others, under one ID table; `known`: what of them is old.
 
     Prefixes of histories for an encoder-decoder; whole histories for a decoder-only model, of which one forward
     supervises every item.
     """
     if context.job.train.family == "encoder-decoder":
-        return samples(context, table, histories)
+        return samples(context, table, histories, known)
     histories = histories or context.data.histories
     return Windows(
         histories,
@@ -92,10 +113,11 @@ def training_set(context: Context, table: IdTable, histories: Ragged | None = No
         context.pieces,
         max_history=context.job.train.max_history,
         paths=_trie_paths(context, table),
+        known=None if known is None else known.items,
     )
 
 
-def samples(context: Context, table: IdTable, histories: Ragged | None = None) -> Samples:
+def samples(context: Context, table: IdTable, histories: Ragged | None = None, known: Known | None = None) -> Samples:
     """Prefixes of the training histories, or of others; IDs in prompts and labels are those of `table`."""
     histories, users = histories or context.data.histories, user_ids(context, table)
     return Samples(
@@ -106,6 +128,7 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None) -
         max_history=context.job.train.max_history,
         users=None if users is None else users.before(histories),
         paths=_trie_paths(context, table),
+        known=None if known is None else known.items,
     )
 
 

@@ -1,4 +1,7 @@
-"""Re-index: every item of the catalogue gets a fresh unique ID from the generator as it is now."""
+"""Re-index: every item of the catalogue gets a fresh unique ID from the generator as it is now.
+
+A training that goes on from a pair keeps the IDs of its items; the generator names the others.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ def _written(context: Context, state: TrainingState, stop: Stop, progress: Progr
             context.data.texts,
             job.index,
             max_item_tokens=job.train.max_item_tokens,
+            taken=context.start.table if context.start else None,
             device=ranks.device,
             share=Share(ranks.rank, ranks.size, boundary if ranks.size > 1 else None),
             progress=Progress([_CrashPointSink(progress)], every_seconds=0.0),

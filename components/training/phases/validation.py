@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from components.networks.interface import LanguageModel
 from components.progress import Progress
@@ -23,7 +26,9 @@ K = 10
 
 @dataclass(frozen=True)
 class Validation:
-    """The sample: `valid_users` users by a hash of seed and user id, whatever the order of the rows."""
+    """The sample: `valid_users` users by a hash of seed and user id, whatever the order of the rows.
+
+    Without those whose target the pair that the training goes on from may have been taught (`train.refit`)."""
 
     context: Context
     users: list[int]
@@ -31,8 +36,13 @@ class Validation:
 
     @classmethod
     def sample(cls, context: Context) -> Validation:
-        count = context.job.train.recommender.valid_users
-        return cls(context, hash_sample(context.data.valid_users, count, f"{context.job.seed}/"))
+        count, names = context.job.train.recommender.valid_users, context.data.valid_users
+        fair = np.arange(len(names))
+        if context.known is not None and len(context.known.beyond):
+            rows = context.data.valid_rows
+            fair = np.flatnonzero((rows < 0) | ~context.known.beyond[np.maximum(rows, 0)])
+        drawn = hash_sample(Chosen(names, fair), count, f"{context.job.seed}/")
+        return cls(context, [int(fair[at]) for at in drawn])
 
     def measure(self, recommender: LanguageModel, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.
@@ -70,6 +80,25 @@ class Validation:
             "ndcg_at_10": float((1 / torch.log2(found + 1)).sum()) / len(self.users),
             "recall_at_10": len(found) / len(self.users),
         }
+
+
+class Chosen(Sequence[str]):
+    """Some of many names, which are read when asked for."""
+
+    def __init__(self, names: Sequence[str], rows: NDArray[np.int64]) -> None:
+        self._names, self._rows = names, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._names[int(row)] for row in self._rows[index]]
+        return self._names[int(self._rows[index])]
 
 
 def improves(metrics: dict[str, Any], best: float) -> bool:

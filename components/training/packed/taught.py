@@ -1,0 +1,152 @@
+"""What a training has taught, kept beside its pair, so that a later training knows what is new: a small table.
+
+    table = taught(data, refit=False)                        # of the pair that is published
+    known = Known.of(table, data.users, data.histories, item_marks(data.item_ids))
+    known.items[row], known.counts                           # how many items of a history are known; users by reason
+
+A row says of a user (64 bits of a hash of the id) that the first `items` items of the history were taught, and which
+they were (64 bits of a hash of their ids in order). An event that arrives late and belongs further back changes what
+stands before it: such a history is new from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.sampling import hash_numbers
+from components.storage import parquet
+from components.storage.ragged import Ints, Ragged
+from components.training.packed.dataset import Dataset, user_marks
+
+TAUGHT = "taught.parquet"
+"""In a pair and a bundle; pairs from before there was one have none."""
+Marks = NDArray[np.uint64]
+_SCHEMA = pa.schema([("user", pa.uint64()), ("items", pa.int32()), ("prefix", pa.uint64())])
+_USERS = 65_536
+"""Users at a time."""
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Known:
+    """How much of each history a pair was taught."""
+
+    items: Ints
+    """[users]: so many items of the history, from the oldest on."""
+    beyond: NDArray[np.bool_]
+    """[users]: the pair was taught more items of this user than the history has, so perhaps its validation target."""
+    counts: dict[str, int]
+    """Users by reason: `new`, `grown`, `unchanged`, `changed` (other items than those taught, or in another order),
+    `shorter` (fewer items than were taught), and `gone`, of the table, who have no history here."""
+
+    @classmethod
+    def of(cls, table: pa.Table, users: Marks, histories: Ragged, items: Marks) -> Known:
+        """users [rows of `histories`], items [catalogue]: marks of their ids."""
+        lengths = histories.lengths
+        order = np.argsort(users, kind="stable")
+        marks, taught, prefixes = (table[name].to_numpy() for name in _SCHEMA.names)
+        place = np.minimum(np.searchsorted(users, marks, sorter=order), max(len(users) - 1, 0))
+        row = order[place] if len(users) else place
+        here = users[row] == marks if len(users) else np.zeros(len(marks), bool)
+        row, taught, prefixes = row[here], taught[here].astype(np.int64), prefixes[here]
+        fits = taught <= lengths[row]
+        same = fits & (prefixes_of(histories, items, row, np.minimum(taught, lengths[row])) == prefixes)
+        known = np.zeros(len(users), np.int64)
+        np.maximum.at(known, row[same], taught[same])
+        beyond, listed, fitting = (np.zeros(len(users), bool) for _ in range(3))
+        beyond[row[~fits]], listed[row], fitting[row[fits]] = True, True, True
+        found = {
+            "new": ~listed,
+            "grown": (known > 0) & (known < lengths),
+            "unchanged": listed & (known == lengths),
+            "changed": listed & (known == 0) & (lengths > 0) & fitting,
+            "shorter": listed & (known == 0) & (lengths > 0) & ~fitting,
+        }
+        counts = {reason: int(mask.sum()) for reason, mask in found.items()}
+        return cls(known, beyond, {**counts, "gone": len(np.unique(marks)) - len(np.unique(marks[here]))})
+
+    @classmethod
+    def nothing(cls, histories: Ragged) -> Known:
+        """Of a pair that does not say what it was taught."""
+        users = len(histories)
+        return cls(np.zeros(users, np.int64), np.zeros(users, bool), {"new": users})
+
+
+def taught(data: Dataset, *, refit: bool) -> pa.Table:
+    """The table of a training on `data`: a row a user, and one more for each whose validation item was taught too."""
+    marks = item_marks(data.item_ids)
+    parts = [(data.users, data.histories)]
+    if refit:
+        longer = data.with_validation()
+        prolonged = prolonged_users(data)
+        before = np.zeros(len(longer), np.int64)
+        before[: len(data.histories)] = data.histories.lengths
+        more = np.flatnonzero(longer.lengths > before)
+        parts.append((prolonged, longer))
+        rows = [np.arange(len(data.users)), more]
+    else:
+        rows = [np.arange(len(data.users))]
+    columns: list[list[NDArray[np.generic]]] = [[], [], []]
+    for (users, histories), which in zip(parts, rows, strict=True):
+        lengths = histories.lengths_of(which)
+        found = (users[which], lengths.astype(np.int32), prefixes_of(histories, marks, which, lengths))
+        for column, values in zip(columns, found, strict=True):
+            column.append(values)
+    whole = [np.concatenate(column) for column in columns]
+    order = np.lexsort((whole[1], whole[0]))  # by hash: not in the order of the user ids
+    arrays = [pa.array(column[order], field.type) for column, field in zip(whole, _SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=_SCHEMA)
+
+
+def prolonged_users(data: Dataset) -> Marks:
+    """Marks of the users of `Dataset.with_validation`: those with a history, then those without one."""
+    unknown = np.flatnonzero(data.valid_rows < 0)
+    return np.concatenate([data.users, user_marks(data.valid_users[int(at)] for at in unknown)])
+
+
+def save(table: pa.Table, pair: Path) -> None:
+    """Into the folder of a pair that is being written."""
+    pq.write_table(table, pair / TAUGHT, compression="zstd")
+
+
+def read(pair: Path) -> pa.Table | None:
+    """What `save` wrote, None where there is nothing. Raises `BadInput` for a damaged file."""
+    return parquet.read(pair / TAUGHT, _SCHEMA.names) if (pair / TAUGHT).is_file() else None
+
+
+def item_marks(item_ids: Iterable[str]) -> Marks:
+    """[items]: 64 bits of a hash of each item id."""
+    return np.array(hash_numbers(item_ids, "taught item/"), dtype=np.uint64)
+
+
+def prefixes_of(histories: Ragged, items: Marks, rows: Ints, lengths: Ints) -> Marks:
+    """[n]: the mark of the first lengths[i] items of history rows[i], in order; 0 where there are none.
+
+    A sum over the items of a mix of item and place, modulo 2^64: the marks of all beginnings of a history are the
+    partial sums of one pass over it.
+    """
+    found = np.zeros(len(rows), np.uint64)
+    for start in range(0, len(histories), _USERS):
+        asked = np.flatnonzero((rows >= start) & (rows < start + _USERS))
+        some = histories.between(start, min(start + _USERS, len(histories)))
+        place = np.arange(len(some.values), dtype=np.int64) - np.repeat(some.offsets[:-1], some.lengths)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(items[some.values], place), dtype=np.uint64)])
+        begin = some.offsets[rows[asked] - start]
+        found[asked] = sums[begin + lengths[asked]] - sums[begin]
+    return found
+
+
+def _mixed(marks: Marks, places: Ints) -> Marks:
+    """The finaliser of SplitMix64 over the mark of an item and its place."""
+    words = marks + (places.astype(np.uint64) + np.uint64(1)) * _ODD
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Marks = words ^ (words >> np.uint64(31))
+    return mixed
