@@ -148,12 +148,32 @@ def test_ids_stand_and_the_stage_index_agrees(champions: dict[str, Path], family
 def test_at_rate_zero_the_weights_are_the_champions(champions: dict[str, Path], family: str) -> None:
     """Prevents fresh weights, dropout or weight decay that come in by another door than the rate."""
     folder = champions[family]
-    job = going_on(folder, family, "still", continual=ContinualTraining(rate=0.0))
-    run.train(job, Progress())
+    job = unjudged(going_on(folder, family, "still", continual=ContinualTraining(rate=0.0)))
+    assert run.train(job, Progress())["epoch"] == 1, "without validation the last state is taken"
     for part in ("recommender", "generator"):
         old, new = (load_file(folder / name / "pair" / part / "model.safetensors") for name in ("champion", "still"))
         assert all((old[name] == new[name]).all() for name in old)
         assert old.keys() == new.keys()
+
+
+def unjudged(job: Job) -> Job:
+    """The same without validation targets."""
+    path = job.out.parent / "no_targets.parquet"
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pq.read_table(job.valid_targets).slice(0, 0), path)
+    return replace(job, valid_targets=path)
+
+
+@pytest.mark.parametrize("rate", [0.0, 400.0])
+def test_an_update_that_is_no_better_is_not_taken(champions: dict[str, Path], rate: float) -> None:
+    """Prevents a night of bad data that replaces what was learned: the start is the first candidate, and stays."""
+    folder, name = champions["encoder-decoder"], f"rate-{rate:.0f}"
+    job = going_on(folder, "encoder-decoder", name, continual=ContinualTraining(rate=rate, kl=0.0))
+    facts = run.train(job, Progress())
+    log = [json.loads(line) for line in (job.out / run.LOG).read_text().splitlines()]
+    before, after = log[1]["valid_ndcg_at_10"], log[2]["valid_ndcg_at_10"]
+    assert facts["epoch"] == int(after > before)
+    assert facts["valid"]["ndcg_at_10"] == max(before, after)
 
 
 @pytest.mark.parametrize("loss", ["vocabulary", "trie"])
