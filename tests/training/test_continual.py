@@ -178,7 +178,7 @@ def test_an_update_that_is_no_better_is_not_taken(champions: dict[str, Path], ra
 
 @pytest.mark.parametrize("loss", ["vocabulary", "trie"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: str, loss: str) -> None:
+def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: str, loss: Any) -> None:
     """Prevents a model that is held near to something else than the champion: another mode, mask or batch."""
     folder = champions[family]
     recommender = replace(micro().recommender, loss=loss)
@@ -211,10 +211,10 @@ def test_what_is_new_is_taught_once_and_a_share_of_the_old_again(champions: dict
     histories = context.data.histories
     users = dict(zip(sorted(f"u{n:03d}" for n in (*range(14), 99)), range(15), strict=True))
     first = 1 if family == "encoder-decoder" else 0  # nothing stands before a first item, which it then does not teach
-    wanted = []
-    for user, known in (("u000", 3), ("u001", 2), ("u002", 0), ("u099", 0)):
+    wanted: list[int] = []
+    for user, taught_before in (("u000", 3), ("u001", 2), ("u002", 0), ("u099", 0)):
         row = users[user]
-        wanted += range(int(histories.offsets[row]) + max(known, first), int(histories.offsets[row + 1]))
+        wanted += range(int(histories.offsets[row]) + max(taught_before, first), int(histories.offsets[row + 1]))
     phase = phase_of(context, table_for(context))
     assert taught_places(phase, 0) == taught_places(phase, 1) == sorted(wanted)
 
@@ -348,7 +348,7 @@ def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, P
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("point", ["recommender.batch:kill:2", "index.done:kill:1", "recommender.batch:term:1"])
 def test_killed_it_ends_with_the_same_bytes(
-    champions: dict[str, Path], family: str, point: str, fork_server: ForkServer
+    champions: dict[str, Path], family: Any, point: str, fork_server: ForkServer
 ) -> None:
     """Prevents a resumed update that starts from the champion again, draws other samples or forgets what was best."""
     folder = champions[family]
