@@ -395,7 +395,7 @@ def said(answer: dict[str, Any]) -> dict[str, Any]:
         "recall_at_10": hits.mean(),
         "last_ndcg_at_10": gained[answer["last"]].mean(),
     }
-    costs = {name: answer[name] for name in ("target_tokens", "id_churn", "users") if name in answer}
+    costs: dict[str, Any] = {name: answer[name] for name in ("target_tokens", "id_churn", "users") if name in answer}
     return {
         **{name: round(float(each), 6) for name, each in figures.items()},
         "cpu_seconds": round(answer["cpu_seconds"], 2),

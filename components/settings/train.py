@@ -91,7 +91,8 @@ class RecommenderTraining(Section):
 
 @dataclass(frozen=True)
 class ContinualTraining(Section):
-    """How a training goes on from a trained pair (`train.start`)."""
+    """How a training goes on from a trained pair (`train.start`). Every new item is taught, whatever
+    `recommender.prefixes` says."""
 
     rate: float = bounded(0.1, low=0.0)
     """Peak learning rate, as a share of `recommender.lr`."""

@@ -47,12 +47,14 @@ class Context:
     @cached_property
     def known(self) -> Known | None:
         """What the start knows of the training histories; None without one. Raises `BadInput` as `Start.known`."""
-        return self.start and self.start.known(self.data.users, self.data.histories, self._items)
+        return None if self.start is None else self.start.known(self.data.users, self.data.histories, self._items)
 
     @cached_property
     def known_prolonged(self) -> Known | None:
         """The same of histories with validation items (`refit`)."""
-        return self.start and self.start.known(prolonged_users(self.data), self.data.with_validation(), self._items)
+        if self.start is None:
+            return None
+        return self.start.known(prolonged_users(self.data), self.data.with_validation(), self._items)
 
     @cached_property
     def _items(self) -> Marks:

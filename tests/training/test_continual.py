@@ -148,17 +148,37 @@ def test_ids_stand_and_the_stage_index_agrees(champions: dict[str, Path], family
 def test_at_rate_zero_the_weights_are_the_champions(champions: dict[str, Path], family: str) -> None:
     """Prevents fresh weights, dropout or weight decay that come in by another door than the rate."""
     folder = champions[family]
-    job = going_on(folder, family, "still", continual=ContinualTraining(rate=0.0))
-    run.train(job, Progress())
+    job = unjudged(going_on(folder, family, "still", continual=ContinualTraining(rate=0.0)))
+    assert run.train(job, Progress())["epoch"] == 1, "without validation the last state is taken"
     for part in ("recommender", "generator"):
         old, new = (load_file(folder / name / "pair" / part / "model.safetensors") for name in ("champion", "still"))
         assert all((old[name] == new[name]).all() for name in old)
         assert old.keys() == new.keys()
 
 
+def unjudged(job: Job) -> Job:
+    """The same without validation targets."""
+    path = job.out.parent / "no_targets.parquet"
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pq.read_table(job.valid_targets).slice(0, 0), path)
+    return replace(job, valid_targets=path)
+
+
+@pytest.mark.parametrize("rate", [0.0, 400.0])
+def test_an_update_that_is_no_better_is_not_taken(champions: dict[str, Path], rate: float) -> None:
+    """Prevents a night of bad data that replaces what was learned: the start is the first candidate, and stays."""
+    folder, name = champions["encoder-decoder"], f"rate-{rate:.0f}"
+    job = going_on(folder, "encoder-decoder", name, continual=ContinualTraining(rate=rate, kl=0.0))
+    facts = run.train(job, Progress())
+    log = [json.loads(line) for line in (job.out / run.LOG).read_text().splitlines()]
+    before, after = log[1]["valid_ndcg_at_10"], log[2]["valid_ndcg_at_10"]
+    assert facts["epoch"] == int(after > before)
+    assert facts["valid"]["ndcg_at_10"] == max(before, after)
+
+
 @pytest.mark.parametrize("loss", ["vocabulary", "trie"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: str, loss: str) -> None:
+def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: str, loss: Any) -> None:
     """Prevents a model that is held near to something else than the champion: another mode, mask or batch."""
     folder = champions[family]
     recommender = replace(micro().recommender, loss=loss)
@@ -191,10 +211,10 @@ def test_what_is_new_is_taught_once_and_a_share_of_the_old_again(champions: dict
     histories = context.data.histories
     users = dict(zip(sorted(f"u{n:03d}" for n in (*range(14), 99)), range(15), strict=True))
     first = 1 if family == "encoder-decoder" else 0  # nothing stands before a first item, which it then does not teach
-    wanted = []
-    for user, known in (("u000", 3), ("u001", 2), ("u002", 0), ("u099", 0)):
+    wanted: list[int] = []
+    for user, taught_before in (("u000", 3), ("u001", 2), ("u002", 0), ("u099", 0)):
         row = users[user]
-        wanted += range(int(histories.offsets[row]) + max(known, first), int(histories.offsets[row + 1]))
+        wanted += range(int(histories.offsets[row]) + max(taught_before, first), int(histories.offsets[row + 1]))
     phase = phase_of(context, table_for(context))
     assert taught_places(phase, 0) == taught_places(phase, 1) == sorted(wanted)
 
@@ -328,7 +348,7 @@ def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, P
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("point", ["recommender.batch:kill:2", "index.done:kill:1", "recommender.batch:term:1"])
 def test_killed_it_ends_with_the_same_bytes(
-    champions: dict[str, Path], family: str, point: str, fork_server: ForkServer
+    champions: dict[str, Path], family: Any, point: str, fork_server: ForkServer
 ) -> None:
     """Prevents a resumed update that starts from the champion again, draws other samples or forgets what was best."""
     folder = champions[family]

@@ -115,7 +115,7 @@ class Windows(TrainingSet[WindowRows]):
             rows = replace(rows, spans=Spans(rows.spans.first, rows.spans.end - 1, rows.spans.end))
         return rows, lengths
 
-    def _draw_at(self, ends: Ints, random: np.random.Generator) -> tuple[WindowRows, Ints]:
+    def _draw_at(self, ends: NDArray[np.integer], random: np.random.Generator) -> tuple[WindowRows, Ints]:
         templates = random.integers(len(self._head_lengths), size=len(ends))
         spans, tokens = self.spans(ends)
         return WindowRows(templates, 0, spans), self._head_lengths[templates] + tokens

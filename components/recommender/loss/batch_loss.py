@@ -52,10 +52,10 @@ def batch_loss(
     if before is not None and kl:
         with torch.no_grad():
             previous = before.hidden_states(batch.input_ids, batch.attention_mask, labels)
-        outputs = hidden, weight, previous, before.output_layer.weight
-        biases = {"bias": bias, "before_bias": before.output_bias}
+        outputs, old = (hidden, weight, previous, before.output_layer.weight), before.output_bias
         if batch.choices is not None:
-            total = total + kl * trie_divergence(*outputs, batch.choices, **biases)
+            apart = trie_divergence(*outputs, batch.choices, bias=bias, before_bias=old)
         else:
-            total = total + kl * output_divergence(*outputs, batch.labels, count=batch.target_tokens, **biases)
+            apart = output_divergence(*outputs, batch.labels, count=batch.target_tokens, bias=bias, before_bias=old)
+        total = total + kl * apart
     return Loss(total, batch.target_tokens)

@@ -91,7 +91,7 @@ def fresh_models(context: Context) -> tuple[TrainingState, LanguageModel]:
     """Untrained generator and recommender, pretrained ones, or those of the pair that the training goes on from, with
     its IDs; on the device. Weights are a function of the seed."""
     device, start = context.ranks.device, context.start
-    generator = load_model(start.folder / GENERATOR) if start else _generator(context)
+    generator: Any = load_model(start.folder / GENERATOR) if start else _generator(context)
     state = TrainingState(generator.to(device), _recommender(context).to(device))
     state.table = start.table if start else None
     return state, language_model(state.recommender, end_token=context.end_token)

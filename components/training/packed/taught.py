@@ -82,27 +82,21 @@ class Known:
 def taught(data: Dataset, *, refit: bool) -> pa.Table:
     """The table of a training on `data`: a row a user, and one more for each whose validation item was taught too."""
     marks = item_marks(data.item_ids)
-    parts = [(data.users, data.histories)]
+    parts = [_rows(data.users, data.histories, marks, np.arange(len(data.users)))]
     if refit:
         longer = data.with_validation()
-        prolonged = prolonged_users(data)
         before = np.zeros(len(longer), np.int64)
         before[: len(data.histories)] = data.histories.lengths
-        more = np.flatnonzero(longer.lengths > before)
-        parts.append((prolonged, longer))
-        rows = [np.arange(len(data.users)), more]
-    else:
-        rows = [np.arange(len(data.users))]
-    columns: list[list[NDArray[np.generic]]] = [[], [], []]
-    for (users, histories), which in zip(parts, rows, strict=True):
-        lengths = histories.lengths_of(which)
-        found = (users[which], lengths.astype(np.int32), prefixes_of(histories, marks, which, lengths))
-        for column, values in zip(columns, found, strict=True):
-            column.append(values)
-    whole = [np.concatenate(column) for column in columns]
-    order = np.lexsort((whole[1], whole[0]))  # by hash: not in the order of the user ids
-    arrays = [pa.array(column[order], field.type) for column, field in zip(whole, _SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=_SCHEMA)
+        parts.append(_rows(prolonged_users(data), longer, marks, np.flatnonzero(longer.lengths > before)))
+    # By hash: not in the order of the user ids.
+    return pa.concat_tables(parts).sort_by([("user", "ascending"), ("items", "ascending")])
+
+
+def _rows(users: Marks, histories: Ragged, items: Marks, which: Ints) -> pa.Table:
+    """The rows that say that the histories `which` were taught."""
+    lengths = histories.lengths_of(which)
+    columns = (users[which], lengths.astype(np.int32), prefixes_of(histories, items, which, lengths))
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=_SCHEMA)
 
 
 def prolonged_users(data: Dataset) -> Marks:
