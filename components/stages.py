@@ -194,9 +194,13 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
+    from components.evaluation.remembered import Remembered
     from components.evaluation.trust import gather
-    from components.evaluation.voices import HYBRID
+    from components.evaluation.voice_figures import Apart
+    from components.evaluation.voices import HYBRID, MIXTURE
     from components.ranking.hybrid import Hybrid
+    from components.ranking.leaving import left_out
+    from components.ranking.lists import Held
     from components.ranking.modes import Choice, Modes
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
@@ -221,21 +225,22 @@ def evaluate(workspace: Path, params: Params) -> None:
         table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
     )
     facts = read_json(layout.pair / FACTS)
-    engine: Recommender = Engine.load(layout.pair, catalogue=catalogue)
-    model = engine
+    engine = Remembered(Engine.load(layout.pair, catalogue=catalogue))
+    model: Recommender = engine
     if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the language model
         choice = from_json(Choice, read_json(layout.mode))
         model = Modes(catalogue, lambda: engine, lambda: Hybrid.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
 
-    def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender]]:
-        """Whom to ask, and the model beside baselines that know no more than it was allowed to."""
+    def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender], Learned]:
+        """Whom to ask, the model beside baselines that know no more than it was allowed to, and what they know."""
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
         learned = Learned(catalogue, asked.train, asked.train_days, texts)
-        return asked, {MODEL: model, **{name: build(name, learned, params.voices) for name in baselines()}}
+        return asked, {MODEL: model, **{name: build(name, learned, params.voices) for name in baselines()}}, learned
 
+    voices: dict[str, Recommender] = {}
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
         theirs = {
@@ -243,17 +248,21 @@ def evaluate(workspace: Path, params: Params) -> None:
             for name, (path, columns) in wanted.items()
         }
         if not theirs["histories"].is_empty():
-            other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
-    asked, recommenders = judged(tables)
+            there, recommenders, learned = judged(overlaid(tables, theirs))
+            again = model.ranker.rebuilt(learned) if isinstance(model, Modes) else None
+            anew = {**again.reader.voices, HYBRID: again} if again else {}
+            other = OtherTies(OTHER_TIES[ties], there, recommenders, anew)
+    asked, recommenders, _ = judged(tables)
     read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
-    voices: dict[str, Recommender] = {}
-    mode = "generate"
-    if isinstance(model, Modes):
-        voices = {**model.ranker.reader.voices, HYBRID: model.ranker}
-        mode = params.evaluate.mode or model.choice.mode
-        if mode != "generate":  # else it is the model itself
-            voices["generate"] = engine
+    mode: str = "generate"
+    apart = None
     with _reporting() as progress:
+        if isinstance(model, Modes):
+            ranker, mode = model.ranker, params.evaluate.mode or model.choice.mode
+            both = Modes(catalogue, lambda: engine, lambda: ranker, replace(model.choice, mode="hybrid"))
+            voices = {**ranker.reader.voices, HYBRID: ranker, "generate": engine, MIXTURE: both}
+            held = Held(asked.prompts, asked.prompt_days, asked.targets)
+            apart = Apart(**vars(left_out(ranker, held, masked=catalogue.masks(settings), progress=progress)))
         evaluate_recommenders(
             settings,
             asked,
@@ -267,6 +276,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             other=other,
             voices=voices,
             mode=mode,
+            apart=apart,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

@@ -117,7 +117,7 @@ FLOORS = {
         "teaching hybrid",
         "modes shortened",
         "deletion",
-        "load choosing explaining",
+        "load choosing explaining leaving",
     ],
     "training": [
         "job key devices crash",
