@@ -145,7 +145,6 @@ def rank(workspace: Path, params: Params) -> None:
     from components.recommender.catalogue import Catalogue, read_aliases
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
-    from components.settings.decoding import Decoding
     from components.storage import parquet
     from components.voices.learned import Learned, in_order
 
@@ -172,8 +171,8 @@ def rank(workspace: Path, params: Params) -> None:
             hybrid = hybrid.rebuilt(known)
             choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
         else:
-            engine = Engine.load(layout.pair, catalogue=catalogue)
-            decoding = Decoding.of(to_dict(replace(params.evaluate, mode=None)))
+            engine = Engine.load(layout.pair, catalogue=catalogue, lean=True)  # the same answers, without the library
+            decoding = replace(params.rank.decoding, mode=None)
             asks = {"most_users": params.rank.judged_users, "seed": params.seed, "progress": progress}
             choice, report = choose_mode(engine, hybrid, held, decoding, **asks)
     hybrid = hybrid.with_facts(known)
@@ -198,7 +197,7 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.trust import gather
     from components.evaluation.voice_figures import Apart
     from components.evaluation.voices import HYBRID, MIXTURE
-    from components.ranking.hybrid import Hybrid
+    from components.ranking.hybrid import HybridOnce
     from components.ranking.leaving import left_out
     from components.ranking.lists import Held
     from components.ranking.modes import Choice, Modes
@@ -229,7 +228,7 @@ def evaluate(workspace: Path, params: Params) -> None:
     model: Recommender = engine
     if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the language model
         choice = from_json(Choice, read_json(layout.mode))
-        model = Modes(catalogue, lambda: engine, lambda: Hybrid.load(layout.hybrid), choice)
+        model = Modes(catalogue, lambda: engine, lambda: HybridOnce.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
 

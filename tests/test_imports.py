@@ -108,7 +108,8 @@ FLOORS = {
         "item_graph_text",
     ],
     "ranking": [
-        "features network clauses",
+        "features inference clauses",
+        "network",
         "candidates evidence kinds counts facts",
         "past",
         "reading",

@@ -36,7 +36,7 @@ class LeftOut:
 def left_out(hybrid: Hybrid, held: Held, *, masked: bool, progress: Progress | None = None) -> LeftOut:
     """Ask about all of `held`, whose targets decide nothing."""
     reader, names = hybrid.reader, list(hybrid.reader.voices)
-    levels = hybrid.ranker.linear.mean.numpy().astype(np.float16)
+    levels = hybrid.ranker.linear.mean.astype(np.float16)
     whole: list[NDArray[np.int64]] = []
     without: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
     proposed: list[NDArray[np.bool_]] = []

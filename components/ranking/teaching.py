@@ -115,7 +115,7 @@ def choose(
     linear = learn((), _SUM_RATE * chosen.lr, "sum")
     networks = [learn(chosen.hidden, chosen.lr, "network", number) for number in range(chosen.networks)]
     names = tuple(each.name for each in valid.features)
-    ranker = Ranker(names, tuple(each.network for each in networks), linear.network, "network")
+    ranker = Ranker(names, tuple(each.network.taught() for each in networks), linear.network.taught(), "network")
     ranks: dict[Kind, NDArray[np.int64]] = {
         "network": valid.ranks(ranker.scores(valid.columns), masked=masked),
         "sum": linear.ranks,
