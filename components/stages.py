@@ -159,7 +159,6 @@ def rank(workspace: Path, params: Params) -> None:
     from components.recommender.catalogue import Catalogue, read_aliases
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
-    from components.settings.decoding import Decoding
     from components.storage import parquet, vectors
     from components.storage.manifest import sha256
     from components.voices.learned import Learned, in_order
@@ -197,8 +196,8 @@ def rank(workspace: Path, params: Params) -> None:
             hybrid = hybrid.rebuilt(known)
             choice = Choice("generate", 0.0)  # the model knows the validation items: they cannot say who is better
         else:
-            engine = Engine.load(layout.pair, catalogue=catalogue)
-            decoding = Decoding.of(to_dict(replace(params.evaluate, mode=None)))
+            engine = Engine.load(layout.pair, catalogue=catalogue, lean=True)  # the same answers, without the library
+            decoding = replace(params.rank.decoding, mode=None)
             asks = {"most_users": params.rank.judged_users, "seed": params.seed, "progress": progress}
             choice, report = choose_mode(engine, hybrid, held, decoding, **asks)
     hybrid = hybrid.with_facts(known)
@@ -225,15 +224,19 @@ def evaluate(workspace: Path, params: Params) -> None:
     from components.evaluation.curves import publish_curves
     from components.evaluation.evaluate import evaluate as evaluate_recommenders
     from components.evaluation.other_ties import OtherTies
+    from components.evaluation.remembered import Remembered
     from components.evaluation.trust import gather
-    from components.evaluation.voices import HYBRID
-    from components.ranking.hybrid import Hybrid
+    from components.evaluation.voice_figures import Apart
+    from components.evaluation.voices import HYBRID, MIXTURE
+    from components.ranking.hybrid import HybridOnce
+    from components.ranking.leaving import left_out
+    from components.ranking.lists import Held
     from components.ranking.modes import Choice, Modes
     from components.recommender.catalogue import Catalogue
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
     from components.settings.params import OTHER_TIES, to_dict
-    from components.storage import parquet
+    from components.storage import parquet, vectors
     from components.storage.job import from_json
     from components.voices.learned import Learned, in_order
     from components.voices.load import build
@@ -252,22 +255,24 @@ def evaluate(workspace: Path, params: Params) -> None:
         table, titles=dict(items.select("item_id", "title").iter_rows()), drop_repeats=params.clean.drop_repeats
     )
     facts = read_json(layout.pair / FACTS)
-    engine: Recommender = Engine.load(layout.pair, catalogue=catalogue)
-    model = engine
+    engine = Remembered(Engine.load(layout.pair, catalogue=catalogue))
+    model: Recommender = engine
     if layout.hybrid.is_dir():  # a grid of ablations has none: it compares trainings of the language model
         choice = from_json(Choice, read_json(layout.mode))
-        model = Modes(catalogue, lambda: engine, lambda: Hybrid.load(layout.hybrid), choice)
+        model = Modes(catalogue, lambda: engine, lambda: HybridOnce.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
+    pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker and layout.hybrid.is_dir() else {}
 
-    def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender]]:
-        """Whom to ask, and the model beside baselines that know no more than it was allowed to."""
+    def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender], Learned]:
+        """Whom to ask, the model beside baselines that know no more than it was allowed to, and what they know."""
         core, refit = params.clean.min_item_interactions, facts["refit"]
         asked = cases(items, **tables, refit=refit, max_users=settings.max_users, seed=params.seed, core=core)
-        learned = Learned(catalogue, asked.train, asked.train_days, texts)
+        learned = Learned(catalogue, asked.train, asked.train_days, texts, views=pictured)
         voices = params.voices.reading(params.views.words)
-        return asked, {MODEL: model, **{name: build(name, learned, voices) for name in baselines()}}
+        return asked, {MODEL: model, **{name: build(name, learned, voices) for name in baselines()}}, learned
 
+    voices: dict[str, Recommender] = {}
     other = None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
         theirs = {
@@ -275,17 +280,21 @@ def evaluate(workspace: Path, params: Params) -> None:
             for name, (path, columns) in wanted.items()
         }
         if not theirs["histories"].is_empty():
-            other = OtherTies(OTHER_TIES[ties], *judged(overlaid(tables, theirs)))
-    asked, recommenders = judged(tables)
+            there, recommenders, learned = judged(overlaid(tables, theirs))
+            again = model.ranker.rebuilt(learned) if isinstance(model, Modes) else None
+            anew = {**again.reader.voices, HYBRID: again} if again else {}
+            other = OtherTies(OTHER_TIES[ties], there, recommenders, anew)
+    asked, recommenders, _ = judged(tables)
     read = {name: to_dict(getattr(params, name)) for name in ("clean", "evaluate", "voices")} | {"seed": params.seed}
-    voices: dict[str, Recommender] = {}
-    mode = "generate"
-    if isinstance(model, Modes):
-        voices = {**model.ranker.reader.voices, HYBRID: model.ranker}
-        mode = params.evaluate.mode or model.choice.mode
-        if mode != "generate":  # else it is the model itself
-            voices["generate"] = engine
+    mode: str = "generate"
+    apart = None
     with _reporting() as progress:
+        if isinstance(model, Modes):
+            ranker, mode = model.ranker, params.evaluate.mode or model.choice.mode
+            both = Modes(catalogue, lambda: engine, lambda: ranker, replace(model.choice, mode="hybrid"))
+            voices = {**ranker.reader.voices, HYBRID: ranker, "generate": engine, MIXTURE: both}
+            held = Held(asked.prompts, asked.prompt_days, asked.targets)
+            apart = Apart(**vars(left_out(ranker, held, masked=catalogue.masks(settings), progress=progress)))
         evaluate_recommenders(
             settings,
             asked,
@@ -299,6 +308,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             other=other,
             voices=voices,
             mode=mode,
+            apart=apart,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

@@ -118,7 +118,8 @@ FLOORS = {
         "item_graph_text",
     ],
     "ranking": [
-        "features network clauses",
+        "features inference clauses",
+        "network",
         "candidates evidence kinds counts facts shared",
         "past",
         "reading",
@@ -127,7 +128,7 @@ FLOORS = {
         "teaching hybrid fusion",
         "modes shortened views",
         "deletion",
-        "load choosing explaining",
+        "load choosing explaining leaving",
     ],
     "foundation": [
         "tiers columns ids",

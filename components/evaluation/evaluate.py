@@ -26,7 +26,8 @@ from components.evaluation.metrics import ranks
 from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
 from components.evaluation.slices import slices
-from components.evaluation.voices import HYBRID, beside
+from components.evaluation.voice_figures import Apart, in_detail
+from components.evaluation.voices import HYBRID, MIXTURE, beside
 from components.progress import Progress
 from components.settings.params import Evaluate, Ties
 from components.storage.artifacts import publish_json, publishing_together
@@ -51,9 +52,10 @@ def evaluate(
     other: OtherTies | None = None,
     voices: Mapping[str, Recommender] | None = None,
     mode: str = "generate",
+    apart: Apart | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Rank, count, compare; publish metrics.json, headline.json, per_user.parquet, plots/ and report.html.
+    """Rank, count, compare; publish metrics.json, voices.json, headline.json, per_user.parquet, plots/, report.html.
 
     Returns the metrics.
 
@@ -61,8 +63,8 @@ def evaluate(
     per_user.parquet; baselines have learned from `asked.train` alone. catalogue: names the items of the examples.
     facts: whatever the report should say of data and model. trust: what decides whether it can be trusted, as
     `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same under another one, to be shown
-    beside the headline. voices: what the ranker hears, and `voices.HYBRID`, itself. mode: who of ranker and language
-    model answers as the model.
+    beside the headline. voices: what the ranker hears; `voices.HYBRID`, itself; "generate", the language model, and
+    `voices.MIXTURE` of both. mode: who of them answers as the model. apart: the ranker without single voices.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -107,21 +109,29 @@ def evaluate(
     }
     if again := repeats(asked, headline_k(settings.ks), lists, places, headline, seed):
         metrics["repeats"] = again
+    details: dict[str, Any] = {}
     if voices:
-        found = {
+        same = HYBRID if mode == "rank" else MIXTURE if mode == "hybrid" else "generate"  # is the model, and was asked
+        theirs = {
             variant: {
-                name: places[variant][MODEL]
-                if (name, mode) == (HYBRID, "rank")  # the model is the ranker, and was asked
-                else ranks(_voice_lists(asked, name, voice, settings, variant, depth), asked.targets, asked.also)
+                name: lists[variant][MODEL]
+                if name == same
+                else _voice_lists(asked, name, voice, settings, variant, depth)
                 for name, voice in voices.items()
             }
             for variant in VARIANTS
         }
+        found = {
+            variant: {name: ranks(listed, asked.targets, asked.also) for name, listed in each.items()}
+            for variant, each in theirs.items()
+        }
         metrics["voices"] = beside(found, places[headline][MODEL], headline, headline_k(settings.ks), seed)
         metrics["voices"]["mode"] = mode
-    metrics = rounded(metrics)
+        details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed)
+        metrics["voices"]["adds"] = details.get("adds", {})
+    metrics, details = rounded(metrics), rounded(details)
     table = _per_user(asked, lists[headline], places, headline)
-    _publish(layout, metrics, table, catalogue, seed)
+    _publish(layout, metrics, details, table, catalogue, seed)
     return metrics
 
 
@@ -219,17 +229,19 @@ def _names(masks: Mapping[str, np.ndarray]) -> pl.Series:
 def _publish(
     layout: Layout,
     metrics: Mapping[str, Any],
+    voices: Mapping[str, Any],
     table: pl.DataFrame,
     catalogue: Catalogue,
     seed: int,
 ) -> None:
-    outputs = (layout.per_user, layout.plots, layout.report, layout.headline, layout.metrics)
-    with publishing_together(*outputs) as (users_to, plots_to, report_to, headline_to, metrics_to):
+    outputs = (layout.per_user, layout.plots, layout.report, layout.headline, layout.voices, layout.metrics)
+    with publishing_together(*outputs) as (users_to, plots_to, report_to, headline_to, voices_to, metrics_to):
         table.write_parquet(users_to, compression="zstd", statistics=False)
         plots_to.mkdir()
         plots.draw(metrics, plots_to)
         shown = examples.pick(table, catalogue.titles, catalogue.words, seed=seed)
-        page = report.page(metrics, shown, dataset=layout.dataset)
+        page = report.page(metrics, shown, dataset=layout.dataset, voices=voices)
         report_to.write_text(page, encoding="utf-8")
         publish_json(headline_to, headline_figures(metrics))
+        publish_json(voices_to, voices)
         publish_json(metrics_to, metrics)

@@ -8,7 +8,7 @@ those of this user that it was trained on. These users alone are compared, under
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class OtherTies:
     """Of the same catalogue."""
     recommenders: Mapping[str, Recommender]
     """The model as it is; baselines that learned from `asked.train`."""
+    voices: Mapping[str, Recommender] = field(default_factory=dict)
+    """The ranker over voices that learned from `asked.train`, and these."""
 
 
 def compare_orders(
@@ -46,7 +48,7 @@ def compare_orders(
     """
     if other is None:
         return {"order": ties, "other": None}
-    mine, theirs = _same_users(asked, other.asked)
+    mine, theirs = same_users(asked, other.asked)
     here, there = asked.some(mine), other.asked.some(theirs)
     changed = np.array(
         [there.prompts.row(user).tolist() != here.prompts.row(user).tolist() for user in range(len(mine))]
@@ -76,7 +78,7 @@ def compare_orders(
     }
 
 
-def _same_users(one: Cases, other: Cases) -> tuple[np.ndarray, np.ndarray]:
+def same_users(one: Cases, other: Cases) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the users that both have, in the same order."""
     number = {user: place for place, user in enumerate(other.user_ids)}
     pairs = [(place, number[user]) for place, user in enumerate(one.user_ids) if user in number]

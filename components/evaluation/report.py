@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from components.evaluation import repeats, summary, trust_box, voices
+from components.evaluation import repeats, summary, trust_box, voice_page
 from components.evaluation.cells import Cell, figure
 from components.evaluation.comparison.compare import LEAST_IN_SLICE
 from components.evaluation.comparison.first_screen import KIND, Line, where
@@ -13,6 +13,9 @@ from components.evaluation.comparison.forest import Row, forest
 from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, RANKING, labels, metric_label
 from components.evaluation.examples import Example
 from components.evaluation.metrics import LEAST_USERS
+from components.evaluation.voices import columns as voice_columns
+from components.evaluation.voices import rows as voice_rows
+from components.evaluation.voices import sentences as who_answers
 from components.pages.render import render, signed, whole
 
 _SHOWN = 8
@@ -27,8 +30,11 @@ class _Difference(NamedTuple):
     high: float
 
 
-def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: str) -> str:
-    """The whole page. The baseline that the worst news is about is the one that the slices are drawn against."""
+def page(
+    metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: str, voices: Mapping[str, Any] | None = None
+) -> str:
+    """The whole page. The baseline that the worst news is about is the one that the slices are drawn against. voices:
+    what voices.json holds."""
     claims, protocol = summary.claims(metrics), metrics["protocol"]
     against = claims[0].name
     deciding = f"ndcg_at_{protocol['headline_k']}"
@@ -44,11 +50,14 @@ def page(metrics: Mapping[str, Any], examples: Sequence[Example], *, dataset: st
             "figures": f"{claims[0].figures}.",
             "kind": KIND.get(claims[0].verdict, "level"),
         },
-        tiles=[_better(claims, voices.sentences(metrics)), _where(metrics, against, deciding), _trusted(metrics)],
+        tiles=[_better(claims, who_answers(metrics)), _where(metrics, against, deciding), _trusted(metrics)],
         forest=forest(_slice_rows(metrics, against, deciding), total=True) | {"caption": _caption(against, deciding)},
         others=_others(metrics, deciding),
         figures=_figures(metrics),
         voices=_voices(metrics),
+        adds=voice_page.adds(voices or {}),
+        found_by=voice_page.found_by(voices or {}),
+        of_voices=voice_page.tables(voices or {}),
         tables=_tables(metrics),
         repeats=repeats.sentences(metrics),
         slices=_slices(metrics, deciding),
@@ -178,13 +187,13 @@ def _voices(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """The voices and the ranker that hears them, where there are any."""
     if "voices" not in metrics:
         return None
-    rows = [{"name": name, "kind": "", "cells": cells} for name, cells in voices.rows(metrics)]
+    rows = [{"name": name, "kind": "", "cells": cells} for name, cells in voice_rows(metrics)]
     caption = (
-        "Each voice alone, and the ranker over all of them (hybrid); the last column is the ranker minus the voice, of "
-        "the same users, with 95 % intervals."
+        "Each voice alone, and the ranker over all of them; the last column is the ranker minus the voice, of the same "
+        "users, with 95 % intervals."
     )
-    caption = " ".join([*voices.sentences(metrics), caption])
-    return {"caption": caption, "columns": voices.columns(metrics), "rows": rows}
+    caption = " ".join([*who_answers(metrics), caption])
+    return {"caption": caption, "columns": voice_columns(metrics), "rows": rows}
 
 
 def _table(caption: str, rows: Sequence[tuple[str, Mapping[str, Cell]]]) -> dict[str, Any]:

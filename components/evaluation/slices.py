@@ -38,6 +38,13 @@ def slices(cases: Cases) -> dict[str, dict[str, np.ndarray]]:
     return {slicing: found for slicing, found in masks.items() if found}
 
 
+def by_times_seen(cases: Cases) -> dict[str, np.ndarray]:
+    """How often the target occurs in training; every user is in one slice, and empty ones are left out."""
+    seen = cases.counts[cases.targets]
+    found = {"never (new items)": seen == 0, "one to five times": (seen > 0) & (seen <= 5), "more often": seen > 5}
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
 def _by_time(times: Times) -> dict[str, np.ndarray]:
     """Whether the target is later than all that the prompt holds, or at the time of its last item."""
     prompts = times.prompts

@@ -15,6 +15,10 @@ from components.pages.render import signed
 
 HYBRID = "hybrid"
 """Name of the ranker among the voices."""
+MIXTURE = "hybrid_and_generate"
+"""Name of the mixture of ranker and language model (the mode `hybrid`) among the voices."""
+
+_CALLED = {HYBRID: "ranker", MIXTURE: "ranker and language model", "generate": "language model"}
 
 
 def beside(
@@ -65,7 +69,7 @@ def columns(metrics: Mapping[str, Any]) -> list[str]:
     k = metrics["protocol"]["headline_k"]
     return [
         *(metric_label(f"{metric}_at_{k}") for metric in HEADLINE),
-        f"Hybrid beyond it, {metric_label(f'ndcg_at_{k}')}",
+        f"Ranker beyond it, {metric_label(f'ndcg_at_{k}')}",
     ]
 
 
@@ -77,7 +81,7 @@ def rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
     names = sorted(found, key=lambda name: (-found[name][f"ndcg_at_{k}"], name))
     return [
         (
-            labels().get(name, name.replace("_", " ")),
+            called(name),
             [
                 *(figure(found[name][f"{metric}_at_{k}"]) for metric in HEADLINE),
                 _beyond(over[name]) if name in over else Cell(""),
@@ -85,6 +89,11 @@ def rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[Cell]]]:
         )
         for name in names
     ]
+
+
+def called(name: str) -> str:
+    """A voice as a page calls it."""
+    return (labels() | _CALLED).get(name, name.replace("_", " "))
 
 
 def _beyond(gain: Mapping[str, Any]) -> Cell:

@@ -28,9 +28,9 @@ from components.voices.lists import Scores
 from components.voices.text import Text
 from components.voices.voice import Voice
 
-NEWEST = 10
+NEWEST = 8
 """Distinct items of a history that are deleted, each alone; older ones hardly count."""
-BESIDE = 20
+BESIDE = 10
 """Candidates after the results that a result can fall behind."""
 SOURCES = ("people", "kinds", "words")
 """Kinds of evidence: what people took together, brand and category, texts."""

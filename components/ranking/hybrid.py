@@ -7,6 +7,7 @@ hybrid.save(folder)                                        # components/ranking/
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -27,6 +28,8 @@ from components.voices.lists import Scores
 from components.voices.load import restored
 from components.voices.voice import Scorer
 
+_CELLS_KEPT = 1 << 25
+"""Scores that `HybridOnce` keeps: 128 MiB."""
 _READER, _RANKER, _VOICES, _FACTS = "reader", "ranker", "voices", "facts"
 """Parts of a hybrid's arrays: PART/NAME, of voices VOICES/VOICE/NAME."""
 
@@ -93,6 +96,28 @@ class Hybrid(Scorer):
         for block in self.reader.blocks(histories, days):
             owners = block.first + block.candidates.owners
             found[owners, block.candidates.items] = self.ranker.scores(block.columns)
+        return found
+
+
+class HybridOnce(Hybrid):
+    """A hybrid that many ask the same: the scores of a question, if they are few, are computed once."""
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any) -> None:
+        super().__init__(catalogue, arrays, chosen)
+        self._kept: dict[bytes, Scores] = {}
+        self._cells = 0
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        question = hashlib.sha256(histories.offsets.tobytes())
+        question.update(histories.values.tobytes())
+        question.update(days.tobytes())
+        key = question.digest()
+        if key in self._kept:
+            return self._kept[key].copy()
+        found = super().scores(histories, days)
+        if self._cells + found.size <= _CELLS_KEPT:
+            self._kept[key] = found.copy()
+            self._cells += found.size
         return found
 
 

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.ranking.inference import Layers
+
 _ROWS = 1 << 16
 """Candidates at a time."""
 
@@ -46,17 +48,15 @@ class ListNetwork(nn.Module):
         scores: Tensor = self.layers((columns - self.mean) / self.deviation)
         return scores[:, 0]
 
-    def scores(self, columns: NDArray[np.float16], *, exact: bool = True) -> NDArray[np.float32]:
-        """[candidates], some at a time; without dropout.
-
-        exact: computed in float64, so that the last bits, which depend on how many candidates are computed at a time,
-        are rounded away: a user's list is the same in any company.
-        """
-        kind = torch.float64 if exact else torch.float32
-        network = deepcopy(self).to(kind).eval()
+    def scores(self, columns: NDArray[np.float16]) -> NDArray[np.float32]:
+        """[candidates], some at a time; without dropout."""
+        network = deepcopy(self).eval()
         found = np.empty(len(columns), np.float32)
         with torch.inference_mode():
             for start in range(0, len(columns), _ROWS):
-                part = torch.from_numpy(columns[start : start + _ROWS]).to(kind)
-                found[start : start + _ROWS] = network(part).numpy()
+                found[start : start + _ROWS] = network(torch.from_numpy(columns[start : start + _ROWS]).float()).numpy()
         return found
+
+    def taught(self) -> Layers:
+        """What it has learned, for those who ask."""
+        return Layers.of({name: tensor.numpy() for name, tensor in self.state_dict().items()})

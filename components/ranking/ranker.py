@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from components.ranking.network import ListNetwork
+from components.ranking.inference import Layers
 
 Kind = Literal["network", "sum"]
 
@@ -24,8 +23,8 @@ class Ranker:
     """Scores candidates by their features."""
 
     features: tuple[str, ...]
-    networks: tuple[ListNetwork, ...]
-    linear: ListNetwork
+    networks: tuple[Layers, ...]
+    linear: Layers
     used: Kind
     """Which of the two ranks: the one that was better on validation, the sum where no difference could be told."""
 
@@ -37,34 +36,36 @@ class Ranker:
 
     def weights(self) -> dict[str, float]:
         """Feature -> its weight in the sum per standard deviation over the candidates, the largest first."""
-        (weight,) = self.linear.state_dict()["layers.0.weight"].tolist()
-        pairs = sorted(zip(self.features, weight, strict=True), key=lambda pair: (-abs(pair[1]), pair[0]))
+        pairs = sorted(
+            zip(self.features, self.linear.last.tolist(), strict=True), key=lambda pair: (-abs(pair[1]), pair[0])
+        )
         return dict(pairs)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `of` reads."""
         found: dict[str, NDArray[Any]] = {"used": np.array([self.used == "network"], np.uint8)}
         for name, network in (("sum", self.linear), *((str(at), each) for at, each in enumerate(self.networks))):
-            found |= {f"{name}.{part}": tensor.numpy() for part, tensor in network.state_dict().items()}
+            found |= {f"{name}.{part}": array for part, array in network.state.items()}
         return found
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], features: Sequence[str], hidden: Sequence[int]) -> Self:
         """Raises `ValueError` where the arrays are of other features or another network."""
-        found: dict[str, dict[str, torch.Tensor]] = {}
+        found: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in arrays.items():
             part, _, rest = name.partition(".")
             if rest:
-                found.setdefault(part, {})[rest] = torch.from_numpy(np.ascontiguousarray(array))
-        linear = _network(found.pop("sum"), len(features), ())
-        networks = tuple(_network(found[part], len(features), hidden) for part in sorted(found, key=int))
+                found.setdefault(part, {})[rest] = array
+        linear = _layers(found.pop("sum"), (len(features),))
+        networks = tuple(_layers(found[part], (len(features), *hidden)) for part in sorted(found, key=int))
         return cls(tuple(features), networks, linear, "network" if arrays["used"][0] else "sum")
 
 
-def _network(state: Mapping[str, torch.Tensor], features: int, hidden: Sequence[int]) -> ListNetwork:
-    network = ListNetwork(features, hidden, 0.0)
+def _layers(state: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> Layers:
     try:
-        network.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise ValueError(f"no ranker of {features} features: {error}") from error
-    return network.eval()
+        found = Layers.of(state)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"no ranker of {shape[0]} features: {error!r}") from error
+    if found.shape != shape:
+        raise ValueError(f"no ranker of {shape[0]} features: its layers are {found.shape}, not {shape}")
+    return found

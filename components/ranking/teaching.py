@@ -139,7 +139,7 @@ def choose(
     (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
     networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
     names = tuple(each.name for each in valid.features)
-    ranker = Ranker(names, tuple(each.network for each in networks), linear.network, "network")
+    ranker = Ranker(names, tuple(each.network.taught() for each in networks), linear.network.taught(), "network")
     ranks: dict[Kind, NDArray[np.int64]] = {
         "network": valid.ranks(ranker.scores(valid.columns), masked=masked),
         "sum": linear.ranks,

@@ -84,7 +84,7 @@ def train(
             loss.backward()
             optimizer.step()
             schedule.step()
-        ranks = valid.ranks(network.scores(valid.columns, exact=False), masked=masked)
+        ranks = valid.ranks(network.scores(valid.columns), masked=masked)
         if best is None or gains(ranks).mean() > best.ndcg:
             state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             kept = ListNetwork(valid.columns.shape[1], hidden, chosen.dropout)

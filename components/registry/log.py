@@ -47,7 +47,19 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
             low, high = intervals[metric]
             values[f"{logged_as(who)}/{metric}_low"] = float(low)
             values[f"{logged_as(who)}/{metric}_high"] = float(high)
-    return _answer(metrics) | values | _under_other_ties(metrics["ties"])
+    return _answer(metrics) | values | _under_other_ties(metrics["ties"]) | _of_voices(metrics)
+
+
+def _of_voices(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """`voices/graph_ndcg_at_10`, and what the ranker owes to it, `voices/graph_adds`; nothing where there is none."""
+    if not (voices := metrics.get("voices")):
+        return {}
+    deciding = f"{HEADLINE[-1]}_at_{metrics['protocol']['headline_k']}"
+    found = {
+        f"voices/{name}_{deciding}": float(figures[deciding])
+        for name, figures in voices[metrics["protocol"]["headline"]].items()
+    }
+    return found | {f"voices/{name}_adds": float(gain["difference"]) for name, gain in voices.get("adds", {}).items()}
 
 
 def _answer(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -96,8 +108,9 @@ def log_results(
     """
     replay(client, run_id, bundle / "training_log.jsonl")
     client.set_tag(run_id, NOTE, description or f"Trained on `{layout.dataset}`.")
-    for path in (layout.metrics, layout.per_user, layout.verdict):
-        client.log_artifact(run_id, str(path))
+    for path in (layout.metrics, layout.voices, layout.per_user, layout.verdict):
+        if path != layout.voices or path.is_file():  # an evaluation of an earlier version has none
+            client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.plots), "plots")
     log_comparable(client, run_id, layout, bundle)
     if ID_SAMPLE not in {each.path for each in client.list_artifacts(run_id)}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.settings.bounds import Section, bounded
-from components.settings.decoding import Mode
+from components.settings.decoding import Decoding, Mode
 from components.settings.voices import Voices
 
 
@@ -46,6 +46,8 @@ class Rank(Section):
     language model was trained on the validation items too (`train.refit`): then the language model answers."""
     judged_users: int = bounded(1000, low=1)
     """Users by whom that is chosen."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How all of them are asked then. Settings of its own: what `evaluate` asks, and whom, decides nothing here."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
     most_users: int = bounded(40_000, low=1)

@@ -148,6 +148,11 @@ class Layout:
         return self.root / "evaluate" / "headline.json"
 
     @property
+    def voices(self) -> Path:
+        """Voices, pairs and the ranker: what each adds, who found the hits, slices (evaluation/voice_figures.py)."""
+        return self.root / "evaluate" / "voices.json"
+
+    @property
     def curves(self) -> Path:
         """Learning curves as CSV, which `dvc plots` draws."""
         return self.root / "evaluate" / "curves"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from components.evaluation.arrays import Cases
 from components.evaluation.contenders import CONTENDERS, VARIANTS
 from components.evaluation.examples import Example, Item
 from components.evaluation.figures import breadth_intervals, by_slice, compare, figures, rounded
+from components.evaluation.other_ties import OtherTies
+from components.evaluation.voice_figures import Apart, in_detail
+from components.evaluation.voices import HYBRID, MIXTURE, beside
 from components.storage.ragged import Ragged
 
 USERS, CATALOGUE, DEPTH, KS = 900, 400, 20, [5, 10, 20]
@@ -65,6 +69,41 @@ def metrics(*, found: float = 0.2, seed: int = 3, users: int = USERS, trust: dic
             "ties": {"order": "shuffle", "other": None},
         }
     )
+
+
+def with_voices(made: dict[str, Any], *, seed: int = 5) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The metrics with voices, and what voices.json holds beside them: a graph that the ranker needs, a text that it
+    does not, both orders of ties."""
+    random = np.random.default_rng(seed)
+    asked = _cases(np.random.default_rng(3), made["protocol"]["test_users"])
+    users = len(asked.user_ids)
+    shares = {"graph": 0.25, "text": 0.05, HYBRID: 0.3, "generate": 0.2, MIXTURE: 0.31}
+    hit = random.random(users)
+    places = {
+        name: np.where(hit + random.normal(0, 0.05, users) < share, random.integers(1, DEPTH + 1, users), 0)
+        for name, share in shares.items()
+    }
+    lists = {name: _lists(asked, rank, random) for name, rank in places.items()}
+    ranker = places[HYBRID]
+    gone = np.where(random.random(users) < 0.7, ranker, 0)
+    apart = Apart(ranker, {"graph": gone, "text": ranker}, {"graph": ranker > 0, "text": gone > 0})
+    graph, both = FirstItems(lists["graph"], asked), dict.fromkeys(VARIANTS, places)
+    other = OtherTies("file", asked, {}, {"graph": graph, HYBRID: graph})
+
+    def ask(cases: Cases, name: str, recommender: Any) -> np.ndarray:
+        return np.asarray(recommender.lists)
+
+    voices = in_detail(asked, lists, both, made["protocol"], apart, other, ask, 17)
+    short = beside(both, places["generate"], "masked", 10, 17) | {"mode": "rank", "adds": voices["adds"]}
+    return rounded({**made, "voices": short}), rounded(voices)
+
+
+@dataclass
+class FirstItems:
+    """Stands for a recommender: `lists` for `asked`."""
+
+    lists: np.ndarray
+    asked: Cases
 
 
 def examples() -> list[Example]:

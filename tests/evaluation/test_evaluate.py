@@ -225,6 +225,7 @@ def test_the_same_inputs_give_the_same_bytes_in_a_fresh_process(tmp_path: Path) 
     first, second = (Layout(tmp_path / name, "ring").root / "evaluate" for name in "ab")
     assert {p.name for p in first.iterdir()} == {
         "metrics.json",
+        "voices.json",
         "headline.json",
         "per_user.parquet",
         "plots",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from components.evaluation.metrics import LEAST_USERS
 from components.evaluation.report import page
 from components.pages.stamp import stamped
 from tests.browser import faint, opened, overflowing
-from tests.evaluation.made_report import TRUST, examples, metrics
+from tests.evaluation.made_report import TRUST, examples, metrics, with_voices
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,47 @@ def path(found: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(found, examples(), dataset="demo"), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def of_voices(found: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The page of a run with a ranker, and what voices.json holds."""
+    path = tmp_path_factory.mktemp("voices") / "report.html"
+    made, voices = with_voices(found)
+    path.write_text(page(made, examples(), dataset="demo", voices=voices), encoding="utf-8")
+    return path, voices
+
+
+def test_what_each_voice_adds_is_drawn_and_said(browser: Any, of_voices: tuple[Path, dict[str, Any]]) -> None:
+    """Prevents a ranker of which nobody can say what it owes to whom: what is missing without a voice, who found the
+    hits, pairs, slices, both masks and both orders of ties."""
+    path, voices = of_voices
+    with opened(browser, path) as shown:
+        plot = shown.locator(".forest", has_text="all together minus all without one")
+        rows = {row.locator("th").inner_text(): row for row in plot.locator("tbody tr").all()}
+        assert set(rows) == {"graph", "text", "language model"}
+        assert "not taught again" in plot.locator("caption").inner_text()
+        zero = float(plot.locator(".zero").first.get_attribute("x1"))
+        assert float(rows["graph"].locator(".whisker").get_attribute("x1")) > zero
+        assert rows["text"].locator("td").nth(1).inner_text() in (".0000", "+.0000")
+        found = shown.locator("table.stack", has_text="Who found the")
+        hits, shares = voices["found_by"]["hits"], voices["found_by"]["voices"]
+        assert f"{hits} hits" in found.locator("caption").inner_text()
+        cells = {
+            row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+            for row in found.locator("tbody tr").all()
+        }
+        assert cells["graph"] == ["100.0%", f"{shares['graph']['alone']:.1%}"] and cells["text"][1] == "0.0%"
+        captions = shown.locator("h2", has_text="Voices in detail").locator("~ table caption").all_inner_texts()
+        wanted = [
+            "Voices, seen items",
+            "Pairs:",
+            "Voices under both orders",
+            "Voices by history length",
+            "Voices by target",
+        ]
+        assert all(any(each.startswith(start) for each in captions) for start in wanted)
+        assert any("times the target was seen in training" in each for each in captions)
 
 
 def test_the_first_screen_answers(browser: Any, path: Path, found: dict[str, Any]) -> None:
@@ -93,10 +135,12 @@ def test_a_printed_page_can_be_traced(browser: Any, path: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_on_a_phone_and_every_text_is_readable(browser: Any, path: Path, scheme: Any) -> None:
+def test_nothing_overflows_on_a_phone_and_every_text_is_readable(
+    browser: Any, path: Path, of_voices: tuple[Path, Any], scheme: Any
+) -> None:
     """Prevents a page that scrolls sideways at 390 px, and grey on grey."""
-    for width in (390, 1280):
-        with opened(browser, path, width=width, scheme=scheme) as shown:
+    for width, made in itertools.product((390, 1280), (path, of_voices[0])):
+        with opened(browser, made, width=width, scheme=scheme) as shown:
             assert overflowing(shown) == [] and faint(shown) == []
             assert shown.evaluate("document.documentElement.scrollWidth") == width
 

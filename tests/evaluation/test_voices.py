@@ -29,6 +29,6 @@ def test_the_reader_is_told_who_answers(mode: str, said: str, not_said: str | No
     assert not_said is None or not_said not in sentence
     assert sentences({**metrics} | {"voices": voices}) and not sentences({"protocol": metrics["protocol"]})
     names = [name for name, _ in rows(metrics)]
-    assert names.index("graph") > names.index(HYBRID)
+    assert names.index("graph") > names.index("ranker")
     gain = dict(rows(metrics))["graph"][-1]
     assert gain.text == "+.2500" and gain.interval.startswith("+.")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.errors import BadInput
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held, Lists
 from components.ranking.load import load
+from components.ranking.network import ListNetwork
+from components.ranking.ranker import Ranker
 from components.ranking.teaching import Taught, teach
 from components.ranking.training import gains
 from components.settings.voices import Voices
@@ -20,6 +25,7 @@ from components.voices.learned import Learned
 from components.voices.lists import best, places
 from tests.ranking.conftest import RANK
 from tests.ranking.shops import shop
+from tests.workspaces import REPOSITORY
 
 
 def test_it_learns_what_comes_next(taught: Taught, learned: tuple[Learned, Held]) -> None:
@@ -123,3 +129,28 @@ def test_a_shop_with_nothing_to_learn_is_refused_in_words() -> None:
             Voices(),
             core=0,
         )
+
+
+def test_a_taught_network_answers_without_torch(taught: Taught, learned: tuple[Learned, Held]) -> None:
+    """Prevents a ranker that answers otherwise than it was taught, and a command line that waits for a library that it
+    does not need."""
+    torch.manual_seed(3)
+    for hidden in ((), (7, 5)):
+        network = ListNetwork(9, hidden, 0.1).eval()
+        columns = np.random.default_rng(1).normal(size=(50, 9)).astype(np.float16)
+        network.standardise(columns)
+        expected = network(torch.from_numpy(columns).float()).detach().numpy()
+        assert np.allclose(network.taught().scores(columns), expected, atol=1e-5)
+        assert network.taught().shape == (9, *hidden)
+    code = "import sys, components.ranking.hybrid, components.ranking.explaining; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+def test_arrays_of_another_network_are_refused(hybrid: Hybrid) -> None:
+    """Prevents a damaged file that ranks by chance."""
+    names, arrays = hybrid.ranker.features, hybrid.ranker.arrays()
+    for hidden, features in ((RANK.hidden, names[1:]), ([5], names)):
+        with pytest.raises(ValueError, match="no ranker of"):
+            Ranker.of(arrays, features, hidden)
+    with pytest.raises(ValueError, match="no ranker of"):
+        Ranker.of({name: each for name, each in arrays.items() if name != "0.layers.0.bias"}, names, RANK.hidden)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -37,7 +37,9 @@ from components.ranking.teaching import teach
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.interface import Recommendation, Recommender, Times
-from components.settings.decoding import Decoding
+from components.registry.answers import Answers
+from components.registry.bundle import modes_of
+from components.settings.decoding import Decoding, Mode
 from components.settings.foundation import Foundation
 from components.settings.ranking import Fusion as Weights
 from components.settings.ranking import Rank
@@ -271,6 +273,21 @@ def test_a_changed_or_missing_file_is_refused(subject: Subject, tmp_path: Path) 
         (copied / file.relative_to(subject.directory)).unlink()
         with pytest.raises(BadInput, match="missing"):
             load(copied, device="cpu")
+
+
+def test_who_answers_can_be_said(subject: Subject) -> None:
+    """Prevents a mode that is asked for and not heard, or that a model lacks and another one answers in its place."""
+    held = modes_of(subject.directory)
+    assert held == (get_args(Mode) if isinstance(subject.recommender, Modes) else held[:1])
+    for mode in get_args(Mode):
+        if mode not in held:
+            with pytest.raises(BadInput, match=f"there is no mode '{mode}' in this model"):
+                Answers.of(subject.directory, mode=mode)
+            continue
+        (answer,) = Answers.of(subject.directory, mode=mode)([["B2", "B4"]], [K])
+        (expected,) = subject.recommender.recommend([["B2", "B4"]], K, Decoding(mode=mode))
+        assert answer["item_ids"] == [each.item_id for each in expected]
+        assert len(answer["reasons"]) == len(answer["item_ids"])
 
 
 @pytest.mark.parametrize(
