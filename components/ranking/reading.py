@@ -25,7 +25,6 @@ from components.settings.voices import Voices
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
-from components.voices.kinds import codes
 from components.voices.learned import Learned
 from components.voices.load import build
 from components.voices.matrix import packed, unpacked
@@ -59,7 +58,7 @@ class Reader:
     def build(cls, learned: Learned, chosen: Rank, voices: Voices | None = None, *, core: int = 0) -> Self:
         """Build the voices and the tables. `core`: the k of the k-core, below which counts are not told apart."""
         built = {name: build(name, learned, voices) for name in chosen.voices}
-        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": codes(learned)}
+        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": kinds.codes(learned)}
         arrays |= counts.timeline(learned)
         for name in chosen.evidence:
             voice = built[name]
