@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-_ROWS = 1 << 16
-"""Candidates at a time."""
+_ROWS = 1 << 12
+"""Candidates at a time: what the layers make of them stays in the processor's cache."""
 
 
 class ListNetwork(nn.Module):
