@@ -5,10 +5,11 @@ and the ranker beside other libraries on a real data set.
     python -m benchmarks.hybrid --catalogue 10000 1000000        # above --rank-up-to: dense search of two voices alone
     python -m benchmarks.hybrid --catalogue --dataset amazon-scientific --peers-python /elsewhere/bin/python
 
-One thread, and seconds of its CPU time, so that whoever else is on the machine counts little. The language model has random weights (what a step costs does not depend on what it knows), 20 beams; the
-ranker is taught. `ratio_hybrid_cost`: seconds of `hybrid` over those of `generate` for the same users, less 1.
-`train_seconds_VOICE`: of building it alone; `train_seconds_ranker`: of all that `rank` does (voices twice, lists, both
-kinds of ranker). `rows` has one for each size.
+One thread, and seconds of its CPU time, so that whoever else is on the machine counts little. The language model has
+random weights (what a step costs does not depend on what it knows), 20 beams; the ranker is taught.
+`ratio_hybrid_cost`: seconds of `hybrid` over those of `generate` for the same users, less 1. `train_seconds_VOICE`: of
+building it alone; `train_seconds_ranker`: of all that `rank` does (voices twice, lists, both kinds of ranker). `rows`
+has one for each size.
 
 `peers`: libraries that stand in another environment (benchmarks/peers.py says which), asked by its interpreter for the
 same users of a real data set; all are judged on validation targets, strict, in the file's order, seen items masked, so

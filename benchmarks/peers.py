@@ -3,8 +3,9 @@
     /elsewhere/bin/python benchmarks/peers.py histories.npz FOLDER --epochs 20
 
 `histories.npz`: `offsets`, `values` (item numbers, oldest first) and `items`. Writes FOLDER/NAME.npy, [users, 10] the
-best items that a user does not have, and prints one JSON line: NAME -> `train_seconds`, `users_per_s` (of CPU
-time, one thread) and what it was made with; a library that is not there is named in `left_out`. Imports nothing of this project: it stands elsewhere.
+best items that a user does not have, and prints one JSON line: NAME -> `train_seconds`, `users_per_s` (of CPU time, one
+thread) and what it was made with; a library that is not there is named in `left_out`. Imports nothing of this project:
+it stands elsewhere.
 """
 
 from __future__ import annotations
