@@ -3,8 +3,9 @@
     /elsewhere/bin/python benchmarks/peers.py histories.npz FOLDER --epochs 20
 
 `histories.npz`: `offsets`, `values` (item numbers, oldest first) and `items`. Writes FOLDER/NAME.npy, [users, 10] the
-best items that a user does not have, and prints one JSON line: NAME -> `train_seconds`, `users_per_s` and what it was
-made with; a library that is not there is named in `left_out`. Imports nothing of this project: it stands elsewhere.
+best items that a user does not have, and prints one JSON line: NAME -> `train_seconds`, `users_per_s` (of CPU time, one
+thread) and what it was made with; a library that is not there is named in `left_out`. Imports nothing of this project:
+it stands elsewhere.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def by_implicit(offsets: Any, values: Any, items: int, folder: Path, epochs: int
     }
     found = {}
     for name, model in models.items():
-        started = time.perf_counter()
+        started = time.process_time()
         model.fit(taken, show_progress=False)
-        trained = time.perf_counter()
+        trained = time.process_time()
         lists, _ = model.recommend(np.arange(users), taken, N=K, filter_already_liked_items=True)
         np.save(folder / f"{name}.npy", lists)
         found[name] = _figures(started, trained, users)
@@ -82,7 +83,7 @@ def by_rectools(offsets: Any, values: Any, items: int, folder: Path, epochs: int
     table[Columns.Weight] = 1.0
     place = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
     table[Columns.Datetime] = pd.Timestamp("2020-01-01") + pd.to_timedelta(place, unit="D")
-    started = time.perf_counter()
+    started = time.process_time()
     dataset = Dataset.construct(table)
     model = SASRecModel(
         n_factors=64,
@@ -99,7 +100,7 @@ def by_rectools(offsets: Any, values: Any, items: int, folder: Path, epochs: int
         verbose=0,
     )
     model.fit(dataset)
-    trained = time.perf_counter()
+    trained = time.process_time()
     answers = model.recommend(np.arange(users), dataset, k=K, filter_viewed=True)
     lists = np.full((users, K), -1, np.int64)
     lists[answers[Columns.User].to_numpy(), answers[Columns.Rank].to_numpy() - 1] = answers[Columns.Item].to_numpy()
@@ -108,7 +109,7 @@ def by_rectools(offsets: Any, values: Any, items: int, folder: Path, epochs: int
 
 
 def _figures(started: float, trained: float, users: int) -> dict[str, float]:
-    asked = time.perf_counter() - trained
+    asked = time.process_time() - trained
     return {"train_seconds": round(trained - started, 1), "users_per_s": round(users / asked, 1)}
 
 

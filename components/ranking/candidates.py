@@ -105,10 +105,14 @@ def above_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ranks(values: NDArray[np.float64], owners: NDArray[np.int64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """[candidates] 1 + how many candidates of the owner, those of the history left out, score more."""
+    """[candidates] 1 + how many candidates of the owner, those of the history left out, score more. `values` are those
+    of float32."""
     if not len(values):
         return np.zeros(0)
-    order = np.lexsort((own, -values, owners))  # of equal scores those that count come first
+    # By owner, then score downwards, then those that count first, as one number each: a float's bits ascend with it.
+    bits = (values.astype(np.float32) + np.float32(0.0)).view(np.int32).astype(np.int64)
+    upwards = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    order = np.argsort((owners << 33) | ((0x7FFFFFFF - upwards) << 1) | own)
     counting = ~own[order]
     before: NDArray[np.int64] = np.cumsum(counting) - counting
     first = np.append(True, owners[order][1:] != owners[order][:-1])

@@ -1,6 +1,6 @@
 """Facts of the training histories and item texts that an explanation may state; saved beside the ranker.
 
-facts = Facts(Facts.build(learned), codes(learned), learned.catalogue.table.item_ids)
+facts = Facts(Facts.build(learned), kinds.codes(learned), learned.catalogue.table.item_ids)
 facts.clauses(had, result)                                 # of two item numbers: what is true of them
 """
 
@@ -34,7 +34,7 @@ class Facts:
     """Tables of single items and of pairs of items."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], kinds: NDArray[np.int32], item_ids: Sequence[str]) -> None:
-        """`arrays`: as `build` makes them; `kinds`: as `voices.kinds.codes` does."""
+        """`arrays`: as `build` makes them; `kinds`: as `kinds.codes` does."""
         self._arrays, self._kinds, self._ids = arrays, kinds, item_ids
 
     @staticmethod

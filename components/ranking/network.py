@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from components.ranking.inference import Layers
 
-_ROWS = 1 << 16
-"""Candidates at a time."""
+_ROWS = 1 << 12
+"""Candidates at a time: what the layers make of them stays in the processor's cache."""
 
 
 class ListNetwork(nn.Module):

@@ -26,8 +26,6 @@ from components.settings.voices import Voices
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.graph import Graph
-from components.voices.kinds import codes
-from components.voices.kinds import extended as kinds_of_new
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import build
@@ -62,7 +60,7 @@ class Reader:
     def build(cls, learned: Learned, chosen: Rank, voices: Voices | None = None, *, core: int = 0) -> Self:
         """Build the voices and the tables. `core`: the k of the k-core, below which counts are not told apart."""
         built = {name: build(name, learned, voices) for name in chosen.voices}
-        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": codes(learned)}
+        arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": kinds.codes(learned)}
         arrays |= counts.timeline(learned)
         for name in chosen.evidence:
             voice = built[name]
@@ -76,7 +74,7 @@ class Reader:
     ) -> Self:
         """The same for a longer catalogue, as `Scorer.extended`; known: columns of the items that were there."""
         more, arrays = len(catalogue.table) - self.items, dict(self.arrays)
-        arrays["kinds"] = kinds_of_new(arrays["kinds"], known, texts, more)
+        arrays["kinds"] = kinds.extended(arrays["kinds"], known, texts, more)
         arrays |= counts.extended(arrays, more)
         voices = {name: voice.extended(catalogue, texts) for name, voice in self.voices.items()}
         for name in self.chosen.evidence:

@@ -204,19 +204,6 @@ class Recent(Knobs):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shelf(Fading):
-    """What sells lately among items of the history's brands and deepest categories."""
-
-    FILE = "shelf"
-
-    age_decay: float = bounded(0.7, low=0.0, high=1.0)
-    days: float = bounded(60.0, low=0.01)
-    """An event so many days back counts 1/e."""
-    brand: float = bounded(2.0, low=0.0)
-    """What a shared brand is worth, in shared categories."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sequence(Knobs):
     """A causal transformer over items (SASRec), trained with the softmax over the whole catalogue."""
 
@@ -258,7 +245,6 @@ class Voices(Section):
     """The voices that have settings, by name."""
 
     recent: Recent = field(default_factory=Recent)
-    shelf: Shelf = field(default_factory=Shelf)
     graph: DirectedGraph = field(default_factory=DirectedGraph)
     graph_even: EvenGraph = field(default_factory=EvenGraph)
     graph_flat: FlatGraph = field(default_factory=FlatGraph)

@@ -48,7 +48,8 @@ def best(
     if excluded is not None:
         scores[excluded.owners, excluded.values] = -np.inf
     k = min(k, items)
-    rows, found = np.nonzero((scores >= _bound(scores, k)[:, None]) & (scores > least))
+    # Of the flat array: numpy finds what is set in two dimensions several times as slowly.
+    rows, found = np.divmod(np.flatnonzero((scores >= _bound(scores, k)[:, None]) & (scores > least)), items)
     values = scores[rows, found]
     order = np.lexsort((found, -values, rows))
     rows, found, values = rows[order], found[order], values[order]

@@ -217,23 +217,6 @@ def test_recent_popularity_knows_nothing_of_later_days() -> None:
     ]
 
 
-def test_the_shelf_is_its_definition() -> None:
-    """Prevents a shelf of another brand, an item that vouches for itself, and sales after the moment that asks."""
-    chosen = knobs.Shelf(days=20.0, brand=3.0)
-    lately = np.array(scores(of(knobs.Recent(days=20.0))))
-    leaves = [tuple(path) for path in TEXTS["categories"]]
-    columns = ((TEXTS["brand"], 3.0), (leaves, 1.0))
-    expected = np.zeros((len(ASKED), 12))
-    for user, (history, days) in enumerate(zip(ASKED, ASKED_DAYS, strict=True)):
-        for had, strength in strengths(history, days, chosen):
-            for candidate in range(12):
-                for values, weight in columns:
-                    if candidate != had and values[had] and values[had] == values[candidate]:
-                        size = sum(value == values[had] for value in values)
-                        expected[user, candidate] += strength * weight * math.log(12 / size)
-    assert np.allclose(scores(of(chosen)), expected * (0.02 + np.log1p(lately)), atol=1e-5)
-
-
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.lists(st.integers(-1, 4), min_size=5, max_size=5), min_size=1, max_size=4), st.integers(1, 7))
 def test_best_is_a_stable_sort(rows: list[list[int]], k: int) -> None:
@@ -268,7 +251,7 @@ def test_texts_come_in_the_order_of_the_catalogue() -> None:
 def test_a_shop_without_texts_or_histories_is_learned() -> None:
     """Prevents a first night that fails because nothing was sold, or nothing described, until then."""
     empty = Learned(Catalogue(TABLE), Ragged.of([[], []]))
-    for name in ("graph", "graph_twice", "text", "graph_text", "graph_then_text", "recent", "popularity", "shelf"):
+    for name in ("graph", "graph_twice", "text", "graph_text", "graph_then_text", "recent", "popularity"):
         assert build(name, empty).recommend([["i01", "i02"], []], 3, Decoding()) == [[], []], name
     assert vectors(empty, knobs.Text()).nnz == 0
 
@@ -277,6 +260,6 @@ def test_a_shop_without_texts_or_histories_is_learned() -> None:
 def test_a_voice_leaves_the_histories_as_they_are(kind: type[np.signedinteger[Any]]) -> None:
     """Prevents a voice that sorts the histories it is asked with, so that the next one hears another order."""
     asked = Ragged(Ragged.of(ASKED).offsets, Ragged.of(ASKED).values.astype(kind))
-    for name in ("graph", "text", "graph_twice", "graph_text", "recent", "shelf"):
+    for name in ("graph", "text", "graph_twice", "graph_text", "recent"):
         build(name, LEARNED).scores(asked, np.concatenate(ASKED_DAYS))
         assert [row.tolist() for row in asked] == ASKED, name
