@@ -32,6 +32,8 @@ from components.storage.layout import Layout
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
+_CHECKED = ("tables", "fresh", "served")
+"""Rules that say whether the figures can be trusted; the page tells them there."""
 _REASONS = "idiom.promotion_reasons"
 
 
@@ -217,7 +219,11 @@ def _publish(
     publish_json(file, {"version": version, "champion": old, **decision.plain(), **compared})
     if found is None:
         return None
-    shown = {"accepted": decision.accepted, "reasons": [each.text for each in decision.refusals]}
+    shown = {
+        "accepted": decision.accepted,
+        "reasons": [each.text for each in decision.refusals],
+        "checked": [each.text for each in decision.reasons if each.passed and each.rule in _CHECKED],
+    }
     text = page(found, dataset=params.dataset, decision=shown, provenance=[
         {"text": "Decided by the section promote: of params.yaml; made again by", "code": f"idiom promote {version}"}
     ])  # fmt: skip
