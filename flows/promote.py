@@ -8,6 +8,7 @@ every reason is a file, a page, tags and the description of the version.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from components.errors import BadInput
@@ -205,7 +206,10 @@ def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[
     served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
     for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
         if expected != answer:
-            return served, f"a clean process serves other lists: user {user!r} gets {answer[:3]}, not {expected[:3]}"
+            pairs = enumerate(zip_longest(answer, expected, fillvalue="nothing"), 1)
+            place, (got, wanted) = next(each for each in pairs if each[1][0] != each[1][1])
+            what = f"user {user!r} gets {got} at place {place}, not {wanted}"
+            return served, f"a clean process serves other lists: {what}"
     return served, ""
 
 
