@@ -44,7 +44,8 @@ def made(users: int, seed: int) -> tuple[Cases, np.ndarray]:
     hit = random.random(users) < 0.1
     lists[hit, random.integers(0, DEPTH, users)[hit]] = targets[hit]
     prompts = random.integers(0, ITEMS, users * PROMPT)
-    prompts[::PROMPT][random.random(users) < 0.2] = targets[random.random(users) < 0.2][:1]
+    again = random.random(users) < 0.2
+    prompts[::PROMPT][again] = targets[again]
     rows = Ragged(np.arange(0, users * PROMPT + 1, PROMPT), prompts)
     asked = Cases(tuple(map(str, range(ITEMS))), tuple(map(str, range(users))), rows, rows, targets)
     return asked, lists
@@ -54,7 +55,7 @@ def timed(parts: dict[str, float], name: str, call: Callable[[], Any]) -> Any:
     """What `call` returns; its seconds go into `parts`."""
     start = time.perf_counter()
     value = call()
-    parts[name] = round(time.perf_counter() - start, 3)
+    parts[name] = time.perf_counter() - start
     return value
 
 
@@ -73,7 +74,7 @@ def theirs(lists: np.ndarray, targets: np.ndarray) -> tuple[dict[str, float], fl
     found = ir_measures.calc_aggregate(wanted, right, asked)
     seconds = time.perf_counter() - start
     names = {"R": "recall", "nDCG": "ndcg", "RR": "mrr"}
-    return {f"{names[each.NAME]}_at_{each['cutoff']}": value for each, value in found.items()}, seconds
+    return {f"{names[str(each.NAME)]}_at_{each['cutoff']}": value for each, value in found.items()}, seconds
 
 
 def run(users: int, beside: int, seed: int = 17) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def run(users: int, beside: int, seed: int = 17) -> dict[str, Any]:
         "benchmark": "metrics",
         "ratio_users_per_s": round(ours / (beside / seconds), 1),
         "seconds": round(sum(parts.values()), 2),
-        "parts_s": parts,
+        "parts_s": {name: round(each, 3) for name, each in parts.items()},
         "users": users,
         "depth": DEPTH,
         "items": ITEMS,

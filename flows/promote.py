@@ -8,6 +8,7 @@ every reason is a file, a page, tags and the description of the version.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from components.errors import BadInput
@@ -32,6 +33,8 @@ from components.storage.layout import Layout
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
+_CHECKED = ("tables", "fresh", "served")
+"""Rules that say whether the figures can be trusted; the page tells them there."""
 _REASONS = "idiom.promotion_reasons"
 
 
@@ -203,7 +206,10 @@ def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[
     served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
     for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
         if expected != answer:
-            return served, f"a clean process serves other lists: user {user!r} gets {answer[:3]}, not {expected[:3]}"
+            pairs = enumerate(zip_longest(answer, expected, fillvalue="nothing"), 1)
+            place, (got, wanted) = next(each for each in pairs if each[1][0] != each[1][1])
+            what = f"user {user!r} gets {got} at place {place}, not {wanted}"
+            return served, f"a clean process serves other lists: {what}"
     return served, ""
 
 
@@ -217,7 +223,11 @@ def _publish(
     publish_json(file, {"version": version, "champion": old, **decision.plain(), **compared})
     if found is None:
         return None
-    shown = {"accepted": decision.accepted, "reasons": [each.text for each in decision.refusals]}
+    shown = {
+        "accepted": decision.accepted,
+        "reasons": [each.text for each in decision.refusals],
+        "checked": [each.text for each in decision.reasons if each.passed and each.rule in _CHECKED],
+    }
     text = page(found, dataset=params.dataset, decision=shown, provenance=[
         {"text": "Decided by the section promote: of params.yaml; made again by", "code": f"idiom promote {version}"}
     ])  # fmt: skip

@@ -73,6 +73,19 @@ def test_retrain_says_what_a_person_wants_to_see(by_flow: tuple[Path, str]) -> N
         assert words in said, said
 
 
+def test_the_first_version_is_judged_too(by_flow: tuple[Path, str]) -> None:
+    """Prevents a first champion that nobody judged: other tables, other IDs, or lists that a clean process gives
+    otherwise than the evaluation, as when the times of a history do not reach the server."""
+    root, said = by_flow
+    assert "version 1 stays champion" in said, said
+    decision = json.loads((Layout(root, "demo").root / "promote/none-1/decision.json").read_text())
+    found = {each["rule"]: each["text"] for each in decision["reasons"]}
+    assert decision["accepted"] and found["served"] == "a clean process serves the same lists"
+    assert found["tables"].startswith("it learned from the tables that it is judged by") and "own words" in found
+    card = Layout(root, "demo").model_card.read_text(encoding="utf-8")
+    assert "CPU seconds, of all threads and ranks: " in card and "## Limits" in card
+
+
 def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
     """What a person types next: recommendations in words, and whether this machine is well."""
     root, _ = by_flow

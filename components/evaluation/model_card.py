@@ -61,7 +61,8 @@ def model_card(layout: Layout, params: Params) -> dict[str, Any]:
 def _made_by(metrics: Mapping[str, Any], params: Params) -> str:
     train = params.train
     size = f", {train.size}" if train.backbone == "scratch" else ""
-    language_model = f"{train.family} language model ({train.backbone}{size}), {train.rounds} rounds of alternation"
+    rounds = "1 round" if train.rounds == 1 else f"{train.rounds} rounds"
+    language_model = f"{train.family} language model ({train.backbone}{size}), {rounds} of alternation"
     mode = metrics.get("voices", {}).get("mode", "generate")
     ranker = f"; ranker over {', '.join(params.rank.voices)}" if "voices" in metrics else ""
     return f"{language_model}{ranker}; answers in mode {mode}"

@@ -138,5 +138,5 @@ def _label(metric: str, users: Mapping[str, int]) -> str:
 
 def _cell(metric: str, value: float, interval: Sequence[float] | None) -> Cell:
     if "_share_" not in metric:
-        return figure(value, interval)
+        return figure(value, (interval[0], interval[1]) if interval else None)
     return Cell(f"{value:.1%}", "{:.1%} to {:.1%}".format(*interval) if interval else "")

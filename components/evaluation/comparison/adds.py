@@ -14,6 +14,8 @@ from components.evaluation.comparison.sides import Side
 from components.evaluation.contenders import COSTS, labels, metric_label
 from components.pages.render import number
 
+_NAMES = labels() | {"generate": "language model"}
+
 
 class _Beyond(NamedTuple):
     users: int
@@ -54,14 +56,14 @@ def _plot(side: Side) -> dict[str, Any]:
         value = alone.get(name, {}).get(f"ndcg_at_{k}")
         note = "" if value is None else f"alone {number(value)}"
         row = _Beyond(users, each["difference"], *each["interval"])
-        rows.append(Row(labels().get(name, name.replace("_", " ")), note, KIND.get(each["verdict"], ""), row))
+        rows.append(Row(_NAMES.get(name, name.replace("_", " ")), note, KIND.get(each["verdict"], ""), row))
     caption = (
         f"{side.name}: {metric_label(f'ndcg_at_{k}')} of the ranker over all voices, "
         f"{number(alone['hybrid'][f'ndcg_at_{k}'])}, minus that of each voice alone; right of the dotted line it finds "
         f"what this voice alone does not. 95 % intervals, in its own evaluation; it answers in mode "
         f"{found.get('mode', 'generate')}."
     )
-    return forest(rows, total=False) | {"caption": caption}
+    return forest(rows, total=False) | {"caption": caption, "head": "Voice"}
 
 
 def _figure(value: float | None) -> str:

@@ -21,8 +21,9 @@ def answer(found: Comparison) -> dict[str, str]:
     overall = found.pairs[0].overall[found.metric]
     verdict, share = judge(overall), overall.share
     by = f"{abs(share):.1%}".replace("%", " %") + " " if share is not None else ""
+    more = f"{by}more than {old}" if share is None or share < 2 else f"{1 + share:.1f} times what {old} finds"
     sentences = {
-        "better": f"{_capital(new)} finds {by}more than {old}.",
+        "better": f"{_capital(new)} finds {more}.",
         "worse": f"{_capital(new)} finds {by}less than {old}.",
         "no clear difference": f"No clear difference between {new} and {old}.",
         "too few users": f"Too few users to tell {new} from {old}.",
@@ -35,9 +36,9 @@ def answer(found: Comparison) -> dict[str, str]:
 
 
 def tiles(found: Comparison, decision: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Better? Where? Can it be trusted? `decision`: `accepted` and `reasons` of a promotion's gates."""
+    """Better? Where? Can it be trusted? `decision`: `accepted`, `reasons` and what was `checked`, of a promotion."""
     lines = [Line(label(each), each.found.difference, each.found.users, each.verdict) for each in found.pairs[0].slices]
-    return [_better(found, decision), where(lines), _trusted(found)]
+    return [_better(found, decision), where(lines), _trusted(found, decision)]
 
 
 def _better(found: Comparison, decision: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def where(lines: Sequence[Line]) -> dict[str, Any]:
     return {"asks": "Where?", "says": says, "lines": [said("Best", judged[0]), said("Worst", judged[-1])]}
 
 
-def _trusted(found: Comparison) -> dict[str, Any]:
+def _trusted(found: Comparison, decision: Mapping[str, Any] | None) -> dict[str, Any]:
     lines, doubts = [], warnings(found.sides)
     for side in _distinct(found):
         verdict = side.verdict
@@ -112,6 +113,7 @@ def _trusted(found: Comparison) -> dict[str, Any]:
     lines.append(
         f"{whole(len(found.users))} users, the same for all; seed {', '.join(sorted(seeds))}" + _list(ties, "; ties: ")
     )
+    lines += [f"{_capital(str(text))}." for text in (decision or {}).get("checked", [])]
     says = "Yes" if not doubts else "With care"
     return {"asks": "Can it be trusted?", "says": says, "lines": [*doubts, *dict.fromkeys(lines)]}
 

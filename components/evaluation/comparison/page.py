@@ -25,7 +25,7 @@ def page(
     decision: Mapping[str, Any] | None = None,
     sample: int = 500,
 ) -> str:
-    """The whole page. `decision`: `accepted` and `reasons` of a promotion's gates; `sample`: users to look up."""
+    """The whole page. `decision`: as `first_screen.tiles` takes it; `sample`: users to look up."""
     names = [side.name for side in found.sides]
     gained, lost = shown.movers(found)
     looked_up = shown.sample(found, sample)
