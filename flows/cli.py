@@ -150,6 +150,42 @@ def ingest(
 
 
 @command
+def add_items(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="New rows of the item table: file, folder or URL (none: the items of all drops).", show_default=False
+        ),
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Judge the version at once by the rules of `promote:`.")
+    ] = True,
+    workspace: Workspace = HERE,
+) -> int:
+    """New items in the champion at once, without retraining: named, added to trie and voices, gated."""
+    from components.settings.file import load
+    from flows.add_items import add_items as run
+
+    done = run(workspace, load(workspace / "params.yaml"), file, decides=promote, say=typer.echo)
+    shown = list(done.extension.words.items())
+    for item, words in shown[:20]:
+        typer.echo(f"  {item}  {words}")
+    if len(shown) > 20:
+        typer.echo(f"  ... and {len(shown) - 20:,} more")
+    for item, kept in list(done.extension.aliases.items())[:20]:
+        typer.echo(f"  {item}  is {kept}: the same text")
+    typer.echo(f"version {done.version}: {len(shown):,} items more, in {done.seconds:.1f} s; nothing was learned again")
+    if done.promotion is None:
+        typer.echo("next     idiom promote decides on it")
+        return 0
+    accepted = done.promotion.decision.accepted
+    typer.echo(f"version {done.version} is {'promoted' if accepted else 'refused'}")
+    for reason in done.promotion.decision.reasons:
+        typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
+    return 0 if accepted else 3
+
+
+@command
 def forget(
     user: Annotated[list[str] | None, typer.Option(help="Id of a user; may be repeated.", show_default=False)] = None,
     item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.", show_default=False)] = None,

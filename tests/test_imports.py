@@ -57,6 +57,7 @@ MAY_IMPORT = {
         "data.ingest.sniff",
         "data.append",
         "data.drops",
+        "data.clean.itemtext",
         "training.key",
         "evaluation.in_words",
         "evaluation.contenders",

@@ -86,7 +86,7 @@ def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
 
 
 def name_items(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame, near: Sequence[int]) -> IdTable:
-    """`table` with IDs for `new` items at its end, by the bundle's generator; `near`: rows of the items of like text."""
+    """`table` with IDs for `new` items at its end, by the bundle's generator; near: rows of items of like text."""
     from components.networks.backbone import load_model
     from components.networks.tokenizer import load_tokenizer
     from components.textid.writing.writer import write_ids

@@ -58,7 +58,7 @@ def register(
         name = params.register.model_name
         bundle = assemble(layout, params)
         digest = bundle_sha256(bundle)
-        with _store_lock(tracking_uri(layout.workspace)):
+        with store_lock(tracking_uri(layout.workspace)):
             version = find(client, name, digest)
             experiment = experiment_id(client, layout.workspace, params.register.experiment or params.dataset)
             remove_abandoned(client, layout.workspace, experiment, digest, progress.note)
@@ -162,7 +162,7 @@ def _cut(text: str) -> str:
     return text[: _MAX_DESCRIPTION - 2].rsplit("\n", 1)[0] + "\n…"
 
 
-def _store_lock(uri: str) -> AbstractContextManager[int]:
+def store_lock(uri: str) -> AbstractContextManager[int]:
     """Lets one process of this machine register in the store at a time: it looks first and then writes.
 
     Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is

@@ -238,6 +238,8 @@ class Promote(Section):
     margin: float = bounded(0.0, low=0.0, high=1.0)
     """Share of the champion's value that the lower bound may lie below it: at 0 the version must be clearly better, at
     0.02 it must clearly be no more than 2 % worse."""
+    added_margin: float = bounded(0.02, low=0.0, high=1.0)
+    """The same for a version that is the champion with more items (`idiom add-items`): it cannot be better."""
     slices: dict[str, float] = field(default_factory=dict)
     """Protected slices -> margin in each, a share of the champion's value there: `{"target: cold (not in training)":
     0.1}`. As several looks at the same data they are corrected together (Holm)."""
