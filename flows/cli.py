@@ -186,6 +186,46 @@ def add_items(
 
 
 @command
+def monitor(
+    at: Annotated[
+        str | None,
+        typer.Option(help="End of the window, ISO date UTC (none: the newest interaction).", show_default=False),
+    ] = None,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="As a flow run in Prefect, as a schedule does it.")
+    ] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """Has what happens now drifted from what the champion was trained on? A page with its history; a Prefect event."""
+    if prefect:
+        return _flow("monitor", json.dumps({"workspace": str(workspace.resolve())}))
+    import os
+
+    from components.settings.file import load
+    from flows.monitor import monitor as run
+    from flows.servers import adopt_running_prefect
+    from flows.when import moment
+
+    adopt_running_prefect(workspace)
+    emit: Callable[..., Any] | None = None
+    if "PREFECT_API_URL" in os.environ:
+        from prefect.events import emit_event
+
+        emit = emit_event
+    end = moment(at, "--at") if at else None
+    done = run(workspace, load(workspace / "params.yaml"), at=end, emit=emit, say=typer.echo)
+    for name, each in done.record.measures.items():
+        mark = "DRIFTED" if each["drifted"] else "-" if each["value"] is None else "ok"
+        typer.echo(f"{mark:<8} {name:<15} {each['said']}")
+    typer.echo(f"page     {done.page}")
+    if done.sent:
+        typer.echo("sent     the event idiom.drift, with these figures")
+    elif done.record.drifted and not done.record.emitted:
+        typer.echo("note     no Prefect server runs that could be told: idiom monitor --prefect, or idiom ui", err=True)
+    return 0
+
+
+@command
 def forget(
     user: Annotated[list[str] | None, typer.Option(help="Id of a user; may be repeated.", show_default=False)] = None,
     item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.", show_default=False)] = None,

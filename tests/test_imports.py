@@ -49,6 +49,8 @@ MAY_IMPORT = {
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", *LEARNING, "evaluation", "registry"},
     "__main__": FOUNDATIONS | {"stages"},
+    # Canonical tables, and a page.
+    "monitoring": FOUNDATIONS | {"pages", "data.canonical"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
@@ -56,6 +58,8 @@ MAY_IMPORT = {
     | {
         "data.ingest.sniff",
         "data.append",
+        "data.canonical",
+        "monitoring",
         "data.drops",
         "data.clean.itemtext",
         "training.key",
@@ -71,6 +75,7 @@ FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["environment git signals nodes watcher", "child", "torchrun"],
+    "monitoring": ["stream", "drift", "history", "page"],
     "scoring": [
         "settings output histories devices",
         "split",
@@ -140,6 +145,7 @@ THIRD_PARTY = {
     "training": BARE | {"peft"},
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow", "fsspec"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
+    "monitoring": {"numpy", "scipy", "polars"},
     "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},

@@ -21,19 +21,17 @@ from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.ragged import Ragged
 from flows.add_items import add_items
-from tests.workspaces import MICRO, make_workspace, run_here
+from tests.flows.champion import trained
+from tests.workspaces import run_here
 
 pytestmark = pytest.mark.slow
-STAGES = ("ingest", "validate", "clean", "train", "index", "rank", "evaluate", "register")
 RANK = Decoding(mode="rank")
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a champion."""
-    root = make_workspace(tmp_path_factory.mktemp("added"), {**MICRO, "promote": {"min_users": 30}})
-    run_here(root, *STAGES)
-    return root
+    return trained(tmp_path_factory.mktemp("added"))
 
 
 @pytest.fixture(scope="module")
