@@ -296,9 +296,9 @@ class Monitor(Section):
     """Fewer interactions in either say nothing."""
     confidence: float = bounded(0.999, low=0.5, high=0.999999)
     """Level of all tests of a window together."""
-    max_items_shift: float = bounded(0.2, low=0.0)
+    max_items_shift: float = bounded(0.1, low=0.0)
     """Population stability index of items by popularity, less chance: 0.1 is some shift, 0.25 a large one."""
-    max_categories_shift: float = bounded(0.2, low=0.0)
+    max_categories_shift: float = bounded(0.1, low=0.0)
     """The same of categories."""
     max_text_shift: float = bounded(0.1, low=0.0, high=1.0)
     """Largest difference of the cumulative distributions of text lengths (Kolmogorov and Smirnov)."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
 
@@ -22,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.server]
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A champion, and two weeks after its training: one as before, one in which all buy a few hardly known items."""
+    """A champion, and two weeks after its training: one as before, one in which all buy a few rare items."""
     root = trained(tmp_path_factory.mktemp("monitored"))
     set_params(root, {"drops": {"max_shift": 99.0, "max_gap_days": 365.0}})
     table = pl.read_parquet(Layout(root, "demo").interactions)
@@ -50,7 +56,7 @@ def test_a_drift_is_sent_once_with_its_evidence(shop: Path) -> None:
     """Prevents: an event that nobody can check, one an hour for the same week, and an alarm in a week like any other."""
     params, sent = load(shop / "params.yaml"), []
     ask = {"emit": lambda **event: sent.append(event), "say": print}
-    quiet = monitor(shop, params, at=newest(shop) - (newest(shop) - newest(shop)) - _days(14), **ask)  # type: ignore[arg-type]
+    quiet = monitor(shop, params, at=newest(shop) - timedelta(days=14), **ask)  # type: ignore[arg-type]
     assert quiet.record.events == 300 and "items" not in quiet.record.drifted, quiet.record
     loud = monitor(shop, params, at=None, **ask)  # type: ignore[arg-type]
     assert "items" in loud.record.drifted and loud.sent
@@ -66,26 +72,12 @@ def test_a_drift_is_sent_once_with_its_evidence(shop: Path) -> None:
     assert "Drift: " in loud.page.read_text() and loud.record.measures["hits"]["value"] is not None
 
 
-def _days(count: int) -> Any:
-    from datetime import timedelta
-
-    return timedelta(days=count)
-
-
 def test_the_flow_tells_a_real_server(shop: Path) -> None:
     """Prevents: an event that Prefect does not take, so that no automation sees it."""
     (folder_of(shop, load(shop / "params.yaml")) / history.HISTORY).unlink(missing_ok=True)
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
-    import subprocess
-    import sys
-    import time
-
-    import httpx
-
     home = {"PREFECT_HOME": str(shop / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    import os
-
     server = subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
         env={**os.environ, **home}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

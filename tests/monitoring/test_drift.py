@@ -60,7 +60,7 @@ CHANGED = {
     "text_length": stream(5, demand=ZIPF * np.where(np.arange(ITEMS) > 150, 4.0, 1.0)),
     "session_length": stream(6, a_day=3),
     "popularity": stream(7, demand=np.where(np.arange(ITEMS) < 3, 1.0, 0.003)),
-    "coverage": stream(8, demand=np.where(np.arange(ITEMS) >= 290, 0.02, ZIPF)),
+    "coverage": stream(8, demand=np.where(np.arange(ITEMS) >= 290, 0.06, ZIPF)),
 }
 
 
