@@ -33,7 +33,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     set_params(root, {"drops": {"max_shift": 99.0, "max_gap_days": 365.0}})
     table = pl.read_parquet(Layout(root, "demo").interactions)
     last = table["timestamp"].max()
-    same = table.filter(pl.col("timestamp") > last - pl.duration(days=40)).sample(300, seed=1)
+    same = table.filter(pl.col("timestamp") > last - pl.duration(days=90)).sample(300, seed=1)
     rare = table["item_id"].value_counts().sort("count", "item_id").head(15)["item_id"]
     for week, items in ((1, same["item_id"]), (3, pl.concat([rare] * 20))):
         moments = [last + pl.duration(days=7 * week) for _ in items]
@@ -53,7 +53,7 @@ def newest(root: Path) -> Any:
 
 
 def test_a_drift_is_sent_once_with_its_evidence(shop: Path) -> None:
-    """Prevents: an event that nobody can check, one an hour for the same week, and an alarm in a week like any other."""
+    """Prevents: an event that nobody can check, one an hour for the same week, and an alarm in any week."""
     params, sent = load(shop / "params.yaml"), []
     ask = {"emit": lambda **event: sent.append(event), "say": print}
     quiet = monitor(shop, params, at=newest(shop) - timedelta(days=14), **ask)  # type: ignore[arg-type]
