@@ -344,6 +344,28 @@ def ablate(
 
 
 @command
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="First past day, ISO date.")],
+    last: Annotated[str, typer.Option("--to", help="Last day.")],
+    every: Annotated[int, typer.Option(min=1, help="Days from one window to the next.")] = 30,
+    jobs: Annotated[int, typer.Option(min=1, help="Windows at a time, one thread each.")] = 1,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler whose workers see the same folders.", show_default=False),
+    ] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Train and evaluate as if it were each of several past days; killed, it goes on where it was."""
+    from components.settings.file import load
+    from flows.backfill import backfill as run
+    from flows.backfill import days_between
+    from flows.when import moment
+
+    days = days_between(moment(first, "--from").date(), moment(last, "--to").date(), every)
+    return run(workspace, load(workspace / "params.yaml"), days, every=every, jobs=jobs, dask=dask, say=typer.echo)
+
+
+@command
 def compare(
     sides: Annotated[
         list[str],

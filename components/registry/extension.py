@@ -122,12 +122,13 @@ def _named(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame,
     from components.networks.backbone import load_model
     from components.networks.tokenizer import load_tokenizer
 
-    pairs = [list(each.select("item_id", "text").iter_rows()) for each in (texts[list(near)], new)]
+    beside, fresh = (list(each.select("item_id", "text").iter_rows()) for each in (texts[list(near)], new))
     return name_items(
         load_model(bundle / GENERATOR),
         load_tokenizer(bundle / TOKENIZER),
         table,
-        *pairs,
+        beside,
+        fresh,
         Index(**read_json(bundle / PARAMS)["index"]),
         max_item_tokens=read_json(bundle / FACTS)["train"]["max_item_tokens"],
     )

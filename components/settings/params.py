@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
@@ -59,6 +60,8 @@ class Ingest(Section):
     order: Literal["data", "file"] = "data"
     """What the order of a history may rest on. data: the position or time of each interaction. file: where there is
     neither, the order of the rows in the file; without your word that order means nothing and is refused."""
+    until: str | None = None
+    """Last day that counts, ISO date UTC (null: all): later interactions are left out, as if it were that day."""
     max_set_aside_share: float = bounded(0.001, low=0.0, high=1.0)
     """Largest accepted share of raw records that say nothing (no id, no order) and are set aside; what you ask for
     yourself (`min_rating`, `events`) is not counted. More is refused, by `ingest` and by `validate`."""
@@ -66,6 +69,8 @@ class Ingest(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         inside(self.path, key="ingest.path")
+        if self.until is not None:
+            date.fromisoformat(self.until)
         for key in ("items", "interactions"):
             given = getattr(self, key)
             if given == []:
