@@ -2,6 +2,7 @@
 
     python -m flows [WORKSPACE] [--force] [--from VERSION]      # the chain
     python -m flows score PARAMETERS           # bulk scoring; a JSON object, as flows/score_flow.py takes them
+    python -m flows monitor PARAMETERS         # drift, likewise (flows/monitor_flow.py)
 
 The command line starts it in a session of its own, so that Ctrl-C reaches the work first and the Prefect server last.
 All that it starts ends with it (processes/watcher.py).
@@ -31,6 +32,8 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["score"]:
             return _score(**json.loads(arguments[1]))
+        if arguments[:1] == ["monitor"]:
+            return _monitor(**json.loads(arguments[1]))
         parser = argparse.ArgumentParser(prog="python -m flows")
         parser.add_argument("workspace", nargs="?", default=".")
         parser.add_argument("--force", action="store_true")
@@ -64,6 +67,20 @@ def _score(workspace: str, **parameters: object) -> int:
     if server:
         server.wait()
     state = score(workspace, **parameters, return_state=True)  # type: ignore[arg-type]
+    if state.is_completed():
+        print(state.message)
+    return exit_code(state)
+
+
+def _monitor(workspace: str) -> int:
+    server = _server(workspace)
+
+    from flows.monitor_flow import monitor
+    from flows.retrain import exit_code
+
+    if server:
+        server.wait()
+    state = monitor(workspace, return_state=True)
     if state.is_completed():
         print(state.message)
     return exit_code(state)

@@ -182,6 +182,82 @@ def ingest(
 
 
 @command
+def add_items(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="New rows of the item table: file, folder or URL (none: the items of all drops).", show_default=False
+        ),
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Judge the version at once by the rules of `promote:`.")
+    ] = True,
+    workspace: Workspace = HERE,
+) -> int:
+    """New items in the champion at once, without retraining: named, added to trie and voices, gated."""
+    from components.settings.file import load
+    from flows.add_items import add_items as run
+
+    done = run(workspace, load(workspace / "params.yaml"), file, decides=promote, say=typer.echo)
+    shown = list(done.extension.words.items())
+    for item, words in shown[:20]:
+        typer.echo(f"  {item}  {words}")
+    if len(shown) > 20:
+        typer.echo(f"  ... and {len(shown) - 20:,} more")
+    for item, kept in list(done.extension.aliases.items())[:20]:
+        typer.echo(f"  {item}  is {kept}: the same text")
+    typer.echo(f"version {done.version}: {len(shown):,} items more, in {done.seconds:.1f} s; nothing was learned again")
+    if done.promotion is None:
+        typer.echo("next     idiom promote decides on it")
+        return 0
+    accepted = done.promotion.decision.accepted
+    typer.echo(f"version {done.version} is {'promoted' if accepted else 'refused'}")
+    for reason in done.promotion.decision.reasons:
+        typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")
+    return 0 if accepted else 3
+
+
+@command
+def monitor(
+    at: Annotated[
+        str | None,
+        typer.Option(help="End of the window, ISO date UTC (none: the newest interaction).", show_default=False),
+    ] = None,
+    prefect: Annotated[
+        bool, typer.Option("--prefect", help="As a flow run in Prefect, as a schedule does it.")
+    ] = False,
+    workspace: Workspace = HERE,
+) -> int:
+    """Has what happens now drifted from what the champion was trained on? A page with its history; a Prefect event."""
+    if prefect:
+        return _flow("monitor", json.dumps({"workspace": str(workspace.resolve())}))
+    import os
+
+    from components.settings.file import load
+    from flows.monitor import monitor as run
+    from flows.servers import adopt_running_prefect
+    from flows.when import moment
+
+    adopt_running_prefect(workspace)
+    emit: Callable[..., Any] | None = None
+    if "PREFECT_API_URL" in os.environ:
+        from prefect.events import emit_event
+
+        emit = emit_event
+    end = moment(at, "--at") if at else None
+    done = run(workspace, load(workspace / "params.yaml"), at=end, emit=emit, say=typer.echo)
+    for name, each in done.record.measures.items():
+        mark = "DRIFTED" if each["drifted"] else "-" if each["value"] is None else "ok"
+        typer.echo(f"{mark:<8} {name:<15} {each['said']}")
+    typer.echo(f"page     {done.page}")
+    if done.sent:
+        typer.echo("sent     the event idiom.drift, with these figures")
+    elif done.record.drifted and not done.record.emitted:
+        typer.echo("note     no Prefect server runs that could be told: idiom monitor --prefect, or idiom ui", err=True)
+    return 0
+
+
+@command
 def forget(
     user: Annotated[list[str] | None, typer.Option(help="Id of a user; may be repeated.", show_default=False)] = None,
     item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.", show_default=False)] = None,
@@ -342,6 +418,28 @@ def ablate(
     from flows.ablation.run import ablate as run
 
     return run(workspace, grid, on=on, only=only or (), jobs=jobs, say=typer.echo)
+
+
+@command
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="First past day, ISO date.")],
+    last: Annotated[str, typer.Option("--to", help="Last day.")],
+    every: Annotated[int, typer.Option(min=1, help="Days from one window to the next.")] = 30,
+    jobs: Annotated[int, typer.Option(min=1, help="Windows at a time, one thread each.")] = 1,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler whose workers see the same folders.", show_default=False),
+    ] = None,
+    workspace: Workspace = HERE,
+) -> int:
+    """Train and evaluate as if it were each of several past days; killed, it goes on where it was."""
+    from components.settings.file import load
+    from flows.backfill import backfill as run
+    from flows.backfill import days_between
+    from flows.when import moment
+
+    days = days_between(moment(first, "--from").date(), moment(last, "--to").date(), every)
+    return run(workspace, load(workspace / "params.yaml"), days, every=every, jobs=jobs, dask=dask, say=typer.echo)
 
 
 @command

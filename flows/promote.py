@@ -25,6 +25,7 @@ from components.registry.bundle import decoding_of
 from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISIONAL, version_bundle
 from components.registry.comparable import comparable, log_page
 from components.registry.evidence import Served, of_bundle, serve_once
+from components.registry.extended import EXTENDS
 from components.registry.store import answering, connect
 from components.sampling import hash_sample
 from components.settings.params import Params
@@ -155,6 +156,7 @@ def _evidence(
         latency_ms=served.latency_ms,
         memory_mb=served.memory_mb,
         served_otherwise=otherwise,
+        extends=old is not None and new.facts.get(EXTENDS) == old,
         **of_bundle(bundle, champions_bundle, metric=metric),
     )
     if old is None or champions_bundle is None:

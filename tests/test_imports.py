@@ -55,6 +55,8 @@ MAY_IMPORT = {
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
     "__main__": FOUNDATIONS | {"stages"},
+    # Canonical tables, and a page.
+    "monitoring": FOUNDATIONS | {"pages", "data.canonical"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
@@ -62,7 +64,10 @@ MAY_IMPORT = {
     | {
         "data.ingest.sniff",
         "data.append",
+        "data.canonical",
+        "monitoring",
         "data.drops",
+        "data.clean.itemtext",
         "training.key",
         "evaluation.in_words",
         "evaluation.contenders",
@@ -76,6 +81,7 @@ FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["environment git signals nodes watcher", "child", "torchrun"],
+    "monitoring": ["stream", "drift", "history", "page"],
     "scoring": [
         "settings output histories devices",
         "split",
@@ -158,6 +164,7 @@ THIRD_PARTY = {
     "views": BARE,
     "data": {"polars", "great_expectations", "pandas", "numpy", "scipy", "yaml", "pyarrow", "fsspec"},
     "evaluation": {"numpy", "scipy", "polars", "pyarrow", "matplotlib"},
+    "monitoring": {"numpy", "scipy", "polars"},
     "pages": {"jinja2", "markupsafe"},
     # pydantic and yaml in settings/file.py alone, which the learning rooms do not import.
     "settings": {"pydantic", "yaml"},

@@ -53,6 +53,8 @@ class Evidence:
     """Tables that it learned from and that are others than those it is judged by; None: it does not say."""
     in_history: int = 0
     """Users whose target stands in the history that they are asked with, where people take an item once."""
+    extends: bool = False
+    """Whether it is the champion's own model with more items: then it is not to be better, but hardly worse."""
     served_otherwise: str | None = None
     """What a clean process that loaded the registered model answered differently; empty: nothing, None: not tried."""
 
@@ -103,12 +105,19 @@ def decide(rules: Promote, found: Evidence) -> Decision:
         _too_good(rules, found),
         *_costs(rules, found),
         _contract(found),
-        _limit("churn", "IDs changed", found.churn, most=rules.max_churn if found.champion else None, digits="{:.1%}"),
+        _limit("churn", "IDs changed", found.churn, most=_most_churn(rules, found), digits="{:.1%}"),
         _own_words(rules, found),
         _served(found),
     ]
     given = [reason for reason in reasons if reason is not None]
     return Decision(all(each.passed for each in given), tuple(sorted(given, key=lambda each: each.passed)))
+
+
+def _most_churn(rules: Promote, found: Evidence) -> float | None:
+    """None without a champion; a version that only takes in items leaves every ID as it is."""
+    if found.champion is None:
+        return None
+    return 0.0 if found.extends else rules.max_churn
 
 
 def _users(rules: Promote, found: Evidence) -> Reason:
@@ -138,12 +147,14 @@ def _champion(rules: Promote, found: Evidence) -> Reason:
     if found.champion is None:
         return Reason("champion", True, "there is no champion yet")
     each = found.champion
-    needed, low = 0.0 - rules.margin * each.a, each.lower(rules.confidence)
+    margin = rules.added_margin if found.extends else rules.margin
+    needed, low = 0.0 - margin * each.a, each.lower(rules.confidence)
     text = (
         f"{metric_label(found.metric)} {each.b:.4f} against the champion's {each.a:.4f}: difference "
         f"{each.difference:+.4f}, lower bound {low:+.4f} ({rules.confidence:.0%} interval), above {needed:+.4f} needed"
     )
-    return Reason("champion", low > needed, text, low - needed)
+    passed = low > needed or (found.extends and low >= needed)  # no user's list changed: the difference is 0
+    return Reason("champion", passed, text, low - needed)
 
 
 def _slices(rules: Promote, found: Evidence) -> list[Reason]:
@@ -169,7 +180,7 @@ def _slices(rules: Promote, found: Evidence) -> list[Reason]:
 
 
 def _baselines(rules: Promote, found: Evidence) -> list[Reason]:
-    if not rules.beat_baselines or not found.baselines:
+    if not rules.beat_baselines or not found.baselines or found.extends:
         return []
     # The strongest is the one whose own value is highest; a version clearly behind any is behind it too.
     name, each = max(found.baselines.items(), key=lambda pair: pair[1].a)
@@ -205,7 +216,7 @@ def _untaught(rules: Promote, found: Evidence) -> list[Reason]:
 
 
 def _too_good(rules: Promote, found: Evidence) -> Reason | None:
-    if rules.max_over_validation is None or not found.validation:
+    if rules.max_over_validation is None or not found.validation or found.extends:
         return None
     times, most = found.value / found.validation, rules.max_over_validation
     text = f"{times:.2f} times its {found.validation:.4f} on validation, at most {most:.2f}"

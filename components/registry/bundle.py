@@ -103,9 +103,9 @@ def _evidence(layout: Layout) -> dict[str, Any]:
 
 def _settings(params: Params) -> dict[str, Any]:
     """All settings but those that make no other model: how long a store is waited for, the rules of promotion, what a
-    drop of data may be."""
+    drop of data may be, what drift is."""
     settings = to_dict(params)
-    del settings["register"]["wait_seconds"], settings["promote"], settings["drops"]
+    del settings["register"]["wait_seconds"], settings["promote"], settings["drops"], settings["monitor"]
     return settings
 
 

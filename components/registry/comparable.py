@@ -58,7 +58,12 @@ def log_comparable(client: MlflowClient, run_id: str, layout: Layout, bundle: Pa
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / FOLDER
         keep(layout, kept)
-        client.log_artifacts(run_id, str(kept), _place(bundle_sha256(bundle)))
+        log_kept(client, run_id, kept, bundle)
+
+
+def log_kept(client: MlflowClient, run_id: str, kept: Path, bundle: Path) -> None:
+    """Put what `sides.keep` or `sides.kept_of` wrote into the run of a bundle."""
+    client.log_artifacts(run_id, str(kept), _place(bundle_sha256(bundle)))
 
 
 def comparable(workspace: Path, params: Params, name: str) -> Source:

@@ -29,6 +29,7 @@ from components.textid.table.id_table import IdTable
 
 if TYPE_CHECKING:
     import polars as pl
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from components.ranking.hybrid import Hybrid
 
@@ -66,7 +67,7 @@ def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
     hybrid = Hybrid.load(bundle / HYBRID) if (bundle / HYBRID).is_dir() else None
     columns = new.to_dict(as_series=False)
     near = _nearest(hybrid, columns, new.height, len(old.table))
-    added = name_items(bundle, old.table, texts, new, near) if new.height else old.table
+    added = _named(bundle, old.table, texts, new, near) if new.height else old.table
     titles = {**old.titles, **dict(new.select("item_id", "title").iter_rows())}
     longer = Catalogue(added, titles, {**old.aliases, **aliases}, old.drop_repeats)
     with publishing(out) as temporary:
@@ -85,28 +86,51 @@ def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
     return Extension({item: added.words[row_of[item]] for item in columns["item_id"]}, aliases, known)
 
 
-def name_items(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame, near: Sequence[int]) -> IdTable:
-    """`table` with IDs for `new` items at its end, by the bundle's generator; `near`: rows of the items of like text."""
-    from components.networks.backbone import load_model
-    from components.networks.tokenizer import load_tokenizer
+def name_items(
+    generator: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    table: IdTable,
+    beside: Sequence[tuple[str, str]],
+    new: Sequence[tuple[str, str]],
+    settings: Index,
+    *,
+    max_item_tokens: int,
+) -> IdTable:
+    """`table` with IDs for `new` items at its end. Both lists are pairs of item id and text; `beside`: items of the
+    table whose texts are like theirs, from which their IDs have to tell them apart."""
     from components.textid.writing.writer import write_ids
 
-    facts, settings = read_json(bundle / FACTS), Index(**read_json(bundle / PARAMS)["index"])
-    beside = texts[list(near)]
     written, _ = write_ids(
-        load_model(bundle / GENERATOR),
-        load_tokenizer(bundle / TOKENIZER),
-        [*beside["item_id"], *new["item_id"]],
-        [text or "" for text in (*beside["text"], *new["text"])],
+        generator,
+        tokenizer,
+        [item for item, _ in (*beside, *new)],
+        [text or "" for _, text in (*beside, *new)],
         settings,
-        max_item_tokens=facts["train"]["max_item_tokens"],
+        max_item_tokens=max_item_tokens,
         taken=table,
     )
-    rows = [written.row_of[item] for item in new["item_id"]]
+    rows = [written.row_of[item] for item, _ in new]
     return IdTable(
         (*table.item_ids, *(written.item_ids[row] for row in rows)),
         (*table.words, *(written.words[row] for row in rows)),
         (*table.token_ids, *(written.token_ids[row] for row in rows)),
+    )
+
+
+def _named(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame, near: Sequence[int]) -> IdTable:
+    """`name_items` by a bundle's own generator; `near`: rows of `texts`."""
+    from components.networks.backbone import load_model
+    from components.networks.tokenizer import load_tokenizer
+
+    beside, fresh = (list(each.select("item_id", "text").iter_rows()) for each in (texts[list(near)], new))
+    return name_items(
+        load_model(bundle / GENERATOR),
+        load_tokenizer(bundle / TOKENIZER),
+        table,
+        beside,
+        fresh,
+        Index(**read_json(bundle / PARAMS)["index"]),
+        max_item_tokens=read_json(bundle / FACTS)["train"]["max_item_tokens"],
     )
 
 

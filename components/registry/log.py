@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,13 +137,17 @@ def replay(client: MlflowClient, run_id: str, log: Path) -> None:
     sink.close()
 
 
-def log_model(params: Params, layout: Layout, bundle: Path, tags: Mapping[str, str]) -> str:
-    """Log the bundle as a models-from-code pyfunc in the active run; return the id of the logged model."""
+def log_model(
+    params: Params, layout: Layout, bundle: Path, tags: Mapping[str, str], history: Sequence[str] | None = None
+) -> str:
+    """Log the bundle as a models-from-code pyfunc in the active run; return the id of the logged model.
+
+    history: the example of an input (None: of the first user of the dataset's artifacts)."""
     import mlflow.pyfunc
 
     import components
 
-    example = _input_example(layout)
+    example = _input_example(_first_history(layout) if history is None else list(history))
     logged = mlflow.pyfunc.log_model(
         name=params.register.model_name,
         python_model=str(Path(__file__).with_name("served.py")),
@@ -205,12 +209,17 @@ def _pin(name: str) -> str:
     return f"{name}=={version(name).partition('+')[0]}"
 
 
-def _input_example(layout: Layout) -> Any:
-    """The last items of the first user, so that the example is one the model has answers to."""
-    import pandas as pd
+def _first_history(layout: Layout) -> list[str]:
     import polars as pl
 
-    history = pl.read_parquet(layout.histories, n_rows=1)["history"][0].to_list()
+    found: list[str] = pl.read_parquet(layout.histories, n_rows=1)["history"][0].to_list()
+    return found
+
+
+def _input_example(history: list[str]) -> Any:
+    """The last items of a history, so that the example is one the model has answers to."""
+    import pandas as pd
+
     return pd.DataFrame({"history": [history[-3:]], "k": [10]})
 
 

@@ -78,7 +78,7 @@ def register(
                 progress.note(f"there is no champion, and this version is not fit to be one: {reason.text}")
             return decision.accepted
 
-        with _store_lock(tracking_uri(layout.workspace)):
+        with store_lock(tracking_uri(layout.workspace)):
             version = find(client, name, digest)
             experiment = experiment_id(client, layout.workspace, params.register.experiment or params.dataset)
             remove_abandoned(client, layout.workspace, experiment, digest, progress.note)
@@ -203,7 +203,7 @@ def _start(client: MlflowClient, name: str, pair: Mapping[str, Any]) -> dict[str
     return {"idiom.start": (f"version {before.version}, " if before else "") + f"bundle {digest[:16]}"}
 
 
-def _store_lock(uri: str) -> AbstractContextManager[int]:
+def store_lock(uri: str) -> AbstractContextManager[int]:
     """Lets one process of this machine register in the store at a time: it looks first and then writes.
 
     Machines that share a server need a limit there as well (the flow's concurrency limit); the worst case without is

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from components.settings.bounds import MOST_BEAMS, Section, bounded, inside
@@ -68,6 +69,8 @@ class Ingest(Section):
     """Relations to keep (null: all but those that tell what others did, such as `also_bought`; docs/views.md)."""
     media: dict[str, Media] = field(default_factory=dict)
     """Name of a view -> its pictures, sounds, vectors or labels (components/settings/views.py)."""
+    until: str | None = None
+    """Last day that counts, ISO date UTC (null: all): later interactions are left out, as if it were that day."""
     max_set_aside_share: float = bounded(0.001, low=0.0, high=1.0)
     """Largest accepted share of raw records that say nothing (no id, no order) and are set aside; what you ask for
     yourself (`min_rating`, `events`) is not counted. More is refused, by `ingest` and by `validate`."""
@@ -75,6 +78,8 @@ class Ingest(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         inside(self.path, key="ingest.path")
+        if self.until is not None:
+            date.fromisoformat(self.until)
         check_names(self.media)
         for key in ("items", "interactions", "relations"):
             given = getattr(self, key)
@@ -256,6 +261,8 @@ class Promote(Section):
     margin: float = bounded(0.0, low=0.0, high=1.0)
     """Share of the champion's value that the lower bound may lie below it: at 0 the version must be clearly better, at
     0.02 it must clearly be no more than 2 % worse."""
+    added_margin: float = bounded(0.02, low=0.0, high=1.0)
+    """The same for a version that is the champion with more items (`idiom add-items`): it cannot be better."""
     slices: dict[str, float] = field(default_factory=dict)
     """Protected slices -> margin in each, a share of the champion's value there: `{"target: cold (not in training)":
     0.1}`. As several looks at the same data they are corrected together (Holm)."""
@@ -304,6 +311,37 @@ class Drops(Section):
 
 
 @dataclass(frozen=True)
+class Monitor(Section):
+    """When what happens now has drifted from what the champion was trained on (`idiom monitor`). An effect has to reach
+    its threshold, and a test has to say that chance does not give as much."""
+
+    window_days: float = bounded(7.0, low=1.0)
+    """Days up to the newest interaction that are looked at."""
+    reference_days: float = bounded(180.0, low=7.0)
+    """Days before the end of the champion's training data with which they are compared."""
+    min_events: int = bounded(200, low=30)
+    """Fewer interactions in either say nothing."""
+    confidence: float = bounded(0.999, low=0.5, high=0.999999)
+    """Level of all tests of a window together."""
+    max_items_shift: float = bounded(0.1, low=0.0)
+    """Population stability index of items by popularity, less chance: 0.1 is some shift, 0.25 a large one."""
+    max_categories_shift: float = bounded(0.1, low=0.0)
+    """The same of categories."""
+    max_text_shift: float = bounded(0.1, low=0.0, high=1.0)
+    """Largest difference of the cumulative distributions of text lengths (Kolmogorov and Smirnov)."""
+    max_session_shift: float = bounded(0.1, low=0.0, high=1.0)
+    """The same of how many items a user takes in a day."""
+    max_popularity_shift: float = bounded(0.1, low=0.0, high=1.0)
+    """Difference of the share of events that the most popular hundredth of the items has."""
+    max_coverage_lost: float = bounded(0.05, low=0.0, high=1.0)
+    """Share of events that are no longer with items that have an ID."""
+    max_hits_lost: float = bounded(0.3, low=0.0, high=1.0)
+    """Share of the champion's hits, by its evaluation, that are lost."""
+    asked_users: int = bounded(500, low=0)
+    """Users of the window whom the champion is asked about, for its hits (0: none; the model is not loaded then)."""
+
+
+@dataclass(frozen=True)
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -323,6 +361,7 @@ class Params(Section):
     rank: Rank = field(default_factory=Rank)
     promote: Promote = field(default_factory=Promote)
     drops: Drops = field(default_factory=Drops)
+    monitor: Monitor = field(default_factory=Monitor)
 
     def __post_init__(self) -> None:
         super().__post_init__()

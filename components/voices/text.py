@@ -47,8 +47,12 @@ class Text(Voice):
 
     def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
         """`Scorer.extended`: new items get vectors of the features that the catalogue had."""
-        arrays = lengthened(self.arrays, "text", self.of_new(texts, self.new_items(catalogue)))
-        return type(self)(catalogue, {**self.arrays, **arrays}, self.settings)
+        new = self.of_new(texts, self.new_items(catalogue))
+        longer = type(self)(catalogue, {**self.arrays, **lengthened(self.arrays, "text", new)}, self.settings)
+        if "_vectors" in self.__dict__:  # whoever has answered already need not turn a whole catalogue over again
+            vectors = unpacked(longer.arrays, "text", new.shape[1])
+            longer.__dict__["_vectors"] = vectors, with_columns(self._vectors[1], new)
+        return longer
 
     def of_new(self, texts: Mapping[str, Sequence[Any]], items: int) -> sparse.csr_array:
         """[items, features] the vectors of new items. Raises `BadInput` for a voice of before features were kept."""
@@ -138,6 +142,23 @@ def _of_length_one(counts: sparse.csr_array, rarity: NDArray[Any]) -> sparse.csr
 def hash_of(feature: tuple[str, str]) -> int:
     """64 bits by which a feature is found again: the words themselves would be most of a voice's file."""
     return int.from_bytes(hashlib.blake2b("\t".join(feature).encode(), digest_size=8).digest())
+
+
+def with_columns(by_feature: sparse.csr_array, new: sparse.csr_array) -> sparse.csr_array:
+    """[features, items] with a column at the end for each row of `new` [new items, features]."""
+    turned = new.T.tocsr()
+    counts = np.diff(turned.indptr)
+    places = np.repeat(by_feature.indptr[1:], counts)
+    parts = [
+        np.insert(old, places, more.astype(old.dtype))
+        for old, more in (
+            (by_feature.indices, turned.indices + by_feature.shape[1]),
+            (by_feature.data, turned.data),
+        )
+    ]
+    starts = by_feature.indptr + np.concatenate([[0], np.cumsum(counts)]).astype(by_feature.indptr.dtype)
+    shape = (by_feature.shape[0], by_feature.shape[1] + new.shape[0])
+    return sparse.csr_array((parts[1], parts[0], starts), shape=shape)
 
 
 def similar(learned: Learned, chosen: settings.Text, most: int) -> sparse.csr_array:

@@ -33,7 +33,7 @@ def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
     code = [sha256(file) for file in sorted((_CODE / "data").rglob("*.py"))]
     facts = [grid.base.dataset, grid.base.seed, sections, code, sha256(raw)]
     place = root / "data" / digest(facts)[:16]
-    _write_params(place, grid.base)
+    write_params(place, grid.base)
     link_input(place, workspace, grid.base.ingest.path)
     return place
 
@@ -56,7 +56,7 @@ def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path
     for name in given(cell, workspace):
         link_input(place, workspace, name)
     register = replace(cell.params.register, experiment=experiment)
-    _write_params(place, replace(cell.params, register=register))
+    write_params(place, replace(cell.params, register=register))
     return place
 
 
@@ -80,11 +80,12 @@ def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: i
     _link(have.test_targets if on == "test" else have.valid_targets, want.test_targets)
     _link(made.id_table, want.id_table)
     _link(made.pair, want.pair)
-    _write_params(place, params)
+    write_params(place, params)
     return place
 
 
-def _write_params(place: Path, params: Params) -> None:
+def write_params(place: Path, params: Params) -> None:
+    """The settings of a workspace, all of them."""
     import yaml
 
     with publishing(place / "params.yaml") as temporary:

@@ -46,8 +46,15 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_has_the_columns",
             "critical",
-            "The drop has the columns that the history has: ratings, weights, and the texts that items are named by.",
+            "The drop has the columns that the history has: ratings and weights of interactions, titles of items.",
             "Export the same columns as before; ingest.columns maps names.",
+        ),
+        _check(
+            "drop_has_all_texts",
+            "warning",
+            "Items of the drop have the other texts that those of the catalogue have: IDs are written from them.",
+            "Export brand, categories and description as before, if these items have any.",
+            "items",
         ),
         _check(
             "drop_has_times",
@@ -120,7 +127,11 @@ CHECKS: dict[str, Check] = {
 def measure(drop: Read, against: Against, settings: Drops) -> dict[str, Measured]:
     """Every check of `CHECKS`, measured; what a drop without interactions cannot answer is skipped."""
     table = drop.interactions
-    found = {"drop_has_the_columns": _columns(drop, against)}
+    others = ("brand", "categories", "description")
+    found = {
+        "drop_has_the_columns": _columns(drop, against),
+        "drop_has_all_texts": _missing(_texts(drop, against, others)),
+    }
     if table is None or table.is_empty():
         return found | {name: skipped(0.0, "the drop has no interactions") for name in CHECKS if name not in found}
     times = table["timestamp"]
@@ -143,16 +154,25 @@ def measure(drop: Read, against: Against, settings: Drops) -> dict[str, Measured
 
 
 def _columns(drop: Read, against: Against) -> Measured:
+    """Values of interactions, and titles."""
     missing = []
     if drop.interactions is not None:
         had = [name for name in VALUES if name in against.history.rows.columns]
         missing += [f"interactions.{name}" for name in had if name not in drop.interactions.columns]
-    if drop.items is not None:
-        texts = ("title", "brand", "categories", "description")
-        had = [name for name in texts if name in against.items.columns and not _empty(against.items[name])]
-        missing += [f"items.{name}" for name in had if name not in drop.items.columns or _empty(drop.items[name])]
-    said = f"missing: {', '.join(missing)}" if missing else None
-    return Measured(len(missing), 0, [{"column": name} for name in missing], said=said)
+    return _missing(missing + _texts(drop, against, ("title",)))
+
+
+def _texts(drop: Read, against: Against, names: Sequence[str]) -> list[str]:
+    """Text columns that the catalogue has filled and the drop has not."""
+    if drop.items is None:
+        return []
+    had = [name for name in names if name in against.items.columns and not _empty(against.items[name])]
+    return [f"items.{name}" for name in had if name not in drop.items.columns or _empty(drop.items[name])]
+
+
+def _missing(names: Sequence[str]) -> Measured:
+    said = f"missing: {', '.join(names)}" if names else None
+    return Measured(len(names), 0, [{"column": name} for name in names], said=said)
 
 
 def _empty(column: pl.Series) -> bool:

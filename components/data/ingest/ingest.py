@@ -11,13 +11,14 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
 import polars as pl
 
-from components.data.canonical.coded import Coded
+from components.data.canonical.coded import Coded, renumbered
 from components.data.canonical.tables import Tables
 from components.data.canonical.views import MEDIA, RELATIONS
 from components.data.drops.merging import merge
@@ -44,6 +45,8 @@ def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = No
         history, items, report = canonical(settings, tables)
         if store is not None:
             history, items, report = _with_drops(history, items, report, store)
+        if settings.until is not None:
+            history, report = _until(history, settings.until, report)
         triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items)
     report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
     report["conservation"] |= about_views.pop("conservation", {})
@@ -110,6 +113,20 @@ def _with_drops(
     if drops:
         about["interactions"] |= {"order": "timestamp"}
     return after, merged.items, {**report, **about, "drops": merged.counts}
+
+
+def _until(history: Coded, day: str, report: dict[str, Any]) -> tuple[Coded, dict[str, Any]]:
+    """The interactions up to the end of a day; those without a time stay out too. Raises `BadInput` for none."""
+    end = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
+    kept = history.rows.filter(pl.col("timestamp") < end)
+    if kept.is_empty():
+        raise BadInput(f"no interaction lies before the end of {day}", where="ingest.until", mend="name a later day")
+    index = pl.int_range(pl.len(), dtype=pl.Int32)
+    first = pl.when(pl.col("user").ne_missing(pl.col("user").shift())).then(index).forward_fill()
+    cut = renumbered(Coded(kept.with_columns((index - first).alias("position")), history.users, history.items))
+    about = report["interactions"] | interactions.counts(cut)
+    left = history.rows.height - kept.height
+    return cut, {**report, "interactions": about, "until": {"day": day, "left_out": left}}
 
 
 def _other_settings(settings: Ingest, store: Store | None) -> list[str]:

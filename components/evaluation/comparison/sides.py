@@ -107,6 +107,30 @@ def keep(layout: Layout, folder: Path) -> None:
         names.write_parquet(temporary / NAMES, compression="zstd", statistics=False)
 
 
+def kept_of(side: Side, folder: Path, old: Path) -> None:
+    """Write into `folder` what `read` needs of a side that was asked anew (rescored.py): the results `old`, in a folder
+    of `keep`, with its ranks and lists, of its users alone."""
+    paths = _paths(old)
+    column = f"{MODEL}_{side.headline}"
+    asked = side.users.select("user_id", "target", pl.col("rank").replace(0, None).alias(column), "recommended")
+    before = pl.DataFrame(parquet.read(paths[PER_USER]))
+    joined = before.drop(column, "recommended").join(asked, on=["user_id", "target"], maintain_order="left")
+    with publishing(folder) as temporary:
+        temporary.mkdir()
+        joined.select(before.columns).write_parquet(temporary / PER_USER, compression="zstd", statistics=False)
+        for name in (METRICS, VERDICT):
+            if paths[name].is_file():
+                shutil.copyfile(paths[name], temporary / name)
+        words = side.words
+        rows = {
+            "item_id": list(words),
+            "title": [side.titles.get(item) for item in words],
+            "words": list(words.values()),
+        }
+        names = pl.DataFrame(rows, schema={"item_id": pl.String, "title": pl.String, "words": pl.String})
+        names.write_parquet(temporary / NAMES, compression="zstd", statistics=False)
+
+
 def _paths(folder: Path) -> dict[str, Path]:
     """Where the files lie, in a dataset's artifacts or in what `keep` wrote."""
     if (folder / PER_USER).is_file():

@@ -60,7 +60,7 @@ def write_ids(
     catalogue = sorted(zip(item_ids, texts, strict=True), key=itemgetter(1, 0))  # by text: ids tell nothing
     if len(set(item_ids)) < len(catalogue):
         raise BadInput("an item id occurs twice", where="items_clean.parquet", mend="run `dvc repro clean`")
-    kept = {} if taken is None else {item: taken.words[row] for item, row in taken.row_of.items()}
+    kept = {} if taken is None else dict(zip(taken.item_ids, taken.words, strict=True))
     taken_ids = TakenIds(tokenizer, max_tokens=settings.max_tokens, taken=kept.values())
     new = [(item, text) for item, text in catalogue if item not in kept]
     ids, texts = [item for item, _ in catalogue], [text for _, text in catalogue]
