@@ -12,6 +12,7 @@ from uuid import UUID
 from components.errors import first_line
 
 _TRIES = 2
+"""Retries of an update, of 2 and 4 s."""
 _UPDATE_SECONDS = 1.0
 """An update is one request to the server; people do not read faster."""
 

@@ -136,8 +136,8 @@ def test_secrets_are_nowhere_else(retrained: Any) -> None:
 
 
 def test_outages_in_a_training_lose_nothing(retrained: Any) -> None:
-    """Prevents: losses with a hole, a training that ends with MLflow, a run that is Running for ever, as PostgreSQL, MLflow
-    and Prefect died in the middle of it. They are killed at once and come back when the supervisor has started them.
+    """Prevents: losses with a hole, a training that ends with MLflow, a run that is Running for ever, where PostgreSQL,
+    MLflow and Prefect die in the middle of it. They come back when the supervisor has started them anew.
     """
     set_params(retrained.root, {"train": {"rounds": 6}})
     run = retrained.run()
