@@ -21,7 +21,7 @@ from components.evaluation.comparison.paired import Paired, paired
 from components.evaluation.comparison.rescored import rescored, without_taught
 from components.evaluation.comparison.sides import Side, read
 from components.evaluation.gates import Decision, Evidence, decide
-from components.registry import promotion
+from components.registry import cost, promotion
 from components.registry.bundle import decoding_of
 from components.registry.champion import CHALLENGER, CHAMPION, version_bundle
 from components.registry.comparable import comparable, log_page
@@ -89,6 +89,9 @@ def promote(
             if decision.accepted and not propose:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
                 promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by)
+                if evidence.champion is not None:
+                    gain = evidence.champion.difference
+                    cost.log_promoted(client, str(client.get_model_version(name, version).run_id), gain)
             else:
                 promotion.refuse(client, name, version, tags=tags)
     return Promotion(version, old, decision, made)
