@@ -66,6 +66,17 @@ def keys(stack: Any, bucket: str) -> list[str]:
     return [each["Key"] for each in store.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+def test_a_new_champion_starts_a_scoring(retrained: Any) -> None:
+    """Prevents: a promotion after which the shop is served yesterday's recommendations."""
+    (score,) = (each for each in retrained.prefect("POST", "/deployments/filter") if each["name"] == "score-daily")
+    wanted = {
+        "deployments": {"id": {"any_": [score["id"]]}},
+        "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
+    }
+    (run,) = retrained.prefect("POST", "/flow_runs/filter", **wanted)
+    assert retrained.wait(run["id"])["state_type"] == "COMPLETED", retrained.log("worker")
+
+
 def test_a_retraining_lies_where_it_should(retrained: Any) -> None:
     """Prevents: a stack on which the pieces run and do not meet: artifacts on a local disk, metadata in SQLite."""
     assert not (retrained.root / "mlflow.db").exists() and not list(retrained.root.glob(".prefect/*.db"))
@@ -79,17 +90,6 @@ def test_a_retraining_lies_where_it_should(retrained: Any) -> None:
         shutil.rmtree(path)
     retrained.program("dvc", "pull", "--quiet")
     assert "Data and pipelines are up to date" in retrained.program("dvc", "status")
-
-
-def test_a_new_champion_starts_a_scoring(retrained: Any) -> None:
-    """Prevents: a promotion after which the shop is served yesterday's recommendations."""
-    (score,) = (each for each in retrained.prefect("POST", "/deployments/filter") if each["name"] == "score-daily")
-    wanted = {
-        "deployments": {"id": {"any_": [score["id"]]}},
-        "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
-    }
-    (run,) = retrained.prefect("POST", "/flow_runs/filter", **wanted)
-    assert retrained.wait(run["id"])["state_type"] == "COMPLETED", retrained.log("worker")
 
 
 def test_nobody_gets_in_without_a_password(retrained: Any) -> None:
