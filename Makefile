@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 
 MADE := .venv/.made
 
-.PHONY: help env browser retrain repro ui doctor test quick lint format types hooks clean
+.PHONY: help env browser packages retrain repro ui stack doctor test quick lint format types audit sbom hooks clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ $(MADE): pyproject.toml constraints.txt infra/env.sh
 browser: ## have the Chromium that the tests open pages in (Debian's package, where it is missing)
 	@bash infra/browser.sh
 
+packages: ## have the PostgreSQL that the local stack runs (Debian's package, where it is missing)
+	@bash infra/stack.sh
+
+stack: $(MADE) packages ## start PostgreSQL, S3, MLflow, Prefect and a worker here; `idiom stack stop` ends them
+	@idiom stack start
+
 retrain: $(MADE) ## the main job: the Prefect flow over all eight stages, then what came of it
 	@idiom retrain
 
@@ -41,12 +47,12 @@ ui: $(MADE) ## open MLflow and Prefect on the stores of this workspace; Ctrl-C e
 doctor: $(MADE) ## check versions, servers, disk and data, and say how to mend what is wrong
 	@idiom doctor
 
-test: $(MADE) browser lint types ## lint, types and all tests, as CI runs them
+test: $(MADE) browser packages lint types ## lint, types and all tests, as CI runs them
 # One torch thread per test process: two that compete for two cores slow torch tenfold. By file, so that a
 # server or a trained pair is made once, in the order of tests/conftest.py.
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: $(MADE) browser ## the tests that start no server and take under ten seconds each
+quick: $(MADE) browser packages ## the tests that start no server and take under ten seconds each
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not server and not slow"
 
 lint: $(MADE) ## ruff: rules and format
@@ -59,6 +65,13 @@ types: $(MADE) ## mypy
 format: $(MADE) ## mend what ruff can mend
 	ruff check --fix .
 	ruff format .
+
+audit: $(MADE) ## look the pinned versions up in a list of known vulnerabilities (needs the network, and says so)
+	@python -m infra.audit
+
+sbom: $(MADE) ## write build/sbom.json: what this environment is made of, in CycloneDX, validated
+	@mkdir -p build
+	cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate --of JSON -o build/sbom.json .venv/bin/python
 
 hooks: ## check what CI checks before each commit (.pre-commit-config.yaml)
 	@command -v pre-commit >/dev/null || { echo "install it first: pipx install pre-commit"; exit 2; }

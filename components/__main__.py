@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
     prepare()
 
     from components import stages
+    from components.processes.cost import Meter
     from components.settings.file import load
 
     if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
@@ -34,7 +35,9 @@ def main(arguments: list[str]) -> int:
         return 2
     workspace = Path.cwd()
     try:
-        stages.run(arguments[0], workspace, load(workspace / "params.yaml"))
+        params, meter = load(workspace / "params.yaml"), Meter()
+        stages.run(arguments[0], workspace, params)
+        stages.keep_cost(arguments[0], workspace, params, meter.figures())
     except StageError as error:
         return _report(arguments[0], error)
     except KeyboardInterrupt:

@@ -41,6 +41,14 @@ def run(stage: str, workspace: Path, params: Params) -> None:
     STAGES[stage](workspace, params)
 
 
+def keep_cost(stage: str, workspace: Path, params: Params, figures: Mapping[str, float]) -> None:
+    """Leave what a stage has cost for `register`, which is the last and not counted."""
+    from components.registry.cost import keep
+
+    if stage != "register":
+        keep(Layout(workspace, params.dataset), stage, figures)
+
+
 def ingest(workspace: Path, params: Params) -> None:
     """Raw files in any supported format, and what arrived since -> canonical tables."""
     from components.data.drops.store import Store

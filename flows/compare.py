@@ -21,6 +21,7 @@ from components.evaluation.comparison.first_screen import answer
 from components.evaluation.comparison.page import page
 from components.evaluation.comparison.sides import Side, read
 from components.evaluation.contenders import CONTENDERS, MODEL
+from components.registry.cost import TAG as COST
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
@@ -103,6 +104,8 @@ def _provenance(sides: Sequence[Side], names: Sequence[str], params: Params) -> 
         known = [f"{what} {side.facts[tag][:12]}" for tag, what in _TAGS.items() if side.facts.get(tag)]
         known += [f"{key} {side.protocol[key]}" for key in ("training", "seed", "ties") if key in side.protocol]
         lines.append({"text": f"{side.name}: {', '.join(known)}."})
+        if cost := side.facts.get(COST):
+            lines.append({"text": f"{side.name} cost {cost}."})
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     made = f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {libraries}, seed {params.seed}; made again by"
     return [*lines, {"text": made, "code": shlex.join(["idiom", "compare", *names])}]

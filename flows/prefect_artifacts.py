@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from components.errors import first_line
 
+_TRIES = 2
+"""Retries of an update, of 2 and 4 s."""
 _UPDATE_SECONDS = 1.0
 """An update is one request to the server; people do not read faster."""
 
@@ -87,8 +89,8 @@ class ProgressArtifact:
     def _publish(self, percent: float | None = None) -> None:
         from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-        # Prefect's client tries for a minute. Once is enough: nobody reads the stage's output meanwhile.
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}) if self._trouble else nullcontext():
+        # Prefect's client tries for minutes. A few seconds are enough: nobody reads the stage's output meanwhile.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0 if self._trouble else _TRIES}):
             try:
                 self._send(self._progress.percent if percent is None else percent)
                 self._trouble = self._pending = False

@@ -20,7 +20,7 @@ from components.evaluation.comparison.rescored import rescored, without_taught
 from components.evaluation.comparison.sides import Side, read
 from components.evaluation.gates import Decision, Evidence, decide
 from components.recommender.pair import drops_repeats
-from components.registry import promotion
+from components.registry import cost, promotion
 from components.registry.bundle import decoding_of
 from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISIONAL, version_bundle
 from components.registry.comparable import comparable, log_page
@@ -104,6 +104,9 @@ def promote(
             elif decision.accepted and not propose:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
                 promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by)
+                if evidence.champion is not None:
+                    gain = evidence.champion.difference
+                    cost.log_promoted(client, str(client.get_model_version(name, version).run_id), gain)
             else:
                 promotion.refuse(client, name, version, tags=tags)
     if not decision.accepted:

@@ -10,6 +10,7 @@ is what lies in the folder of the scoring, whatever Prefect remembers: any run g
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from prefect.states import Failed, State
 from components.console import Console
 from components.errors import StageError
 from components.machine import refused_by_the_machine
+from components.processes.cost import Meter
 from components.settings.file import load
+from components.settings.params import Params
 from flows.dead_runs import tell_of_the_dead
 from flows.holding import alone, reading
 from flows.prefect_artifacts import ProgressArtifact, publish_scores
@@ -97,8 +100,11 @@ def score_users(
         histories, out, bundle = (folder / place if place else None for place in places.values())
         chosen = team_of(team, dask)
         with reading(folder, logger.info):
-            scoring = scoring_of(folder, load(folder / "params.yaml"), histories, out, bundle=bundle, settings=settings)
+            meter, params = Meter(), load(folder / "params.yaml")
+            scoring = scoring_of(folder, params, histories, out, bundle=bundle, settings=settings)
             done = run(scoring, chosen, workers, [Console(), artifact])
+        if done.users and not bundle and team != "dask":  # whose workers are on other machines
+            _log_cost(folder, params, done.users, meter.figures(), logger.warning)
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
         if said is None:
@@ -110,3 +116,19 @@ def score_users(
     artifact.complete()
     publish_scores(message, logger.warning)
     return as_state(Outcome("score", "Completed" if done.users else "Cached", done.seconds, message))
+
+
+def _log_cost(
+    folder: Path, params: Params, users: int, figures: Mapping[str, float], warn: Callable[[str], object]
+) -> None:
+    """Log what it cost to the champion's run; a store that is silent costs no scores."""
+    from components.registry.cost import log_scored
+    from components.registry.store import answering, connect
+
+    try:
+        with answering(folder):
+            client = connect(folder)
+            version = client.get_model_version_by_alias(params.register.model_name, "champion")
+            log_scored(client, str(version.run_id), users, figures)
+    except StageError as error:
+        warn(f"the cost of this scoring is not in MLflow: {error}")

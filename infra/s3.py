@@ -1,6 +1,6 @@
 """An S3 store on this machine: OpenStack Swift with its s3api, four servers in one process. `idiom stack` starts it.
 
-    IDIOM_S3_ACCESS_KEY=a:b IDIOM_S3_SECRET_KEY=secret python -m infra.s3 FOLDER PORT       # on 127.0.0.1
+    IDIOM_S3_ACCESS_KEY=a:b IDIOM_S3_SECRET_KEY=secret python -m infra.s3 FOLDER PORT [HOST]   # 127.0.0.1
 
 One disk, one copy of each object; Swift's daemons for several disks (replicators, auditors) have nothing to do here.
 The three servers behind the proxy listen on ports that the system chooses, anew at each start. The two variables hold
@@ -84,7 +84,7 @@ def _suffix(folder: Path) -> str:
     return path.read_text()
 
 
-def serve(folder: Path, port: int) -> None:
+def serve(folder: Path, port: int, host: str = "127.0.0.1") -> None:
     """Serve until the process ends."""
     # Before everything else that imports threads and sockets.
     from swift.common.utils import eventlet_monkey_patch
@@ -100,7 +100,7 @@ def serve(folder: Path, port: int) -> None:
     sockets = {name: eventlet.listen(("127.0.0.1", 0), backlog=512) for name in _SERVERS}
     ports = {name: socket.getsockname()[1] for name, socket in sockets.items()}
     configure(folder, os.environ["IDIOM_S3_ACCESS_KEY"], os.environ["IDIOM_S3_SECRET_KEY"], ports)
-    sockets["proxy"] = eventlet.listen(("127.0.0.1", port), backlog=512)
+    sockets["proxy"] = eventlet.listen((host, port), backlog=512)
     threads = []
     for name, socket in sockets.items():
         app, _, logger, _ = init_request_processor(str(folder / f"{name}-server.conf"), f"{name}-server")
@@ -112,4 +112,4 @@ def serve(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]).resolve(), int(sys.argv[2]))
+    serve(Path(sys.argv[1]).resolve(), int(sys.argv[2]), *sys.argv[3:4])

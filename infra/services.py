@@ -13,7 +13,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def _postgres(stack: Path, passwords: Passwords, ports: dict[str, int]) -> Servi
 
 def _s3(stack: Path, passwords: Passwords, ports: dict[str, int]) -> Service:
     def ready() -> bool:
-        return answers(f"http://127.0.0.1:{ports['s3']}/healthcheck") and _make_buckets(passwords, ports)
+        return answers(f"http://127.0.0.1:{ports['s3']}/healthcheck") and make_buckets(_s3_keys(passwords, ports))
 
     folder = stack / "s3"
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +102,11 @@ def _s3(stack: Path, passwords: Passwords, ports: dict[str, int]) -> Service:
     return Service("s3", [sys.executable, "-m", "infra.s3", str(folder), str(ports["s3"])], keys, ready)
 
 
-def _make_buckets(passwords: Passwords, ports: dict[str, int]) -> bool:
-    """Make the buckets that are not there; whether the store took it."""
+def make_buckets(keys: Mapping[str, str]) -> bool:
+    """Make the buckets that are not there, with Amazon's environment variables; whether the store took it."""
     import botocore.session
     from botocore.exceptions import BotoCoreError, ClientError
 
-    keys = _s3_keys(passwords, ports)
     store = botocore.session.Session().create_client(
         "s3",
         endpoint_url=keys["AWS_ENDPOINT_URL"],
@@ -188,3 +187,8 @@ def _online(client: dict[str, str]) -> bool:
             return any(each["status"] == "ONLINE" for each in json.load(answer))
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
+
+
+if __name__ == "__main__":
+    # python -m infra.services buckets: once, where the store is a container (compose.yaml).
+    sys.exit(0 if sys.argv[1:] == ["buckets"] and make_buckets(os.environ) else 1)

@@ -282,6 +282,7 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         setting(dataset="/tmp/shop"),
         ("dataset is '/tmp/shop'", "folder under artifacts/"),
     ),
+    "experiment that climbs out": ("clean", setting(register={"experiment": "../../x"}), ("leaves the workspace",)),
     "dataset name that climbs out": ("clean", setting(dataset="../shop"), ("dataset is '../shop'",)),
     "dataset without artifacts": ("validate", setting(dataset="other"), ("artifact is missing", "artifacts/other")),
     # between stages: artifacts that are missing, damaged, or of another run

@@ -25,6 +25,8 @@ from components.registry import lineage, origin
 from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
+from components.registry.cost import TAG as COST_TAG
+from components.registry.cost import log_cost
 from components.registry.evidence import of_bundle
 from components.registry.log import log_model, log_results, metric_values
 from components.registry.model_card import publish_card
@@ -166,6 +168,8 @@ def _new_version(
         describe(client, run_id, layout, params)
         log_results(client, run_id, layout, bundle, description)
         origin.keep(client, run_id, layout, bundle)
+        if cost := log_cost(client, run_id, layout):
+            tags[COST_TAG] = cost
         model_id = log_model(params, layout, bundle, tags)
         # Into the run and, linked, onto the logged model's own page.
         values = metric_values(metrics)

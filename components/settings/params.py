@@ -238,6 +238,9 @@ class Register(Section):
             raise ValueError(
                 f"model_name is {self.model_name!r}; a name without any of {' '.join(sorted(_NO_MODEL_NAME))}"
             )
+        if self.experiment is not None:
+            # Its artifacts lie in a folder of this name, where the store is the workspace's own.
+            inside(self.experiment, key="register.experiment")
 
 
 @dataclass(frozen=True)
