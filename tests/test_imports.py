@@ -80,7 +80,7 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "train decoding voices", "ranking", "params", "file"],
+    "settings": ["bounds sizes", "foundation train decoding voices", "ranking", "params", "file"],
     "data": ["canonical", "clean demo", "ingest validate"],
     "networks": [
         "rounding device tokenizer",
