@@ -99,7 +99,7 @@ def main() -> None:
             if chosen.curve:
                 found.setdefault("curve", {})[name] = curve(learned, held, foundation, **ask)
             found["seconds"][name] = round(time.perf_counter() - started, 1)
-            print(f"{name}: {found['catalogues'][name]}", file=sys.stderr)
+            print(json.dumps({name: found["catalogues"][name]}), file=sys.stderr)
     print(json.dumps(found | machine.facts()))
 
 

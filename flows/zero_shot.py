@@ -17,7 +17,6 @@ from components.storage.artifacts import publish_json
 from flows.initialise import initialise
 
 if TYPE_CHECKING:
-    from components.foundation.foundation import Foundation
     from components.zero_shot import Opened
 
 Say = Callable[[str], None]
@@ -43,7 +42,7 @@ def zero_shot(
     """
     from components import zero_shot as rooms
 
-    ranker = _foundation(foundation)
+    ranker = None if foundation is None else rooms.load_foundation(foundation)
     params = _workspace(path, out, say)
     with reporting(Console()) as progress:
         rooms.read(out, params)
@@ -102,12 +101,6 @@ def _workspace(path: Path, workspace: Path, say: Say) -> Params:
     for line in done.lines:
         say(line)
     return load(workspace / "params.yaml")
-
-
-def _foundation(path: Path | None) -> Foundation | None:
-    from components.zero_shot import load_foundation
-
-    return None if path is None else load_foundation(path)
 
 
 def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:

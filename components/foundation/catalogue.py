@@ -46,7 +46,7 @@ class Readers:
         for tier in tiers:
             rank = rank_settings(tier, chosen)
             readers[tier] = Reader({name: whole.voices[name] for name in rank.voices}, whole.arrays, rank)
-        standards = {}
+        standards: dict[Tier, Standard] = {}
         for tier, reader in readers.items():
             if tier == "text_only":
                 standards[tier] = Standard.of_texts(reader, learned)

@@ -32,7 +32,7 @@ def for_shop(voices: Voices, texts: Mapping[str, Sequence[Any]]) -> Voices:
     rich = replace(rich, words=[*(words if words != list(USUAL) else rich.words)], whole=[*whole, *further])
     plain = replace(plain, words=[*words, *further])
     last = replace(voices.text_last, words=plain.words)
-    then, before = (replace(each, text=rich) for each in (voices.graph_then_text, voices.text_then_graph))
+    then, before = replace(voices.graph_then_text, text=rich), replace(voices.text_then_graph, text=rich)
     return replace(voices, text=rich, text_words=plain, text_last=last, graph_then_text=then, text_then_graph=before)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -62,7 +63,7 @@ class Foundation:
 
     def save(self, directory: Path) -> None:
         """Publish weights, settings and facts."""
-        arrays = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for name, network in (("sum", self.linear), *((str(at), each) for at, each in enumerate(self.networks))):
             arrays |= {f"{name}.{part}": tensor.numpy() for part, tensor in network.state_dict().items()}
         arrays |= dict(zip(_MEASURE, self.text_measure, strict=True))
