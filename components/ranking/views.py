@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from components.errors import BadInput
 from components.ranking.teaching import Choice
 from components.ranking.training import gains, paired
 from components.sampling import derive
@@ -43,12 +44,12 @@ def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     return found
 
 
-def compared(real: Choice, controls: Mapping[str, Choice]) -> dict[str, Any]:
+def compared(real: Choice, controls: Mapping[str, Choice | None]) -> dict[str, Any]:
     """For the report: NDCG@10 on validation with views, by each control, and the paired difference with its interval."""
     own = gains(_used(real))
     found: dict[str, Any] = {"with_views": {"ndcg_at_10": float(own.mean())}}
     for name, choice in controls.items():
-        theirs = gains(_used(choice))
+        theirs = np.zeros_like(own) if choice is None else gains(_used(choice))
         mean, low, high = paired(own - theirs)
         found[name] = {"ndcg_at_10": float(theirs.mean()), "gain": mean, "interval": [low, high]}
     found["in_words"] = in_words(found)
@@ -80,6 +81,13 @@ def _used(choice: Choice) -> Any:
 Teach = Callable[[Mapping[str, Vectors]], Choice]
 
 
-def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice]:
-    """The ranker taught once more with shuffled views, and without any."""
-    return {SHUFFLED: teach(shuffled(views, seed)), WITHOUT: teach({})}
+def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice | None]:
+    """The ranker taught once more with shuffled views, and without any; None where it has nothing to learn from then, as
+    no voice proposes an item that anybody takes next."""
+    found: dict[str, Choice | None] = {}
+    for name, given in ((SHUFFLED, shuffled(views, seed)), (WITHOUT, dict[str, Vectors]())):
+        try:
+            found[name] = teach(given)
+        except BadInput:
+            found[name] = None
+    return found
