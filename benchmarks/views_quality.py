@@ -224,16 +224,16 @@ def says(values: Values, parts: Mapping[str, np.ndarray], views: Mapping[str, Ve
         if name not in values or f"{name} shuffled" not in values:
             continue
         for part, rows in parts.items():
-            gain = by_user(values[name]["recall_at_20"])[rows] - by_user(values[f"{name} shuffled"]["recall_at_20"])[rows]
+            gain = (
+                by_user(values[name]["recall_at_20"])[rows] - by_user(values[f"{name} shuffled"]["recall_at_20"])[rows]
+            )
             low, high = (float(each) for each in bootstrap({name: gain}, seed=seed)[name])
             word = "better than" if low > 0 else "WORSE than" if high < 0 else "not to be told from"
             lines.append(f"{name}, {part}: {word} shuffled ({gain.mean():+.4f} recall@20, {low:+.4f} to {high:+.4f})")
     return lines
 
 
-def alone(
-    learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def alone(learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Figures of the voice of text and of each view, which rank the whole catalogue."""
     found = {}
     for name in ("text", *(f"view:{view}" for view in learned.views)):

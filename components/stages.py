@@ -170,7 +170,8 @@ def rank(workspace: Path, params: Params) -> None:
     # A k-core of the training part gives no held-out event away, so that counts need no clipping.
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
     asked = cases(items, histories, valid, valid, seed=params.seed)
-    pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker else {}
+    wanted = params.views.ranker and layout.views.is_dir()  # nobody has to run `views` where there are none
+    pictured = vectors.load(layout.views, table.item_ids) if wanted else {}
     voices = params.voices.reading(params.views.words)
     learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)

@@ -1,7 +1,7 @@
 """Views in the ranker: which voices and features they are, and what they are worth against shuffled ones.
 
-    rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
-    report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
+rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
+report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
 """
 
 from __future__ import annotations

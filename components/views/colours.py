@@ -41,7 +41,9 @@ class Colours:
                 parts += [(weight * (colour == bin_)).mean(axis=(1, 2)) for bin_ in range(_BINS)]
                 parts += [(light == bin_).mean(axis=(1, 2)) for bin_ in range(_BINS)]
         parts += [saturation.mean(axis=(1, 2)), value.std(axis=(1, 2))]
-        parts.append(np.abs(np.diff(value, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(value, axis=2)).mean(axis=(1, 2)))
+        parts.append(
+            np.abs(np.diff(value, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(value, axis=2)).mean(axis=(1, 2))
+        )
         return np.sqrt(np.stack(parts, axis=1)).astype(np.float32)  # of shares: distances of Hellinger
 
 
@@ -67,9 +69,7 @@ def _hsv(rgb: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.floa
     return hue.astype(np.float32), (spread / np.where(value > 0, value, 1)).astype(np.float32), value
 
 
-def _named(
-    hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def _named(hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.int64]:
     """A place in `NAMES` for each pixel."""
     of_hue = np.array([NAMES.index(name) for name in _OF_HUE])
     found = of_hue[np.searchsorted(_HUES, hue, side="right")]

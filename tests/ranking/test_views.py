@@ -33,7 +33,9 @@ def edges(rows: list[list[int]], kinds: list[int]) -> Edges:
     """Weights 1 / sqrt(tails of the item)."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     data = np.concatenate([np.full(len(row), 1 / max(len(row), 1) ** 0.5) for row in rows]).astype(np.float32)
-    return Edges(offsets, np.array([tail for row in rows for tail in row], np.int64), data, np.array(kinds, np.int32), ("a", "b"))
+    return Edges(
+        offsets, np.array([tail for row in rows for tail in row], np.int64), data, np.array(kinds, np.int32), ("a", "b")
+    )
 
 
 def shop() -> tuple[Learned, Held, dict[str, Vectors]]:
@@ -47,7 +49,9 @@ def shop() -> tuple[Learned, Held, dict[str, Vectors]]:
     rows = []
     for _ in range(USERS):
         own = np.flatnonzero(colour == draw.integers(12))
-        rows.append([*draw.permutation(own[:OLD // 12])[:3].tolist(), *draw.permutation(own[OLD // 12 :])[:2].tolist()])
+        rows.append(
+            [*draw.permutation(own[: OLD // 12])[:3].tolist(), *draw.permutation(own[OLD // 12 :])[:2].tolist()]
+        )
     histories = Ragged.of([row[:-1] for row in rows])
     learned = Learned(catalogue(ITEMS), histories, None, {"title": ["soap"] * ITEMS}, seed=3)
     held = Held(histories, np.full(len(histories.values), np.nan), np.array([row[-1] for row in rows], np.int64))
@@ -80,7 +84,9 @@ def test_the_voice_of_a_view_sums_cosines_and_an_item_is_not_like_itself(sparse:
 
 def test_shared_tails_are_counted_by_relation() -> None:
     draw = np.random.default_rng(1)
-    rows = [sorted({*draw.integers(0, 5, 2).tolist(), *(5 + draw.integers(0, 3, 2)).tolist()}) for _ in range(ITEMS - 1)]
+    rows = [
+        sorted({*draw.integers(0, 5, 2).tolist(), *(5 + draw.integers(0, 3, 2)).tolist()}) for _ in range(ITEMS - 1)
+    ]
     rows.append([])
     given = edges(rows, [0] * 5 + [1] * 3)
     learned = Learned(catalogue(ITEMS), Ragged.of([[0]]), views={"kg": given})

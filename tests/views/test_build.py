@@ -43,9 +43,7 @@ def drawn(number: int) -> bytes:
     return to.getvalue()
 
 
-def shop(
-    folder: Path, *, media: Sequence[dict[str, Any]] = (), triples: Sequence[tuple[str, str, str]] = ()
-) -> Layout:
+def shop(folder: Path, *, media: Sequence[dict[str, Any]] = (), triples: Sequence[tuple[str, str, str]] = ()) -> Layout:
     """A workspace with the tables of `ingest`: twelve items that users touched, and one that nobody did."""
     layout = Layout(folder, "shop")
     layout.interactions.parent.mkdir(parents=True)
@@ -67,7 +65,9 @@ def pictured(folder: Path) -> Layout:
     for number, item in enumerate(ITEMS[:-1]):
         content = drawn(number) if number < 10 else drawn(number)[:200]
         (files / f"{item}.png").write_bytes(content)
-        rows.append({"view": "shot", "item_id": item, "kind": "picture", "file": f"{item}.png", "digest": f"{number:032}"})
+        rows.append(
+            {"view": "shot", "item_id": item, "kind": "picture", "file": f"{item}.png", "digest": f"{number:032}"}
+        )
     return shop(folder, media=rows)
 
 
@@ -134,11 +134,17 @@ def test_relations_weigh_rare_tails_more_and_become_words(tmp_path: Path) -> Non
     report = build(Views(words=["maker"], relations="svd", dims=3), Ingest(), tmp_path, layout, seed=5)
     views = vectors.load(layout.views, [*ITEMS, "new"])
     edges = views["relations"]
-    assert isinstance(edges, Edges) and edges.names == ("colour", "maker") and np.diff(edges.indptr).tolist() == [2] * 12 + [0]
+    assert (
+        isinstance(edges, Edges)
+        and edges.names == ("colour", "maker")
+        and np.diff(edges.indptr).tolist() == [2] * 12 + [0]
+    )
     assert report["views"]["relations"]["edges"] == {"colour": 12, "maker": 12}
     own = {edges.names[edges.kinds[tail]]: edges.data[at] for at, tail in enumerate(edges.indices[:2])}
     assert own["maker"] > own["colour"] and np.isclose(sum(each**2 for each in own.values()), 1)
-    assert views["relations_svd"].shape == (13, 3) and np.allclose(np.linalg.norm(views["relations_svd"][:12], axis=1), 1)
+    assert views["relations_svd"].shape == (13, 3) and np.allclose(
+        np.linalg.norm(views["relations_svd"][:12], axis=1), 1
+    )
     import polars as pl
 
     items, columns = added(pl.DataFrame({"item_id": ["i05", "new"]}), layout.view_words)
@@ -169,7 +175,9 @@ def test_sounds_that_beat_alike_are_alike(tmp_path: Path) -> None:
         beat = (moments * (2 if number % 2 else 6)) % 1 < 0.3
         tone = 0.5 * beat * np.sin(2 * np.pi * (300 + 20 * number) * moments)
         (files / f"{item}.wav").write_bytes(wav(tone))
-        rows.append({"view": "tone", "item_id": item, "kind": "sound", "file": f"{item}.wav", "digest": f"{number:032}"})
+        rows.append(
+            {"view": "tone", "item_id": item, "kind": "sound", "file": f"{item}.wav", "digest": f"{number:032}"}
+        )
     layout = shop(tmp_path, media=rows)
     build(Views(dims=8), Ingest(media={"tone": Media(files="tones")}), tmp_path / "raw", layout, seed=5)
     found = vectors.load(layout.views, ITEMS)["tone"]
