@@ -1,16 +1,16 @@
-"""What do pictures, sounds and relations add to the ranker over text alone, overall and for items with few or no training
-interactions, and are they better than the same views shuffled? No language model.
+"""What do pictures, sounds and relations add to the ranker over text alone, overall and for items with few or no
+training interactions, and are they better than the same views shuffled? No language model.
 
     python -m benchmarks.views_quality spotify-playlists
     python -m benchmarks.views_quality movielens-small-posters --seeds 17
     python -m benchmarks.views_quality amazon-beauty --users 4000 --only text relations "relations shuffled"
 
-Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the strict
-protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean` and
-`interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
-training interaction), `few` (at most five). `voices.NAME` are voices alone. Text alone has every text column of the items,
-so that a relation which stands there as a word already has to be worth more than that word. `says` judges each view by its
-shuffled control. The data lies in ../shared/data (`--data`).
+Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the
+strict protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean`
+and `interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
+training interaction), `few` (at most five). `voices.NAME` are voices alone. Text alone has every text column of the
+items, so that a relation which stands there as a word already has to be worth more than that word. `says` judges each
+view by its shuffled control. The data lies in ../shared/data (`--data`).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.storage.vectors import Vectors
 from components.views.build import build
-from components.voices.load import build as voice_of
 from components.voices.learned import Learned
 from components.voices.lists import places
+from components.voices.load import build as voice_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDIA = {

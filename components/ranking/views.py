@@ -45,7 +45,7 @@ def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
 
 
 def compared(real: Choice, controls: Mapping[str, Choice | None]) -> dict[str, Any]:
-    """For the report: NDCG@10 on validation with views, by each control, and the paired difference with its interval."""
+    """For the report: NDCG@10 on validation with views and by each control, and the paired difference."""
     own = gains(_used(real))
     found: dict[str, Any] = {"with_views": {"ndcg_at_10": float(own.mean())}}
     for name, choice in controls.items():
@@ -82,8 +82,8 @@ Teach = Callable[[Mapping[str, Vectors]], Choice]
 
 
 def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice | None]:
-    """The ranker taught once more with shuffled views, and without any; None where it has nothing to learn from then, as
-    no voice proposes an item that anybody takes next."""
+    """The ranker taught once more with shuffled views, and without any; None where it has nothing to learn from then,
+    as no voice proposes an item that anybody takes next."""
     found: dict[str, Choice | None] = {}
     for name, given in ((SHUFFLED, shuffled(views, seed)), (WITHOUT, dict[str, Vectors]())):
         try:

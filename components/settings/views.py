@@ -1,4 +1,4 @@
-"""The settings of item views: what `ingest` finds beside the words, and what `views` makes of it. Standard library only.
+"""The settings of item views: what `ingest` finds beside the words, and what `views` makes of it. Standard library.
 
 ingest:
   relations: kg.tsv.gz                      # head, relation, tail; the head is an item id

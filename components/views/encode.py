@@ -80,9 +80,8 @@ class Cache:
             return
         part = self._folder / f"{len(self._parts):06d}.npz"
         digests, vectors = zip(*self._pending, strict=True)
-        with publishing(part) as temporary:
-            with temporary.open("wb") as stream:
-                np.savez(stream, digests=np.array(digests), vectors=np.stack(vectors))
+        with publishing(part) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, digests=np.array(digests), vectors=np.stack(vectors))
         self._parts.append(part)
         self._pending = []
 

@@ -39,8 +39,8 @@ def edges(rows: list[list[int]], kinds: list[int]) -> Edges:
 
 
 def shop() -> tuple[Learned, Held, dict[str, Vectors]]:
-    """Everybody takes items of one of twelve colours: three old ones, then two of the many new ones, which hardly anybody
-    else has taken, so that no graph reaches them; titles are alike."""
+    """Everybody takes items of one of twelve colours: three old ones, then two of the many new ones, which hardly
+    anybody else has taken, so that no graph reaches them; titles are alike."""
     draw = np.random.default_rng(3)
     colour = np.arange(ITEMS) % 12
     vectors = np.eye(12, dtype=np.float32)[colour] + draw.normal(0, 0.05, (ITEMS, 12)).astype(np.float32)

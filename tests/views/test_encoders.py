@@ -77,8 +77,10 @@ def test_a_local_image_model_is_read_and_another_folder_is_refused(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("rgb", "name"),
-    [((0, 0, 0), "black"), ((255, 255, 255), "white"), ((128, 128, 128), "grey"), ((250, 10, 10), "red")]
-    + [((120, 60, 20), "brown"), ((250, 220, 30), "yellow"), ((20, 60, 230), "blue"), ((250, 20, 160), "pink")],
+    [
+        *[((0, 0, 0), "black"), ((255, 255, 255), "white"), ((128, 128, 128), "grey"), ((250, 10, 10), "red")],
+        *[((120, 60, 20), "brown"), ((250, 220, 30), "yellow"), ((20, 60, 230), "blue"), ((250, 20, 160), "pink")],
+    ],
 )
 def test_a_plain_picture_has_the_name_of_its_colour(rgb: tuple[int, int, int], name: str) -> None:
     encoder = Colours()

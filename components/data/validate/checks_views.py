@@ -61,7 +61,7 @@ def _of_relations(
             largest["share"],
             settings.max_hub_share,
             _rows(wide.select("relation", "tail", "of")),
-            said=f"{largest['relation']} {largest['tail']!r} is that of {largest['of']:,} of {largest['items']:,} items",
+            said=f"{largest['relation']} {largest['tail']!r}: {largest['of']:,} of {largest['items']:,} items",
         ),
     }
 

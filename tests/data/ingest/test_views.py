@@ -172,3 +172,12 @@ def test_numbers_labels_and_vectors_are_read(tmp_path: Path) -> None:
 def test_a_medium_that_means_nothing_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Media(**settings)
+
+
+def test_the_page_names_every_check_of_views(repository: Path) -> None:
+    """Prevents: a check that people cannot look up."""
+    lines = (repository / "docs/views.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    assert [(row[0].strip("| `"), row[1]) for row in rows] == [
+        (name, each.severity) for name, each in VIEW_CHECKS.items()
+    ]
