@@ -202,10 +202,10 @@ def rank(workspace: Path, params: Params) -> None:
     with publishing_together(*outputs) as (hybrid_to, mode_to, report_to):
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
-        about_views = {"views": compared(taught.choice, spoilt)} if spoilt else {}
+        found = compared(taught.choice, spoilt) if spoilt else {}
+        about_views = {"views": found, "in_words": found["in_words"]} if spoilt else {}
         publish_json(report_to, {**taught.choice.report(), "modes": report, **about_views})
-    if spoilt:
-        _warn("rank", about_views["views"]["in_words"])
+    _warn("rank", found.get("in_words", []))
 
 
 def evaluate(workspace: Path, params: Params) -> None:

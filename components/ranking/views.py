@@ -52,13 +52,15 @@ def compared(real: Choice, controls: Mapping[str, Choice | None]) -> dict[str, A
         theirs = np.zeros_like(own) if choice is None else gains(_used(choice))
         mean, low, high = paired(own - theirs)
         found[name] = {"ndcg_at_10": float(theirs.mean()), "gain": mean, "interval": [low, high]}
-    found["in_words"] = in_words(found)
+    found["says"], found["in_words"] = said(found)
     return found
 
 
-def in_words(found: Mapping[str, Any]) -> list[str]:
-    """What a person has to know: whether the views are better than shuffled ones, and than none."""
-    lines = []
+def said(found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Whether the views are better than shuffled ones, and than none: what is good to hear, and what a person has to
+    know, as a warning."""
+    good: list[str] = []
+    lines: list[str] = []
     spoken = {SHUFFLED: "the same views shuffled over the items", WITHOUT: "no views"}
     for name, others in spoken.items():
         if name not in found:
@@ -66,12 +68,12 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         low, high = found[name]["interval"]
         gain = f"{found[name]['gain']:+.4f} NDCG@10 on validation, 95 % interval {low:+.4f} to {high:+.4f}"
         if low > 0:
-            lines.append(f"Views are better than {others}: {gain}.")
+            good.append(f"Views are better than {others}: {gain}.")
         elif high < 0:
             lines.append(f"Views are WORSE than {others}: {gain}. Take them out (views.ranker: false).")
         else:
             lines.append(f"Views cannot be told from {others}: {gain}. What they say of an item is worth nothing here.")
-    return lines
+    return good, lines
 
 
 def _used(choice: Choice) -> Any:

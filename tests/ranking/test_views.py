@@ -15,7 +15,7 @@ from components.ranking.load import load
 from components.ranking.shared import shared, tails
 from components.ranking.teaching import Choice, teach
 from components.ranking.training import gains
-from components.ranking.views import compared, controls, in_words, shuffled, with_views
+from components.ranking.views import compared, controls, said, shuffled, with_views
 from components.settings.decoding import Decoding
 from components.settings.ranking import Rank
 from components.settings.voices import Voices
@@ -122,15 +122,15 @@ def test_a_taste_that_only_pictures_show_is_learned_and_shuffled_pictures_say_no
     found = compared(real, spoilt)
     assert found["shuffled"]["interval"][0] > 0 and found["without"]["interval"][0] > 0
     assert found["with_views"]["ndcg_at_10"] > 1.5 * found["shuffled"]["ndcg_at_10"]
-    assert all(line.startswith("Views are better than") for line in found["in_words"])
+    assert all(line.startswith("Views are better than") for line in found["says"]) and found["in_words"] == []
     assert spoilt["without"] is None  # nobody proposes a new item, so that there is nothing to learn
     assert spoilt["shuffled"] and gains(spoilt["shuffled"].ranks["sum"]).mean() < gains(real.ranks["sum"]).mean()
 
 
 def test_the_report_says_by_itself_when_a_view_is_worth_nothing() -> None:
     nothing = {"gain": 0.001, "interval": [-0.002, 0.004], "ndcg_at_10": 0.1}
-    assert "cannot be told" in in_words({"shuffled": nothing})[0]
-    assert "WORSE" in in_words({"without": {**nothing, "interval": [-0.004, -0.001]}})[0]
+    assert "cannot be told" in said({"shuffled": nothing})[1][0]
+    assert "WORSE" in said({"without": {**nothing, "interval": [-0.004, -0.001]}})[1][0]
 
 
 def test_a_saved_hybrid_with_views_needs_no_view_to_answer(tmp_path: Path) -> None:
