@@ -1,16 +1,16 @@
-"""What do pictures, sounds and relations add to the ranker over text alone, overall and for items with few or no training
-interactions, and are they better than the same views shuffled? No language model.
+"""What do pictures, sounds and relations add to the ranker over text alone, overall and for items with few or no
+training interactions, and are they better than the same views shuffled? No language model.
 
     python -m benchmarks.views_quality spotify-playlists
     python -m benchmarks.views_quality movielens-small-posters --seeds 17
     python -m benchmarks.views_quality amazon-beauty --users 4000 --only text relations "relations shuffled"
 
-Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the strict
-protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean` and
-`interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
-training interaction), `few` (at most five). `voices.NAME` are voices alone. Text alone has every text column of the items,
-so that a relation which stands there as a word already has to be worth more than that word. `says` judges each view by its
-shuffled control. The data lies in ../shared/data (`--data`).
+Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the
+strict protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean`
+and `interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
+training interaction), `few` (at most five). `voices.NAME` are voices alone. Text alone has every text column of the
+items, so that a relation which stands there as a word already has to be worth more than that word. `says` judges each
+view by its shuffled control. The data lies in ../shared/data (`--data`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import argparse
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,10 @@ from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.storage.vectors import Vectors
 from components.views.build import build
-from components.voices.load import build as voice_of
 from components.voices.learned import Learned
 from components.voices.lists import places
+from components.voices.load import VIEW
+from components.voices.load import build as voice_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDIA = {
@@ -61,7 +61,7 @@ MEDIA = {
     "spotify-playlists": {"audio": Media(numbers=["audio"])},
     "amazon-sports": {"labels": Media(labels="image_labels")},
 }
-TEXT = "text"
+TEXT, SHUFFLED = "text", " shuffled"
 METRICS = {"recall_at_20": lambda ranks: recall(ranks, 20), "ndcg_at_10": lambda ranks: ndcg(ranks, 10)}
 
 
@@ -89,15 +89,18 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
     columns = [name for name in text_columns(shop.items) if name not in ("text", "title")]
     voices = reading_all(params.voices, columns)
     views = vectors.load(layout.views, test.item_ids)
-    variants = variants_of(views, params.seed)
-    learned = replace(shop.learned(asked), seed=params.seed)  # one, so that likeness of texts is computed once
+    variants = variants_of(views)
     if chosen.only:
         variants = {name: variants[name] for name in [TEXT, *chosen.only]}
-    ranks, seconds = {}, {}
+    spoilt = {name + SHUFFLED: view for name, view in shuffled(views, params.seed).items()}
+    used = {each for some in variants.values() for each in some}
+    every = {name: view for name, view in (views | spoilt).items() if name in used}
+    learned = replace(shop.learned(asked), seed=params.seed, views=every)
+    # Read once with all views, shuffled ones among them: a variant is these lists without the others.
+    lists = read_lists(learned, asked, test, params, voices, progress)
+    ranks = {}
     for name, some in variants.items():
-        started = time.perf_counter()
-        ranks[name] = ranker(replace(learned, views=some), asked, test, params, voices, chosen, progress)
-        seconds[name] = round(time.perf_counter() - started, 1)
+        ranks[name] = ranked(lists, params, chosen.seeds, [each for each in every if each not in some], progress)
     parts = slices(test)
     values = {name: {metric: of(each) for metric, of in METRICS.items()} for name, each in ranks.items()}
     return {
@@ -110,9 +113,8 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
             for name, of in values.items()
         },
         "beyond_text": beyond(values, parts, params.seed),
-        "voices": alone(replace(learned, views=views), test, voices, parts),
+        "voices": alone(learned, test, voices, parts),
         "says": says(values, parts, views, params.seed),
-        "seconds": seconds,
     }
 
 
@@ -150,39 +152,40 @@ def read(params: Params, raw: Path, workspace: Path, progress: Progress) -> tupl
     return Shop(*(pl.read_parquet(path) for path in tables), drop_repeats=params.clean.drop_repeats), layout
 
 
-def variants_of(views: Mapping[str, Vectors], seed: int) -> dict[str, Mapping[str, Vectors]]:
-    """text; every view alone, and it shuffled; all views, all but one, all shuffled, all constant."""
-    spoilt = shuffled(views, seed)
-    found: dict[str, Mapping[str, Vectors]] = {TEXT: {}}
-    for name in views:
-        found |= {name: {name: views[name]}, f"{name} shuffled": {name: spoilt[name]}}
-    if len(views) > 1:
-        found |= {"all views": views, "all views shuffled": spoilt}
-        found |= {f"all but {name}": {other: views[other] for other in views if other != name} for name in views}
+def variants_of(views: Iterable[str]) -> dict[str, list[str]]:
+    """Variant -> its views: text has none; every view alone, and it shuffled; all, all but one, all shuffled."""
+    names = list(views)
+    found: dict[str, list[str]] = {TEXT: []}
+    for name in names:
+        found |= {name: [name], name + SHUFFLED: [name + SHUFFLED]}
+    if len(names) > 1:
+        found |= {"all views": names, f"all views{SHUFFLED}": [name + SHUFFLED for name in names]}
+        found |= {f"all but {name}": [other for other in names if other != name] for name in names}
     return found
 
 
-def ranker(
-    learned: Learned,
-    asked: Cases,
-    test: Cases,
-    params: Params,
-    voices: Voices,
-    chosen: argparse.Namespace,
-    progress: Progress,
-) -> np.ndarray:
-    """[seeds, users] masked ranks of the test targets by the ranker over voices and the views of `learned`."""
+def read_lists(
+    learned: Learned, asked: Cases, test: Cases, params: Params, voices: Voices, progress: Progress
+) -> tuple[Lists, Lists, Lists]:
+    """Lists of the inner hold-out, of validation and of the test, with every view of `learned`."""
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
     rank = with_views(params.rank, learned.views)
     left, held = held_out(learned)
     inner = Lists.read(Reader.build(left, rank, voices, core=core), held.some(rank.most_users, params.seed), progress)
     reader = Reader.build(learned, rank, voices, core=core)
     valid = Lists.read(reader, held_of(asked).some(rank.most_users, params.seed), progress)
-    lists = Lists.read(reader, held_of(test), progress)
+    return inner, valid, Lists.read(reader, held_of(test), progress)
+
+
+def ranked(
+    lists: Sequence[Lists], params: Params, seeds: Sequence[int], left_out: Sequence[str], progress: Progress
+) -> np.ndarray:
+    """[seeds, users] masked ranks of the test targets by a ranker that hears no view of `left_out`."""
+    inner, valid, test = (each.without(voices=[f"{VIEW}:{name}" for name in left_out]) for each in lists)
     found = []
-    for seed in chosen.seeds:
-        choice = choose([inner], valid, rank, seed=seed, masked=True, progress=progress)
-        found.append(lists.ranks(choice.ranker.scores(lists.columns), masked=True))
+    for seed in seeds:
+        choice = choose([inner], valid, params.rank, seed=seed, masked=True, progress=progress)
+        found.append(test.ranks(choice.ranker.scores(test.columns), masked=True))
     return np.stack(found)
 
 
@@ -221,19 +224,17 @@ def says(values: Values, parts: Mapping[str, np.ndarray], views: Mapping[str, Ve
     """Of each view, by slice: whether it is better than the same view shuffled."""
     lines = []
     for name in [*views, "all views"]:
-        if name not in values or f"{name} shuffled" not in values:
+        if name not in values or name + SHUFFLED not in values:
             continue
         for part, rows in parts.items():
-            gain = by_user(values[name]["recall_at_20"])[rows] - by_user(values[f"{name} shuffled"]["recall_at_20"])[rows]
+            gain = by_user(values[name]["recall_at_20"])[rows] - by_user(values[name + SHUFFLED]["recall_at_20"])[rows]
             low, high = (float(each) for each in bootstrap({name: gain}, seed=seed)[name])
             word = "better than" if low > 0 else "WORSE than" if high < 0 else "not to be told from"
             lines.append(f"{name}, {part}: {word} shuffled ({gain.mean():+.4f} recall@20, {low:+.4f} to {high:+.4f})")
     return lines
 
 
-def alone(
-    learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def alone(learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Figures of the voice of text and of each view, which rank the whole catalogue."""
     found = {}
     for name in ("text", *(f"view:{view}" for view in learned.views)):

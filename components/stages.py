@@ -181,7 +181,8 @@ def rank(workspace: Path, params: Params) -> None:
     # A k-core of the training part gives no held-out event away, so that counts need no clipping.
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
     asked = cases(items, histories, valid, valid, seed=params.seed)
-    pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker else {}
+    wanted = params.views.ranker and layout.views.is_dir()  # nobody has to run `views` where there are none
+    pictured = vectors.load(layout.views, table.item_ids) if wanted else {}
     voices = params.voices.reading(params.views.words)
     learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
@@ -215,12 +216,12 @@ def rank(workspace: Path, params: Params) -> None:
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
         learned_from = {"histories": sha256(layout.histories), "valid_targets": sha256(layout.valid_targets)}
-        about_views = {"views": compared(taught.choice, spoilt)} if spoilt else {}
+        found = compared(taught.choice, spoilt) if spoilt else {}
+        about_views = {"views": found, "in_words": found["in_words"]} if spoilt else {}
         publish_json(
             report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from, **about_views}
         )
-    if spoilt:
-        _warn("rank", about_views["views"]["in_words"])
+    _warn("rank", found.get("in_words", []))
 
 
 def evaluate(workspace: Path, params: Params) -> None:

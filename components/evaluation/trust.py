@@ -75,8 +75,10 @@ def _reports(layout: Layout) -> dict[str, dict[str, Any]]:
     paths: dict[str, Path] = {
         "ingest": layout.ingest_report,
         "validate": layout.verdict,
+        "views": layout.views_report,
         "clean": layout.clean_report,
         "index": layout.index_report,
+        "rank": layout.rank_report,
     }
     found = {stage: read_json(path) for stage, path in paths.items() if path.is_file()}
     for stage, report in found.items():

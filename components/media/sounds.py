@@ -46,7 +46,7 @@ def decode(content: bytes, *, seconds: float) -> tuple[int, NDArray[np.float32]]
 
 def _opened(content: bytes) -> wave.Wave_read:
     try:
-        sound = wave.open(io.BytesIO(content), "rb")
+        sound = wave.Wave_read(io.BytesIO(content))
     except (wave.Error, EOFError, ValueError) as error:
         raise Refused("no sound", f"no PCM WAV: {error}") from error
     if not _RATES[0] <= sound.getframerate() <= _RATES[1] or not 1 <= sound.getnchannels() <= _CHANNELS:

@@ -1,6 +1,6 @@
 """Tails that a candidate shares with the history, relation by relation: paths item - tail - item, rare tails most.
 
-    chosen.shared == ["relations.director", "relations.genre"]
+chosen.shared == ["relations.director", "relations.genre"]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Views in the ranker: which voices and features they are, and what they are worth against shuffled ones.
 
-    rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
-    report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
+rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
+report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from components.errors import BadInput
 from components.ranking.teaching import Choice
 from components.ranking.training import gains, paired
 from components.sampling import derive
@@ -43,21 +44,23 @@ def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     return found
 
 
-def compared(real: Choice, controls: Mapping[str, Choice]) -> dict[str, Any]:
-    """For the report: NDCG@10 on validation with views, by each control, and the paired difference with its interval."""
+def compared(real: Choice, controls: Mapping[str, Choice | None]) -> dict[str, Any]:
+    """For the report: NDCG@10 on validation with views and by each control, and the paired difference."""
     own = gains(_used(real))
     found: dict[str, Any] = {"with_views": {"ndcg_at_10": float(own.mean())}}
     for name, choice in controls.items():
-        theirs = gains(_used(choice))
+        theirs = np.zeros_like(own) if choice is None else gains(_used(choice))
         mean, low, high = paired(own - theirs)
         found[name] = {"ndcg_at_10": float(theirs.mean()), "gain": mean, "interval": [low, high]}
-    found["in_words"] = in_words(found)
+    found["says"], found["in_words"] = said(found)
     return found
 
 
-def in_words(found: Mapping[str, Any]) -> list[str]:
-    """What a person has to know: whether the views are better than shuffled ones, and than none."""
-    lines = []
+def said(found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Whether the views are better than shuffled ones, and than none: what is good to hear, and what a person has to
+    know, as a warning."""
+    good: list[str] = []
+    lines: list[str] = []
     spoken = {SHUFFLED: "the same views shuffled over the items", WITHOUT: "no views"}
     for name, others in spoken.items():
         if name not in found:
@@ -65,12 +68,12 @@ def in_words(found: Mapping[str, Any]) -> list[str]:
         low, high = found[name]["interval"]
         gain = f"{found[name]['gain']:+.4f} NDCG@10 on validation, 95 % interval {low:+.4f} to {high:+.4f}"
         if low > 0:
-            lines.append(f"Views are better than {others}: {gain}.")
+            good.append(f"Views are better than {others}: {gain}.")
         elif high < 0:
             lines.append(f"Views are WORSE than {others}: {gain}. Take them out (views.ranker: false).")
         else:
             lines.append(f"Views cannot be told from {others}: {gain}. What they say of an item is worth nothing here.")
-    return lines
+    return good, lines
 
 
 def _used(choice: Choice) -> Any:
@@ -80,6 +83,13 @@ def _used(choice: Choice) -> Any:
 Teach = Callable[[Mapping[str, Vectors]], Choice]
 
 
-def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice]:
-    """The ranker taught once more with shuffled views, and without any."""
-    return {SHUFFLED: teach(shuffled(views, seed)), WITHOUT: teach({})}
+def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice | None]:
+    """The ranker taught once more with shuffled views, and without any; None where it has nothing to learn from then,
+    as no voice proposes an item that anybody takes next."""
+    found: dict[str, Choice | None] = {}
+    for name, given in ((SHUFFLED, shuffled(views, seed)), (WITHOUT, dict[str, Vectors]())):
+        try:
+            found[name] = teach(given)
+        except BadInput:
+            found[name] = None
+    return found

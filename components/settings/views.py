@@ -1,11 +1,11 @@
-"""The settings of item views: what `ingest` finds beside the words, and what `views` makes of it. Standard library only.
+"""The settings of item views: what `ingest` finds beside the words, and what `views` makes of it. Standard library.
 
-    ingest:
-      relations: kg.tsv.gz                      # head, relation, tail; the head is an item id
-      media:
-        poster: {files: images.zip}             # ITEM_ID.jpg in it
-        sound: {numbers: [audio]}               # columns of the item table, or one of records
-        shape: {vectors: vectors.npy, ids: ids.txt}
+ingest:
+  relations: kg.tsv.gz                      # head, relation, tail; the head is an item id
+  media:
+    poster: {files: images.zip}             # ITEM_ID.jpg in it
+    sound: {numbers: [audio]}               # columns of the item table, or one of records
+    shape: {vectors: vectors.npy, ids: ids.txt}
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Media(Section):
         super().__post_init__()
         given = [name for name in ("files", "vectors", "numbers", "labels") if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"a medium has one of files, vectors, numbers and labels; here: {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"a medium has one of files, vectors, numbers and labels; here: {', '.join(given) or 'none'}"
+            )
         if self.column and not self.files:
             raise ValueError("column names the file of an item, and there are no files")
         if bool(self.ids) != bool(self.vectors and self.vectors.endswith(".npy")):

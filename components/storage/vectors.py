@@ -1,10 +1,10 @@
 """The vectors of item views on disk: numpy arrays in a folder, without pickles.
 
-    save(folder, item_ids, {"poster": dense, "relations": Edges(...)})
-    views = load(folder, catalogue_ids)                        # rows in the order of these ids
+save(folder, item_ids, {"poster": dense, "relations": Edges(...)})
+views = load(folder, catalogue_ids)                        # rows in the order of these ids
 
-    items.parquet  views.json  NAME.npy                        # [items, numbers] float32, length 1, or 0: it has none
-    NAME.indptr.npy  NAME.indices.npy  NAME.data.npy  NAME.kinds.npy      # sparse: rows of items, columns of tails
+items.parquet  views.json  NAME.npy                        # [items, numbers] float32, length 1, or 0: it has none
+NAME.indptr.npy  NAME.indices.npy  NAME.data.npy  NAME.kinds.npy      # sparse: rows of items, columns of tails
 """
 
 from __future__ import annotations

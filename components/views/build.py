@@ -117,7 +117,8 @@ def _relations(made: Made, settings: Views, table: pa.Table, place: dict[str, in
         "items": len(set(triples[0].tolist())),
         "edges": {name: counted[number] for number, name in enumerate(names)},
         "tails": len(tails),
-        "control": settings.control.get(RELATIONS) or {name: settings.control[name] for name in names if name in settings.control},
+        "control": settings.control.get(RELATIONS)
+        or {name: settings.control[name] for name in names if name in settings.control},
     }
     for number, name in enumerate(names):
         if name in settings.words:

@@ -22,7 +22,7 @@ WIDTH = len(NAMES) + 4 * 2 * _BINS + 3
 class Colours:
     """The encoder of `views.pictures: colours`."""
 
-    key = "colours 1"
+    key = "colours 2"
     side = SIDE
     width = WIDTH
 
@@ -30,19 +30,21 @@ class Colours:
         """[pictures, side, side, 3] -> [pictures, WIDTH]; the first are the shares of `NAMES`."""
         rgb = pixels.astype(np.float32) / 255
         hue, saturation, value = _hsv(rgb)
-        names = _named(hue, saturation, value)
-        parts = [(names == number).mean(axis=(1, 2)) for number in range(len(NAMES))]
-        half = self.side // 2
-        for top in (slice(None, half), slice(half, None)):
-            for left in (slice(None, half), slice(half, None)):
-                colour = np.minimum((hue[:, top, left] / 360 * _BINS).astype(np.int8), _BINS - 1)
-                light = np.minimum((value[:, top, left] * _BINS).astype(np.int8), _BINS - 1)
-                weight = saturation[:, top, left]
-                parts += [(weight * (colour == bin_)).mean(axis=(1, 2)) for bin_ in range(_BINS)]
-                parts += [(light == bin_).mean(axis=(1, 2)) for bin_ in range(_BINS)]
-        parts += [saturation.mean(axis=(1, 2)), value.std(axis=(1, 2))]
-        parts.append(np.abs(np.diff(value, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(value, axis=2)).mean(axis=(1, 2)))
-        return np.sqrt(np.stack(parts, axis=1)).astype(np.float32)  # of shares: distances of Hellinger
+        count, pixels_each = len(pixels), self.side**2
+        names = np.arange(count)[:, None, None] * len(NAMES) + _named(hue, saturation, value)
+        shares = np.bincount(names.ravel(), minlength=count * len(NAMES)).reshape(count, -1) / pixels_each
+        half = np.arange(self.side) >= self.side // 2
+        quarter = 2 * half[:, None] + half[None, :]
+        start = (np.arange(count)[:, None, None] * 4 + quarter) * _BINS
+        histograms = []
+        for scaled, weight in ((hue / 360, saturation), (value, np.ones_like(value))):
+            bins = start + np.minimum((scaled * _BINS).astype(np.int64), _BINS - 1)
+            found = np.bincount(bins.ravel(), weight.ravel(), minlength=count * 4 * _BINS)
+            histograms.append(found.reshape(count, -1) / (pixels_each / 4))
+        edges = sum(np.abs(np.diff(value, axis=axis)).mean(axis=(1, 2)) for axis in (1, 2))
+        rest = np.stack([saturation.mean(axis=(1, 2)), value.std(axis=(1, 2)), edges], axis=1)
+        parts = np.concatenate([shares, *histograms, rest], axis=1)
+        return np.sqrt(parts).astype(np.float32)  # of shares: distances of Hellinger
 
 
 def words(vector: NDArray[np.float32]) -> list[str]:
@@ -67,9 +69,7 @@ def _hsv(rgb: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.floa
     return hue.astype(np.float32), (spread / np.where(value > 0, value, 1)).astype(np.float32), value
 
 
-def _named(
-    hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def _named(hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.int64]:
     """A place in `NAMES` for each pixel."""
     of_hue = np.array([NAMES.index(name) for name in _OF_HUE])
     found = of_hue[np.searchsorted(_HUES, hue, side="right")]

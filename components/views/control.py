@@ -15,8 +15,8 @@ from components.views.edges import Triples
 
 
 def taken_from(present: NDArray[np.bool_], control: Control | None, seed: int, name: str) -> NDArray[np.int64]:
-    """[items] the item whose view each gets; itself without a control. shuffled: that of another one, drawn by the seed.
-    constant: all that have one have that of the first."""
+    """[items] the item whose view each gets; itself without a control. shuffled: that of another one, drawn by the
+    seed. constant: all that have one have that of the first."""
     rows = np.arange(len(present))
     having = np.flatnonzero(present)
     if control is None or len(having) < 2:

@@ -1,4 +1,4 @@
-"""Relations and labels as vectors of items: tails weighted by how rare they are, or the same in a few numbers by SVD."""
+"""Relations and labels as vectors of items: tails weighted by how rare they are, or in a few numbers by SVD."""
 
 from __future__ import annotations
 

@@ -80,9 +80,8 @@ class Cache:
             return
         part = self._folder / f"{len(self._parts):06d}.npz"
         digests, vectors = zip(*self._pending, strict=True)
-        with publishing(part) as temporary:
-            with temporary.open("wb") as stream:
-                np.savez(stream, digests=np.array(digests), vectors=np.stack(vectors))
+        with publishing(part) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, digests=np.array(digests), vectors=np.stack(vectors))
         self._parts.append(part)
         self._pending = []
 
@@ -128,7 +127,9 @@ def encoded(
         if encoder is None:
             for digest, name in tracked:
                 try:
-                    rate, samples = sounds.decode(source.read(name, most=medium.max_bytes), seconds=settings.max_seconds)
+                    rate, samples = sounds.decode(
+                        source.read(name, most=medium.max_bytes), seconds=settings.max_seconds
+                    )
                     cache.add(digest, waves.encode(rate, samples))
                 except Refused as error:
                     problems[digest] = str(error)
@@ -139,7 +140,9 @@ def encoded(
                     cache.add(digest, vector)
     finally:
         cache.flush()  # a run that is stopped goes on here
-    raw = np.lib.format.open_memmap(folder / f"{task}.npy", "w+", np.float32, (len(files), width))
+    scratch = folder / f"{task}.npy"
+    scratch.unlink(missing_ok=True)  # another run may have it mapped, or linked
+    raw = np.lib.format.open_memmap(scratch, "w+", np.float32, (len(files), width))
     cache.fill([None if file is None else file.digest for file in files], raw)
     return raw, {row: problems[file.digest] for row, file in enumerate(files) if file and file.digest in problems}
 

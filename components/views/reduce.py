@@ -34,7 +34,9 @@ def reduced(raw: Raw, present: NDArray[np.bool_], dims: int, *, standardised: bo
 def _moments(raw: Raw, present: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """[numbers] mean and deviation over the items that are present."""
     count = max(int(present.sum()), 1)
-    mean = sum((block.sum(axis=0, dtype=np.float64) for _, block in _blocks(raw, present)), np.zeros(raw.shape[1])) / count
+    mean = (
+        sum((block.sum(axis=0, dtype=np.float64) for _, block in _blocks(raw, present)), np.zeros(raw.shape[1])) / count
+    )
     squares = sum((((block - mean) ** 2).sum(axis=0) for _, block in _blocks(raw, present)), np.zeros(raw.shape[1]))
     return mean, np.sqrt(squares / count)
 

@@ -1,4 +1,4 @@
-"""A view: an item scores the cosines of its vector to those of the history's items, summed: pictures, sounds, relations.
+"""A view (pictures, sounds, relations): an item scores its cosines to the history's items, summed.
 
     voice = build("view:poster", replace(learned, views=load(layout.views, item_ids)))
 

@@ -25,8 +25,8 @@ from components.errors import BadInput
 from components.settings.file import from_dict, load
 from components.settings.params import Params, to_dict
 
-SECTIONS = ("train", "index", "evaluate")
-"""What a variant may change."""
+SECTIONS = ("train", "index", "evaluate", "views", "rank")
+"""What a variant may change; the last two where the base has views, as a grid asks the ranker only then."""
 
 SWITCHES: dict[str, dict[str, Any]] = {
     "base": {},
@@ -82,12 +82,23 @@ class Grid:
                 raise self._wrong(variant, f"{key} cannot differ", f"a variant changes {', '.join(SECTIONS)}")
             place[last] = copy.deepcopy(value)
         params = from_dict(raw, where=f"grid {self.name}, variant {variant!r}")
+        if params.views.words != self.base.views.words or (params.views.control and self.base.views.words):
+            mend = "set views.words in the base, to [] where a variant has a control"
+            raise self._wrong(variant, "words of views are in the texts, which all variants share", mend)
+        if not has_views(self.base) and (params.views, params.rank) != (self.base.views, self.base.rank):
+            mend = "set ingest.relations or ingest.media in the base; without views a grid asks no ranker"
+            raise self._wrong(variant, "views or rank differ, and the base has no views", mend)
         if params.evaluate.ks != self.base.evaluate.ks or params.train.refit != self.base.train.refit:
             raise self._wrong(variant, "evaluate.ks or train.refit differs from the base's", "set it in the base")
         return params
 
     def _wrong(self, variant: str, what: str, mend: str) -> BadInput:
         return BadInput(what, where=f"grid {self.name}, variant {variant!r}", mend=mend)
+
+
+def has_views(params: Params) -> bool:
+    """Whether the raw data have relations or media, so that a grid asks the ranker too."""
+    return params.ingest.relations is not None or bool(params.ingest.media)
 
 
 def read_grid(path: Path | None, workspace: Path) -> Grid:

@@ -20,7 +20,7 @@ from components.settings.params import Params, to_dict
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
 from components.storage.manifest import digest, sha256
-from flows.ablation.grid import Cell, Grid
+from flows.ablation.grid import Cell, Grid, has_views
 
 On = Literal["valid", "test"]
 _CODE = Path(__file__).resolve().parents[2] / "components"
@@ -29,8 +29,8 @@ _CODE = Path(__file__).resolve().parents[2] / "components"
 def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
     """The workspace of the data stages, made if need be. Reads all raw files, to know whether they changed."""
     raw = workspace / grid.base.ingest.path
-    sections = {name: to_dict(getattr(grid.base, name)) for name in ("ingest", "validate", "clean")}
-    code = [sha256(file) for file in sorted((_CODE / "data").rglob("*.py"))]
+    sections = {name: to_dict(getattr(grid.base, name)) for name in ("ingest", "validate", "views", "clean")}
+    code = [sha256(file) for room in ("data", "media", "views") for file in sorted((_CODE / room).rglob("*.py"))]
     facts = [grid.base.dataset, grid.base.seed, sections, code, sha256(raw)]
     place = root / "data" / digest(facts)[:16]
     write_params(place, grid.base)
@@ -66,18 +66,29 @@ def given(cell: Cell, workspace: Path) -> list[str]:
     return [*filter(None, [cell.params.train.imported_ids]), *dict.fromkeys(models)]
 
 
-def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On) -> Path:
+def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On, workspace: Path) -> Path:
     """The workspace of a cell's evaluation; `on` says which targets are judged by, and the others are not there.
 
     Everybody is judged with the base's seed: it draws `evaluate.max_users`, who must be the same for all.
     """
     params = replace(cell.params, seed=base_seed)
     code = [sha256(file) for room in ("evaluation", "recommender") for file in sorted((_CODE / room).rglob("*.py"))]
-    place = root / "judged" / digest([trained.name, to_dict(params.evaluate), base_seed, on, code])[:16]
+    facts = [trained.name, to_dict(params.evaluate), base_seed, on, code]
+    if has_views(params):
+        rooms = ("media", "views", "voices", "ranking")
+        facts += [to_dict(params.views), to_dict(params.rank)]
+        facts += [sha256(file) for room in rooms for file in sorted((_CODE / room).rglob("*.py"))]
+    place = root / "judged" / digest(facts)[:16]
     have, made, want = (Layout(each, params.dataset) for each in (data, trained, place))
     for name in ("items_clean", "histories", "valid_targets"):
         _link(getattr(have, name), getattr(want, name))
     _link(have.test_targets if on == "test" else have.valid_targets, want.test_targets)
+    if has_views(params):
+        for name in ("items", "interactions", "relations", "media", "aliases"):
+            _link(getattr(have, name), getattr(want, name))
+        if have.work("views").is_dir():  # pictures that are encoded already
+            _link(have.work("views"), want.work("views"))
+        link_input(place, workspace, params.ingest.path)
     _link(made.id_table, want.id_table)
     _link(made.pair, want.pair)
     write_params(place, params)

@@ -25,13 +25,15 @@ from components.registry.store import refuse_unfit
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
-from flows.ablation.grid import Cell, Grid, read_grid
+from flows.ablation.grid import Cell, Grid, has_views, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
 from flows.ablation.terminal import terminal
 
 Say = Callable[[str], None]
+JUDGED_WITH_VIEWS = ("views", "rank", "evaluate")
+"""Stages of a cell's evaluation where the base has views: each cell makes its own and teaches a ranker on them."""
 
 
 @dataclass
@@ -100,8 +102,8 @@ class _Ablation:
     def _data(self, runner: Runner) -> Path:
         """The clean tables, made once."""
         place = data_place(self._grid, self._root, self._workspace)
-        work = Work.at("data", place, ("ingest", "validate", "clean"))
-        runner.run([work], 1, lambda each: self._say("data: ingest, validate, clean"), lambda each: None)
+        work = Work.at("data", place, ("ingest", "validate", "views", "clean"))
+        runner.run([work], 1, lambda each: self._say("data: ingest, validate, views, clean"), lambda each: None)
         if not work.finished:
             kind = {2: BadInput, 3: GateRefused}.get(work.exit_code, StageError)
             raise kind(work.message, where="the data of the grid", mend=f"look at {place / 'log.txt'}")
@@ -154,8 +156,9 @@ class _Ablation:
         for training in trainings:
             for result in training.results if training.work.finished else []:
                 cell = self._cells[result.variant, result.seed]
-                place = judged_place(cell, self._root, data, training.work.place, self._grid.base.seed, self._on)
-                work = Work.at(cell.title, place, ("evaluate",))
+                seed, trained = self._grid.base.seed, training.work.place
+                place = judged_place(cell, self._root, data, trained, seed, self._on, self._workspace)
+                work = Work.at(cell.title, place, JUDGED_WITH_VIEWS if has_views(cell.params) else ("evaluate",))
                 judged.setdefault(place, (work, training, []))[2].append(result)
 
         def end(work: Work) -> None:

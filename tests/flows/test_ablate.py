@@ -44,6 +44,11 @@ def plain(tmp_path: Path) -> Path:
         ({"variants": {"a": {"train.size.x": 1}}}, "train.size.x cannot differ"),
         ({"variants": {"a": {"clean.sample_users": 5}}}, "clean.sample_users cannot differ"),
         ({"variants": {"a": {"seed": 5}}}, "seed cannot differ"),
+        ({"variants": {"a": {"views.ranker": False}}}, "the base has no views"),
+        (
+            {"base": {"ingest": {"relations": "kg.csv"}}, "variants": {"a": {"views.words": ["x"]}}},
+            "words of views are in",
+        ),
         ({"variants": {"a": {"evaluate.ks": [1]}}}, "evaluate.ks"),
         ({"variants": {"a": {"train.ids": "imported"}}}, "must name a table"),
         ({"variants": []}, "variants is no mapping"),
@@ -109,7 +114,9 @@ def test_the_built_in_grid_has_every_switch(plain: Path) -> None:
 
 def test_every_shipped_grid_loads(repository: Path, plain: Path) -> None:
     """Prevents a grid that rots when a key is renamed."""
-    shipped = sorted((repository / "params").glob("ablations-*.yaml"))
+    shipped = sorted(
+        each for start in ("ablations", "views") for each in (repository / "params").glob(f"{start}-*.yaml")
+    )
     assert shipped
     for path in shipped:
         assert len(read_grid(path, plain).cells()) >= 3

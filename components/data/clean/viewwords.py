@@ -1,4 +1,4 @@
-"""Words of views (genre, director, labels, colours) as columns of the items, so that texts, IDs and TF-IDF have them."""
+"""Words of views (genre, director, labels, colours) as columns of the items, for texts, IDs and TF-IDF."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _files(
     def rows() -> Iterator[Row]:
         with Source.open(raw / str(medium.files)) as source:
             for name, size in source.files():
-                theirs = [PurePosixPath(name).stem] if owners is None else owners.get(name, [])
+                theirs = [PurePosixPath(name).stem] if owners is None else owners.get(name) or owners.get(PurePosixPath(name).name, [])
                 if not theirs:
                     aside["of_no_item"] += 1
                     continue
@@ -165,11 +165,15 @@ def _of_parquet(path: Path) -> tuple[list[str | None], list[Any]]:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadInput(f"not readable as Parquet: {error}", where=str(path), mend="write it again") from error
-    lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List | pl.Array) and kind.inner.is_numeric()]
+    lists = [
+        name for name, kind in frame.schema.items() if isinstance(kind, pl.List | pl.Array) and kind.inner.is_numeric()
+    ]
     if "item_id" not in frame.columns or len(lists) != 1:
         mend = "a column item_id, and one of lists of numbers"
         raise BadInput(f"it has {', '.join(frame.columns)}", where=str(path), mend=mend)
-    found = frame.select(pl.col("item_id").cast(pl.String), pl.col(lists[0]).cast(pl.List(pl.Float32))).drop_nulls(lists[0])
+    found = frame.select(pl.col("item_id").cast(pl.String), pl.col(lists[0]).cast(pl.List(pl.Float32))).drop_nulls(
+        lists[0]
+    )
     return found["item_id"].to_list(), [np.array(each, np.float32) for each in found[lists[0]].to_list()]
 
 

@@ -30,7 +30,8 @@ def columns(found: Sequence[str]) -> dict[str, str] | None:
     """head, relation and tail -> the columns that go by such names; None where the table is no table of triples."""
     by_folded = {names.folded(name): name for name in reversed(found)}
     taken = {
-        name: next((by_folded[each] for each in aliases if each in by_folded), None) for name, aliases in ALIASES.items()
+        name: next((by_folded[each] for each in aliases if each in by_folded), None)
+        for name, aliases in ALIASES.items()
     }
     if len(found) > 6 or None in taken.values() or len(set(taken.values())) < len(taken):
         return None
@@ -92,7 +93,9 @@ def canonical(
     frame = _aside(frame, "equal", pl.struct(COLUMNS).is_first_distinct(), facts)
     facts |= {
         "relations": frame.height,
-        "by_relation": dict(frame["relation"].value_counts(sort=True).sort("count", "relation", descending=[True, False]).iter_rows()),
+        "by_relation": dict(
+            frame["relation"].value_counts(sort=True).sort("count", "relation", descending=[True, False]).iter_rows()
+        ),
         "behaviour_of_others": sorted(behaviour),
     }
     return frame.select(COLUMNS).sort(COLUMNS), facts

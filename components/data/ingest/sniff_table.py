@@ -487,7 +487,9 @@ def _about_relations(triples: Sequence[Candidate]) -> list[str]:
         raw = relations.columns(one.sample.columns) or {}
         kinds = one.sample[raw["relation"]].cast(pl.String).value_counts(sort=True).drop_nulls()
         shown = ", ".join(f"{kind} {count:,}" for kind, count in kinds.head(8).iter_rows())
-        lines.append(f"Relations: {one.name}; {', '.join(one.example(name) for name in raw.values())}: {shown} (first rows)")
+        lines.append(
+            f"Relations: {one.name}; {', '.join(one.example(name) for name in raw.values())}: {shown} (first rows)"
+        )
         if told := sorted(filter(relations.is_behaviour, kinds[raw["relation"]])):
             lines.append(
                 f"  set aside: {', '.join(told)}, which tell what others did, perhaps after the moment of a prediction "

@@ -304,7 +304,7 @@ def _views() -> list[Check]:
             "relations_say_nothing_of_others",
             "views",
             "critical",
-            "No relation tells what others did with the items (also_bought, also_viewed, bought_together): such a table "
+            "No relation tells what others did with the items (also_bought, bought_together): such a table "
             "is made from all purchases, those of the test among them, so that figures with it cannot be trusted.",
             "Leave them out of ingest.relation_types. If it is known to be made of earlier events alone, say so with "
             "validate.severities: {relations_say_nothing_of_others: warning}.",

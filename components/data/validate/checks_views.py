@@ -39,13 +39,21 @@ def _of_relations(
     outside = between.filter(~pl.col("known"))
     having = relations.group_by("relation").agg(items=pl.col("head").n_unique())
     hubs = relations.group_by("relation", "tail").agg(of=pl.col("head").n_unique()).join(having, on="relation")
-    hubs = hubs.with_columns(share=pl.col("of") / pl.col("items")).sort("share", "relation", "tail", descending=[True, False, False])
+    hubs = hubs.with_columns(share=pl.col("of") / pl.col("items")).sort(
+        "share", "relation", "tail", descending=[True, False, False]
+    )
     wide = hubs.filter(pl.col("share") > settings.max_hub_share)
     largest = hubs.row(0, named=True)
     kinds = ", ".join(f"{name} {count:,}" for name, count in counted.head(8).iter_rows())
     return {
         "relations_say_nothing_of_others": Measured(
-            told["count"].sum(), 0, _rows(told), count=told["count"].sum(), of=relations.height, unit="relations", said=kinds
+            told["count"].sum(),
+            0,
+            _rows(told),
+            count=told["count"].sum(),
+            of=relations.height,
+            unit="relations",
+            said=kinds,
         ),
         "relations_of_most_items": _share(bare, touched.n_unique(), settings.max_missing_view_share, "items"),
         "tails_in_catalogue": _share(outside.select("relation", "tail"), between.height, 0.01, "tails that are items"),
@@ -53,7 +61,7 @@ def _of_relations(
             largest["share"],
             settings.max_hub_share,
             _rows(wide.select("relation", "tail", "of")),
-            said=f"{largest['relation']} {largest['tail']!r} is that of {largest['of']:,} of {largest['items']:,} items",
+            said=f"{largest['relation']} {largest['tail']!r}: {largest['of']:,} of {largest['items']:,} items",
         ),
     }
 
@@ -65,7 +73,9 @@ def _of_media(media: pl.DataFrame, touched: pl.Series, settings: params.Validate
     total = touched.n_unique()
     views = media.select("view").unique().sort("view")
     has = sound.group_by("view").agg(items=pl.col("item_id").n_unique())
-    lacking = views.join(has, on="view", how="left").with_columns(missing=1 - pl.col("items").fill_null(0) / max(total, 1))
+    lacking = views.join(has, on="view", how="left").with_columns(
+        missing=1 - pl.col("items").fill_null(0) / max(total, 1)
+    )
     worst = lacking.sort("missing", descending=True).row(0, named=True)
     few = lacking.filter(pl.col("missing") > settings.max_missing_view_share)
     same = files.filter(pl.col("digest").is_not_null() & pl.col("digest").is_duplicated())

@@ -54,7 +54,10 @@ def test_relations_are_accounted_for_and_what_others_did_is_set_aside(tmp_path: 
     [
         *[(name, True) for name in ("also_bought", "alsoViewed", "bought_together", "buyAfterViewing", "co-viewed")],
         *[(name, True) for name in ("frequently bought with", "also_listened", "users_who_liked")],
-        *[(name, False) for name in ("brand", "film.film.rating", "director", "viewpoint", "genre", "together", "album")],
+        *[
+            (name, False)
+            for name in ("brand", "film.film.rating", "director", "viewpoint", "genre", "together", "album")
+        ],
     ],
 )
 def test_behaviour_is_told_by_the_name_of_a_relation(name: str, told: bool) -> None:
@@ -79,7 +82,11 @@ def test_behaviour_that_was_asked_for_is_kept_and_stops_the_graph_until_one_says
         (table("a,b", [(1, 2)]), {}, "no table of relations"),
         (KG, {"relation_types": ["maler"]}, "'maler', which no row has"),
         (table("head,relation,tail", [("P00", "maker", "x")] * 3), {}, "differ between interactions and item table by"),
-        (table("head,relation,tail", [("", "maker", "x"), ("p00", "maker", "x")]), {}, "have no head, relation or tail"),
+        (
+            table("head,relation,tail", [("", "maker", "x"), ("p00", "maker", "x")]),
+            {},
+            "have no head, relation or tail",
+        ),
     ],
 )
 def test_relations_that_cannot_be_read_are_refused(
@@ -135,8 +142,10 @@ def test_every_file_is_used_or_named_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_numbers_labels_and_vectors_are_read(tmp_path: Path) -> None:
-    rows = [{"item_id": item, "title": title, "sound": {"tempo": n, "loud": -n}, "image_labels": ["Tin", "Red"][: n % 3]}
-            for n, (item, title) in enumerate(ITEMS)]
+    rows = [
+        {"item_id": item, "title": title, "sound": {"tempo": n, "loud": -n}, "image_labels": ["Tin", "Red"][: n % 3]}
+        for n, (item, title) in enumerate(ITEMS)
+    ]
     rows[3]["sound"] = {"tempo": 1.0}
     folder = write(tmp_path, items="".join(json.dumps(row) + "\n" for row in rows))
     (folder / "items.csv").rename(folder / "items.jsonl")
@@ -163,3 +172,12 @@ def test_numbers_labels_and_vectors_are_read(tmp_path: Path) -> None:
 def test_a_medium_that_means_nothing_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Media(**settings)
+
+
+def test_the_page_names_every_check_of_views(repository: Path) -> None:
+    """Prevents: a check that people cannot look up."""
+    lines = (repository / "docs/views.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    assert [(row[0].strip("| `"), row[1]) for row in rows] == [
+        (name, each.severity) for name, each in VIEW_CHECKS.items()
+    ]
