@@ -58,7 +58,8 @@ class Foundation:
         """The ranker of a shop: the same scores from the reader's columns as they are."""
         standard = standard.measured_by(self.text_measure) if tier == "text_only" else standard
         names = [each.name for each in reader.features]
-        own = [_folded(network, self.chosen, reader.features, standard) for network in (*self.networks, self.linear)]
+        taught = (*self.networks, self.linear)
+        own = [_folded(network, self.chosen, reader.features, standard).taught() for network in taught]
         return Ranker(tuple(names), tuple(own[:-1]), own[-1], "network")
 
     def save(self, directory: Path) -> None:
