@@ -36,7 +36,8 @@ def publish_card(client: MlflowClient, layout: Layout, version: ModelVersion, ca
         values = {**card, "name": f"{version.name} version {version.version}", "facts": facts, "cost": cost}
         temporary.write_text(markdown("model_card.md.jinja", **values), encoding="utf-8")
     client.log_artifact(str(version.run_id), str(layout.model_card))
-    found = link(str(client.get_run(version.run_id).info.experiment_id), str(version.run_id))
+    run_id = str(version.run_id)
+    found = link(str(client.get_run(run_id).info.experiment_id), run_id)
     if found not in (version.description or ""):
         client.update_model_version(version.name, version.version, cut(f"{found}\n\n{version.description or ''}"))
 
