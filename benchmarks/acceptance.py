@@ -110,8 +110,8 @@ def shuffle_ids(layout: Layout, seed: int) -> None:
     """Give every ID to another item: in the pair, in the published table and in the ranker, with new manifests."""
     table = IdTable.load(layout.id_table)
     order = np.random.default_rng(seed).permutation(len(table))
-    words, tokens = (tuple(each[at] for at in order) for each in (table.words, table.token_ids))
-    shuffled = IdTable(table.item_ids, words, tokens)
+    words = tuple(table.words[at] for at in order)
+    shuffled = IdTable(table.item_ids, words, tuple(table.token_ids[at] for at in order))
     for folder in (layout.pair, layout.hybrid):
         manifest = json.loads((folder / MANIFEST).read_text())
         shuffled.save(folder / "id_table.parquet")

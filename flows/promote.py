@@ -96,7 +96,9 @@ def promote(
             made = _publish(workspace, params, found, decision, version, old)
             shown = ""
             if made is not None:
-                shown = log_page(workspace, str(client.get_model_version(name, version).run_id), made)
+                run_id = str(client.get_model_version(name, version).run_id)
+                # One training may have several versions, ranked or evaluated with other settings.
+                shown = log_page(workspace, run_id, made, f"promotion-{old}-{version}.html")
             tags = _tags(decision, waits=propose and not provisional)
             promotion.describe(client, name, version, tags[DECISION], tags[_REASONS].splitlines())
             if provisional:

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluation.contenders import MODEL, RANKING, baselines, metric_order
+from components.registry.bundle import BUNDLE
+from components.registry.champion import CHALLENGER, CHAMPION
 from components.registry.pages import report_to_show
 from components.registry.published import MEND, registration_of
+from components.registry.store import behind_alias
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
@@ -57,14 +60,13 @@ def summary(workspace: Path, params: Params) -> str:
     layout = Layout(workspace, params.dataset)
     if not layout.metrics.is_file():
         return "Nothing was evaluated in this workspace yet."
-    registered = registration_of(layout)
     return "\n".join(
         [
             *_aligned(table(workspace, params)),
             "",
             findings_as_text(layout, seed=params.seed),
             "",
-            f"registered  {_as(registered) if registered else f'not in the MLflow of this workspace: {MEND}'}",
+            *_registered(workspace, layout),
             f"report      {report_to_show(layout)}",
             *([f"checked     {layout.validation}"] if layout.validation.is_file() else []),
             "next        make ui opens MLflow and Prefect; idiom recommend ITEM_ID asks the champion",
@@ -82,7 +84,26 @@ def _aligned(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _as(registered: dict[str, Any]) -> str:
-    aliases = registered["aliases"]
+def _registered(workspace: Path, layout: Layout) -> list[str]:
+    """The version that was registered, and what the rules of promotion said of it where it was judged."""
+    registered = registration_of(layout)
+    if registered is None:
+        return [f"registered  not in the MLflow of this workspace: {MEND}"]
+    version = f"registered  {_as(workspace, registered)}"
+    files = list(layout.root.glob(f"promote/*-{registered['version']}/decision.json"))
+    if not files:
+        return [version]
+    decision = read_json(max(files, key=lambda file: file.stat().st_mtime))
+    refused = [reason["text"] for reason in decision["reasons"] if not reason["passed"]]
+    said = f"refused: {'; '.join(refused)}" if refused else "accepted by all rules"
+    return [version, f"decided     {said}"]
+
+
+def _as(workspace: Path, registered: dict[str, Any]) -> str:
+    """Name, version and the aliases that it has by now, as far as the store of the workspace says so without MLflow."""
+    name, number = registered["name"], str(registered["version"])
+    found = {alias: behind_alias(workspace, name, alias, BUNDLE) for alias in (CHAMPION, CHALLENGER)}
+    aliases = [alias for alias, version in found.items() if version and version[0] == number]
+    aliases = aliases if any(found.values()) else registered["aliases"]
     called = f"alias {' and '.join(aliases)}" if aliases else "without an alias"
     return f"{registered['name']} version {registered['version']}, {called}"

@@ -97,19 +97,21 @@ def walk(on: Walk) -> None:
     run = f"{MLFLOW}/#/experiments/{experiment}/runs"
     on.shoot("report", on.layout.registered_report.as_uri(), size=(1100, 1240))
     table = f"{run}?{TRAINING}&viewStateShareKey=answer"
-    on.shoot("mlflow-runs", table, size=(1400, 560), do=_seen("ndcg_at_10"))
+    on.shoot("mlflow-runs", table, size=(1400, 490), do=_seen("ndcg_at_10"), clip=_mlflows_own(490))
     version = f"{MLFLOW}/#/models/{model}/versions/{champion}?{TRAINING}"
-    on.shoot("mlflow", version, size=(1400, 900), do=_seen("Promotion"))
-    models = f"{MLFLOW}/#/models/{model}?{TRAINING}"
-    on.shoot("mlflow-versions", models, size=(1400, 620), do=_seen("champion"))
+    on.shoot("mlflow", version, size=(1400, 900), do=_seen("Promotion"), clip=_mlflows_own(900))
+    card = f"{run}/{on.run_of(champion)['run_id']}/artifacts/model_card_{champion}.md?{TRAINING}"
+    on.shoot("mlflow-card", card, size=(1400, 900), do=_card, clip=_mlflows_own(900))
     pages = sorted(on.layout.root.glob("promote/*/promotion.html"), key=lambda path: path.stat().st_mtime)
     decisions = [(path, read_json(path.with_name("decision.json"))["accepted"]) for path in pages]
     for name, accepted in (("promoted", True), ("refused", False)):
         if found := [path for path, so in decisions if so is accepted]:
             on.shoot(name, found[-1].as_uri())
             on.shoot(f"{name}-user", found[-1].as_uri(), do=_to("#lookup"), dark=True)
-    shown = f"{run}/{on.run_of(champion)['run_id']}/artifacts/comparison/promotion.html?{TRAINING}"
-    on.shoot("mlflow-page", shown, size=(1400, 900), do=lambda page: page.wait_for_selector("iframe", timeout=60_000))
+    before = on.aliases["previous"]
+    page = f"promotion-{before}-{champion}.html"
+    shown = f"{run}/{on.run_of(champion)['run_id']}/artifacts/comparison/{page}?{TRAINING}"
+    on.shoot("mlflow-page", shown, size=(1400, 900), do=_without_path, clip=_mlflows_own(900))
     flow = _prefect("flow_runs/filter", sort="START_TIME_DESC", limit=1, flows={"name": {"any_": ["retrain"]}})[0]["id"]
     on.shoot("prefect", f"{PREFECT}/runs/flow-run/{flow}", size=(1400, 760), do=_seen("register"))
     asked = {"flow_run_id": {"any_": [flow]}, "key": {"any_": ["promotion"]}}
@@ -121,6 +123,26 @@ def walk(on: Walk) -> None:
 
 def _seen(text: str) -> Callable[[Page], Any]:
     return lambda page: page.get_by_text(text).first.wait_for(timeout=90_000)
+
+
+def _card(page: Page) -> None:
+    page.get_by_text("Where it comes from").first.wait_for(timeout=90_000)
+    _hide_path(page)
+
+
+def _without_path(page: Page) -> None:
+    """MLflow says in which folder of this machine an artifact lies."""
+    page.wait_for_selector("iframe", timeout=60_000)
+    _hide_path(page)
+
+
+def _hide_path(page: Page) -> None:
+    page.get_by_text("Path: ").first.evaluate("(each) => { each.style.visibility = 'hidden'; }")
+
+
+def _mlflows_own(height: int) -> tuple[int, int, int, int]:
+    """MLflow's page without its menu and its assistant."""
+    return 195, 0, 845, height
 
 
 def _to(selector: str) -> Callable[[Page], Any]:

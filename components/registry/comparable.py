@@ -82,14 +82,15 @@ def comparable(workspace: Path, params: Params, name: str) -> Source:
         return Source(kept, label, run_id, tags, cost_of(client, run_id))
 
 
-def log_page(workspace: Path, run_id: str, path: Path) -> str:
-    """Put the page of a comparison into a run, under `comparison/`; where MLflow's own pages show it, after the address
-    of the server."""
+def log_page(workspace: Path, run_id: str, path: Path, name: str | None = None) -> str:
+    """Put the page of a comparison into a run, as `comparison/NAME` (None: its own name); where MLflow's own pages show
+    it, after the address of the server."""
+    name = name or path.name
     with answering(workspace):
         client = connect(workspace)
-        client.log_artifact(run_id, str(path), FOLDER)
+        client.log_text(run_id, path.read_text(encoding="utf-8"), f"{FOLDER}/{name}")
         experiment = client.get_run(run_id).info.experiment_id
-    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{FOLDER}/{path.name}"
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{FOLDER}/{name}"
 
 
 def find_version(client: MlflowClient, model: str, name: str, workspace: Path) -> ModelVersion:

@@ -1,6 +1,6 @@
 """The model card of a version: what the evaluation says of it (components/evaluation/model_card.py), with version,
-commit and cost. It goes into register/ and into the version's run, as the stamped pages do; the description of the
-version links to it."""
+commit and cost. It goes into register/ and, without its head, into the version's run; the description of the version
+links to it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,24 @@ def publish_card(client: MlflowClient, layout: Layout, version: ModelVersion, ca
         *card["facts"],
     ]
     cost = in_words(cost_of(client, str(version.run_id)))
+    values = {**card, "name": f"{version.name} version {version.version}", "facts": facts, "cost": cost}
+    text, run_id = markdown("model_card.md.jinja", **values), str(version.run_id)
     with publishing(layout.model_card) as temporary:
-        values = {**card, "name": f"{version.name} version {version.version}", "facts": facts, "cost": cost}
-        temporary.write_text(markdown("model_card.md.jinja", **values), encoding="utf-8")
-    client.log_artifact(str(version.run_id), str(layout.model_card))
-    found = link(str(client.get_run(version.run_id).info.experiment_id), str(version.run_id))
+        temporary.write_text(text, encoding="utf-8")
+    # MLflow shows Markdown, and takes the head that other tools read for a part of it.
+    client.log_text(run_id, text.split("\n---\n", 1)[1].lstrip(), _name(version))
+    found = link(str(client.get_run(run_id).info.experiment_id), run_id, _name(version))
     if found not in (version.description or ""):
         client.update_model_version(version.name, version.version, cut(f"{found}\n\n{version.description or ''}"))
 
 
-def link(experiment: str, run_id: str) -> str:
+def _name(version: ModelVersion) -> str:
+    """In its run, which may have several versions: one training, evaluated or ranked with other settings."""
+    return f"model_card_{version.version}.md"
+
+
+def link(experiment: str, run_id: str, card: str) -> str:
     """Markdown for a description: where MLflow shows the card and the report of a run."""
     run = f"#/experiments/{experiment}/runs/{run_id}/artifacts"
-    return f"[Model card]({run}/model_card.md) · [evaluation report]({run}/report.html)"
+    training = "workflowType=machine_learning"  # else MLflow opens its menu for prompts and traces
+    return f"[Model card]({run}/{card}?{training}) · [evaluation report]({run}/report.html?{training})"

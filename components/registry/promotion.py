@@ -149,9 +149,12 @@ def provisional(client: MlflowClient, name: str, version: str) -> bool:
 
 
 def confirm(client: MlflowClient, name: str, version: str, *, accepted: bool, tags: Mapping[str, str]) -> None:
-    """Let a champion that was taken for want of another stay, or make it the challenger; its tags say why."""
+    """Let a champion that was taken for want of another stay, or make it the challenger where there is no newer one.
+
+    tags: what is said of it, and why."""
     if not accepted:
-        client.set_registered_model_alias(name, CHALLENGER, version)
+        if CHALLENGER not in aliases(client, name):
+            client.set_registered_model_alias(name, CHALLENGER, version)
         client.delete_registered_model_alias(name, CHAMPION)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)

@@ -147,7 +147,7 @@ def test_a_better_version_becomes_champion(shop: Shop) -> None:
     assert version.tags["idiom.promotion"] == "accepted" and version.description.startswith("**Promotion accepted**")
     assert version.description.endswith("version 2"), "what register wrote stays"
     names = {each.path for each in shop.client.list_artifacts(version.run_id, "comparison")}
-    assert names == {"comparison/promotion.html"}
+    assert names == {"comparison/promotion-1-2.html"}
     assert len(json.loads(shop.client.get_registered_model("idiom").tags[HISTORY])) == 1
     assert [each.name for each in shop.client.search_registered_models()] == ["idiom"]
     again = shop.idiom("promote", "2")

@@ -49,7 +49,9 @@ def test_a_version_has_a_card_that_says_what_it_is_worth(workspace: Path) -> Non
     low, _ = metrics["intervals"]["model"]["recall_at_5"]
     assert f"({low:.4f} to".replace("(0.", "(.") in card.text and "Not known" in card.text
     version = client.get_model_version("idiom", "1")
-    assert "model_card.md" in {each.path for each in client.list_artifacts(version.run_id)}
+    assert "model_card_1.md" in {each.path for each in client.list_artifacts(version.run_id)}
+    shown = Path(client.download_artifacts(version.run_id, "model_card_1.md", str(workspace))).read_text()
+    assert shown.startswith("# idiom version 1: tiny") and shown.endswith(card.text[-200:])
     assert version.description.startswith("[Model card](#/experiments/") and version.description.endswith("findings.")
     register(params, layout, description="The findings.", card=model_card(layout, params))
     assert client.get_model_version("idiom", "1").description == version.description, "the link stands there once"
