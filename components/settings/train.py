@@ -236,5 +236,5 @@ class Train(Section):
         if self.lora_rank and self.backbone == "scratch" and self.start is None:
             raise ValueError(
                 f"lora_rank is {self.lora_rank} and backbone is scratch: adapters change what a model has learnt, and "
-                "it has learnt nothing; set lora_rank to 0, backbone to a pretrained model, or start to a trained pair"
+                "it has learnt nothing; set lora_rank to 0, or backbone to a pretrained model, or start to a pair"
             )
