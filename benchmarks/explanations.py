@@ -187,8 +187,7 @@ class Tables:
                 self.having.setdefault(item, set()).add(person)
         self.titles = {item: set(split(row.get("title") or "")) for item, row in items.items()}
         self.times = Counter(word for words in self.titles.values() for word in words)
-        people = sorted((len(self.having.get(item, ())) for item in items), reverse=True)
-        self.least_popular = people[max(0, round(POPULAR_SHARE * len(people)) - 1)]
+        self.people = Counter(len(self.having.get(item, ())) for item in items)
 
     @classmethod
     def of(cls, items: pl.DataFrame, histories: Sequence[Sequence[str]]) -> Tables:
@@ -200,7 +199,8 @@ class Tables:
             return clause.item is None and clause.people is None and not clause.words
         if clause.kind == "popular":
             people = len(self.having[result])
-            return people == clause.people and people >= max(LEAST_PEOPLE, self.least_popular)
+            above = sum(count for more, count in self.people.items() if more > people)
+            return people == clause.people and people >= LEAST_PEOPLE and above < POPULAR_SHARE * len(self.items)
         assert clause.item is not None
         had, item = self.items[clause.item], self.items[result]
         brand = bool(had.get("brand")) and had["brand"] == item.get("brand")

@@ -6,6 +6,7 @@ facts.clauses(had, result)                                 # of two item numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ from components.voices.learned import Learned
 REACH = 50
 """Places between two items of a history that still stand together."""
 POPULAR_SHARE = 0.2
-"""The share of the items, by the people who took them, that is popular."""
+"""An item is popular if fewer than this share of the items were taken by more people."""
 MOST_WORDS = 3
 """Shared words that are named."""
 _COMMON = 0.03
@@ -81,9 +82,8 @@ class Facts:
 
     @cached_property
     def _least_popular(self) -> int:
-        people = np.sort(self._arrays["people"])
-        place = min(len(people) - 1, int((1 - POPULAR_SHARE) * len(people)))
-        return max(int(people[place]), LEAST_PEOPLE)
+        people = np.sort(self._arrays["people"])[::-1]
+        return max(int(people[math.ceil(POPULAR_SHARE * len(people)) - 1]), LEAST_PEOPLE)
 
     def _people(self, kind: str, key: int) -> int:
         keys = self._arrays[f"{kind}.keys"]
