@@ -256,12 +256,12 @@ def faithful(
     places = {key: _places(answers[at], set(rows[key[0]])) for key, at in wanted.items()}
     further = ranks = equal = 0
     for user, result, cited, other in pairs:
-        (own, own_share), (theirs, their_share) = (
+        (mine, my_share), (theirs, their_share) = (
             places[user, item].get(result, (DEEP + 1, 0.0)) for item in (cited, other)
         )
-        ranks += own > theirs
-        equal += own == theirs
-        further += (own, -own_share) > (theirs, -their_share)
+        ranks += mine > theirs
+        equal += mine == theirs
+        further += (mine, -my_share) > (theirs, -their_share)
     return {
         "users_with_deletions": len(prompts),
         "cited": len(pairs),

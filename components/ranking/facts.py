@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ranking.clauses import LEAST_PEOPLE, Clause
+from components.ranking.clauses import LEAST_PEOPLE, Clause, Kind
 from components.storage.ragged import Ragged
 from components.textid.words.normal import split
 from components.voices.learned import Learned
@@ -55,16 +55,14 @@ class Facts:
     def together(self, had: int, result: int) -> list[Clause]:
         """People who took both, one right after the other or at all."""
         items, item = len(self._ids), self._ids[had]
-        return [
-            Clause(kind, item, people)
-            for kind, key in (("next", (had, result)), ("together", (min(had, result), max(had, result))))
-            if (people := self._people(kind, key[0] * items + key[1]))
-        ]
+        first, last = min(had, result), max(had, result)
+        keys: dict[Kind, int] = {"next": had * items + result, "together": first * items + last}
+        return [Clause(kind, item, people) for kind, key in keys.items() if (people := self._people(kind, key))]
 
     def alike(self, had: int, result: int) -> list[Clause]:
         """Brand and deepest category."""
         brand, leaf, _ = ((row[had] == row[result]) & (row[had] >= 0) for row in self._kinds)
-        kind = "brand_and_kind" if brand and leaf else "brand" if brand else "kind" if leaf else None
+        kind: Kind | None = "brand_and_kind" if brand and leaf else "brand" if brand else "kind" if leaf else None
         return [Clause(kind, self._ids[had])] if kind else []
 
     def in_words(self, had: int, result: int) -> list[Clause]:
