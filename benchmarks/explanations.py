@@ -7,7 +7,7 @@ Prints one JSON line. `true_share`: every clause beside the ten best of every te
 the clean tables, by code that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`):
 of the results that cite an item of the history, how many fall further when that item is deleted than when another one
 of it, drawn at random, is: in the list that is recommended then, from which the items of the whole history are
-left out; where both ranks are equal, in the share of probability. `ms_recommend`, `ms_explain`: for a user, one thread.
+left out; where both ranks are equal, in the share of probability. `cpu_ms_...`: for a user, one thread.
 """
 
 from __future__ import annotations
@@ -137,12 +137,12 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
     explain = explainer(asked.recommender, asked.decoding)
     assert explain is not None
     prompts, times = asked.cases.prompt_ids(), asked.cases.prompt_times()
-    started = time.perf_counter()
+    started = time.process_time()
     answers = asked.recommender.recommend(prompts, K, asked.decoding, None, times)
-    recommended = time.perf_counter()
+    recommended = time.process_time()
     results = [[each.item_id for each in row] for row in answers]
     why = explain.of(prompts, results, times)
-    explained = time.perf_counter()
+    explained = time.process_time()
     tables = Tables.of(asked.items, asked.histories)
     said = [
         (clause, result)
@@ -171,8 +171,8 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
             [why[user] for user in some],
             [results[user] for user in some],
         ),
-        "ms_recommend": round(1000 * (recommended - started) / users, 2),
-        "ms_explain": round(1000 * (explained - recommended) / users, 2),
+        "cpu_ms_recommend": round(1000 * (recommended - started) / users, 2),
+        "cpu_ms_explain": round(1000 * (explained - recommended) / users, 2),
     }
 
 
