@@ -7,7 +7,7 @@ Prints one JSON line. `true_share`: every clause beside the ten best of every te
 the clean tables, by code that knows nothing of the ranker. `faithful_share`, of some users (`--deleted`):
 of the results that cite an item of the history, how many fall further when that item is deleted than when another one
 of it, drawn at random, is: in the list that is recommended then, from which the items of the whole history are
-left out; where both ranks are equal, in the share of probability. `ms_recommend`, `ms_explain`: for a user, one thread.
+left out; where both ranks are equal, in the share of probability. `cpu_ms_...`: for a user, one thread.
 """
 
 from __future__ import annotations
@@ -137,12 +137,12 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
     explain = explainer(asked.recommender, asked.decoding)
     assert explain is not None
     prompts, times = asked.cases.prompt_ids(), asked.cases.prompt_times()
-    started = time.perf_counter()
+    started = time.process_time()
     answers = asked.recommender.recommend(prompts, K, asked.decoding, None, times)
-    recommended = time.perf_counter()
+    recommended = time.process_time()
     results = [[each.item_id for each in row] for row in answers]
     why = explain.of(prompts, results, times)
-    explained = time.perf_counter()
+    explained = time.process_time()
     tables = Tables.of(asked.items, asked.histories)
     said = [
         (clause, result)
@@ -171,8 +171,8 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
             [why[user] for user in some],
             [results[user] for user in some],
         ),
-        "ms_recommend": round(1000 * (recommended - started) / users, 2),
-        "ms_explain": round(1000 * (explained - recommended) / users, 2),
+        "cpu_ms_recommend": round(1000 * (recommended - started) / users, 2),
+        "cpu_ms_explain": round(1000 * (explained - recommended) / users, 2),
     }
 
 
@@ -187,8 +187,7 @@ class Tables:
                 self.having.setdefault(item, set()).add(person)
         self.titles = {item: set(split(row.get("title") or "")) for item, row in items.items()}
         self.times = Counter(word for words in self.titles.values() for word in words)
-        people = sorted((len(self.having.get(item, ())) for item in items), reverse=True)
-        self.least_popular = people[max(0, round(POPULAR_SHARE * len(people)) - 1)]
+        self.people = Counter(len(self.having.get(item, ())) for item in items)
 
     @classmethod
     def of(cls, items: pl.DataFrame, histories: Sequence[Sequence[str]]) -> Tables:
@@ -200,7 +199,8 @@ class Tables:
             return clause.item is None and clause.people is None and not clause.words
         if clause.kind == "popular":
             people = len(self.having[result])
-            return people == clause.people and people >= max(LEAST_PEOPLE, self.least_popular)
+            above = sum(count for more, count in self.people.items() if more > people)
+            return people == clause.people and people >= LEAST_PEOPLE and above < POPULAR_SHARE * len(self.items)
         assert clause.item is not None
         had, item = self.items[clause.item], self.items[result]
         brand = bool(had.get("brand")) and had["brand"] == item.get("brand")
@@ -256,12 +256,12 @@ def faithful(
     places = {key: _places(answers[at], set(rows[key[0]])) for key, at in wanted.items()}
     further = ranks = equal = 0
     for user, result, cited, other in pairs:
-        (own, own_share), (theirs, their_share) = (
+        (mine, my_share), (theirs, their_share) = (
             places[user, item].get(result, (DEEP + 1, 0.0)) for item in (cited, other)
         )
-        ranks += own > theirs
-        equal += own == theirs
-        further += (own, -own_share) > (theirs, -their_share)
+        ranks += mine > theirs
+        equal += mine == theirs
+        further += (mine, -my_share) > (theirs, -their_share)
     return {
         "users_with_deletions": len(prompts),
         "cited": len(pairs),

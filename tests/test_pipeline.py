@@ -93,7 +93,8 @@ def test_recommend_and_doctor(by_flow: tuple[Path, str]) -> None:
     done = command(root, "idiom", "recommend", *history[-2:], "-k", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split(".")[0].strip() for line in lines[:3]] == ["1", "2", "3"], done.stdout
+    assert [line.split(".")[0].strip() for line in lines[:6:2]] == ["1", "2", "3"], done.stdout
+    assert all(lines[1:6:2]), "each has a reason below it"
     assert not any(item in done.stdout for item in history[-2:])
     done = command(root, "idiom", "doctor")
     assert done.returncode == 0, done.stdout

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.arrays import Cases
+from components.evaluation.contenders import Variant
 from components.evaluation.figures import verdict
 from components.evaluation.metrics import bootstrap, ndcg, ranks, recall
 from components.evaluation.other_ties import Ask, OtherTies, same_users
@@ -42,7 +43,7 @@ class Apart:
 def in_detail(
     asked: Cases,
     lists: Mapping[str, np.ndarray],
-    places: Mapping[str, Mapping[str, np.ndarray]],
+    places: Mapping[Variant, Mapping[str, np.ndarray]],
     protocol: Mapping[str, Any],
     apart: Apart | None,
     other: OtherTies | None,
@@ -50,9 +51,10 @@ def in_detail(
     seed: int,
 ) -> dict[str, Any]:
     """All of voices.json. lists: name -> [users, depth] in the headline variant; places: variant -> name -> ranks."""
-    headline, k = protocol["headline"], protocol["headline_k"]
+    k = protocol["headline_k"]
+    headline: Variant = protocol["headline"]
     own = places[headline]
-    figures = {
+    figures: dict[str, Any] = {
         variant: {
             name: {f"recall_at_{k}": float(recall(rank, k).mean()), f"ndcg_at_{k}": float(ndcg(rank, k).mean())}
             for name, rank in each.items()

@@ -83,13 +83,13 @@ def _pairs(found: Mapping[str, Any]) -> dict[str, Any]:
 def _slices(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     made, k = [], found["k"]
     for slicing, groups in found["slices"].items():
-        names = list(next(iter(groups.values()))["ndcg"])
-        rows = [
-            (name, [Cell(whole(group["users"])), *(figure(group["ndcg"][who]) for who in names)])
-            for name, group in groups.items()
+        rows = [("users", [Cell(whole(group["users"])) for group in groups.values()])]
+        rows += [
+            (called(who), [figure(group["ndcg"][who]) for group in groups.values()])
+            for who in next(iter(groups.values()))["ndcg"]
         ]
         caption = f"Voices by {slicing}: {metric_label(f'ndcg_at_{k}')}, {found['headline']}"
-        made.append(_table(caption, ["Users", *map(called, names)], rows))
+        made.append(_table(caption, list(groups), rows))
     return made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,11 @@ from components.ranking.deletion import NEWEST, SOURCES, Deletion, Part, standin
 from components.ranking.hybrid import Hybrid
 from components.ranking.modes import Modes
 from components.ranking.shortened import shortened
+from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender, Times
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
-
-if TYPE_CHECKING:
-    from components.recommender.engine import Engine
 
 _NEARLY = 0.5
 """A source is named beside the first where without it the result loses at least this share of what it loses without
@@ -32,6 +30,17 @@ the first; an item is cited in place of the one that matters most, of which noth
 _SOURCE = {"next": "people", "together": "people", "words": "words"} | dict.fromkeys(
     ("brand_and_kind", "brand", "kind"), "kinds"
 )
+
+
+class Writer(Protocol):
+    """A language model that gives any items a score (`Engine`)."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    def scores(
+        self, histories: Sequence[Sequence[str]], candidates: Ragged, decoding: Decoding
+    ) -> NDArray[np.float32]: ...
 
 
 def explainer(recommender: Recommender, decoding: Decoding) -> Explainer | None:
@@ -45,13 +54,13 @@ def explainer(recommender: Recommender, decoding: Decoding) -> Explainer | None:
     if recommender.ranker.facts is None:
         return None
     mode = decoding.mode or recommender.choice.mode
-    return Explainer(recommender.ranker, (recommender.engine, decoding) if mode == "generate" else None)
+    return Explainer(recommender.ranker, (cast(Writer, recommender.engine), decoding) if mode == "generate" else None)
 
 
 class Explainer:
     """A hybrid and the facts beside it."""
 
-    def __init__(self, hybrid: Hybrid, writer: tuple[Engine, Decoding] | None = None) -> None:
+    def __init__(self, hybrid: Hybrid, writer: tuple[Writer, Decoding] | None = None) -> None:
         """`writer`: the language model that answers alone, and its settings. Raises `ValueError` for a hybrid without
         facts."""
         if hybrid.facts is None:
@@ -112,7 +121,7 @@ def _order(falls: NDArray[np.float64]) -> list[int]:
 
 
 def _of_writer(
-    engine: Engine,
+    engine: Writer,
     decoding: Decoding,
     histories: Ragged,
     days: Days,

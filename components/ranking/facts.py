@@ -6,6 +6,7 @@ facts.clauses(had, result)                                 # of two item numbers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.ranking.clauses import LEAST_PEOPLE, Clause
+from components.ranking.clauses import LEAST_PEOPLE, Clause, Kind
 from components.storage.ragged import Ragged
 from components.textid.words.normal import split
 from components.voices.learned import Learned
@@ -21,7 +22,7 @@ from components.voices.learned import Learned
 REACH = 50
 """Places between two items of a history that still stand together."""
 POPULAR_SHARE = 0.2
-"""The share of the items, by the people who took them, that is popular."""
+"""An item is popular if fewer than this share of the items were taken by more people."""
 MOST_WORDS = 3
 """Shared words that are named."""
 _COMMON = 0.03
@@ -73,16 +74,14 @@ class Facts:
     def together(self, had: int, result: int) -> list[Clause]:
         """People who took both, one right after the other or at all."""
         items, item = len(self._ids), self._ids[had]
-        return [
-            Clause(kind, item, people)
-            for kind, key in (("next", (had, result)), ("together", (min(had, result), max(had, result))))
-            if (people := self._people(kind, key[0] * items + key[1]))
-        ]
+        first, last = min(had, result), max(had, result)
+        keys: dict[Kind, int] = {"next": had * items + result, "together": first * items + last}
+        return [Clause(kind, item, people) for kind, key in keys.items() if (people := self._people(kind, key))]
 
     def alike(self, had: int, result: int) -> list[Clause]:
         """Brand and deepest category."""
         brand, leaf, _ = ((row[had] == row[result]) & (row[had] >= 0) for row in self._kinds)
-        kind = "brand_and_kind" if brand and leaf else "brand" if brand else "kind" if leaf else None
+        kind: Kind | None = "brand_and_kind" if brand and leaf else "brand" if brand else "kind" if leaf else None
         return [Clause(kind, self._ids[had])] if kind else []
 
     def in_words(self, had: int, result: int) -> list[Clause]:
@@ -100,9 +99,8 @@ class Facts:
 
     @cached_property
     def _least_popular(self) -> int:
-        people = np.sort(self._arrays["people"])
-        place = min(len(people) - 1, int((1 - POPULAR_SHARE) * len(people)))
-        return max(int(people[place]), LEAST_PEOPLE)
+        people = np.sort(self._arrays["people"])[::-1]
+        return max(int(people[math.ceil(POPULAR_SHARE * len(people)) - 1]), LEAST_PEOPLE)
 
     def _people(self, kind: str, key: int) -> int:
         keys = self._arrays[f"{kind}.keys"]

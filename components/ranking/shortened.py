@@ -60,7 +60,7 @@ def said(
     starts, lengths = strong.indptr[variant].astype(np.int64), np.diff(strong.indptr)[variant]
     row = np.repeat(np.arange(len(variant)), lengths)
     at = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + starts[row]
-    return np.bincount(row, strong.data[at] * says[place[at], items[row]], len(variant))
+    return np.bincount(row, strong.data[at] * says[place[at], items[row]], len(variant)).astype(np.float64)
 
 
 def ranks_beside(
@@ -81,5 +81,4 @@ def ranks_beside(
         under = open_ & (of_users[np.minimum(middle, max(len(of_users) - 1, 0))] <= values)
         low = np.where(under, middle + 1, low)
         high = np.where(open_ & ~under, middle, high)
-    found: NDArray[np.float64] = 1.0 + (end - low) - (own > values)
-    return found
+    return np.asarray(1.0 + (end - low) - (own > values), np.float64)
