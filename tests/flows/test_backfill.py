@@ -26,7 +26,7 @@ DAYS = days_between(date(2024, 6, 30), date(2024, 10, 1), 90)
 
 def test_days() -> None:
     """Prevents: a last window beyond the end, and thousands of trainings by a slip of the keyboard."""
-    assert DAYS == [date(2024, 6, 30), date(2024, 9, 28)]
+    assert [date(2024, 6, 30), date(2024, 9, 28)] == DAYS
     with pytest.raises(BadInput, match="no day"):
         days_between(date(2024, 2, 1), date(2024, 1, 1), 7)
     with pytest.raises(BadInput, match="windows"):
