@@ -133,7 +133,8 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     few = _without(shop, unseen)
     asked = few.cases(refit=False, on="valid", max_users=0, seed=params.seed)
     learned = few.learned(asked)
-    taught = teach(learned, held_of(asked), params.rank, params.voices, core=0, progress=Progress())
+    core = params.clean.min_item_interactions if params.clean.core == "all" else 0
+    taught = teach(learned, held_of(asked), params.rank, params.voices, core=core, progress=Progress())
     hybrid = Hybrid.of(taught.choice.ranker, taught.reader, learned.catalogue, params.voices)
     ids = learned.catalogue.table.item_ids
     new = shop.items.filter(pl.col("item_id").is_in(list(unseen)))

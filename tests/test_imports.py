@@ -54,7 +54,7 @@ MAY_IMPORT = {
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "registry", "scoring", "ranking.load"}
+    | {"stages", "registry", "scoring", "ranking.load", "recommender.interface"}
     | {
         "data.ingest.sniff",
         "data.append",
