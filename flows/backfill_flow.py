@@ -24,7 +24,7 @@ from flows.when import moment
 def backfill(
     first: str, last: str, workspace: str = ".", every: int = 30, jobs: int = 1, dask: str | None = None
 ) -> State[Any]:
-    """Train and evaluate as if it were each day from `first` to `last`, `every` so many days; what is done stays done."""
+    """Train and evaluate as if it were each day from `first` to `last`, `every` so many days; what is done stays."""
     logger = get_run_logger()
     try:
         folder = checked(workspace)
