@@ -207,7 +207,9 @@ def test_killed_in_the_middle_leaves_the_old_state(shop: Shop) -> None:
     for when in ("whole", "half"):
         done = subprocess.run([sys.executable, "-c", KILLED, str(shop.root), when], env={**os.environ}, check=False)
         assert done.returncode == -signal.SIGKILL
-        assert shop.store.drops() == []
+        assert shop.store.drops() == [] and list(shop.store.folder.glob(".*.tmp"))
+        with shop.store.alone():
+            assert not list(shop.store.folder.iterdir()), "what was left half done would be versioned"
         shop.ingest()
         assert shop.tables()[0].equals(before)
     assert shop.append(NEW).kept
