@@ -109,6 +109,14 @@ def parts(directory: Path, *, lean: bool = False) -> dict[str, Any]:
     return {"recommender": model, "tokenizer": tokenizer, "prompts": Prompts.load(directory / PROMPTS), "facts": facts}
 
 
+def generator_of(directory: Path) -> tuple[Any, Any]:
+    """The ID generator of a pair or a bundle, and its tokenizer. The manifest must have been verified."""
+    from components.networks.backbone import load_model
+    from components.networks.tokenizer import load_tokenizer
+
+    return load_model(directory / GENERATOR), load_tokenizer(directory / TOKENIZER)
+
+
 def _whole(directory: Path, facts: Mapping[str, Any]) -> tuple[Any, Any]:
     from components.networks.backbone import load_model
     from components.networks.tokenizer import load_tokenizer

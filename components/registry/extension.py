@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import BadInput, GateRefused
 from components.ranking.modes import HYBRID
 from components.recommender.catalogue import ITEMS, Catalogue
-from components.recommender.pair import FACTS, GENERATOR, PARAMS, TOKENIZER, broken_rules, drops_repeats
+from components.recommender.pair import FACTS, PARAMS, broken_rules, drops_repeats, generator_of
 from components.registry.bundle import verified
 from components.settings.params import Index
 from components.storage import parquet
@@ -119,13 +119,9 @@ def name_items(
 
 def _named(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame, near: Sequence[int]) -> IdTable:
     """`name_items` by a bundle's own generator; `near`: rows of `texts`."""
-    from components.networks.backbone import load_model
-    from components.networks.tokenizer import load_tokenizer
-
     beside, fresh = (list(each.select("item_id", "text").iter_rows()) for each in (texts[list(near)], new))
     return name_items(
-        load_model(bundle / GENERATOR),
-        load_tokenizer(bundle / TOKENIZER),
+        *generator_of(bundle),
         table,
         beside,
         fresh,

@@ -92,11 +92,19 @@ class Store:
     def forgotten(self) -> Forgotten:
         return Forgotten.read(self.folder / FORGOTTEN)
 
-    def alone(self) -> AbstractContextManager[int]:
-        """Be the only one who changes the store. Raises `BadInput` where another one does, for ten minutes."""
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only one who changes the store; what a killed one left half done is removed.
+
+        Raises `BadInput` where another one is at it, for ten minutes."""
         mend = "wait until the other `idiom ingest --append` or `idiom forget` has ended"
         busy = BadInput("another command changes the drops of this data set", where=str(self.folder), mend=mend)
-        return locked(self.folder.parents[2] / "work" / f"drops-{self.folder.name}.lock", busy, seconds=600.0)
+        lock = self.folder.parents[2] / "work" / f"drops-{self.folder.name}.lock"
+        with locked(lock, busy, seconds=600.0):
+            for place, pattern in ((self.folder, ".*.tmp"), (self.folder.parent, f".{self.folder.name}.*.tmp")):
+                for left in place.glob(pattern):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield
 
     def publishing(self, sha256: str) -> AbstractContextManager[Path]:
         """A temporary folder that becomes the folder of a drop in one step."""

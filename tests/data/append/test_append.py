@@ -207,7 +207,9 @@ def test_killed_in_the_middle_leaves_the_old_state(shop: Shop) -> None:
     for when in ("whole", "half"):
         done = subprocess.run([sys.executable, "-c", KILLED, str(shop.root), when], env={**os.environ}, check=False)
         assert done.returncode == -signal.SIGKILL
-        assert shop.store.drops() == []
+        assert shop.store.drops() == [] and list(shop.store.folder.glob(".*.tmp"))
+        with shop.store.alone():
+            assert not list(shop.store.folder.iterdir()), "what was left half done would be versioned"
         shop.ingest()
         assert shop.tables()[0].equals(before)
     assert shop.append(NEW).kept
@@ -233,3 +235,19 @@ def test_the_history_needs_times(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="go back in time"):
         shop.append(NEW)
     assert START < NOW and items()
+
+
+def test_as_if_it_were_an_earlier_day(tmp_path: Path) -> None:
+    """Prevents: a backfill that sees what came after its day, in the raw data or in a drop."""
+    from dataclasses import replace
+
+    whole = Shop(tmp_path / "whole", OLD)
+    whole.append(NEW)
+    until = replace(PARAMS, ingest=replace(PARAMS.ingest, until="2024-02-15"))
+    shop = Shop(tmp_path / "whole", OLD, until)  # the same folder: raw data, drop and all
+    interactions, _ = shop.tables()
+    expected = [row for row in ALL if row["timestamp"] < "2024-02-16"]
+    assert interactions.height == len(expected) < len(OLD)
+    assert interactions["timestamp"].max() == datetime.fromisoformat(expected[-1]["timestamp"])
+    assert interactions.group_by("user_id").agg(pl.col("position").max() + 1 == pl.len())["position"].all()
+    assert read_json(shop.layout.ingest_report)["until"] == {"day": "2024-02-15", "left_out": len(ALL) - len(expected)}

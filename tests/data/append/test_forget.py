@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +91,29 @@ def test_a_file_of_ids(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(BadInput, match="names no id"):
         ids_in(path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import components.storage.artifacts as artifacts
+from components.data.append.forget import forget
+from components.data.drops.store import Store
+from components.storage.layout import Layout
+from tests.data.append.shop import NOW
+artifacts._swap_directories = lambda new, old: os.kill(os.getpid(), signal.SIGKILL)
+root = Path(sys.argv[1])
+forget(Layout(root, "shop"), Store.of(root, "shop"), "user", ["u07"], now=NOW, by="x")
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_nothing_is_deleted_yet(shop: Shop) -> None:
+    """Prevents: a user who is gone from one drop and not from the next, without a record."""
+    before = shop.state()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(shop.root)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with shop.store.alone():
+        assert shop.state() == before
+        assert [path.name for path in shop.store.folder.parent.iterdir()] == ["shop"]
+    assert ask(shop, "user", "u07").new == 1
