@@ -67,7 +67,7 @@ MAY_IMPORT = {
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
-    "processes": ["environment git signals nodes watcher", "child", "torchrun"],
+    "processes": ["cost environment git signals nodes watcher", "child", "torchrun"],
     "scoring": [
         "settings output histories devices",
         "split",
