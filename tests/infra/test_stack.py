@@ -69,11 +69,13 @@ def keys(stack: Any, bucket: str) -> list[str]:
 def test_a_new_champion_starts_a_scoring(retrained: Any) -> None:
     """Prevents: a promotion after which the shop is served yesterday's recommendations."""
     (score,) = (each for each in retrained.prefect("POST", "/deployments/filter") if each["name"] == "score-daily")
-    wanted = {
-        "deployments": {"id": {"any_": [score["id"]]}},
-        "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
-    }
-    (run,) = retrained.prefect("POST", "/flow_runs/filter", **wanted)
+
+    def started() -> list[dict[str, Any]]:
+        runs = retrained.prefect("POST", "/flow_runs/filter", deployments={"id": {"any_": [score["id"]]}})
+        return [each for each in runs if not each["auto_scheduled"]]
+
+    PrefectServer.wait_until(lambda: bool(started()), seconds=120)
+    (run,) = started()
     assert retrained.wait(run["id"])["state_type"] == "COMPLETED", retrained.log("worker")
 
 
