@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ def test_nobody_gets_in_without_a_password(retrained: Any) -> None:
     mlflow, api, store = given["MLFLOW_TRACKING_URI"], given["PREFECT_API_URL"], given["AWS_ENDPOINT_URL"]
     assert httpx.get(f"{mlflow}/api/2.0/mlflow/experiments/search?max_results=1").status_code == 401
     assert httpx.post(f"{api}/flow_runs/filter", json={}).status_code == 401
-    assert httpx.get(f"{store}/dvc").status_code == 403
+    signed = {"Authorization": "AWS idiom:stack:wrong", "Date": formatdate(usegmt=True)}
+    assert httpx.get(f"{store}/dvc", headers=signed).status_code == 403
+    assert httpx.get(f"{store}/v1/AUTH_idiom/dvc").status_code == 401  # Swift's own way to the same objects
     with pytest.raises(psycopg2.OperationalError, match="password"):
         ports = json.loads((retrained.root / FOLDER / "state.json").read_text())["ports"]
         psycopg2.connect(host="127.0.0.1", port=ports["postgres"], user=postgres.USER, password="x", dbname="mlflow")
