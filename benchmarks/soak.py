@@ -1,6 +1,6 @@
 """Scheduled small retrainings on the local stack, with random kills: is anything lost, done twice, or stuck?
 
-    python -m benchmarks.soak                # 50 nights of the demo shop at micro size, an hour or more on two idle cores
+    python -m benchmarks.soak                # 50 nights of the demo shop at micro size: hours on two cores
     python -m benchmarks.soak --runs 3       # a look
 
 Each night has a seed of its own, so that each has to end in one version of its own. In most something is killed with
@@ -100,10 +100,10 @@ class Night:
             if pid is None:
                 return False
             family = psutil.Process(int(pid)).children(recursive=True) if what == "worker" else []
-            return any([_killed(each.pid) for each in family] + [_killed(int(pid))])
+            return sum(_killed(each) for each in [*(each.pid for each in family), int(pid)]) > 0
         pid = status(self.root).get("worker", {}).get("pid")
         children = psutil.Process(int(pid)).children(recursive=True) if pid else []
-        return any([_killed(each.pid) for each in children])
+        return sum(_killed(each.pid) for each in children) > 0
 
     def memory(self) -> dict[str, tuple[int, float]]:
         """Service -> its process and its resident memory in MiB, of Prefect's server and the worker."""
@@ -145,7 +145,7 @@ def main() -> None:
 def soak(root: Path, nights: int, chance: random.Random, minutes: float) -> dict[str, Any]:
     """`nights` retrainings with kills; what came of them."""
     night, started = Night(root), time.monotonic()
-    done = command(root, "python", "-m", "flows.cli", "deploy", **night.given)
+    done = command(root, "python", "-m", "flows.cli", "deploy", timeout=600, **night.given)  # type: ignore[arg-type]
     assert done.returncode == 0, done.stderr
     _automations(root, night)
     kills: dict[str, int] = {}
@@ -252,7 +252,7 @@ def _automations(root: Path, night: Night) -> None:
         "from datetime import timedelta; from flows.automations import install; "
         f"install(silent=timedelta(seconds={SILENT_SECONDS}))"
     )
-    done = command(root, "python", "-c", code, **night.given)
+    done = command(root, "python", "-c", code, timeout=600, **night.given)  # type: ignore[arg-type]
     assert done.returncode == 0, done.stderr
 
 

@@ -1,5 +1,6 @@
 """Automations of Prefect's server for the deployments of prefect.yaml: runs that fail, and runs of which nobody hears.
 
+    idiom deploy --notify slack-webhook/my-team                  # these too (deploy.py); or alone:
     export PREFECT_API_URL=http://127.0.0.1:4200/api
     python -m flows.automations                                  # runs whose machine died become Crashed
     python -m flows.automations --notify slack-webhook/my-team   # and each run that fails is told to that block

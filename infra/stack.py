@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.errors import BadInput, StageError
 from components.processes.child import STOP_SECONDS, Child
@@ -59,6 +60,8 @@ class Supervisor:
     workspace: Path
     ports: dict[str, int]
     running: list[_Running] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+    """What state.json holds."""
 
     def run(self) -> int:
         """Until SIGINT or SIGTERM; returns the exit code. Raises `BadInput` where the stack runs already."""
@@ -101,7 +104,7 @@ class Supervisor:
             each.ready = each.service.ready()
 
     def _tell(self, stack: Path) -> None:
-        told = {
+        now = {
             "pid": os.getpid(),
             "ports": self.ports,
             "services": {
@@ -113,9 +116,9 @@ class Supervisor:
                 for each in self.running
             },
         }
-        if told != getattr(self, "_told", None):
-            publish_json(stack / "state.json", told)
-            self._told = told
+        if now != self.told:
+            publish_json(stack / "state.json", now)
+            self.told = now
 
 
 def _started(service: Service, workspace: Path, stack: Path) -> Child:
@@ -166,15 +169,12 @@ def start(workspace: Path, ports: dict[str, int] | None = None, *, say: Callable
             stderr=log,
             start_new_session=True,
         )
-    until, waiting = time.monotonic() + START_SECONDS, ""
+    until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
         state = status(workspace)
-        late = [name for name, each in state.items() if not each["ready"]]
-        if state and not late:
+        if state and all(each["ready"] for each in state.values()):
             say(f"ready       {', '.join(state)}")
             return
-        if (now := ", ".join(late)) != waiting:
-            waiting = now
         time.sleep(_LOOK_SECONDS)
     late = [name for name, each in status(workspace).items() if not each["ready"]]
     if process.poll() is None:

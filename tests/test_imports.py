@@ -80,7 +80,7 @@ MAY_IMPORT = {
 FLOORS = {
     "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
-    "processes": ["environment git signals nodes watcher", "child", "torchrun"],
+    "processes": ["cost environment git signals nodes watcher", "child", "torchrun"],
     "monitoring": ["stream", "drift", "history", "page"],
     "scoring": [
         "settings output histories devices",
