@@ -97,7 +97,11 @@ def _files(
     def rows() -> Iterator[Row]:
         with Source.open(raw / str(medium.files)) as source:
             for name, size in source.files():
-                theirs = [PurePosixPath(name).stem] if owners is None else owners.get(name) or owners.get(PurePosixPath(name).name, [])
+                theirs = (
+                    [PurePosixPath(name).stem]
+                    if owners is None
+                    else owners.get(name) or owners.get(PurePosixPath(name).name, [])
+                )
                 if not theirs:
                     aside["of_no_item"] += 1
                     continue
