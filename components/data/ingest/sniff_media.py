@@ -33,8 +33,8 @@ def suggest_media(path: Path, items: pl.Series) -> tuple[dict[str, Any], list[st
         kind = "sounds" if names[0].suffix.lower() in SOUNDS else "pictures"
         if fitting < _NAMED * min(len(names), len(known)):
             lines.append(
-                f"Not read: {entry.name}; {len(names):,} {kind}, {fitting:,} of them named as items. If a column of the "
-                f"items names them: ingest.media: {{{kind[:-1]}: {{files: {entry.name}, column: ...}}}}."
+                f"Not read: {entry.name}; {len(names):,} {kind}, {fitting:,} of them named as items. If a column "
+                f"names them: ingest.media: {{{kind[:-1]}: {{files: {entry.name}, column: ...}}}}."
             )
             continue
         media[_free(entry.stem, kind[:-1], media)] = {"files": entry.name}
