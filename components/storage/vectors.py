@@ -90,7 +90,7 @@ def load(folder: Path, item_ids: Sequence[str]) -> dict[str, Vectors]:
         for name, about in facts.items():
             if about["kind"] == "edges":
                 parts = [np.load(folder / f"{name}.{part}.npy", allow_pickle=False) for part in _PARTS]
-                found[name] = Edges(*parts, names=tuple(about["relations"])).of(rows)
+                found[name] = Edges(parts[0], parts[1], parts[2], parts[3], tuple(about["relations"])).of(rows)
             else:
                 dense = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 found[name] = np.where((rows >= 0)[:, None], dense[rows], np.float32(0))

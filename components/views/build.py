@@ -99,6 +99,9 @@ def _check(settings: Views, media: list[str], relations: list[str]) -> None:
                 where=f"params.yaml: views.{key}",
                 mend=f"here it may name {', '.join(known)}",
             )
+    if twice := sorted(set(media) & set(relations)):
+        mend = "call the medium otherwise in ingest.media"
+        raise BadInput(f"{twice[0]!r} is a medium and a relation", where="params.yaml: ingest.media", mend=mend)
     for name, control in settings.control.items():
         if control == "rewired" and name in media:
             mend = "set it to shuffled"

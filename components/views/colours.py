@@ -28,7 +28,7 @@ class Colours:
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[pictures, side, side, 3] -> [pictures, WIDTH]; the first are the shares of `NAMES`."""
-        rgb = pixels.astype(np.float32) / 255
+        rgb = pixels.astype(np.float32) / np.float32(255)
         hue, saturation, value = _hsv(rgb)
         count, pixels_each = len(pixels), self.side**2
         names = np.arange(count)[:, None, None] * len(NAMES) + _named(hue, saturation, value)

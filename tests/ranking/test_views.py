@@ -59,7 +59,7 @@ def shop() -> tuple[Learned, Held, dict[str, Vectors]]:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_the_voice_of_a_view_sums_cosines_and_an_item_is_not_like_itself(sparse: bool) -> None:
+def test_the_voice_of_a_view_sums_cosines_and_an_item_is_not_like_itself(sparse: bool, tmp_path: Path) -> None:
     learned, _, views = shop()
     rows = [[number % 6, 6 + number % 5] for number in range(ITEMS)]
     given = {"shot": edges(rows, [0] * 6 + [1] * 5)} if sparse else views
@@ -80,6 +80,9 @@ def test_the_voice_of_a_view_sums_cosines_and_an_item_is_not_like_itself(sparse:
         assert np.allclose(row, slow, atol=1e-5)
     near = voice.similar(replace(learned, views=given), 3)  # type: ignore[attr-defined]
     assert near.diagonal().sum() == 0 and np.diff(near.indptr).max() <= 3
+    voice.save(tmp_path / "voice")
+    again = load(tmp_path / "voice").recommend([["i004"]], 5, Decoding())
+    assert again == voice.recommend([["i004"]], 5, Decoding())
 
 
 def test_shared_tails_are_counted_by_relation() -> None:

@@ -6,9 +6,11 @@ import re
 
 import polars as pl
 
-RELATIONS = dict.fromkeys(("head", "relation", "tail"), pl.String)
+from components.data.canonical.coded import Kind
+
+RELATIONS: dict[str, Kind] = dict.fromkeys(("head", "relation", "tail"), pl.String)
 """A head is an item id."""
-MEDIA = {
+MEDIA: dict[str, Kind] = {
     "view": pl.String,
     "item_id": pl.String,
     "kind": pl.String,

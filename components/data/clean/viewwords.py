@@ -9,7 +9,7 @@ import polars as pl
 from components.data.canonical import coded
 from components.errors import BadInput
 
-SCHEMA = {"item_id": pl.String, "column": pl.String, "words": pl.List(pl.String)}
+SCHEMA: dict[str, coded.Kind] = {"item_id": pl.String, "column": pl.String, "words": pl.List(pl.String)}
 
 
 def added(items: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:

@@ -24,6 +24,7 @@ from components.data.ingest import rawfiles, scanning, times
 from components.data.ingest.conservation import in_words
 from components.data.ingest.ingest import canonical, files_of, notes, reader
 from components.data.ingest.interactions import OrderUnknown
+from components.data.ingest.sniff_media import suggest_media
 from components.data.ingest.sniff_table import SAMPLE_BYTES, suggest_table
 from components.errors import BadInput
 from components.settings.params import Clean, Format, Ingest
@@ -55,9 +56,14 @@ def suggest(path: Path) -> dict[str, Any]:
         if sum((path / entry).stat().st_size for entry in rawfiles.tables_in(path)) <= LOOKED_THROUGH:
             more = Path(scratch) / "read"
             more.mkdir()
-            clean, about = _clean(Ingest(**section), path, more)
+            clean, about, items = _clean(Ingest(**section), path, more)
             params["clean"] = clean
-            lines += about
+            media, about_media = suggest_media(path, items)
+            section |= {"media": media} if media else {}
+            said = {line.removeprefix("Not read: ").removeprefix("Media: ").split(";")[0] for line in about_media}
+            said |= {f"{name}/" for name in said}
+            lines = [line for line in lines if line.removeprefix("Not read: ").split(";")[0] not in said]
+            lines += about + about_media
         else:
             lines.append(f"More than {LOOKED_THROUGH >> 20} MB: not read through; the defaults of `clean` stand.")
     return {"params": params, "lines": lines}
@@ -107,8 +113,8 @@ def _quoting(name: str, path: Path, scratch: Path) -> dict[str, Any]:
     return {"quoting": found} if found else {}
 
 
-def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str]]:
-    """The `clean` section from the data as `ingest` would read them."""
+def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any], list[str], pl.Series]:
+    """The `clean` section from the data as `ingest` would read them, why, and the ids of the items."""
     tables: Tables = reader(settings.format).read(settings, path, scratch)
     try:
         history, items, report = canonical(settings, tables)
@@ -144,7 +150,7 @@ def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any],
             f"clean.ties: shuffle, since {ties.in_words()}. A model would be paid for learning the order of ids, so "
             "the order is drawn. `file` keeps the file's, to compare with papers on such data (docs/ties.md)."
         )
-    return chosen, lines
+    return chosen, lines, items["item_id"]
 
 
 def _examples(tables: Tables) -> list[str]:

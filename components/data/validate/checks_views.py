@@ -18,7 +18,7 @@ _OF_ITEMS = 0.5
 
 def measure(layout: Layout, touched: pl.Series, items: pl.Series, settings: params.Validate) -> dict[str, Measured]:
     """Measured checks of the suite `views`. `touched`: ids that an interaction names, `items`: of the catalogue."""
-    found = {}
+    found: dict[str, Measured] = {}
     if layout.relations.is_file():
         relations = coded.collect(coded.scan(layout.relations, RELATIONS), layout.relations)
         found |= _of_relations(relations, touched, items, settings) if relations.height else {}
@@ -33,6 +33,7 @@ def _of_relations(
 ) -> dict[str, Measured]:
     counted = relations["relation"].value_counts(sort=True)
     told = counted.filter(pl.col("relation").map_elements(is_behaviour, return_dtype=pl.Boolean))
+    behaviour = int(told["count"].sum())
     bare = touched.unique().sort().to_frame("item_id").join(relations, left_on="item_id", right_on="head", how="anti")
     between = relations.with_columns(known=pl.col("tail").is_in(items.implode()))
     between = between.filter(pl.col("known").mean().over("relation") >= _OF_ITEMS)
@@ -47,10 +48,10 @@ def _of_relations(
     kinds = ", ".join(f"{name} {count:,}" for name, count in counted.head(8).iter_rows())
     return {
         "relations_say_nothing_of_others": Measured(
-            told["count"].sum(),
+            behaviour,
             0,
             _rows(told),
-            count=told["count"].sum(),
+            count=behaviour,
             of=relations.height,
             unit="relations",
             said=kinds,

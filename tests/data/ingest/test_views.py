@@ -104,6 +104,17 @@ def test_init_recognises_a_table_of_relations(tmp_path: Path) -> None:
     assert any("set aside: also_bought, boughtTogether" in line for line in found["lines"])
 
 
+def test_init_recognises_files_that_are_named_as_items(tmp_path: Path) -> None:
+    folder = media(tmp_path / "shop")
+    (folder / "banners").mkdir()
+    (folder / "banners" / "summer.png").write_bytes(png())
+    found = suggest(folder)
+    assert found["params"]["ingest"]["media"] == {"pictures": {"files": "pictures"}}
+    said = [line for line in found["lines"] if "pictures" in line or "banners" in line]
+    assert said[0].startswith("Not read: banners; 1 pictures, 0 of them named as items")
+    assert said[1].startswith("Media: pictures; 11 pictures, of 9 of 10 items") and len(said) == 2
+
+
 def test_without_views_the_tables_are_empty_and_nothing_else_says_a_word(tmp_path: Path) -> None:
     """Prevents: a shop without pictures whose reports and verdict change."""
     report, layout = taken(write(tmp_path))
