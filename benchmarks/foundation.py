@@ -91,7 +91,7 @@ def main() -> None:
             shop = read(params, chosen.data / name, Path(folder) / name, params.clean.ties)
             asked = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
             learned, held = replace(shop.learned(asked), seed=params.seed), _held(asked)
-            ask = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
+            ask: dict[str, Any] = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
             own = Own(_held(_valid(shop, chosen.users, params.seed))) if chosen.own else None
             tiers = trial(learned, held, foundation, preset(), own=own, progress=progress, **ask)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}

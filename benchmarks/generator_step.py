@@ -227,6 +227,7 @@ def _context(arguments: argparse.Namespace) -> Context:
         item_ids=items,
         texts=cast(Any, tuple(texts)),
         histories=histories,
+        users=np.zeros(0, np.uint64),
         valid_users=cast(Any, ()),
         valid_rows=np.zeros(0, np.int64),
         valid_contexts=nothing,

@@ -273,6 +273,7 @@ def _context(preset: Params, arguments: argparse.Namespace, folder: Path) -> tup
         item_ids=item_ids,
         texts=tuple(texts),  # type: ignore[arg-type]
         histories=Ragged(offsets, np.concatenate(bought).astype(np.int32)),
+        users=np.zeros(0, np.uint64),
         valid_users=(),  # type: ignore[arg-type]
         valid_rows=np.zeros(0, np.int64),
         valid_contexts=nothing,

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from scipy import sparse
 from components.errors import BadInput
 from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
+from components.settings.bounds import Section
 from components.storage.ragged import Ragged
 from components.textid.words.normal import split
 from components.voices.fading import Days, strengths
@@ -38,7 +39,7 @@ _KEPT = 200
 class Text(Voice):
     """An item that shares no feature with the history is not recommended: an empty history gets none."""
 
-    Settings = settings.Text
+    Settings: ClassVar[type[Section] | None] = settings.Text
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
