@@ -100,7 +100,8 @@ def walk(on: Walk) -> None:
     on.shoot("mlflow-runs", table, size=(1400, 490), do=_seen("ndcg_at_10"), clip=_mlflows_own(490))
     version = f"{MLFLOW}/#/models/{model}/versions/{champion}?{TRAINING}"
     on.shoot("mlflow", version, size=(1400, 900), do=_seen("Promotion"), clip=_mlflows_own(900))
-    card = f"{run}/{on.run_of(champion)['run_id']}/artifacts/model_card_{champion}.md?{TRAINING}"
+    newest = max(on.aliases.values(), key=int)
+    card = f"{run}/{on.run_of(newest)['run_id']}/artifacts/model_card_{newest}.md?{TRAINING}"
     on.shoot("mlflow-card", card, size=(1400, 900), do=_card, clip=_mlflows_own(900))
     pages = sorted(on.layout.root.glob("promote/*/promotion.html"), key=lambda path: path.stat().st_mtime)
     decisions = [(path, read_json(path.with_name("decision.json"))["accepted"]) for path in pages]
