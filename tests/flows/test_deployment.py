@@ -77,7 +77,7 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
             ended[names[run["deployment_id"]], run["auto_scheduled"]] = run
         return wanted <= set(ended)
 
-    prefect_server.wait_until(have_ended, seconds=300)
+    prefect_server.wait_until(have_ended, seconds=600)
     log = (deployed.root / "worker.log").read_text()
     for name, by_schedule in (("retrain-nightly", True), ("retrain-on-drift", False)):
         assert ended[name, by_schedule]["state_type"] == "COMPLETED", log
