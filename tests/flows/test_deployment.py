@@ -28,7 +28,7 @@ from tests.flows.conftest import CLIENT, idiom_deploy
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
-NAMES = {"retrain-nightly", "retrain-on-drift", "score-daily", "backfill"}
+NAMES = {"retrain-nightly", "retrain-on-drift", "score-daily", "backfill", "monitor-hourly"}
 
 
 def state_of(server: Any) -> dict[str, Any]:
