@@ -55,7 +55,7 @@ def _retrain(workspace: str, force: bool, start: str | None) -> int:
 
     if server:
         server.wait()
-    return exit_code(retrain(workspace, force, start, return_state=True))
+    return exit_code(retrain(workspace, force, start=start, return_state=True))
 
 
 def _score(workspace: str, **parameters: object) -> int:
