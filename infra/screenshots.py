@@ -118,7 +118,9 @@ def walk(on: Walk) -> None:
     asked = {"flow_run_id": {"any_": [flow]}, "key": {"any_": ["promotion"]}}
     if told := _prefect("artifacts/filter", artifacts=asked):
         address = f"{PREFECT}/artifacts/artifact/{told[0]['id']}"
-        on.shoot("prefect-decision", address, size=(1400, 620), do=_seen("Is the new version better"))
+        on.shoot(
+            "prefect-decision", address, size=(1400, 620), do=_seen("Is the new version better"), clip=(0, 0, 1400, 392)
+        )
     on.shoot("try", SERVED, size=(1280, 900), do=_tried)
 
 
