@@ -149,7 +149,8 @@ def read(params: Params, raw: Path, workspace: Path, progress: Progress) -> tupl
     build(params.views, params.ingest, raw, layout, seed=params.seed, progress=progress)
     clean(params.clean, params.seed, layout)
     tables = (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets)
-    return Shop(*(pl.read_parquet(path) for path in tables), drop_repeats=params.clean.drop_repeats), layout
+    items, histories, valid, test = (pl.read_parquet(path) for path in tables)
+    return Shop(items, histories, valid, test, drop_repeats=params.clean.drop_repeats), layout
 
 
 def variants_of(views: Iterable[str]) -> dict[str, list[str]]:

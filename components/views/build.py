@@ -112,8 +112,8 @@ def _relations(made: Made, settings: Views, table: pa.Table, place: dict[str, in
     from components.views import edges
     from components.views.control import rewired
 
-    columns = [table[name].to_pylist() for name in ("head", "relation", "tail")]
-    triples, names, tails = edges.numbered(*columns, place)
+    heads, relations, ends = (table[name].to_pylist() for name in ("head", "relation", "tail"))
+    triples, names, tails = edges.numbered(heads, relations, ends, place)
     triples = rewired(triples, len(place), names, settings.control, settings.control.get(RELATIONS), seed)
     counted = Counter(triples[1].tolist())
     made.report[RELATIONS] = {
