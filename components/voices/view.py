@@ -8,7 +8,7 @@ As `text`, over vectors that were made before (the stage `views`). It proposes i
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _CELLS = 1 << 22
 class View(Text):
     """An item without the view is never recommended, and a history without it gets nothing."""
 
-    Settings = settings.View
+    Settings: ClassVar[Any] = settings.View
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any) -> Self:
