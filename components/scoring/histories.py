@@ -1,12 +1,16 @@
-"""Read a file of histories of any supported format as a stream of record batches `user_id, history`.
+"""Read a file of histories of any supported format as a stream of record batches `user_id, history, times`.
 
     for batch in read_histories(Path("histories.parquet")):
         batch["user_id"], batch["history"]          # string; list<string>, oldest first
+        batch["times"]                              # list<double>, seconds since 1970 of each item, or null
 
 The file is never all in memory. Two layouts, in every format: the columns user_id and history, or user_id and item_id
 (one row an interaction, the rows of a user together and in order: `interactions.parquet`). Formats: Parquet; JSON
 lines, {"user_id": "u1", "history": ["B1", "B7"]}; CSV or TSV with a header, the items of `history` separated by spaces.
 JSON lines and CSV may end in .gz or .zst.
+
+Times are read where their unit is beyond doubt: in Parquet from a column `timestamp` of a time type beside item_id, or
+from a column `times` of lists of such beside history; everywhere else a user has none.
 """
 
 from __future__ import annotations
@@ -25,8 +29,16 @@ import pyarrow.parquet as pq
 
 from components.errors import BadInput
 
-USER, HISTORY, ITEM = "user_id", "history", "item_id"
-SCHEMA = pa.schema([pa.field(USER, pa.string(), nullable=False), pa.field(HISTORY, pa.list_(pa.string()), False)])
+USER, HISTORY, ITEM, TIMES = "user_id", "history", "item_id", "times"
+SCHEMA = pa.schema(
+    [
+        pa.field(USER, pa.string(), nullable=False),
+        pa.field(HISTORY, pa.list_(pa.string()), False),
+        pa.field(TIMES, pa.list_(pa.float64())),
+    ]
+)
+_TIME = "timestamp"
+"""Column of the time of an interaction."""
 _ROWS = 65_536
 """Rows of a Parquet file at a time; a few megabytes."""
 _BLOCK_BYTES = 4 << 20
@@ -70,18 +82,24 @@ def _reader(path: Path) -> Callable[[Path], Batches]:
 def _parquet(path: Path) -> Batches:
     with pq.ParquetFile(path) as file:
         wanted = _wanted(file.schema_arrow.names, path)
-        batches = file.iter_batches(batch_size=_ROWS, columns=wanted)
+        time = _TIME if ITEM in wanted else TIMES
+        timed = file.schema_arrow.names.count(time) == 1 and _is_time(file.schema_arrow.field(time).type)
+        batches = file.iter_batches(batch_size=_ROWS, columns=[*wanted, *([time] if timed else [])])
         yield from (_named(batch) for batch in batches) if HISTORY in wanted else _grouped(batches)
 
 
 def _grouped(interactions: Batches) -> Batches:
     """One row an interaction -> one row a user; the last user of a batch may go on in the next one."""
-    rest = pa.table({USER: pa.array([], pa.string()), ITEM: pa.array([], pa.string())})
+    kinds = pa.schema([(USER, pa.string()), (ITEM, pa.string()), (_TIME, pa.float64())])
+    rest = kinds.empty_table()
     for batch in interactions:
         for name in (USER, ITEM):
             if not _may_be_id(batch[name].type):
-                raise pa.ArrowInvalid(f"{name} holds {batch[name].type}, not {rest.schema.field(name).type}")
-        rows = pa.concat_tables([rest, pa.Table.from_batches([batch]).cast(rest.schema)]).combine_chunks()
+                raise pa.ArrowInvalid(f"{name} holds {batch[name].type}, not {kinds.field(name).type}")
+        names = batch.schema.names
+        times = _seconds(batch[_TIME]) if _TIME in names else pa.nulls(len(batch), pa.float64())
+        piece = pa.table([batch[USER].cast(pa.string()), batch[ITEM].cast(pa.string()), times], kinds)
+        rows = pa.concat_tables([rest, piece]).combine_chunks()
         users = pc.fill_null(rows[USER], "")  # `_checked` refuses it
         changes = pc.not_equal(users[1:], users[:-1]).to_numpy()
         starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
@@ -93,9 +111,12 @@ def _grouped(interactions: Batches) -> Batches:
 
 def _by_user(rows: pa.Table, starts: np.ndarray) -> pa.RecordBatch:
     """The users whose rows lie between two of `starts`."""
-    items = rows[ITEM].combine_chunks().slice(0, int(starts[-1]))
-    histories = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), items)
-    return _named(pa.record_batch({USER: rows[USER].combine_chunks().take(starts[:-1]), HISTORY: histories}))
+    ends = pa.array(starts, pa.int32())
+    items, times = (
+        pa.ListArray.from_arrays(ends, rows[name].combine_chunks().slice(0, int(starts[-1]))) for name in (ITEM, _TIME)
+    )
+    users = rows[USER].combine_chunks().take(starts[:-1])
+    return _named(pa.record_batch({USER: users, HISTORY: items, TIMES: times}))
 
 
 def _json(path: Path) -> Batches:
@@ -156,7 +177,7 @@ def _csv(path: Path) -> Batches:
                     mend="separate the items of a history by spaces, or write JSON lines",
                 )
             histories = pa.array([cell.split() for cell in cells], SCHEMA.field(HISTORY).type)
-            yield pa.record_batch({USER: batch[USER], HISTORY: histories})
+            yield _named(pa.record_batch({USER: batch[USER], HISTORY: histories}))
 
 
 def _header(path: Path, reading: pyarrow.csv.ReadOptions, parsing: pyarrow.csv.ParseOptions) -> list[str]:
@@ -179,14 +200,47 @@ def _wanted(columns: Sequence[str], path: Path) -> list[str]:
 
 
 def _named(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The two columns as strings; ids may be any string type or whole numbers, alone or in a dictionary."""
+    """The columns of `SCHEMA`; ids may be any string type or whole numbers, alone or in a dictionary."""
     wanted = {USER: pa.string(), HISTORY: pa.list_(pa.string())}
     lists = batch[HISTORY].type
     inside = lists.value_type if pa.types.is_nested(lists) and hasattr(lists, "value_type") else lists
     for name, kind in ((USER, batch[USER].type), (HISTORY, inside)):
         if not _may_be_id(kind) or (name == HISTORY and inside is lists and not pa.types.is_null(lists)):
             raise pa.ArrowInvalid(f"{name} holds {batch[name].type}, not {wanted[name]}")
-    return pa.record_batch({name: batch[name].cast(kind) for name, kind in wanted.items()})
+    columns = {name: batch[name].cast(kind) for name, kind in wanted.items()}
+    return pa.record_batch([*columns.values(), _times(batch)], SCHEMA.names)
+
+
+def _times(batch: pa.RecordBatch) -> pa.ListArray:
+    """Seconds of each item; null for a user of whom a time is missing, or who has not as many as items."""
+    if TIMES not in batch.schema.names:
+        return pa.nulls(len(batch), SCHEMA.field(TIMES).type)
+    given = batch[TIMES]
+    seconds = pa.ListArray.from_arrays(_offsets(given), _seconds(pc.list_flatten(given)))
+    whole = np.ones(len(batch), bool)
+    whole[pc.list_parent_indices(seconds).filter(pc.is_null(pc.list_flatten(seconds))).to_numpy()] = False
+    whole &= pc.fill_null(pc.equal(pc.list_value_length(given), pc.list_value_length(batch[HISTORY])), False).to_numpy(
+        zero_copy_only=False
+    )
+    return pc.if_else(pa.array(whole), seconds, pa.scalar(None, seconds.type))
+
+
+def _offsets(lists: pa.Array) -> pa.Array:
+    """[rows + 1] where the values of each row begin in the flattened ones; a missing row has none."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+
+
+def _seconds(times: pa.Array) -> pa.Array:
+    """Seconds since 1970 as float64, of a time type, or of seconds."""
+    if not pa.types.is_timestamp(times.type):
+        return times.cast(pa.float64())
+    return pc.divide(times.cast(pa.timestamp("us", times.type.tz)).cast(pa.int64()).cast(pa.float64()), 1e6)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    inside = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    return bool(pa.types.is_timestamp(inside))
 
 
 def _may_be_id(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ from components.progress import Progress
 from components.ranking.load import load
 from components.recommender.interface import Recommendation, Recommender
 from components.scoring.devices import own_device
-from components.scoring.histories import HISTORY, USER
+from components.scoring.histories import HISTORY, TIMES, USER
 from components.scoring.settings import Scoring, code_fingerprints
 from components.scoring.shards import COUNTS, FACTS, INPUT, SCORES, SETTINGS, shard
 from components.scoring.split import part
@@ -53,7 +53,7 @@ def score_shard(
     torch.set_num_threads(scoring.threads)
     rows = pq.read_table(folder / INPUT / part(number))
     catalogue, histories = recommender.catalogue, rows[HISTORY].to_pylist()
-    found = recommender.recommend(histories, scoring.k, scoring, progress)
+    found = recommender.recommend(histories, scoring.k, scoring, progress, rows[TIMES].to_pylist())
     histories = [catalogue.canonical(history) for history in histories]
     known = [len(catalogue.rows(history)) for history in histories]
     items, recommended = sum(map(len, histories)), sum(map(len, found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -56,6 +57,48 @@ def test_every_format_may_have_an_interaction_a_row(tmp_path: Path, name: str) -
         text = frame.write_ndjson() if ".jsonl" in name else frame.write_csv(separator="\t" if ".tsv" in name else ",")
         path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     assert read(path) == {user: items for user, items in USERS.items() if items}
+
+
+MOMENTS = {"u3": [10.5, 20.0], "u1": [], "ü2": [30.0]}
+
+
+def moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_times_are_read_where_their_unit_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Prevents scores of a ranker that is not told when things were taken: other lists than those it was judged by."""
+    monkeypatch.setattr(histories, "_ROWS", batch)
+    times = [[moment(each) for each in MOMENTS[user]] for user in USERS]
+    FRAME.with_columns(pl.Series("times", times, pl.List(pl.Datetime("us", "UTC")))).write_parquet(
+        tmp_path / "h.parquet"
+    )
+    assert times_of(tmp_path / "h.parquet") == MOMENTS
+    rows = [(u, i, moment(t)) for u, items in USERS.items() for i, t in zip(items, MOMENTS[u], strict=True)]
+    schema = {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Datetime("ms", "UTC")}
+    pl.DataFrame(rows, schema, orient="row").write_parquet(tmp_path / "i.parquet")
+    assert times_of(tmp_path / "i.parquet") == {user: times for user, times in MOMENTS.items() if times}
+
+
+@pytest.mark.parametrize("wrong", [[[10.5], [], [30.0]], [[10.5, None], [], [30.0]], [None, [], [30.0]]])
+def test_a_user_whose_times_are_not_whole_has_none(tmp_path: Path, wrong: list[list[float | None] | None]) -> None:
+    """Prevents the time of one item given to another."""
+    times = [None if row is None else [moment(each) for each in row] for row in wrong]
+    FRAME.with_columns(pl.Series("times", times, pl.List(pl.Datetime("us", "UTC")))).write_parquet(
+        tmp_path / "h.parquet"
+    )
+    assert times_of(tmp_path / "h.parquet") == {**MOMENTS, "u3": None}
+
+
+def test_numbers_are_no_times(tmp_path: Path) -> None:
+    """Prevents milliseconds read as seconds: a column of numbers does not say which it holds."""
+    FRAME.with_columns(pl.Series("times", [[1, 2], [], [3]])).write_parquet(tmp_path / "h.parquet")
+    assert set(times_of(tmp_path / "h.parquet").values()) == {None}
+
+
+def times_of(path: Path) -> dict[str, list[float] | None]:
+    return {row["user_id"]: row["times"] for batch in read_histories(path) for row in batch.to_pylist()}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
