@@ -35,7 +35,7 @@ packages: ## have the PostgreSQL that the local stack runs (Debian's package, wh
 stack: $(MADE) packages ## start PostgreSQL, S3, MLflow, Prefect and a worker here; `idiom stack stop` ends them
 	@idiom stack start
 
-retrain: $(MADE) ## the main job: the Prefect flow over all eight stages, then what came of it
+retrain: $(MADE) ## the main job: the Prefect flow over all nine stages, then what came of it
 	@idiom retrain
 
 repro: $(MADE) ## the same graph by `dvc repro`, without Prefect

@@ -35,7 +35,7 @@ def output_of(root: Path, line: str, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which `dvc repro` has run all eight stages, with a change that no commit has."""
+    """A repository in which `dvc repro` has run all nine stages, with a change that no commit has."""
     root = make_workspace(tmp_path_factory.mktemp("by_dvc"))
     output_of(root, "git add -A")
     output_of(root, "git commit -qm settings")
@@ -176,7 +176,7 @@ def test_first_version_is_champion(by_dvc: Path) -> None:
 
 
 def test_nothing_changed_runs_nothing(by_flow: tuple[Path, str]) -> None:
-    """Both ways share one lock file: after the flow, DVC finds all eight stages done."""
+    """Both ways share one lock file: after the flow, DVC finds all nine stages done."""
     root, _ = by_flow
     done = command(root, "dvc", "repro")
     assert done.returncode == 0
