@@ -141,7 +141,7 @@ def made_up(items: int) -> tuple[Learned, Held, list[str]]:
         days.append(16_000.0 + draw.integers(300) + np.cumsum(draw.choice([0.0, 3.0, 40.0], length)))
     histories = Ragged.of([row[:-1] for row in rows])
     known = np.concatenate([each[:-1] for each in days])
-    texts: dict[str, Any] = {
+    texts: dict[str, Sequence[Any]] = {
         "title": words,
         "brand": [text.split()[0] for text in words],
         "categories": [["all", f"shelf {number % shelves}"] for number in range(count)],

@@ -84,7 +84,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     params = settings(file, chosen.data / chosen.dataset)
     seconds: dict[str, float] = {}
     voices: dict[str, Any] = {}
-    facts: dict[str, Any] = {}
+    facts: dict[str, int] = {}
     hybrids: dict[str, Any] = {}
     with processes(chosen.jobs) as pool:
         for found in pool.map(partial(one_order, chosen, params), chosen.ties):
