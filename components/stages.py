@@ -271,7 +271,9 @@ def evaluate(workspace: Path, params: Params) -> None:
         model = Modes(catalogue, lambda: engine, lambda: HybridOnce.load(layout.hybrid), choice)
 
     texts = in_order(table.item_ids, items.to_dict(as_series=False))
-    pictured = vectors.load(layout.views, table.item_ids) if params.views.ranker and layout.hybrid.is_dir() else {}
+    pictured = {}
+    if params.views.ranker and layout.views.is_dir() and layout.hybrid.is_dir():
+        pictured = vectors.load(layout.views, table.item_ids)
 
     def judged(tables: Mapping[str, pl.DataFrame]) -> tuple[Cases, dict[str, Recommender], Learned]:
         """Whom to ask, the model beside baselines that know no more than it was allowed to, and what they know."""

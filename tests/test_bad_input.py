@@ -425,6 +425,11 @@ CASES: dict[str, tuple[str, Edit, tuple[str, ...]]] = {
         rewritten("index/id_table.parquet", lambda table: table.slice(1)),
         ("different items", "id_table.parquet"),
     ),
+    "no list of media": (
+        "views",
+        gone("artifacts/shop/ingest/media.parquet"),
+        ("artifact is missing", "media.parquet"),
+    ),
     "no metrics": ("register", gone("artifacts/shop/evaluate/metrics.json"), ("artifact is missing", "metrics.json")),
     "metrics that are a list": ("register", written("evaluate/metrics.json", []), ("it holds no object",)),
     "metrics of nothing": (
@@ -524,7 +529,7 @@ GATES = {"one ID for two items", "other words at the same tokens"}
 """Readable, but refused by a rule: exit code 3."""
 PROCESSES = {
     *("path that climbs out", "items are missing", "k-core leaves nothing", "no clean items"),
-    "no validation targets before rank",
+    *("no validation targets before rank", "no list of media"),
     *("pair with another table", "no test targets", "no metrics"),
 }
 """One of each stage, run as DVC runs it. The others run in this process, where a stage takes milliseconds."""

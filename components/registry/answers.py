@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.ranking.clauses import Clause
+from components.ranking.modes import Modes
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender, Times
 from components.registry.bundle import decoding_of, wording_of
@@ -80,6 +81,8 @@ class Answers:
     @cached_property
     def _explainer(self) -> Explainer | None:
         """Of a bundle with a ranker, whoever of the two answers; None where there is nothing to explain by."""
+        if not isinstance(self._recommender, Modes) and not hasattr(self._recommender, "facts"):
+            return None  # no tables to explain by, and no library for them
         from components.ranking.explaining import explainer  # with scipy
 
         return explainer(self._recommender, self._decoding)

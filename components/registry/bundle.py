@@ -24,8 +24,6 @@ from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
-from components.textid.table.quality import own_words
-from components.textid.words.own import OwnWords
 from components.voices.load import voice
 
 FINGERPRINTS = "fingerprints.json"
@@ -91,6 +89,9 @@ def _evidence(layout: Layout) -> dict[str, Any]:
     """Shares of own words of the IDs; table -> SHA-256 as language model, ranker and evaluation opened it.
 
     An artifact of an earlier version does not say what it learned from, and then nothing is said of it here."""
+    from components.textid.table.quality import own_words  # with scipy, which an answer does not need
+    from components.textid.words.own import OwnWords
+
     items = parquet.read(layout.items_clean, ["item_id", "text"]).to_pydict()
     facts = {"language model": read_json(layout.pair / FACTS), "judged by": read_json(layout.metrics).get("trust", {})}
     if layout.rank_report.is_file():

@@ -107,7 +107,7 @@ def test_manifest_refuses_a_changed_directory(tmp_path: Path, harm: object, said
         verify_manifest(directory)
 
 
-_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation")
+_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation", "model_card")
 """No outputs: what depends on a store, or on the moment."""
 
 

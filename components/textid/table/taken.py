@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count, islice, permutations
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.textid.words.normal import normalise
 from components.textid.words.tokenizer import cuts_by_word, decode_words, encode_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NAMELESS = "item"
 """The ID of an item without words begins with this."""

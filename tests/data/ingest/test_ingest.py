@@ -41,7 +41,13 @@ def published(workspace: Path) -> dict[str, bytes]:
 def refused(workspace: Path, *parts: str, **settings: Any) -> BadInput:
     """Ingest must fail with all of `parts` in its message and leave everything published as it was."""
     before = published(workspace)
-    assert sorted(before) == ["interactions.parquet", "items.parquet", "report.json"]
+    assert sorted(before) == [
+        "interactions.parquet",
+        "items.parquet",
+        "media.parquet",
+        "relations.parquet",
+        "report.json",
+    ]
     with pytest.raises(BadInput) as caught:
         ingest(Ingest(**{"format": "table", **settings}), workspace / "raw", Layout(workspace, "shop"))
     for part in parts:
