@@ -490,7 +490,7 @@ def promote(
     done = run(workspace, params, version, propose=propose, by=by)
     before = f"; the champion was version {done.champion}" if done.champion else ""
     typer.echo(f"version {done.version} {done.verb}{before}")
-    if done.decision.accepted and not propose and done.champion != done.version:
+    if done.verb == "is promoted":
         _tell_of_the_champion(params, done.version)
     for reason in done.decision.reasons:
         typer.echo(f"  {'passed ' if reason.passed else 'REFUSED'}  {reason.text}")

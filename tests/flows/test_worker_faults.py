@@ -127,7 +127,7 @@ def test_sigterm_to_the_worker_saves_the_checkpoint(unscheduled: Any, prefect_se
         run = ask(prefect_server)
         prefect_server.wait_until(started.exists, seconds=240)
         worker.terminate()
-        prefect_server.wait_until((root / "train.checkpoint").exists, seconds=60)
+        prefect_server.wait_until((root / "train.checkpoint").exists, seconds=240)
         found = end_of(prefect_server, run, root)
     # Prefect's worker gives a run 30 s to say how it ended; where that is too short, the automation tells the truth.
     assert found["state_type"] in ("CANCELLED", "CRASHED")
