@@ -84,7 +84,9 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert json.loads(ended["retrain-on-drift", False]["parameters"]["because"]) == drift["payload"]
     assert "there are no interactions yet" in ended["score-daily", True]["state"]["message"]
     assert deployed.out("register").is_file()
-    ran = [run for run in prefect_server.post("/flow_runs/filter", **query) if run["start_time"]]
+    begun = prefect_server.post("/flow_runs/filter", **query, flow_runs={"start_time": {"is_null_": False}})
+    ran = [run for run in begun if run["work_queue_name"] == "gpu"]
+    assert {names[run["deployment_id"]] for run in ran} >= {"retrain-nightly", "retrain-on-drift", "score-daily"}
     spans = sorted((run["start_time"], run["end_time"] or "9999") for run in ran)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans)), spans
 
