@@ -233,8 +233,9 @@ def deployed(repository: Path, mini: Any, prefect_server: Any) -> Iterator[Any]:
 
 def start_worker(folder: Path, server: Any) -> subprocess.Popen[bytes]:
     """A worker of the pool `idiom`; what it prints goes to worker.log there."""
+    # A shell without a terminal has its background jobs ignore SIGINT, which a worker hands on to its runs.
     return subprocess.Popen(
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom"],
+        ["env", "--default-signal=INT", sys.executable, "-m", "prefect", "worker", "start", "--pool", "idiom"],
         cwd="/",  # the code must come from the deployment's own working directory
         env=server.environment(),
         stdin=subprocess.DEVNULL,
