@@ -231,21 +231,14 @@ def monitor(
     """Has what happens now drifted from what the champion was trained on? A page with its history; a Prefect event."""
     if prefect:
         return _flow("monitor", json.dumps({"workspace": str(workspace.resolve())}))
-    import os
-
     from components.settings.file import load
     from flows.monitor import monitor as run
     from flows.servers import adopt_running_prefect
     from flows.when import moment
 
     adopt_running_prefect(workspace)
-    emit: Callable[..., Any] | None = None
-    if "PREFECT_API_URL" in os.environ:
-        from prefect.events import emit_event
-
-        emit = emit_event
     end = moment(at, "--at") if at else None
-    done = run(workspace, load(workspace / "params.yaml"), at=end, emit=emit, say=typer.echo)
+    done = run(workspace, load(workspace / "params.yaml"), at=end, say=typer.echo, warn=_warn)
     for name, each in done.record.measures.items():
         mark = "DRIFTED" if each["drifted"] else "-" if each["value"] is None else "ok"
         typer.echo(f"{mark:<8} {name:<15} {each['said']}")
@@ -253,7 +246,7 @@ def monitor(
     if done.sent:
         typer.echo("sent     the event idiom.drift, with these figures")
     elif done.record.drifted and not done.record.emitted:
-        typer.echo("note     no Prefect server runs that could be told: idiom monitor --prefect, or idiom ui", err=True)
+        typer.echo("note     Prefect was not told; the next run tells it: idiom ui starts a server", err=True)
     return 0
 
 
@@ -669,7 +662,11 @@ def _tell_of_the_champion(params: Params, version: str) -> None:
     from flows.events import PROMOTED, tell
 
     payload = {"version": version, "dataset": params.dataset}
-    tell(PROMOTED, params.register.model_name, payload, warn=lambda words: typer.echo(f"warning  {words}", err=True))
+    tell(PROMOTED, params.register.model_name, payload, warn=_warn)
+
+
+def _warn(words: str) -> None:
+    typer.echo(f"warning  {words}", err=True)
 
 
 def _summary(workspace: Path) -> int:
@@ -687,7 +684,7 @@ def _warnings(workspace: Path, *, said: str) -> int:
 
     for line in data_warnings(workspace.resolve(), load(workspace / "params.yaml")):
         if line not in said:
-            typer.echo(f"warning  {line}", err=True)
+            _warn(line)
     return 0
 
 

@@ -4,8 +4,8 @@
     python -m flows monitor PARAMETERS              # as a flow run in Prefect, as a schedule does it
 
 The champion's training data are the interactions up to the newest one that it was validated with. A window that
-crosses a threshold is sent once as the event `idiom.drift` of the resource `idiom.model.NAME`, with the figures as its
-evidence.
+crosses a threshold is sent once as the event `idiom.drift`, with the figures as its evidence; one that the server did
+not take goes with the next run.
 """
 
 from __future__ import annotations
@@ -32,13 +32,11 @@ from components.sampling import hash_sample
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
+from flows.events import DRIFT, tell
 from flows.holding import reading
 
 if TYPE_CHECKING:
     from components.recommender.interface import Recommender
-
-EVENT = "idiom.drift"
-"""Name of the event that a drifted window sends."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,7 @@ class Monitored:
     record: Record
     page: Path
     sent: bool
-    """Whether an event went out now."""
-
-
-def resource_of(params: Params) -> str:
-    """The resource that the event is about."""
-    return f"idiom.model.{params.register.model_name}"
+    """Whether Prefect's server took an event of it now."""
 
 
 def folder_of(workspace: Path, params: Params) -> Path:
@@ -66,12 +59,11 @@ def monitor(
     params: Params,
     *,
     at: datetime | None,
-    emit: Callable[..., Any] | None,
     say: Callable[[str], object],
+    warn: Callable[[str], object],
 ) -> Monitored:
     """Measure the window that ends at `at` (None: the newest interaction), publish history and page, send the event.
 
-    emit: `prefect.events.emit_event`; None where no server listens: the event then goes with the next run that has one.
     Raises `BadInput` where there is no champion, or no time in the data.
     """
     workspace, rules = workspace.resolve(), params.monitor
@@ -101,24 +93,13 @@ def monitor(
     record = Record.of(number, start, end, len(now), found)
     known = [each for each in history.read(folder) if (each.version, each.end) == (record.version, record.end)]
     record = dataclasses.replace(record, emitted=any(each.emitted for each in known))
-    sent = bool(record.drifted and not record.emitted and emit is not None)
-    if sent and emit is not None:
-        emit(event=EVENT, resource=_resource(params, number), payload=evidence(record, params))
-        record = dataclasses.replace(record, emitted=True)
+    told = {"dataset": params.dataset, "drifted": record.drifted, **dataclasses.asdict(record)}
+    sent = bool(record.drifted and not record.emitted) and tell(DRIFT, params.register.model_name, told, warn=warn)
+    record = dataclasses.replace(record, emitted=record.emitted or sent)
     everything = history.add(folder, record)
     with publishing(folder / PAGE) as temporary:
         temporary.write_text(page(everything, dataset=params.dataset), encoding="utf-8")
     return Monitored(record, folder / PAGE, sent)
-
-
-def evidence(record: Record, params: Params) -> dict[str, Any]:
-    """What the event says: the window, the champion, and every figure."""
-    return {"dataset": params.dataset, "drifted": record.drifted, **dataclasses.asdict(record)}
-
-
-def _resource(params: Params, number: str) -> dict[str, str]:
-    name = params.register.model_name
-    return {"prefect.resource.id": resource_of(params), "prefect.resource.name": name, "idiom.version": number}
 
 
 def _trained_until(evaluated: Side) -> datetime:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.events import emit_event
 from prefect.states import Completed, Failed, State
 
 from components.errors import StageError
@@ -28,7 +27,7 @@ def monitor(workspace: str = ".") -> State[Any]:
     logger = get_run_logger()
     try:
         folder = checked(workspace)
-        done = run(folder, load(folder / "params.yaml"), at=None, emit=emit_event, say=logger.info)
+        done = run(folder, load(folder / "params.yaml"), at=None, say=logger.info, warn=logger.warning)
     except Exception as error:
         said = error if isinstance(error, StageError) else refused_by_the_machine(error, Path(workspace).resolve())
         if said is None:

@@ -205,10 +205,10 @@ def test_a_clone_that_pulls_runs_nothing(clone: Path) -> None:
 
 
 def test_dvc_answers_about_experiments(clone: Path, warm_server: dict[str, str]) -> None:
-    """Prevents DVC's own commands from being of no use: 122 columns, no picture, "..." in every cell, and a page that
-    asks a delivery network for its scripts. Stages up to `evaluate`, here and in the queue."""
-    shown = json.loads(output_of(clone, "dvc metrics show --json"))[""]["data"]["artifacts/demo/evaluate/headline.json"]
-    assert {"recall_at_10", "ndcg_at_10", "ndcg_at_10_low", "over_popularity"} <= set(shown["data"])
+    """Prevents DVC's own commands from being of no use: lines of 560 characters, no picture, "..." in every
+    cell, and a page that asks a delivery network for its scripts. Stages up to `evaluate`, here and in the queue."""
+    shown = output_of(clone, "dvc metrics show")
+    assert "recall_at_10" in shown and "over_baseline" in shown and max(map(len, shown.splitlines())) <= 120
     assert set(re.findall(r"\| +(\w+) +\|", output_of(clone, "dvc dag"))) >= {"ingest", "train", "register"}
 
     output_of(clone, "dvc exp run --name wider -S evaluate.beams=12 evaluate", **warm_server)

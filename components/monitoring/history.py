@@ -31,7 +31,7 @@ class Record:
     events: int
     measures: dict[str, dict[str, Any]]
     emitted: bool = False
-    """Whether an event was sent of it."""
+    """Whether Prefect was told of it."""
 
     @classmethod
     def of(cls, version: str, start: datetime, end: datetime, events: int, found: Mapping[str, Measure]) -> Self:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from components.data.drops.store import Store
 from components.monitoring import history
 from components.settings.file import load
 from components.storage.layout import Layout
 from flows.drops import append_drop
-from flows.monitor import EVENT, folder_of, monitor, resource_of
+from flows.events import DRIFT, resource
+from flows.monitor import folder_of, monitor
 from tests.flows.champion import trained
-from tests.workspaces import command, free_port, run_here, set_params
+from tests.workspaces import command, run_here, set_params
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -52,55 +49,39 @@ def newest(root: Path) -> Any:
     return pl.read_parquet(Layout(root, "demo").interactions)["timestamp"].max()
 
 
-def test_a_drift_is_sent_once_with_its_evidence(shop: Path) -> None:
-    """Prevents: an event that nobody can check, one an hour for the same week, and an alarm in any week."""
-    params, sent = load(shop / "params.yaml"), []
-    ask = {"emit": lambda **event: sent.append(event), "say": print}
-    quiet = monitor(shop, params, at=newest(shop) - timedelta(days=14), **ask)  # type: ignore[arg-type]
+def test_a_drift_is_told_once_when_the_server_takes_it(
+    shop: Path, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: an alarm in any week, an event without evidence, one an hour for the same week, and a drift that is
+    recorded as told though nobody was there, or the server refused it."""
+    params, warned, began = load(shop / "params.yaml"), [], datetime.now(UTC)
+    ask: dict[str, Any] = {"say": print, "warn": warned.append}
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    quiet = monitor(shop, params, at=newest(shop) - timedelta(days=14), **ask)
     assert quiet.record.events == 300 and "items" not in quiet.record.drifted, quiet.record
-    loud = monitor(shop, params, at=None, **ask)  # type: ignore[arg-type]
-    assert "items" in loud.record.drifted and loud.sent
-    (event,) = [each for each in sent if each["payload"]["end"] == loud.record.end]
-    assert event["event"] == EVENT == "idiom.drift"
-    assert event["resource"]["prefect.resource.id"] == resource_of(params) == "idiom.model.idiom"
+    nobody = monitor(shop, params, at=None, **ask)
+    assert "items" in nobody.record.drifted and not nobody.sent and not nobody.record.emitted and not warned
+    assert "Drift: " in nobody.page.read_text() and nobody.record.measures["hits"]["value"] is not None
+    monkeypatch.setenv("PREFECT_API_URL", f"{prefect_server.api}/elsewhere")
+    with temporary_settings({PREFECT_API_URL: f"{prefect_server.api}/elsewhere"}):
+        refused = monitor(shop, params, at=None, **ask)
+    assert not refused.sent and not refused.record.emitted and "not told of idiom.drift" in warned.pop()
+
+    # The program ends as soon as it has told: what a background thread had left to do would be lost.
+    done = command(shop, "idiom", "monitor", **prefect_server.environment())
+    assert done.returncode == 0 and "sent     the event idiom.drift" in done.stdout, done.stdout + done.stderr
+    mine = {"event": {"name": [DRIFT]}, "occurred": {"since": f"{began:%Y-%m-%dT%H:%M:%SZ}"}}
+    found: list[Any] = []
+
+    def arrived() -> bool:
+        found[:] = prefect_server.post("/events/filter", filter=mine)["events"]
+        return bool(found)
+
+    prefect_server.wait_until(arrived, seconds=300)
+    (event,) = found
+    assert event["resource"] == resource("idiom") and event["payload"]["drifted"] == nobody.record.drifted
     assert event["payload"]["measures"]["items"]["value"] > params.monitor.max_items_shift
-    count = len(sent)
-    again = monitor(shop, params, at=None, **ask)  # type: ignore[arg-type]
-    assert not again.sent and len(sent) == count and again.record.emitted
+    again = command(shop, "idiom", "monitor", **prefect_server.environment())
+    assert again.returncode == 0 and "sent" not in again.stdout and "note" not in again.stderr
     kept = history.read(folder_of(shop, params))
-    assert [each.end for each in kept] == [quiet.record.end, loud.record.end]
-    assert "Drift: " in loud.page.read_text() and loud.record.measures["hits"]["value"] is not None
-
-
-def test_the_flow_tells_a_real_server(shop: Path) -> None:
-    """Prevents: an event that Prefect does not take, so that no automation sees it."""
-    (folder_of(shop, load(shop / "params.yaml")) / history.HISTORY).unlink(missing_ok=True)
-    port = free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    home = {"PREFECT_HOME": str(shop / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-        env={**os.environ, **home}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        until = time.monotonic() + 300
-        while True:
-            try:
-                if httpx.get(f"{api}/health", timeout=5).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert time.monotonic() < until
-            time.sleep(0.5)
-        done = command(shop, "idiom", "monitor", PREFECT_API_URL=api, **home)
-        assert done.returncode == 0 and "sent     the event idiom.drift" in done.stdout, done.stdout + done.stderr
-        asked = {"filter": {"event": {"name": [EVENT]}}}
-        found: list[Any] = []
-        while not found and time.monotonic() < until:
-            found = httpx.post(f"{api}/events/filter", json=asked, timeout=10).json()["events"]
-            time.sleep(0.5)
-        (event,) = found
-        assert event["resource"]["prefect.resource.id"] == "idiom.model.idiom"
-        assert "items" in event["payload"]["drifted"]
-    finally:
-        server.terminate()
-        server.wait(30)
+    assert [(each.end, each.emitted) for each in kept] == [(quiet.record.end, False), (nobody.record.end, True)]

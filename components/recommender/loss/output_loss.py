@@ -4,23 +4,21 @@
 
 Of a small model the output layer is most of the work, and on a CPU most of that is memory: 3,000 tokens x 8,192 words
 are 98 MB of logits, as much of probabilities and as much of gradient, all of it fresh pages in every step. A block
-stays in the cache from its product to its gradients, which are computed at once, as their factor from above is one
-number (Hsu et al., "Liger Kernel", 2024). torch's `linear_cross_entropy` in blocks is slower here than no blocks at all
-(`benchmarks/output_loss.py`).
+stays in the cache from its product to its gradients, which are computed at once (at_once.py). torch's
+`linear_cross_entropy` in blocks is slower here than no blocks at all (`benchmarks/output_loss.py`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from components.networks.cpu import LOG2_E, linear, weight_gradient
 from components.networks.rounding import round_up
 from components.recommender.batches.batch import IGNORED
+from components.recommender.loss.at_once import Gradients
 
 _CELLS_CPU = 1 << 21
 """Logits at a time, 8 MB."""
@@ -45,74 +43,47 @@ def output_loss(
     hidden [..., d]; weight [vocabulary, d]; labels [...] int64, of which `count` are not IGNORED, and only their logits
     are computed; bias [vocabulary], which gets no gradient. Products are rounded as autocast says.
     """
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    labels = labels.flatten()
-    # How many there are is known, so that a GPU is not waited for.
-    taught = (labels != IGNORED).nonzero_static(size=round_up(count, _ROWS), fill_value=-1)[:, 0]
+    hidden, labels = hidden.flatten(0, -2), labels.flatten()
+    taught, dtype = taught_rows(labels, count), product_dtype(hidden)
     at = taught.clamp(min=0)
     wanted = labels[at].masked_fill(taught < 0, IGNORED)
-    learns = torch.is_grad_enabled()
-    return _Sum.apply(  # type: ignore[no-any-return,no-untyped-call]
-        hidden.flatten(0, -2),
-        weight,
-        at,
-        wanted,
-        bias,
-        dtype,
-        label_smoothing,
-        (learns and hidden.requires_grad, learns and weight.requires_grad),
-    )
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        at: Tensor,
-        wanted: Tensor,
-        bias: Tensor | None,
-        dtype: torch.dtype,
-        smoothing: float,
-        learns: tuple[bool, bool],
-    ) -> Tensor:
-        """at [n]: rows of `hidden` [m, d] that are taught; wanted [n]: their labels, IGNORED for those that fill up."""
-        exact = torch.promote_types(dtype, torch.float32)
-        by_hidden = torch.zeros_like(hidden) if learns[0] else None
-        by_weight = torch.zeros_like(weight, dtype=exact) if learns[1] else None
-        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-        rounded, height = weight.to(dtype), _height(weight)
+    exact = torch.promote_types(dtype, torch.float32)
+    found = Gradients.of(hidden, weight, exact, by_hidden=hidden.dtype)
+    with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
+        rounded, most = weight.to(dtype), height(weight)
         # Written again by every block: fresh memory would cost more than what is computed in it.
-        buffers = [hidden.new_empty(min(height, len(at)), len(weight), dtype=kind) for kind in (exact, dtype)]
-        with torch.autocast(hidden.device.type, enabled=False):
-            for rows, labels in zip(at.split(height), wanted.split(height), strict=True):
-                block = hidden[rows].to(dtype)
-                logits, above = (buffer[: len(rows)] for buffer in buffers)
-                logits.copy_(linear(block, rounded))
-                if bias is not None:
-                    logits += bias
-                losses, gradient, factor = _losses(logits, labels, smoothing)
-                total += losses.sum(dtype=torch.float64)
-                torch.mul(gradient, factor[:, None], out=above)
-                if by_hidden is not None:
-                    by_hidden.index_add_(0, rows, linear(above, rounded.T).to(by_hidden.dtype))
-                if by_weight is not None:
-                    by_weight += weight_gradient(above, block)
-        ctx.save_for_backward(by_hidden, by_weight)
-        ctx.weight_dtype = weight.dtype
-        return total.to(exact)
+        buffers = [hidden.new_empty(min(most, len(at)), len(weight), dtype=kind) for kind in (exact, dtype)]
+        for rows, some in zip(at.split(most), wanted.split(most), strict=True):
+            block = hidden[rows].to(dtype)
+            logits, above = (buffer[: len(rows)] for buffer in buffers)
+            logits.copy_(linear(block, rounded))
+            if bias is not None:
+                logits += bias
+            losses, gradient, factor = _losses(logits, some, label_smoothing)
+            found.total += losses.sum(dtype=torch.float64)
+            torch.mul(gradient, factor[:, None], out=above)
+            if found.by_hidden is not None:
+                found.by_hidden.index_add_(0, rows, linear(above, rounded.T).to(hidden.dtype))
+            if found.by_weight is not None:
+                found.by_weight += weight_gradient(above, block)
+    return found.attached(hidden, weight)
 
-    @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        by_hidden, by_weight = ctx.saved_tensors
-        return (
-            None if by_hidden is None else by_hidden * above.to(by_hidden.dtype),
-            None if by_weight is None else (by_weight * above).to(ctx.weight_dtype),
-            *(None,) * 6,
-        )
+
+def taught_rows(labels: Tensor, count: int) -> Tensor:
+    """Places of the `count` labels that are not IGNORED, filled up with -1 to a multiple of `_ROWS`. labels [n]."""
+    # How many there are is known, so that a GPU is not waited for.
+    return (labels != IGNORED).nonzero_static(size=round_up(count, _ROWS), fill_value=-1)[:, 0]
+
+
+def height(weight: Tensor) -> int:
+    """Rows of a block, for weights [vocabulary, d]."""
+    return max(_ROWS, (_CELLS_GPU if weight.is_cuda else _CELLS_CPU) // len(weight) // _ROWS * _ROWS)
+
+
+def product_dtype(hidden: Tensor) -> torch.dtype:
+    """The dtype that a product of hidden states and weights is computed in."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
 def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,8 +108,3 @@ def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, T
 def _is_fused(device: torch.device) -> bool:
     """Whether a log-softmax is one pass over the logits. On a CPU powers of two and a sum are faster (`LOG2_E`)."""
     return device.type != "cpu"
-
-
-def _height(weight: Tensor) -> int:
-    """Rows at a time."""
-    return max(_ROWS, (_CELLS_GPU if weight.is_cuda else _CELLS_CPU) // len(weight) // _ROWS * _ROWS)

@@ -10,12 +10,13 @@ On Amazon Beauty an ID costs 2,091 logits for its first token and 22 for all oth
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from components.recommender.loss.at_once import Gradients
 from components.recommender.loss.output_loss import output_loss
 from components.recommender.trie.choices import Choices
 from components.recommender.trie.segment_softmax import segment_log_softmax
@@ -39,61 +40,55 @@ def trie_loss(
         bias=None if bias is None else bias[choices.opening],
         label_smoothing=label_smoothing,
     )
-    learns = torch.is_grad_enabled()
-    later: Tensor = _Options.apply(  # type: ignore[no-untyped-call]
-        hidden.index_select(0, choices.later),
-        weight,
-        choices,
-        bias,
-        label_smoothing,
-        (learns and hidden.requires_grad, learns and weight.requires_grad),
-    )
-    return first + later
+
+    def losses(block: Block, logits: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = choices.chosen[block.start : block.stop] - block.begin
+        return _losses(logits, block.owners - block.start, chosen, label_smoothing)
+
+    return first + sum_over_options(hidden.index_select(0, choices.later), weight, bias, choices, losses)
 
 
-class _Options(torch.autograd.Function):
-    """The choices with few options, a block at a time, with their gradients at once as in `output_loss`."""
+class Block(NamedTuple):
+    """Choices start:stop that are computed together, and their options, which lie at `begin` among all options."""
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        choices: Choices,
-        bias: Tensor | None,
-        smoothing: float,
-        learns: tuple[bool, bool],
-    ) -> Tensor:
-        """hidden [k, d]: what is read before each choice."""
-        exact = torch.promote_types(hidden.dtype, torch.float32)
-        by_hidden = torch.zeros(hidden.shape, dtype=exact, device=hidden.device) if learns[0] else None
-        by_weight = torch.zeros_like(weight, dtype=exact) if learns[1] else None
-        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+    start: int
+    stop: int
+    begin: int
+    options: Tensor
+    """[m] int64: tokens."""
+    owners: Tensor
+    """[m] int64: the choice of each, from `start` on."""
+
+    def products(self, hidden: Tensor, weight: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The state before each option and its row of the output layer, [m, d] each."""
+        return hidden.index_select(0, self.owners).to(exact), weight.index_select(0, self.options).to(exact)
+
+
+def sum_over_options(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    choices: Choices,
+    terms: Callable[[Block, Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
+    """Sum over the choices with few options, a block at a time, with gradients by hidden [k, d] and weight.
+
+    terms: of a block and the logits [m] of its options, what is summed, and its gradient by these logits.
+    """
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    found = Gradients.of(hidden, weight, exact)
+    with torch.no_grad():
         for start, stop, begin, end in choices.blocks:
-            options, owners = choices.options[begin:end], choices.owners[begin:end]
-            states, rows = hidden.index_select(0, owners).to(exact), weight.index_select(0, options).to(exact)
+            block = Block(start, stop, begin, choices.options[begin:end], choices.owners[begin:end])
+            states, rows = block.products(hidden, weight, exact)
             logits = (states * rows).sum(1)
-            if bias is not None:
-                logits = logits + bias[options]
-            chosen = choices.chosen[start:stop] - begin
-            losses, gradient = _losses(logits, owners - start, chosen, smoothing)
-            total += losses.sum(dtype=torch.float64)
-            if by_hidden is not None:
-                by_hidden.index_add_(0, owners, rows.mul_(gradient[:, None]))
-            if by_weight is not None:
-                by_weight.index_add_(0, options, states.mul_(gradient[:, None]))
-        ctx.save_for_backward(by_hidden, by_weight)
-        ctx.dtypes = hidden.dtype, weight.dtype
-        return total.to(exact)
-
-    @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = (
-            None if gradient is None else (gradient * above).to(dtype)
-            for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        )
-        return (*gradients, None, None, None, None)
+            values, gradient = terms(block, logits if bias is None else logits + bias[block.options])
+            found.total += values.sum(dtype=torch.float64)
+            if found.by_hidden is not None:
+                found.by_hidden.index_add_(0, block.owners, rows.mul_(gradient[:, None]))
+            if found.by_weight is not None:
+                found.by_weight.index_add_(0, block.options, states.mul_(gradient[:, None]))
+    return found.attached(hidden, weight)
 
 
 def _losses(logits: Tensor, owners: Tensor, chosen: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

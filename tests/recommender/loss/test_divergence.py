@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.recommender.batches.batch import IGNORED
-from components.recommender.loss import divergence
 from components.recommender.loss.divergence import output_divergence, trie_divergence
 from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
@@ -42,7 +41,7 @@ def same(total: Tensor, wanted: Tensor, hidden: Tensor, weight: Tensor) -> None:
 @pytest.mark.parametrize("cells", [64, 1 << 21])
 def test_over_the_vocabulary_it_is_pytorchs(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents a gradient that pulls elsewhere than to the model before, or counts padding."""
-    monkeypatch.setattr(divergence, "_CELLS", cells)
+    monkeypatch.setattr("components.recommender.loss.output_loss._CELLS_CPU", cells)
     hidden, weight, before, before_weight = two_models()
     labels = torch.full(hidden.shape[:2], IGNORED)
     labels[:, :4] = 5
