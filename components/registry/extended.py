@@ -16,7 +16,8 @@ from components.registry.bundle import BUNDLE, bundle_sha256
 from components.registry.champion import CHAMPION
 from components.registry.comparable import log_kept, tags_of
 from components.registry.log import log_model
-from components.registry.register import find, store_lock
+from components.registry.published import find
+from components.registry.register import store_lock
 from components.registry.store import answering, connect, experiment_id, tracking_uri
 from components.registry.tracking import NOTE
 from components.settings.params import Params

@@ -6,13 +6,17 @@ A bundle comes by `register`, but also by `dvc pull`, `dvc checkout` and `dvc ex
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
 from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 MEND = "idiom retrain registers it (or: dvc repro --single-item --force register)"
 
@@ -28,6 +32,17 @@ def registration_of(layout: Layout) -> dict[str, Any] | None:
     if not isinstance(registered, dict) or not {"name", "version", "aliases", "bundle_sha256"} <= set(registered):
         raise BadInput("not what `register` writes", where=str(layout.registration), mend=MEND)
     return registered if registered["bundle_sha256"] == sha256(layout.bundle / MANIFEST) else None
+
+
+def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    """The version of model `name` that holds the bundle with this SHA-256, with its aliases; None if there is none."""
+    from components.registry.bundle import BUNDLE  # its room's imports are not those of who asks for a path
+
+    found = client.search_model_versions(f"name = '{name}' and tags.`{BUNDLE}` = '{digest}'")
+    if not found:
+        return None
+    # Searching leaves the aliases out; asking for the one version brings them.
+    return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
 
 
 def missing_version(workspace: Path, params: Params) -> str | None:
@@ -47,8 +62,6 @@ def missing_version(workspace: Path, params: Params) -> str | None:
     name, digest = registered["name"], registered["bundle_sha256"]
     if surely_has(workspace, name, BUNDLE, digest):  # without MLflow, whose import takes 3 CPU seconds
         return None
-    from components.registry.register import find
-
     with answering(workspace):
         version = find(connect(workspace), name, digest)
     return None if version else f"{name} version {registered['version']}"

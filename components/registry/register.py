@@ -33,6 +33,7 @@ from components.registry.model_card import publish_card
 from components.registry.names import ANSWER, cut
 from components.registry.pages import publish_pages
 from components.registry.patience import patient
+from components.registry.published import find
 from components.registry.store import answering, connect, experiment_id, tracking_uri
 from components.registry.tracking import describe, run_for
 from components.registry.view import publish_view
@@ -102,15 +103,6 @@ def register(
     }
     publish_json(layout.registration, registration)
     return registration
-
-
-def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    """The version of model `name` that holds the bundle with this SHA-256, with its aliases; None if there is none."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{BUNDLE}` = '{digest}'")
-    if not found:
-        return None
-    # Searching leaves the aliases out; asking for the one version brings them.
-    return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
 
 
 def without_champion(params: Params, layout: Layout, bundle: Path) -> Decision:
