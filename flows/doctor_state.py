@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.errors import BadInput, StageError
+from components.processes import git
 from components.storage.layout import Layout
 
 Status = Literal["ok", "warn", "fail"]
@@ -190,9 +190,8 @@ def leftovers(workspace: Path, fix: bool = False) -> Iterator[Finding]:
 
 def _index_lock(workspace: Path, fix: bool) -> Iterator[Finding]:
     """Git's lock of its index, which a killed git leaves and every later one stumbles over."""
-    asked = ["git", "rev-parse", "--git-path", "index.lock"]
-    done = subprocess.run(asked, cwd=workspace, capture_output=True, text=True) if shutil.which("git") else None
-    lock = workspace / done.stdout.strip() if done and done.returncode == 0 else None
+    found = git.ask(workspace, "rev-parse", "--git-path", "index.lock")
+    lock = workspace / found if found else None
     if lock is None or not lock.is_file() or time.time() - lock.stat().st_mtime < _OLD_SECONDS or _open(lock):
         return
     if fix:

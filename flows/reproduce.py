@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import BadInput, StageError
+from components.processes import git
 from components.registry.origin import LOCK, PARAMS, Origin, locked, origin_of
 from components.settings.params import Params
 from components.storage.artifacts import publishing
@@ -65,7 +66,7 @@ def reproduce(
     into = into or workspace / "work" / "reproduced" / origin.version
     if into.exists():
         raise BadInput("the folder exists", where=str(into), mend="name a new one: idiom reproduce --into FOLDER")
-    root = Path(_git(workspace, "rev-parse", "--show-toplevel").strip())
+    root = Path(git.run(workspace, "rev-parse", "--show-toplevel").strip())
     inside = workspace.resolve().relative_to(root)
     say(f"version {origin.version}: commit {commit[:12]} -> {into}")
     _clone(root, commit, into, version=origin.version)
@@ -73,7 +74,7 @@ def reproduce(
     if origin.changes:
         say(f"changes  {origin.changes.count('diff --git')} files beside the commit")
         below = [] if inside == Path() else ["--directory", str(inside)]
-        _git(into, "apply", "--binary", *below, "-", given=origin.changes)
+        git.run(into, "apply", "--binary", *below, "-", given=origin.changes)
     for name, text in ((PARAMS, settings), (LOCK, lock)):
         with publishing(place / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -105,15 +106,15 @@ def _sufficient(origin: Origin) -> tuple[str, str, str]:
 
 def _clone(root: Path, commit: str, into: Path, *, version: str) -> None:
     try:
-        _git(root, "cat-file", "-e", f"{commit}^{{commit}}")
+        git.run(root, "cat-file", "-e", f"{commit}^{{commit}}")
     except BadInput as error:
         raise BadInput(
             f"this repository does not have the commit {commit} of version {version}",
             where=str(root),
             mend="git fetch --all, or run this in the repository that the version was made in",
         ) from error
-    _git(root, "clone", "--quiet", "--no-checkout", str(root), str(into.resolve()))
-    _git(into, "checkout", "--quiet", "--detach", commit)
+    git.run(root, "clone", "--quiet", "--no-checkout", str(root), str(into.resolve()))
+    git.run(into, "checkout", "--quiet", "--detach", commit)
 
 
 def _bring_inputs(
@@ -161,11 +162,3 @@ def _compared(
         equal=tuple(sorted(path for path, (old, new) in outs.items() if old == new)),
         other=tuple(sorted(path for path, (old, new) in outs.items() if old != new)),
     )
-
-
-def _git(folder: Path, *words: str, given: str | None = None) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, input=given, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BadInput(f"git {words[0]}: {said}", where=str(folder), mend="see what git says there")
-    return done.stdout

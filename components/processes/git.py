@@ -1,4 +1,4 @@
-"""What git says of a workspace: its commit, and whether files were changed since. Standard library only."""
+"""Git in a workspace: its commit, whether files were changed since, and commands that have to succeed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
+from components.errors import BadInput
+
 ABSENT = "absent"
 _SHORT = 12
 
 
 def commit(workspace: Path) -> str:
     """The commit; "absent" outside a repository with one, or where git is not installed."""
-    return _ask(workspace, "rev-parse", "HEAD") or ABSENT
+    return ask(workspace, "rev-parse", "HEAD") or ABSENT
 
 
 def changed(workspace: Path) -> Literal["true", "false", "unknown"]:
     """Whether tracked files differ from the commit. dvc.lock changes with every run, and does not count."""
-    found = _ask(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    found = ask(workspace, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
     return "unknown" if found is None else "true" if found else "false"
 
 
@@ -32,13 +34,22 @@ def patch(workspace: Path, *without: str) -> str:
     without: names of files that are left out. Files that git does not know are in no patch.
     """
     left_out = [f":!{name}" for name in without]
-    return _ask(workspace, "diff", "--binary", "--relative", "HEAD", "--", ".", *left_out, whole=True) or ""
+    return ask(workspace, "diff", "--binary", "--relative", "HEAD", "--", ".", *left_out, whole=True) or ""
 
 
-def _ask(workspace: Path, *words: str, whole: bool = False) -> str | None:
-    """Git's answer, or None; `whole`: with the space at its ends, which a patch may need."""
+def ask(workspace: Path, *words: str, whole: bool = False) -> str | None:
+    """Git's answer, None where it has none or is not installed; `whole`: with the space at its ends, for a patch."""
     try:
         done = subprocess.run(["git", *words], cwd=workspace, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
     return (done.stdout if whole else done.stdout.strip()) if done.returncode == 0 else None
+
+
+def run(folder: Path, *words: str, given: str | None = None) -> str:
+    """What a command prints; `given` is its input. Raises `BadInput` with git's last words where it fails."""
+    done = subprocess.run(["git", *words], cwd=folder, input=given, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise BadInput(f"git {words[0]}: {said}", where=str(folder), mend="see what git says there")
+    return done.stdout
