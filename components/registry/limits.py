@@ -1,6 +1,7 @@
 """What a model server refuses before MLflow reads it, and what it leaves out of its answers: an ASGI middleware.
 
     app.add_middleware(Limits)           # served.py does it to the app of `mlflow models serve`
+    request.scope[PARSED]                # in our own server: the body, read once
 
 A body of more than `MAX_BYTES` is a 413. JSON that is broken, nested deeper than `MAX_DEPTH` or holds a number that
 Python does not read is a 400; by itself MLflow answers 500 to brackets without end. What MLflow says of a bad request
@@ -19,6 +20,8 @@ MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 16
 """Lists and objects in each other; a request needs four."""
 MAX_REASON = 500
+PARSED = "idiom.json"
+"""Key of a request's scope: the value of its JSON body. Requests of other types have none."""
 _DRAINED_BYTES = 256 * 2**20
 """So much of a body that is too long is read and dropped, as many clients read no answer before they have sent all."""
 
@@ -42,9 +45,12 @@ class Limits:
             said = f"the body has more than {MAX_BYTES:,} bytes; send fewer rows at a time, or use `idiom score`"
             await _answer(send, 413, said)
             return
-        if _is_json(scope) and (reason := await asyncio.to_thread(refusal, body)):
-            await _answer(send, 400, reason)
-            return
+        if _is_json(scope):
+            try:
+                scope[PARSED] = await asyncio.to_thread(parsed, body)
+            except ValueError as error:
+                await _answer(send, 400, str(error))
+                return
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> _Message:
@@ -53,31 +59,29 @@ class Limits:
         await self._app(scope, again, _Short(send))
 
 
-def refusal(body: bytes) -> str | None:
-    """Why a JSON body is refused, without a word of it; None where it is not."""
+def parsed(body: bytes) -> Any:
+    """The value of a JSON body. Raises `ValueError` with why it is refused, without a word of it."""
+    too_deep = f"the body is nested deeper than {MAX_DEPTH} lists and objects"
     try:
         value = json.loads(body)
     except RecursionError:
-        return _too_deep()
+        raise ValueError(too_deep) from None
     except json.JSONDecodeError as error:
-        return f"the body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"the body is not valid JSON: {error.msg} at {where}") from error
     except ValueError as error:  # not UTF-8, or an integer of thousands of digits
-        return f"the body is not valid JSON: {error}"
+        raise ValueError(f"the body is not valid JSON: {error}") from error
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [one for each in level for one in _inside(each) if isinstance(one, (dict, list))]
         if not level:
-            return None
-    return _too_deep()
+            return value
+    raise ValueError(too_deep)
 
 
 def _inside(value: Any) -> Iterable[Any]:
     """Values of an object, elements of a list; nothing of a text or a number."""
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _too_deep() -> str:
-    return f"the body is nested deeper than {MAX_DEPTH} lists and objects"
 
 
 def _is_json(scope: _Message) -> bool:

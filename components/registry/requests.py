@@ -1,6 +1,6 @@
 """The body of a request to rows: what `mlflow models serve` reads, checked without pandas and without MLflow.
 
-    rows_of(b'{"dataframe_records": [{"history": ["B001"], "k": 5}]}')        # [Row(history=["B001"], k=5)]
+    rows_of({"dataframe_records": [{"history": ["B001"], "k": 5}]})        # [Row(history=["B001"], k=5)]
 
 One row a user under `dataframe_records`, `dataframe_split`, `inputs` or `instances`; other columns and `params` are
 ignored, as MLflow does.
@@ -8,7 +8,6 @@ ignored, as MLflow does.
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -44,9 +43,8 @@ class Row:
     """Seconds since 1970 (UTC) of each item of the history; None where they are not known."""
 
 
-def rows_of(body: bytes) -> list[Row]:
-    """The rows of a JSON body, at least one. Raises `Refused`."""
-    given = json.loads(body)
+def rows_of(given: Any) -> list[Row]:
+    """The rows of a parsed JSON body, at least one. Raises `Refused`."""
     names = [name for name in FORMATS if isinstance(given, dict) and name in given]
     if len(names) != 1:
         raise Refused(f"the body has to be an object with one of {', '.join(FORMATS)}")

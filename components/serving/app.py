@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from components.errors import StageError
-from components.registry.limits import Limits
+from components.registry.limits import PARSED, Limits
 from components.registry.requests import Refused, Row, rows_of
 from components.serving.batching import Batches
 from components.serving.following import Following, Model
@@ -68,10 +68,10 @@ class Server:
     async def invocations(self, request: Request) -> Response:
         """Recommendations for the rows of the body."""
         started = time.perf_counter()
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if PARSED not in request.scope:
             return self._said(415, "send JSON, with the header Content-Type: application/json")
         try:
-            rows = rows_of(await request.body())
+            rows = rows_of(request.scope[PARSED])
         except Refused as error:
             return self._said(400, str(error))
         await self._loaded.wait()

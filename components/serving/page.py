@@ -24,6 +24,7 @@ from starlette.routing import Route
 from components.errors import StageError
 from components.pages.render import render
 from components.registry.champion import CHALLENGER
+from components.registry.limits import PARSED
 from components.registry.requests import Refused, history_of, k_of
 from components.serving.catalogue_search import CatalogueSearch
 from components.serving.following import Following, Model
@@ -65,7 +66,7 @@ class TryPage:
     async def recommend(self, request: Request) -> Response:
         """What champion and challenger recommend."""
         try:
-            given = await request.json()
+            given = request.scope.get(PARSED)
             if not isinstance(given, dict):
                 raise Refused("the body has to be an object with `history`")
             history, k = history_of(given.get("history"), 0), k_of(given.get("k"), 0)

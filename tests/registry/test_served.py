@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,8 +139,7 @@ def test_times_reach_the_model_and_may_be_left_out(model: Any) -> None:
         {"history": ["i0"], "k": 1},
     ]
     assert [answer["scores"] for answer in ask(model, *rows)] == [[69.0], [-1.0], [-1.0]]
-    body = json.dumps({"dataframe_records": rows}).encode()
-    assert [row.times for row in rows_of(body)] == [[5.0, 70.0], None, None]
+    assert [row.times for row in rows_of({"dataframe_records": rows})] == [[5.0, 70.0], None, None]
 
 
 @pytest.mark.parametrize(
