@@ -20,7 +20,7 @@ from components.data.canonical.coded import Coded
 from components.data.canonical.tables import Tables
 from components.data.clean import tie_order
 from components.data.clean.kcore import k_core
-from components.data.ingest import rawfiles, scanning, times
+from components.data.ingest import rawfiles, soundness, times
 from components.data.ingest.conservation import in_words
 from components.data.ingest.ingest import canonical, files_of, notes, reader
 from components.data.ingest.interactions import OrderUnknown
@@ -107,8 +107,8 @@ def _quoting(name: str, path: Path, scratch: Path) -> dict[str, Any]:
             continue
         file = rawfiles.prepare(path / file_name, scratch, limit=SAMPLE_BYTES)
         # The ratings of Amazon have no header, and no quotes.
-        headed = any(letter.isalpha() for letter in scanning.first_line(file).split(",")[-1])
-        if headed and (dialect := scanning.beginning(file, scratch, table)[1]) != "rfc4180":
+        headed = any(letter.isalpha() for letter in soundness.first_line(file).split(",")[-1])
+        if headed and (dialect := soundness.beginning(file, scratch, table)[1]) != "rfc4180":
             found[table] = dialect
     return {"quoting": found} if found else {}
 

@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from components.data.canonical.tables import BOTH, RawFile, Tables, no_file, nothing
-from components.data.ingest import rawfiles, scanning
+from components.data.ingest import rawfiles, scanning, soundness
 from components.errors import BadInput
 from components.settings.params import Ingest
 
@@ -201,7 +201,7 @@ def _as_json(file: RawFile, scratch: Path) -> RawFile:
                     stream_out.write(json.dumps(wanted, ensure_ascii=False) + "\n")
         except UnicodeDecodeError as error:
             raise BadInput("not UTF-8", where=file.shown, mend="get a whole copy of it") from error
-    counted = scanning.checked(dataclasses.replace(file, kind="jsonl"), scratch, key="items")
+    counted = soundness.checked(dataclasses.replace(file, kind="jsonl"), scratch, key="items")
     return dataclasses.replace(counted, path=target)
 
 

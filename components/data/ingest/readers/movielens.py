@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from components.data.canonical.tables import RawFile, Tables
-from components.data.ingest import rawfiles, scanning
+from components.data.ingest import rawfiles, scanning, soundness
 from components.errors import BadInput
 from components.settings.params import Ingest
 
@@ -93,7 +93,7 @@ def _fields(
     path: Path, scratch: Path, names: list[str], key: str, encoding: str | None
 ) -> tuple[pl.LazyFrame, RawFile]:
     """Columns of `a::b::c` lines; a title may hold `::` only if it is the last field, so the count is checked."""
-    file = scanning.checked(rawfiles.prepare(path, scratch, kind="lines", encoding=encoding), scratch, key=key)
+    file = soundness.checked(rawfiles.prepare(path, scratch, kind="lines", encoding=encoding), scratch, key=key)
     parts = scanning.lines(file).select(pl.col("line").str.split("::").alias("parts"))
     wrong = scanning.collect(
         parts.with_row_index("row", offset=1).filter(pl.col("parts").list.len() != len(names)).head(10), file

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from components.data.canonical.tables import RawFile, Tables
-from components.data.ingest import ordering, rawfiles, scanning
+from components.data.ingest import ordering, rawfiles, scanning, soundness
 from components.errors import BadInput, GateRefused
 from components.settings.params import Ingest
 
@@ -40,7 +40,7 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
             (settings.items, "item_plain_text.txt", "items"),
         )
     )
-    items_file = scanning.checked(rawfiles.prepare(texts, scratch, kind="lines"), scratch, key="items")
+    items_file = soundness.checked(rawfiles.prepare(texts, scratch, kind="lines"), scratch, key="items")
     interactions_file = _counted(rawfiles.prepare(sequences, scratch, kind="lines"))
     histories = _histories(interactions_file)
     found = ordering.sortedness(zip(histories["user_id"], histories["item_id"].to_list(), strict=True))
