@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from components.data.ingest.ingest import ingest
 from components.data.ingest.sniff import suggest
+from components.errors import BadInput
 from components.settings.file import from_dict
 from components.settings.params import Ingest
 from components.storage.layout import Layout
@@ -100,3 +102,18 @@ def _read(layout: Layout, report: dict[str, Any], params: dict[str, Any], said: 
     items = {row.pop("item_id"): row for row in pl.read_parquet(layout.items).to_dicts()}
     lists = dict(rows.group_by("user_id", maintain_order=True).agg("item_id").iter_rows())
     return Read(params, said, report, lists, items, rows)
+
+
+def noted(*notes: tuple[int, str]) -> str:
+    """The interactions with a column of notes, some of them as given: (row from 0, what stands there)."""
+    special = dict(notes)
+    rows = [(*event, special.get(number, "ok")) for number, event in enumerate(events())]
+    return table("user_id,item_id,timestamp,note", rows)
+
+
+def refused(folder: Path, *parts: str) -> None:
+    """`idiom init` says no, with all of `parts`."""
+    with pytest.raises(BadInput) as caught:
+        suggest(folder)
+    for part in parts:
+        assert part in str(caught.value), str(caught.value)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data.canonical.tables import RawFile
-from components.data.ingest import records
+from components.data.ingest import records, structure
 from components.settings.params import QUOTINGS, Quoting
 
 CELL = st.text('ab7"\\, \n\r;é', max_size=6)
@@ -39,8 +39,8 @@ def test_the_count_is_that_of_a_slow_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[list[str]], quoting: Quoting, piece: int
 ) -> None:
     """Prevents: a count that depends on where the file was cut into pieces, or on what stands in a quoted field."""
-    monkeypatch.setattr(records, "_CHUNK", piece)
-    monkeypatch.setattr(records, "_swallowed", lambda *_: None)  # what looks like a record is another question
+    monkeypatch.setattr(structure, "CHUNK", piece)
+    monkeypatch.setattr(records, "swallowed", lambda *_: None)  # what looks like a record is another question
     if quoting == "unquoted":
         rows = [["".join(sign for sign in cell if sign not in '",\n\r') for cell in row] for row in rows]
     elif quoting == "backslash":
@@ -67,7 +67,7 @@ def test_the_count_is_that_of_a_slow_reader(
 def test_the_first_fault_is_named_by_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, line: int, what: str, piece: int
 ) -> None:
-    monkeypatch.setattr(records, "_CHUNK", piece)
+    monkeypatch.setattr(structure, "CHUNK", piece)
     (tmp_path / "x.csv").write_bytes(content)
     problem = records.count(RawFile("x", tmp_path / "x.csv", "csv"), "rfc4180", ",").problem
     assert problem is not None and problem.line == line and what in problem.what
@@ -76,6 +76,6 @@ def test_the_first_fault_is_named_by_its_line(
 def test_lines_of_json_are_counted_without_blank_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.jsonl").write_bytes(b'\n{"a": 1}\r\n\r\n  \n {"a": 2}\n\n{"a": 3}')
     for piece in (1, 2, 5, 1 << 20):
-        monkeypatch.setattr(records, "_CHUNK", piece)
+        monkeypatch.setattr(records, "CHUNK", piece)
         found = records.count_lines(RawFile("x", tmp_path / "x.jsonl", "jsonl"))
         assert (found.records, found.ends_with_newline) == (3, False)
