@@ -51,12 +51,26 @@ WhoAnswers = Annotated[
 ]
 
 
+GROUPS = {
+    "Train": ("init", "retrain", "repro", "ablate", "backfill"),
+    "Data that change": ("ingest", "add_items", "monitor", "forget"),
+    "Recommend": ("recommend", "score", "serve", "zero_shot", "foundation"),
+    "Versions": ("compare", "promote", "rollback", "lineage", "reproduce"),
+    "Operate": ("ui", "deploy", "stack", "doctor"),
+}
+"""Headings of `idiom --help`, and the commands under each."""
+
+
+def _group(name: str) -> str | None:
+    return next((heading for heading, names in GROUPS.items() if name in names), None)
+
+
 def command(function: Callable[..., int | None] | None = None, *, of: typer.Typer = app) -> Any:
     """Register a command: the environment first, and an error that a person can mend without a traceback."""
     if function is None:
         return functools.partial(command, of=of)
 
-    @of.command()
+    @of.command(rich_help_panel=_group(function.__name__) if of is app else None)
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
         from components.errors import StageError
@@ -119,20 +133,6 @@ def retrain(
         return code
     _summary(workspace)
     return _warnings(workspace, said="")
-
-
-@command
-def deploy(
-    notify: Annotated[
-        str | None, typer.Option(help="Notification block that is told of runs that fail: TYPE/NAME.")
-    ] = None,
-    gpu_jobs: Annotated[int, typer.Option(min=1, help="Runs at a time in the work queue `gpu`.")] = 1,
-    workspace: Workspace = HERE,
-) -> None:
-    """Set up what prefect.yaml says on Prefect's server: pool, queues, deployments, automations; repeatable."""
-    from flows.deploy import deploy as run
-
-    run(workspace.resolve(), notify=notify, gpu_jobs=gpu_jobs, say=typer.echo)
 
 
 @command
@@ -577,8 +577,22 @@ def ui(
     return run_ui(workspace.resolve(), mlflow_port, prefect_port, typer.echo, browser=browser)
 
 
+@command
+def deploy(
+    notify: Annotated[
+        str | None, typer.Option(help="Notification block that is told of runs that fail: TYPE/NAME.")
+    ] = None,
+    gpu_jobs: Annotated[int, typer.Option(min=1, help="Runs at a time in the work queue `gpu`.")] = 1,
+    workspace: Workspace = HERE,
+) -> None:
+    """Set up what prefect.yaml says on Prefect's server: pool, queues, deployments, automations; repeatable."""
+    from flows.deploy import deploy as run
+
+    run(workspace.resolve(), notify=notify, gpu_jobs=gpu_jobs, say=typer.echo)
+
+
 stack = typer.Typer(help="PostgreSQL, S3, MLflow, Prefect and a worker on this machine.", no_args_is_help=True)
-app.add_typer(stack, name="stack")
+app.add_typer(stack, name="stack", rich_help_panel=_group("stack"))
 
 
 @command(of=stack)
