@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import facts
 from components.monitoring.drift import measure
 from components.monitoring.stream import Stream
-from components.settings.params import Monitor
+from components.settings.operating import Monitor
 
 KINDS = ("items", "categories", "text", "sessions", "coverage")
 _GROWS = 8

@@ -32,7 +32,7 @@ from components.evaluation.gates import Evidence, decide
 from components.evaluation.metrics import ndcg, ranks
 from components.recommender.catalogue import Catalogue
 from components.settings.decoding import Decoding
-from components.settings.params import Promote
+from components.settings.operating import Promote
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.learned import Learned

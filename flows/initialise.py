@@ -98,8 +98,7 @@ def _write(path: Path, params: dict[str, Any], lines: list[str]) -> Path | None:
         with publishing(backup) as temporary:
             shutil.copyfile(path, temporary)
     head = [
-        "Written by `idiom init`; components/settings/params.py, train.py, voices.py and views.py document every "
-        "key and its default.",
+        "Written by `idiom init`; components/settings/ documents every key and its default.",
         *lines,
     ]
     comment = "".join(f"# {part}\n" for line in head for part in line.splitlines())

@@ -91,7 +91,7 @@ FLOORS = {
         "ranks run",
         "__main__",
     ],
-    "settings": ["bounds sizes", "foundation train decoding voices views", "ranking", "params", "file"],
+    "settings": ["bounds sizes", "foundation train decoding voices views operating", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
     "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],

@@ -15,7 +15,7 @@ from typing import Any
 from components.evaluation.comparison.paired import Paired, holm
 from components.evaluation.contenders import CONTENDERS, metric_label
 from components.evaluation.metrics import LEAST_USERS
-from components.settings.params import Promote
+from components.settings.operating import Promote
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from scipy import stats
 
 from components.data.canonical.shift import popularity_buckets, stability
 from components.monitoring.stream import Stream
-from components.settings.params import Monitor
+from components.settings.operating import Monitor
 
 _CATEGORIES = 30
 """The most frequent categories are buckets of their own, all others one."""

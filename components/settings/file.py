@@ -53,7 +53,7 @@ def from_dict(raw: dict[str, Any], *, where: str = "params") -> Params:
         raise BadInput(
             "; ".join(lines),
             where=where,
-            mend="components/settings/params.py, train.py, voices.py and views.py document every key",
+            mend="components/settings/ documents every key",
         ) from error
 
 

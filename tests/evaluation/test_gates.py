@@ -10,7 +10,7 @@ import pytest
 
 from components.evaluation.comparison.paired import Paired, paired
 from components.evaluation.gates import Evidence, decide
-from components.settings.params import Promote
+from components.settings.operating import Promote
 
 
 def difference(better: float, users: int = 4000, seed: int = 1) -> Paired:

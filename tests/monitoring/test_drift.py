@@ -19,7 +19,7 @@ from components.monitoring.drift import MEANINGS, Hits, measure
 from components.monitoring.history import HISTORY, Record
 from components.monitoring.page import page
 from components.monitoring.stream import Stream
-from components.settings.params import Monitor
+from components.settings.operating import Monitor
 from tests.browser import faint, opened, overflowing
 
 RULES = Monitor()

@@ -14,7 +14,7 @@ from components.data.canonical.coded import Coded
 from components.data.canonical.shift import popularity_buckets, stability
 from components.data.drops.merging import VALUES
 from components.data.validate.checks import ROWS_SHOWN, Check, Measured, skipped
-from components.settings.params import Drops
+from components.settings.operating import Drops
 
 _DAY_SECONDS = 86_400.0
 _FEWEST = 100

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from components.errors import BadInput, GateRefused
-from components.settings.params import Drops
+from components.settings.operating import Drops
 from components.storage.artifacts import read_json
 from tests.data.append.shop import ITEMS, NOW, PARAMS, START, Event, Shop, events, items
 
