@@ -27,6 +27,21 @@ def run(stage: str, workspace: Path, params: Params, name: str) -> None:
     STAGES[stage](workspace, params, name)
 
 
+def remove_gone(workspace: Path, params: Params) -> list[str]:
+    """Remove what catalogues that params.yaml no longer has left for `train` and `evaluate`, and say which.
+
+    Both read folders, in which DVC would go on seeing it; the catalogues' own artifacts stay."""
+    layout = Layout(workspace, params.dataset)
+    gone = list[str]()
+    for folder in (layout.taught_by_first.parent, layout.judged_on("").parent):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            name = path.name.removesuffix(".json")
+            if name not in (params.dataset, *params.catalogues) and not name.startswith("."):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                gone.append(name)
+    return sorted({*gone})
+
+
 def ingest(workspace: Path, params: Params, name: str) -> None:
     """Its raw files -> its canonical tables."""
     stages.ingest(workspace, params.of(name))

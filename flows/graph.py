@@ -6,6 +6,7 @@ dvc.yaml is its only definition; the flow and the tests read it here, so an edge
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -48,6 +49,23 @@ def read(workspace: Path) -> list[Stage]:
         Stage(name, raw[name]["cmd"], tuple(raw[name].get("params", [])), deps[name], outs[name], upstream[name])
         for name in _in_order(upstream, where=str(workspace / "dvc.yaml"))
     ]
+
+
+def waves(stages: Sequence[Stage], *, until: str) -> list[list[Stage]]:
+    """The stages in groups, each after those it reads from. In a group are all that are ready together, which may run
+    side by side, as long as the stage `until` reads from them; one in each of what comes later."""
+    place = {stage.name: stage for stage in stages}
+    before, todo = set[str](), [until] if until in place else []
+    while todo:
+        before |= {*(more := place[todo.pop()].upstream)}
+        todo += more
+    groups, done = list[list[Stage]](), set[str]()
+    left = [stage for stage in stages if stage.name in before]
+    while left:
+        groups.append([stage for stage in left if done.issuperset(stage.upstream)])
+        done |= {stage.name for stage in groups[-1]}
+        left = [stage for stage in left if stage.name not in done]
+    return groups + [[stage] for stage in stages if stage.name not in before]
 
 
 def _stages(path: Path) -> dict[str, dict[str, Any]]:

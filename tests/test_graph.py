@@ -84,7 +84,7 @@ def of_several(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     root = tmp_path_factory.mktemp("several")
     params = yaml.safe_load((repository / "params.yaml").read_text())
     params["catalogues"] = {name: {"ingest": {"path": f"data/raw/{name}"}} for name in SHOPS}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (root / "dvc.yaml").write_bytes((repository / "dvc.yaml").read_bytes())
     return {stage.name: stage for stage in graph.read(root)}
 
@@ -103,6 +103,19 @@ def test_each_further_catalogue_has_stages_of_its_own(
     for shop in SHOPS:
         assert of_several[f"ingest-of@{shop}"].cmd == f"python -m components ingest-of {shop}"
         assert f"data/raw/{shop}" in of_several[f"ingest-of@{shop}"].deps
+
+
+def test_catalogues_are_read_side_by_side(of_several: dict[str, graph.Stage], stages: dict[str, graph.Stage]) -> None:
+    """Prevents: a shop whose turn comes when all others are done, two models in one memory, a stage that is left out,
+    and another order of the stages for one shop."""
+    waves = [[stage.name for stage in wave] for wave in graph.waves([*of_several.values()], until="train")]
+    assert waves[:2] == [[of, *(f"{of}-of@{shop}" for shop in SHOPS)] for of in ("ingest", "validate")]
+    assert waves[2:5] == [["views", *(f"clean-of@{shop}" for shop in SHOPS)], ["clean"], ["train"]]
+    assert [len(wave) for wave in waves[4:]] == [1] * (len(of_several) - 10)
+    assert [name for wave in waves for name in wave if "@" not in name] == ORDER
+    assert [[stage.name for stage in wave] for wave in graph.waves([*stages.values()], until="train")] == [
+        [name] for name in ORDER
+    ]
 
 
 def test_only_its_own_evaluation_can_see_the_test_targets_of_a_catalogue(of_several: dict[str, graph.Stage]) -> None:

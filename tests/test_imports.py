@@ -62,7 +62,16 @@ MAY_IMPORT = {
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "zero_shot", "registry", "scoring", "ranking.load", "recommender.pair", "recommender.interface"}
+    | {
+        "stages",
+        "catalogues",
+        "zero_shot",
+        "registry",
+        "scoring",
+        "ranking.load",
+        "recommender.pair",
+        "recommender.interface",
+    }
     | {
         "data.ingest.sniff",
         "data.append",
