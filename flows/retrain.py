@@ -45,6 +45,8 @@ from flows.unchanged import cached_stages
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
+_THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
+"""Stages of several catalogues run side by side, each a process that a thread looks after."""
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -112,7 +114,7 @@ def as_state(outcome: Outcome) -> State[Any]:
 @flow(
     name="retrain",
     flow_run_name=of_the_day,
-    task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()),  # stages of several catalogues, which are processes
+    task_runner=_THREADS,
     persist_result=False,
     result_serializer="json",
     validate_parameters=True,
@@ -157,8 +159,8 @@ def retrain(
 def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool, push: bool) -> State[Any]:
     logger = get_run_logger()
     states: dict[str, State[Any]] = {}
-    if gone := remove_gone(folder, params):
-        logger.info(f"no longer a catalogue of this model: {', '.join(gone)}")
+    if removed := remove_gone(folder, params):
+        logger.info(f"no longer a catalogue of this model: {', '.join(removed)}")
     skipped = frozenset[str]() if force else cached_stages(folder, stages)
     for wave in graph.waves(stages, until="train"):
         if len(wave) > 1:
@@ -215,6 +217,7 @@ def _run_side_by_side(
                 force,
                 stage.name in skipped,
                 beside=True,
+                return_state=False,
                 wait_for=[states[name] for name in stage.upstream],
             )
             for stage in wave

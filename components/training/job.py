@@ -28,8 +28,10 @@ class Taught:
     @classmethod
     def read(cls, folder: Path) -> Taught:
         """The folder of a further catalogue, named as it is. Raises `BadInput` where its facts are missing."""
-        tables = (folder / f"{name}.parquet" for name in ("items_clean", "histories", "valid_targets"))
-        return cls(folder.name, *tables, **read_json(folder / ABOUT))
+        items, histories, targets = (
+            folder / f"{name}.parquet" for name in ("items_clean", "histories", "valid_targets")
+        )
+        return cls(folder.name, items, histories, targets, **read_json(folder / ABOUT))
 
 
 @dataclass(frozen=True)
