@@ -51,9 +51,9 @@ def read(workspace: Path) -> list[Stage]:
     ]
 
 
-def waves(stages: Sequence[Stage], *, until: str) -> list[list[Stage]]:
-    """The stages in groups, each after those it reads from. In a group are all that are ready together, which may run
-    side by side, as long as the stage `until` reads from them; one in each of what comes later."""
+def waves(stages: Sequence[Stage], *, until: str, most: int) -> list[list[Stage]]:
+    """The stages in groups, each after those it reads from. In a group are at most `most` that are ready together and
+    may run side by side, as long as the stage `until` reads from them; one in each of what comes later."""
     place = {stage.name: stage for stage in stages}
     before, todo = set[str](), [until] if until in place else []
     while todo:
@@ -62,7 +62,7 @@ def waves(stages: Sequence[Stage], *, until: str) -> list[list[Stage]]:
     groups, done = list[list[Stage]](), set[str]()
     left = [stage for stage in stages if stage.name in before]
     while left:
-        groups.append([stage for stage in left if done.issuperset(stage.upstream)])
+        groups.append([stage for stage in left if done.issuperset(stage.upstream)][:most])
         done |= {stage.name for stage in groups[-1]}
         left = [stage for stage in left if stage.name not in done]
     return groups + [[stage] for stage in stages if stage.name not in before]

@@ -19,7 +19,6 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from components.catalogues import remove_gone
 from components.console import Console
@@ -45,8 +44,8 @@ from flows.unchanged import cached_stages
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
-_THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
-"""Stages of several catalogues run side by side, each a process that a thread looks after."""
+_AT_A_TIME = max(2, os.cpu_count() or 1)
+"""Stages of several catalogues, each a process that a thread looks after."""
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -114,7 +113,6 @@ def as_state(outcome: Outcome) -> State[Any]:
 @flow(
     name="retrain",
     flow_run_name=of_the_day,
-    task_runner=_THREADS,
     persist_result=False,
     result_serializer="json",
     validate_parameters=True,
@@ -162,7 +160,7 @@ def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool, p
     if removed := remove_gone(folder, params):
         logger.info(f"no longer a catalogue of this model: {', '.join(removed)}")
     skipped = frozenset[str]() if force else cached_stages(folder, stages)
-    for wave in graph.waves(stages, until="train"):
+    for wave in graph.waves(stages, until="train", most=_AT_A_TIME):
         if len(wave) > 1:
             states |= _run_side_by_side(wave, folder, params, states, force=force, skipped=skipped)
         else:

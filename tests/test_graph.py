@@ -108,14 +108,15 @@ def test_each_further_catalogue_has_stages_of_its_own(
 def test_catalogues_are_read_side_by_side(of_several: dict[str, graph.Stage], stages: dict[str, graph.Stage]) -> None:
     """Prevents: a shop whose turn comes when all others are done, two models in one memory, a stage that is left out,
     and another order of the stages for one shop."""
-    waves = [[stage.name for stage in wave] for wave in graph.waves([*of_several.values()], until="train")]
+    waves = [[stage.name for stage in wave] for wave in graph.waves([*of_several.values()], until="train", most=9)]
     assert waves[:2] == [[of, *(f"{of}-of@{shop}" for shop in SHOPS)] for of in ("ingest", "validate")]
     assert waves[2:5] == [["views", *(f"clean-of@{shop}" for shop in SHOPS)], ["clean"], ["train"]]
     assert [len(wave) for wave in waves[4:]] == [1] * (len(of_several) - 10)
     assert [name for wave in waves for name in wave if "@" not in name] == ORDER
-    assert [[stage.name for stage in wave] for wave in graph.waves([*stages.values()], until="train")] == [
-        [name] for name in ORDER
-    ]
+    two = [len(wave) for wave in graph.waves([*of_several.values()], until="train", most=2)]
+    assert max(two) == 2 and sum(two) == len(of_several)
+    of_one = graph.waves([*stages.values()], until="train", most=9)
+    assert [[stage.name for stage in wave] for wave in of_one] == [[name] for name in ORDER]
 
 
 def test_only_its_own_evaluation_can_see_the_test_targets_of_a_catalogue(of_several: dict[str, graph.Stage]) -> None:
