@@ -50,6 +50,7 @@ from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
+from components.training.packed.joint import Shop
 from components.training.phases.cold_start import ColdStart, first_ids
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.soft import SoftIds, write_soft
@@ -232,6 +233,8 @@ def _context(arguments: argparse.Namespace) -> Context:
         valid_rows=np.zeros(0, np.int64),
         valid_contexts=nothing,
         valid_targets=np.zeros(0, np.int32),
+        shops=(Shop("", 0, arguments.items),),
+        valid_marks=np.zeros(0, np.uint64),
         prolonged=None,
     )
     tokenizer = train_tokenizer([*texts[:4000], *Prompts().texts()], vocabulary_size=arguments.vocabulary_size)

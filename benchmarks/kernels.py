@@ -64,6 +64,7 @@ from components.training.context import Context
 from components.training.devices.ranks import Ranks
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
+from components.training.packed.joint import Shop
 from components.training.phases.cold_start import ColdStart
 from components.training.phases.generator import GeneratorPhase
 from components.training.phases.recommender import RecommenderPhase
@@ -278,6 +279,8 @@ def _context(preset: Params, arguments: argparse.Namespace, folder: Path) -> tup
         valid_rows=np.zeros(0, np.int64),
         valid_contexts=nothing,
         valid_targets=np.zeros(0, np.int32),
+        shops=(Shop("", 0, len(item_ids)),),
+        valid_marks=np.zeros(0, np.uint64),
         prolonged=None,
     )
     settings = replace(preset.train, precision=arguments.precision)

@@ -1,4 +1,4 @@
-"""Run one stage in the current workspace: `python -m components STAGE` (what dvc.yaml calls).
+"""Run one stage in the current workspace: `python -m components STAGE` (what dvc.yaml calls), or `STAGE-of CATALOGUE`.
 
 Exit codes: 0 done; 2 bad input or parameter; 3 a gate refused; 130 interrupted with the checkpoint saved.
 """
@@ -23,31 +23,36 @@ def main(arguments: list[str]) -> int:
         return 0
     prepare()
 
-    from components import stages
+    from components import catalogues, stages
     from components.processes.cost import Meter
     from components.settings.file import load
 
-    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print(f"usage: python -m components {{{','.join(stages.STAGES)}}} | --version", file=sys.stderr)
+    of_one = arguments[:1] and arguments[0] in catalogues.STAGES
+    if len(arguments) != (2 if of_one else 1) or arguments[0] in ("-h", "--help"):
+        usage = f"{{{','.join(stages.STAGES)}}} | {{{','.join(catalogues.STAGES)}}} CATALOGUE | --version"
+        print(f"usage: python -m components {usage}", file=sys.stderr)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
-    if arguments[0] not in stages.STAGES:
+    if arguments[0] not in stages.STAGES and not of_one:
         print(f"error: {unknown('stage', arguments[0], stages.STAGES, where='python -m components')}", file=sys.stderr)
         return 2
-    workspace = Path.cwd()
+    workspace, name = Path.cwd(), "@".join(arguments)  # as DVC calls the stage
     try:
         params, meter = load(workspace / "params.yaml"), Meter()
-        stages.run(arguments[0], workspace, params)
-        stages.keep_cost(arguments[0], workspace, params, meter.figures())
+        if of_one:
+            catalogues.run(arguments[0], workspace, params, arguments[1])
+        else:
+            stages.run(arguments[0], workspace, params)
+        stages.keep_cost(name, workspace, params, meter.figures())
     except StageError as error:
-        return _report(arguments[0], error)
+        return _report(name, error)
     except KeyboardInterrupt:
-        mend = "; ".join(filter(None, ["the same command runs this stage again", _kept(arguments[0], workspace)]))
-        return _report(arguments[0], Interrupted("interrupted", where=str(workspace), mend=mend))
+        mend = "; ".join(filter(None, ["the same command runs this stage again", _kept(name, workspace)]))
+        return _report(name, Interrupted("interrupted", where=str(workspace), mend=mend))
     except Exception as error:
-        refused = refused_by_the_machine(error, workspace, kept=_kept(arguments[0], workspace))
+        refused = refused_by_the_machine(error, workspace, kept=_kept(name, workspace))
         if refused is None:
             raise
-        return _report(arguments[0], refused)
+        return _report(name, refused)
     return 0
 
 

@@ -83,11 +83,14 @@ def clean(workspace: Path, params: Params) -> None:
     """Canonical tables and the words of views -> clean item texts, histories and targets."""
     from components.data.clean.clean import clean as clean_tables
 
-    _warn("clean", clean_tables(params.clean, params.seed, Layout(workspace, params.dataset))["in_words"])
+    layout = Layout(workspace, params.dataset)
+    report = clean_tables(params.clean, params.seed, layout)
+    publish_json(layout.taught_by_first, {kind: report[kind]["kept"] for kind in ("items", "users", "interactions")})
+    _warn("clean", report["in_words"])
 
 
 def train(workspace: Path, params: Params) -> None:
-    """Clean items, histories and validation targets -> the trained pair, followed live in MLflow.
+    """Clean items, histories and validation targets, of all catalogues -> the trained pair, followed live in MLflow.
 
     On several nodes (train.nodes) it runs on each; the first one publishes the pair and has the MLflow run.
     """
@@ -112,6 +115,8 @@ def train(workspace: Path, params: Params) -> None:
         drop_repeats=params.clean.drop_repeats,
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
         start=workspace / params.train.start if params.train.start else None,
+        dataset=params.dataset,
+        further=[str(layout.taught_by(name)) for name in params.catalogues],
     )
     if not Nodes.of(params.train).first:
         with _reporting() as progress:
@@ -320,6 +325,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             voices=voices,
             mode=mode,
             apart=apart,
+            catalogues={name: read_json(layout.judged_on(name)) for name in params.catalogues},
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

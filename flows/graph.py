@@ -6,6 +6,7 @@ dvc.yaml is its only definition; the flow and the tests read it here, so an edge
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ from typing import Any
 
 from components.errors import BadInput
 from components.settings.file import load
-from components.settings.params import Params, to_dict
+from components.settings.params import to_dict
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 
@@ -36,10 +37,10 @@ def read(workspace: Path) -> list[Stage]:
 
     Raises `BadInput` where the folder is not a workspace, a parameter is unknown, or stages wait for each other.
     """
-    params = load(workspace / "params.yaml")
-    raw = _stages(workspace / "dvc.yaml")
-    outs = {name: _paths([*spec.get("outs", []), *spec.get("metrics", [])], params) for name, spec in raw.items()}
-    deps = {name: _paths(spec.get("deps", []), params) for name, spec in raw.items()}
+    values = to_dict(load(workspace / "params.yaml"))
+    raw = _expanded(_stages(workspace / "dvc.yaml"), values)
+    outs = {name: _paths([*spec.get("outs", []), *spec.get("metrics", [])]) for name, spec in raw.items()}
+    deps = {name: _paths(spec.get("deps", [])) for name, spec in raw.items()}
     upstream = {
         name: tuple(other for other in raw if any(_overlap(dep, out) for dep in deps[name] for out in outs[other]))
         for name in raw
@@ -48,6 +49,23 @@ def read(workspace: Path) -> list[Stage]:
         Stage(name, raw[name]["cmd"], tuple(raw[name].get("params", [])), deps[name], outs[name], upstream[name])
         for name in _in_order(upstream, where=str(workspace / "dvc.yaml"))
     ]
+
+
+def waves(stages: Sequence[Stage], *, until: str, most: int) -> list[list[Stage]]:
+    """The stages in groups, each after those it reads from. In a group are at most `most` that are ready together and
+    may run side by side, as long as the stage `until` reads from them; one in each of what comes later."""
+    place = {stage.name: stage for stage in stages}
+    before, todo = set[str](), [until] if until in place else []
+    while todo:
+        before |= {*(more := place[todo.pop()].upstream)}
+        todo += more
+    groups, done = list[list[Stage]](), set[str]()
+    left = [stage for stage in stages if stage.name in before]
+    while left:
+        groups.append([stage for stage in left if done.issuperset(stage.upstream)][:most])
+        done |= {stage.name for stage in groups[-1]}
+        left = [stage for stage in left if stage.name not in done]
+    return groups + [[stage] for stage in stages if stage.name not in before]
 
 
 def _stages(path: Path) -> dict[str, dict[str, Any]]:
@@ -63,27 +81,47 @@ def _stages(path: Path) -> dict[str, dict[str, Any]]:
     return document.get("stages", {})
 
 
-def _paths(entries: list[Any], params: Params) -> tuple[str, ...]:
+def _expanded(raw: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The stages with parameters filled in; of one with `foreach` one for each entry, `NAME@KEY` as DVC calls it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, spec in raw.items():
+        if "foreach" not in spec:
+            found[name] = _filled(spec, values)
+            continue
+        reference = _REFERENCE.fullmatch(spec["foreach"])
+        entries = _value(reference[1], values) if reference else spec["foreach"]
+        for key, item in entries.items():
+            found[f"{name}@{key}"] = _filled(spec["do"], {**values, "key": key, "item": item})
+    return found
+
+
+def _paths(entries: list[Any]) -> tuple[str, ...]:
     """An entry is a path, or a mapping from one path to its options."""
-    return tuple(_filled(entry if isinstance(entry, str) else next(iter(entry)), params) for entry in entries)
+    return tuple(entry if isinstance(entry, str) else next(iter(entry)) for entry in entries)
 
 
-def _filled(text: str, params: Params) -> str:
-    """`artifacts/${dataset}/x` with the value from the parameters."""
+def _filled(part: Any, values: dict[str, Any]) -> Any:
+    """`artifacts/${dataset}/x` with the value from the parameters, in every text of a stage."""
+    if isinstance(part, str):
+        return _REFERENCE.sub(lambda match: str(_value(match[1], values)), part)
+    if isinstance(part, list):
+        return [_filled(each, values) for each in part]
+    if isinstance(part, dict):
+        return {_filled(key, values): _filled(each, values) for key, each in part.items()}
+    return part
 
-    def value(match: re.Match[str]) -> str:
-        found: Any = to_dict(params)
-        for part in match[1].split("."):
-            if not isinstance(found, dict) or part not in found:
-                raise BadInput(
-                    f"unknown parameter {match[1]}",
-                    where="dvc.yaml",
-                    mend="components/settings/params.py and train.py list them",
-                )
-            found = found[part]
-        return str(found)
 
-    return _REFERENCE.sub(value, text)
+def _value(reference: str, values: dict[str, Any]) -> Any:
+    found: Any = values
+    for part in reference.split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise BadInput(
+                f"unknown parameter {reference}",
+                where="dvc.yaml",
+                mend="components/settings/params.py and train.py list them",
+            )
+        found = found[part]
+    return found
 
 
 def _overlap(one: str, other: str) -> bool:

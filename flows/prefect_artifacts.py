@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,7 +61,8 @@ class ProgressArtifact:
 
     def __init__(self, name: str, warn: Callable[[str], object]) -> None:
         self._progress = StageProgress()
-        self._name, self._warn = name, warn
+        # Prefect takes small letters, digits and dashes; a stage may be called `ingest-of@Toys`.
+        self._key, self._warn = re.sub(r"[^a-z0-9]+", "-", f"progress-{name}".lower()), warn
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._pending = False
@@ -105,7 +107,7 @@ class ProgressArtifact:
 
         words = self._progress.describe()
         if self._artifact is None:
-            made = create_progress_artifact(percent, key=f"progress-{self._name}", description=words)
+            made = create_progress_artifact(percent, key=self._key, description=words)
             assert isinstance(made, UUID)  # not a coroutine: a synchronous task asked for it
             self._artifact = made
         else:

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from components.catalogues import remove_gone
 from components.errors import StageError, unknown
 from components.processes.child import Child, running
 from components.registry.store import refuse_unfit
+from components.settings.file import load
 from components.stages import ERROR_FILE, NO_BARS, PROGRESS_FILE
 from components.storage.artifacts import read_json
 from flows import dvc_lock
@@ -79,11 +81,13 @@ def reproduce(
     force: bool = False,
     progress_file: Path | None = None,
     bars: bool = True,
+    beside: bool = False,
     on_line: Callable[[str], None] = lambda line: None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run `dvc repro --single-item STAGE` in `workspace` and say how it ended; never raises for a stage that fails.
 
+    beside: others run side by side with it, so that DVC's lock is waited for, which is held for moments alone.
     bars: whether that output has a line at each quarter of a task; false where they are drawn from `progress_file`.
     on_line gets each line of output as it comes, on_tick is called about four times a second. SIGINT and SIGTERM to
     this process are handed to the stage as SIGINT, and its checkpoint is waited for; a second signal kills it.
@@ -95,7 +99,14 @@ def reproduce(
         environment[PROGRESS_FILE] = str(progress_file)
     if not bars:
         environment[NO_BARS] = "1"
-    command = ["dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
+    command = [
+        "dvc",
+        *(["--wait-for-lock"] if beside else []),
+        "repro",
+        "--single-item",
+        *(["--force"] if force else []),
+        stage,
+    ]
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     if mended := dvc_lock.mend(workspace):
         on_line(mended)
@@ -127,6 +138,8 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
         names = [stage.name for stage in graph.read(workspace)]
         if until not in names:
             raise unknown("stage", until, names, where=str(workspace / "dvc.yaml"))
+    if gone := remove_gone(workspace, load(workspace / "params.yaml")):
+        print(f"no longer a catalogue of this model: {', '.join(gone)}", file=sys.stderr)
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]
     kept = ""
     if mended := dvc_lock.mend(workspace):

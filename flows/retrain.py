@@ -8,7 +8,9 @@ DVC decides what has to run; Prefect adds schedules, retries after faults of the
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.states import Cancelled, Completed, Failed, State
 
+from components.catalogues import remove_gone
 from components.console import Console
 from components.errors import BadInput, StageError
 from components.machine import refused_by_the_machine
+from components.processes.child import handing_on
 from components.progress import Follower
 from components.registry.store import refuse_unfit
 from components.settings.file import load
@@ -40,6 +44,8 @@ from flows.unchanged import cached_stages
 
 _RETRIES = 2
 _RETRY_SECONDS = [10.0, 60.0]
+_AT_A_TIME = max(2, os.cpu_count() or 1)
+"""Stages of several catalogues, each a process that a thread looks after."""
 
 
 def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
@@ -56,10 +62,12 @@ def another_try(task: Any, task_run: TaskRun, state: State[Any]) -> bool:
     persist_result=False,
     result_serializer="json",
 )
-def run_stage(stage: str, workspace: str, force: bool = False, cached: bool = False) -> State[Any]:
+def run_stage(
+    stage: str, workspace: str, force: bool = False, cached: bool = False, beside: bool = False
+) -> State[Any]:
     """Run one stage through DVC. The state's name says how it ended (flows/repro.py), its message what to do.
 
-    cached: DVC was asked already, and would skip it.
+    cached: DVC was asked already, and would skip it. beside: others run side by side with it.
     """
     if cached:
         return as_state(Outcome(stage, "Cached", 0.0, UNCHANGED))
@@ -67,7 +75,7 @@ def run_stage(stage: str, workspace: str, force: bool = False, cached: bool = Fa
     folder = Path(workspace)
     path = folder / "work" / "progress" / f"{stage}.jsonl"
     bar, artifact, follower = Console(), ProgressArtifact(stage, logger.warning), Follower(path)
-    live = sys.stderr.isatty()
+    live = sys.stderr.isatty() and not beside
 
     def on_tick() -> None:
         for event in follower.new():
@@ -81,7 +89,8 @@ def run_stage(stage: str, workspace: str, force: bool = False, cached: bool = Fa
             sys.stderr.write("\r\x1b[K")  # the bar's line makes room
         logger.info(line)
 
-    outcome = reproduce(stage, folder, force=force, progress_file=path, bars=not live, on_line=on_line, on_tick=on_tick)
+    how = {"force": force, "bars": not live, "beside": beside}
+    outcome = reproduce(stage, folder, progress_file=path, on_line=on_line, on_tick=on_tick, **how)
     state = as_state(outcome)
     artifact.close()
     if state.is_completed():
@@ -148,17 +157,24 @@ def retrain(
 def _run(folder: Path, params: Params, stages: list[graph.Stage], force: bool, push: bool) -> State[Any]:
     logger = get_run_logger()
     states: dict[str, State[Any]] = {}
+    if removed := remove_gone(folder, params):
+        logger.info(f"no longer a catalogue of this model: {', '.join(removed)}")
     skipped = frozenset[str]() if force else cached_stages(folder, stages)
-    for stage in stages:
-        upstream = [states[name] for name in stage.upstream]
-        state = _run_alone(stage, folder, params, upstream, force=force, cached=stage.name in skipped)
-        if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
-            logger.warning(f"{gone} is not in MLflow: registering it")
-            state = _run_alone(stage, folder, params, upstream, force=True)
-        states[stage.name] = state
-        if not state.is_completed():
-            kind = Cancelled if state.is_cancelled() else Failed
-            return kind(name=state.name, message=state.message)
+    for wave in graph.waves(stages, until="train", most=_AT_A_TIME):
+        if len(wave) > 1:
+            states |= _run_side_by_side(wave, folder, params, states, force=force, skipped=skipped)
+        else:
+            (stage,) = wave
+            upstream = [states[name] for name in stage.upstream]
+            state = _run_alone(stage, folder, params, upstream, force=force, cached=stage.name in skipped)
+            if stage.name == "register" and state.name == "Cached" and (gone := _missing_version(folder, params)):
+                logger.warning(f"{gone} is not in MLflow: registering it")
+                state = _run_alone(stage, folder, params, upstream, force=True)
+            states[stage.name] = state
+        for state in (states[stage.name] for stage in wave):
+            if not state.is_completed():
+                kind = Cancelled if state.is_cancelled() else Failed
+                return kind(name=state.name, message=state.message)
     if states.get("register") and states["register"].name != "Cached":
         tell_of_the_first(folder, params, logger.warning)
     decided = decide(folder, params)
@@ -178,6 +194,35 @@ def _run_alone(
     waits = not cached and replaces_what_scoring_reads(stage, folder, params)
     with replacing(folder, get_run_logger().info) if waits else nullcontext():
         return run_stage(stage.name, str(folder), force, cached, return_state=True, wait_for=upstream)
+
+
+def _run_side_by_side(
+    wave: list[graph.Stage],
+    folder: Path,
+    params: Params,
+    states: Mapping[str, State[Any]],
+    *,
+    force: bool,
+    skipped: frozenset[str],
+) -> dict[str, State[Any]]:
+    """Run the stages of several catalogues as tasks at a time; a signal reaches all of them."""
+    waits = any(stage.name not in skipped and replaces_what_scoring_reads(stage, folder, params) for stage in wave)
+    with replacing(folder, get_run_logger().info) if waits else nullcontext(), handing_on():
+        futures = {
+            stage.name: run_stage.submit(
+                stage.name,
+                str(folder),
+                force,
+                stage.name in skipped,
+                beside=True,
+                return_state=False,
+                wait_for=[states[name] for name in stage.upstream],
+            )
+            for stage in wave
+        }
+        for future in futures.values():
+            future.wait()
+    return {name: future.state for name, future in futures.items()}
 
 
 def _missing_version(folder: Path, params: Params) -> str | None:

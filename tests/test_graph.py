@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.catalogues import STAGES as CATALOGUE_STAGES
 from components.settings.file import load
 from components.settings.params import Params
 from components.stages import STAGES
@@ -58,8 +59,9 @@ def test_every_artifact_that_is_read_is_written_by_another_stage(stages: dict[st
     assert len(written) == sum(len(stage.outs) for stage in stages.values()), "two stages write the same path"
     for name, stage in stages.items():
         for dep in stage.deps:
-            if dep.startswith("artifacts/"):
-                assert dep in written and written[dep] != name, f"{name} reads {dep}"
+            if dep.startswith("artifacts/"):  # a folder stands for what stages write into it
+                writers = {of for out, of in written.items() if Path(out).is_relative_to(dep)}
+                assert writers - {name}, f"{name} reads {dep}"
 
 
 def test_every_artifact_of_the_layout_is_in_the_graph(stages: dict[str, graph.Stage], repository: Path) -> None:
@@ -73,9 +75,83 @@ def test_every_artifact_of_the_layout_is_in_the_graph(stages: dict[str, graph.St
     assert {str(path) for path in paths.values()} == written
 
 
+SHOPS = ("toys", "tools")
+
+
+@pytest.fixture(scope="module")
+def of_several(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, graph.Stage]:
+    """The graph of a workspace with two further catalogues."""
+    root = tmp_path_factory.mktemp("several")
+    params = yaml.safe_load((repository / "params.yaml").read_text())
+    params["catalogues"] = {name: {"ingest": {"path": f"data/raw/{name}"}} for name in SHOPS}
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (root / "dvc.yaml").write_bytes((repository / "dvc.yaml").read_bytes())
+    return {stage.name: stage for stage in graph.read(root)}
+
+
+def test_each_further_catalogue_has_stages_of_its_own(
+    of_several: dict[str, graph.Stage], stages: dict[str, graph.Stage]
+) -> None:
+    """Prevents: a catalogue that no stage reads, one that is trained on before it is clean, and a graph that is another
+    one for those who have one shop."""
+    assert [name for name in of_several if "@" not in name] == ORDER
+    assert {name for name in of_several if "@" in name} == {f"{of}@{shop}" for of in CATALOGUE_STAGES for shop in SHOPS}
+    assert set(of_several["train"].upstream) == {"clean", *(f"clean-of@{shop}" for shop in SHOPS)}
+    assert {f"evaluate-of@{shop}" for shop in SHOPS} <= set(of_several["evaluate"].upstream)
+    for name in ORDER:
+        assert dataclasses.replace(of_several[name], upstream=()) == dataclasses.replace(stages[name], upstream=())
+    for shop in SHOPS:
+        assert of_several[f"ingest-of@{shop}"].cmd == f"python -m components ingest-of {shop}"
+        assert f"data/raw/{shop}" in of_several[f"ingest-of@{shop}"].deps
+
+
+def test_catalogues_are_read_side_by_side(of_several: dict[str, graph.Stage], stages: dict[str, graph.Stage]) -> None:
+    """Prevents: a shop whose turn comes when all others are done, two models in one memory, a stage that is left out,
+    and another order of the stages for one shop."""
+    waves = [[stage.name for stage in wave] for wave in graph.waves([*of_several.values()], until="train", most=9)]
+    assert waves[:2] == [[of, *(f"{of}-of@{shop}" for shop in SHOPS)] for of in ("ingest", "validate")]
+    assert waves[2:5] == [["views", *(f"clean-of@{shop}" for shop in SHOPS)], ["clean"], ["train"]]
+    assert [len(wave) for wave in waves[4:]] == [1] * (len(of_several) - 10)
+    assert [name for wave in waves for name in wave if "@" not in name] == ORDER
+    two = [len(wave) for wave in graph.waves([*of_several.values()], until="train", most=2)]
+    assert max(two) == 2 and sum(two) == len(of_several)
+    of_one = graph.waves([*stages.values()], until="train", most=9)
+    assert [[stage.name for stage in wave] for wave in of_one] == [[name] for name in ORDER]
+
+
+def test_only_its_own_evaluation_can_see_the_test_targets_of_a_catalogue(of_several: dict[str, graph.Stage]) -> None:
+    """Prevents: a training, or another catalogue's stages, that could open them: they lie beside what is trained on."""
+    for shop in SHOPS:
+        layout = Layout(Path(), shop)
+        for secret in (layout.test_targets, layout.other_order):
+            readers = {name for name, stage in of_several.items() if any(secret.is_relative_to(d) for d in stage.deps)}
+            assert readers == {f"evaluate-of@{shop}"}
+
+
+@pytest.mark.parametrize("of", CATALOGUE_STAGES)
+def test_the_stage_of_a_catalogue_reads_and_writes_what_that_of_the_first_does(
+    of: str, of_several: dict[str, graph.Stage]
+) -> None:
+    """Prevents: an input, an output or a room that was added to one of the two: DVC would call the other unchanged."""
+    first = of_several[of.removesuffix("-of")]
+    here = of_several[f"{of}@toys"]
+    shared = "artifacts/demo/catalogues"
+
+    def own(paths: tuple[str, ...]) -> set[str]:
+        named = {path.replace("artifacts/toys/", "artifacts/demo/", 1) for path in paths}
+        return {path for path in named if not path.startswith(shared) and "/views/" not in path}
+
+    raw = {"data/raw/toys", "data/demo"}
+    more = {"index-of": {f"artifacts/demo/clean/{name}.parquet" for name in ("histories", "valid_targets")}}
+    assert own(here.deps) - raw - more.get(of, set()) - {"components/catalogues.py"} == own(first.deps) - raw
+    assert "components/catalogues.py" in here.deps
+    assert own(here.outs) - ({"artifacts/demo/train/pair"} if of == "index-of" else set()) == own(first.outs)
+
+
 def test_every_output_can_be_pulled(repository: Path) -> None:
     """Prevents a clone that pulls and runs six of seven stages again, whose reports lay in no store."""
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"].values()
+    stages = [stage.get("do", stage) for stage in stages]
     outs = [out for stage in stages for out in [*stage.get("outs", []), *stage.get("metrics", [])]]
     assert outs and all(isinstance(out, str) for out in outs), "an output with options of its own"
 

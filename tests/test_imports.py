@@ -54,13 +54,24 @@ MAY_IMPORT = {
     "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
-    "__main__": FOUNDATIONS | {"stages"},
+    # The stages of further catalogues: those of the graph, and what the catalogues have in common.
+    "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
+    "__main__": FOUNDATIONS | {"stages", "catalogues"},
     # Canonical tables, and a page.
     "monitoring": FOUNDATIONS | {"pages", "data.canonical"},
     # The wiring: stages and registry; of the rooms what `idiom init`, `recommend`, `score`, `ablate` ask, what a run
     # found, and names.
     "flows": FOUNDATIONS
-    | {"stages", "zero_shot", "registry", "scoring", "ranking.load", "recommender.pair", "recommender.interface"}
+    | {
+        "stages",
+        "catalogues",
+        "zero_shot",
+        "registry",
+        "scoring",
+        "ranking.load",
+        "recommender.pair",
+        "recommender.interface",
+    }
     | {
         "data.ingest.sniff",
         "data.append",

@@ -26,6 +26,7 @@ from components.evaluation.metrics import ranks
 from components.evaluation.other_ties import OtherTies, compare_orders
 from components.evaluation.repeats import repeats
 from components.evaluation.slices import slices
+from components.evaluation.together import brief, together
 from components.evaluation.voice_figures import Apart, in_detail
 from components.evaluation.voices import HYBRID, MIXTURE, beside
 from components.progress import Progress
@@ -53,6 +54,7 @@ def evaluate(
     voices: Mapping[str, Recommender] | None = None,
     mode: str = "generate",
     apart: Apart | None = None,
+    catalogues: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, voices.json, headline.json, per_user.parquet, plots/, report.html.
@@ -65,6 +67,7 @@ def evaluate(
     `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same under another one, to be shown
     beside the headline. voices: what the ranker hears; `voices.HYBRID`, itself; "generate", the language model, and
     `voices.MIXTURE` of both. mode: who of them answers as the model. apart: the ranker without single voices.
+    catalogues: what `together.brief` says of further catalogues of the same model, by name.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -129,6 +132,8 @@ def evaluate(
         metrics["voices"]["mode"] = mode
         details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed)
         metrics["voices"]["adds"] = details.get("adds", {})
+    if catalogues:
+        metrics["together"] = together({layout.dataset: brief(metrics), **catalogues})
     metrics, details = rounded(metrics), rounded(details)
     table = _per_user(asked, lists[headline], places, headline)
     _publish(layout, metrics, details, table, catalogue, seed)

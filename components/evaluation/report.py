@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from components.evaluation import repeats, summary, trust_box, voice_page
+from components.evaluation import repeats, summary, together, trust_box, voice_page
 from components.evaluation.cells import Cell, figure
 from components.evaluation.comparison.compare import LEAST_IN_SLICE
 from components.evaluation.comparison.first_screen import KIND, Line, where
@@ -54,6 +54,7 @@ def page(
         forest=forest(_slice_rows(metrics, against, deciding), total=True) | {"caption": _caption(against, deciding)},
         others=_others(metrics, deciding),
         figures=_figures(metrics),
+        catalogues=together.table(metrics),
         voices=_voices(metrics),
         adds=voice_page.adds(voices or {}),
         found_by=voice_page.found_by(voices or {}),

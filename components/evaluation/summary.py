@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluation import repeats, trust_box, voices
+from components.evaluation import repeats, together, trust_box, voices
 from components.evaluation.cells import Cell, figure
 from components.evaluation.contenders import (
     BREADTH,
@@ -62,9 +62,10 @@ def claims(metrics: Mapping[str, Any]) -> list[Claim]:
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Every claim with its figures, worst news first; then who answers as the model, and what is bought again."""
+    """Every claim with its figures, worst news first; then the mean over several catalogues, who answers as the model,
+    and what is bought again."""
     said = [f"{claim.sentence}: {claim.figures}." for claim in claims(metrics)]
-    return [*said, *voices.sentences(metrics), *repeats.sentences(metrics)]
+    return [*said, *together.sentences(metrics), *voices.sentences(metrics), *repeats.sentences(metrics)]
 
 
 def _sentence(verdicts: Mapping[str, str], worst: str, phrase: str) -> str:

@@ -23,8 +23,9 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -207,7 +208,7 @@ def running(
         for child in children:
             child.send(first if count == 1 else further, group=group)
 
-    with Stop(hand_on).listening() as stop:
+    with Stop(hand_on).listening() as stop, _reached(hand_on):
         children.append(Child(command, cwd=cwd, environment=environment, output=output, watched=first, grace=grace))
         if stop.requested:  # it came while the program was starting
             hand_on(1)
@@ -218,6 +219,35 @@ def running(
             raise
         finally:
             children[0].wait()
+
+
+_elsewhere: list[Callable[[int], None]] = []
+"""Hands signals on to the programs that `running` has started in other threads than the main one."""
+
+
+@contextmanager
+def _reached(hand_on: Callable[[int], None]) -> Iterator[None]:
+    if threading.current_thread() is threading.main_thread():
+        yield
+        return
+    _elsewhere.append(hand_on)
+    try:
+        yield
+    finally:
+        _elsewhere.remove(hand_on)
+
+
+@contextmanager
+def handing_on() -> Iterator[Stop]:
+    """For the main thread, while others call `running`: signals, which Python gives to the main thread alone, are
+    handed on to all their programs."""
+
+    def hand_on(count: int) -> None:
+        for each in list(_elsewhere):
+            each(count)
+
+    with Stop(hand_on).listening() as stop:
+        yield stop
 
 
 def run_to_end(

@@ -11,6 +11,7 @@ torch is imported by what reads or writes a model: a registration needs file nam
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from components.recommender.catalogue import ID_TABLE
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.train import Family
 from components.storage.artifacts import publish_json, read_json
-from components.storage.manifest import verify_manifest
+from components.storage.manifest import MANIFEST, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
 
 GENERATOR = "generator"
@@ -29,6 +30,9 @@ RECOMMENDER = "recommender"
 TOKENIZER = "tokenizer"
 PROMPTS = "prompts.json"
 FACTS = "pair.json"
+CATALOGUES = "catalogues"
+"""Of a pair that was trained on several catalogues: a folder for each further one, with its ID table and what it was
+taught; those of the first lie in the pair itself."""
 PARAMS = "params.json"
 """Settings of all stages, in a bundle."""
 
@@ -67,6 +71,26 @@ class Pair:
         verify_manifest(directory)
         table = IdTable.load(directory / ID_TABLE)
         return cls(generator=load_model(directory / GENERATOR), table=table, **parts(directory))
+
+
+def of_catalogue(pair: Path, catalogue: str, out: Path, facts: Mapping[str, Any]) -> None:
+    """Write into `out` a pair of several catalogues as one of the further ones sees it: the same weights, its own IDs.
+
+    facts: of pair.json, instead of those of the first. Raises `BadInput` for a pair that was not taught the catalogue.
+    """
+    verify_manifest(pair)
+    own, said = pair / CATALOGUES / catalogue, read_json(pair / FACTS)
+    if not own.is_dir():
+        raise BadInput(
+            f"the pair was not trained on {catalogue}", where=str(pair), mend="run the stage `train` again: dvc repro"
+        )
+    shutil.copytree(pair, out, ignore=shutil.ignore_patterns(MANIFEST, CATALOGUES))
+    shutil.copytree(own, out, dirs_exist_ok=True)
+    about = said["catalogues"][catalogue]
+    table = IdTable.load(out / ID_TABLE)
+    its = {"catalogue": catalogue, "items": about["items"], "drop_repeats": about["drop_repeats"]}
+    publish_json(out / FACTS, {**said, **its, **facts, "table_digest": table.digest()})
+    write_manifest(out)
 
 
 def refuse_other_ids(trained: IdTable, published: IdTable, *, where: str) -> None:

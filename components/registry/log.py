@@ -47,7 +47,22 @@ def metric_values(metrics: Mapping[str, Any]) -> dict[str, float]:
             low, high = intervals[metric]
             values[f"{logged_as(who)}/{metric}_low"] = float(low)
             values[f"{logged_as(who)}/{metric}_high"] = float(high)
-    return _answer(metrics) | values | _under_other_ties(metrics["ties"]) | _of_voices(metrics)
+    others = _under_other_ties(metrics["ties"]) | _of_voices(metrics) | _of_catalogues(metrics)
+    return _answer(metrics) | values | others
+
+
+def _of_catalogues(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """`catalogues/NAME/ndcg_at_10` of every catalogue of the model, `catalogues/ndcg_at_10` of their mean, and that of
+    each baseline likewise (`catalogues/item_graph_ndcg_at_10`); nothing where there is one."""
+    if not (found := metrics.get("together")):
+        return {}
+    groups = {f"catalogues/{name}": each["figures"] for name, each in found["catalogues"].items()}
+    return {
+        f"{group}/{'' if who == MODEL else f'{who}_'}{metric}": float(value)
+        for group, of_all in {**groups, "catalogues": found["mean"]}.items()
+        for who, figures in of_all.items()
+        for metric, value in figures.items()
+    }
 
 
 def _of_voices(metrics: Mapping[str, Any]) -> dict[str, float]:

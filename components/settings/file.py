@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -67,9 +67,9 @@ def _explain(problem: Any) -> str:
 
 def _similar(location: tuple[Any, ...]) -> str:
     """The known key nearest to an unknown one, or all known keys of its section."""
-    section: Any = Params()
+    section: Any = Params
     for part in location[:-1]:
-        section = getattr(section, str(part))
+        section = get_args(section)[1] if get_origin(section) is dict else get_type_hints(section)[str(part)]
     names = [spec.name for spec in dataclasses.fields(section)]
     if (now := _RENAMED.get(".".join(map(str, location)))) is not None:
         return f" (it is {now})"

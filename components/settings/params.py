@@ -26,6 +26,7 @@ from components.settings.views import Media, Views, check_names
 from components.settings.voices import Voices
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CATALOGUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _NO_MODEL_NAME = set("/:.%\"'")
 """What MLflow refuses in the name of a model, after all the training; so it is refused here."""
 
@@ -246,6 +247,27 @@ class Register(Section):
 
 
 @dataclass(frozen=True)
+class Catalogue(Section):
+    """A further catalogue that the one model learns together with the first, which the other sections describe
+    (docs/catalogues.md). What is not here is the same for all."""
+
+    ingest: Ingest = field(default_factory=Ingest)
+    """Its raw files, like the section `ingest`; `path` must be said, as dvc.yaml reads it."""
+    validate: Validate = field(default_factory=Validate)
+    """Like the section `validate`."""
+    clean: Clean = field(default_factory=Clean)
+    """Like the section `clean`, and with defaults of its own: nothing comes from there."""
+    weight: float = bounded(1.0, low=0.0, high=1000.0)
+    """Times which it is drawn as often as its size says: the samples of an epoch are shared out by weight x square root
+    of size. The first catalogue has the weight 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight == 0:
+            raise ValueError("weight is 0, so that nothing would be learned from it; leave the catalogue out")
+
+
+@dataclass(frozen=True)
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -266,9 +288,21 @@ class Params(Section):
     promote: Promote = field(default_factory=Promote)
     drops: Drops = field(default_factory=Drops)
     monitor: Monitor = field(default_factory=Monitor)
+    catalogues: dict[str, Catalogue] = field(default_factory=dict)
+    """Name -> a further catalogue of the same model; none where there is one shop. Its artifacts lie under
+    artifacts/NAME, as `dataset` names those of the first."""
+
+    def of(self, catalogue: str) -> Params:
+        """The settings of one catalogue alone: those of the further one of this name in place of the first one's."""
+        own = self.catalogues[catalogue]
+        return dataclasses.replace(
+            self, dataset=catalogue, ingest=own.ingest, validate=own.validate, clean=own.clean, catalogues={}
+        )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.catalogues:
+            self._check_catalogues()
         if self.train.recommender.loss == "trie" and self.evaluate.scores == "vocabulary":
             raise ValueError(
                 "train.recommender.loss is trie and evaluate.scores is vocabulary: such a model has not learnt which "
@@ -279,6 +313,24 @@ class Params(Section):
                 f"dataset is {self.dataset!r}; it names a folder under artifacts/: "
                 "letters, digits, '.', '_' and '-' only, at most 100"
             )
+
+    def _check_catalogues(self) -> None:
+        """Names that DVC and the training can tell apart, and settings that several catalogues can share."""
+        for name in self.catalogues:
+            if not _CATALOGUE.fullmatch(name):
+                raise ValueError(
+                    f"a catalogue is called {name!r}; it names a folder and stages of DVC: letters, digits, '_' and "
+                    "'-' only, at most 100"
+                )
+            if name == self.dataset:
+                raise ValueError(f"a further catalogue is called {name}, as the first one is (dataset); rename one")
+        for key, wrong in {
+            "train.start": self.train.start is not None,
+            "train.user_id": self.train.user_id,
+            "train.imported_ids": self.train.imported_ids is not None,
+        }.items():
+            if wrong:
+                raise ValueError(f"{key} is set, and there are several catalogues, which it cannot serve; leave it out")
 
 
 def to_dict(section: Any) -> dict[str, Any]:

@@ -102,6 +102,20 @@ class Layout:
     def clean_report(self) -> Path:
         return self.root / "clean" / "report.json"
 
+    @property
+    def taught_by_first(self) -> Path:
+        """How much the clean tables hold; it stands beside what further catalogues teach, in a folder that `train`
+        reads, so that this folder is there where there are none."""
+        return self.root / "catalogues" / "taught" / f"{self.dataset}.json"
+
+    def taught_by(self, catalogue: str) -> Path:
+        """What a further catalogue teaches: its clean tables without test targets, weight and repeats."""
+        return self.root / "catalogues" / "taught" / catalogue
+
+    def judged_on(self, catalogue: str) -> Path:
+        """The figures of a further catalogue, which the report of the first shows."""
+        return self.root / "catalogues" / "judged" / f"{catalogue}.json"
+
     # train
     @property
     def pair(self) -> Path:

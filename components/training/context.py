@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from components.recommender.batches.mixture import Mixture
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
+from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table
@@ -59,6 +61,13 @@ class Context:
     @cached_property
     def _items(self) -> Marks:
         return item_marks(self.data.item_ids)
+
+    def mixture(self, histories: Ragged) -> Mixture | None:
+        """How the samples of some histories are shared out among several catalogues; None where there is one."""
+        shops = self.data.shops
+        if len(shops) == 1:
+            return None
+        return Mixture(self.data.shop_numbers(histories), [shop.weight for shop in shops])
 
     @property
     def end_token(self) -> int:

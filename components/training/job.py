@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.settings.params import Index
 from components.settings.train import Train
+from components.storage.artifacts import read_json
 from components.storage.job import SavedAsJson
+
+ABOUT = "catalogue.json"
+"""What a training has to know of a further catalogue, beside its tables."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What one catalogue teaches: tables as in `Job`, and how much it counts."""
+
+    name: str
+    items_clean: Path
+    histories: Path
+    valid_targets: Path
+    weight: float = 1.0
+    drop_repeats: bool = True
+
+    @classmethod
+    def read(cls, folder: Path) -> Taught:
+        """The folder of a further catalogue, named as it is. Raises `BadInput` where its facts are missing."""
+        items, histories, targets = (
+            folder / f"{name}.parquet" for name in ("items_clean", "histories", "valid_targets")
+        )
+        return cls(folder.name, items, histories, targets, **read_json(folder / ABOUT))
 
 
 @dataclass(frozen=True)
@@ -33,6 +57,10 @@ class Job(SavedAsJson):
     """Whether `clean` left each item once in a history; the pair says so to whoever asks it with raw histories."""
     imported_ids: Path | None = None
     """The file that `train.imported_ids` names, as a path that can be opened from here."""
+    dataset: str = ""
+    """Name of the catalogue, where there are further ones."""
+    further: list[str] = field(default_factory=list)
+    """Folders of further catalogues that the model learns as well (`Taught.read`)."""
     start: Path | None = None
     """The pair or bundle that `train.start` names, as a path that can be opened from here."""
 

@@ -41,6 +41,7 @@ def train_key(layout: Layout, params: Params) -> str:
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
     given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
+    given += [file for name in params.catalogues for file in sorted(layout.taught_by(name).iterdir())]
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {
@@ -53,6 +54,7 @@ def train_key(layout: Layout, params: Params) -> str:
             "drop_repeats": params.clean.drop_repeats,
             "seed": params.seed,
             "code": code,
+            **({"catalogues": [layout.dataset, *params.catalogues]} if params.catalogues else {}),
         }
     )
 

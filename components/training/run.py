@@ -22,7 +22,8 @@ from components.processes.nodes import Nodes
 from components.processes.signals import Stop
 from components.processes.torchrun import run_ranks
 from components.progress import Progress
-from components.recommender.pair import Pair
+from components.recommender.catalogue import ID_TABLE
+from components.recommender.pair import CATALOGUES, Pair
 from components.settings.params import to_dict
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import sha256, write_manifest
@@ -39,6 +40,7 @@ from components.training.models.fresh import fresh_models, tokenizer_of
 from components.training.models.lora import merge
 from components.training.packed import dataset as tables
 from components.training.packed import taught
+from components.training.packed.joint import joined as joined_tables
 
 LOG = "training_log.jsonl"
 """Beside the pair: a JSON line per epoch, re-index and event."""
@@ -84,6 +86,7 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
         job.save(job.work / "job.json")  # for whoever wants to start it by hand
         learned_from = {"histories": sha256(job.histories), "valid_targets": sha256(job.valid_targets)}
     check_shared(job.work, ranks, time.time_ns())
+    job = joined_tables(job, ranks)
     data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)
@@ -144,11 +147,20 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
         "refit": job.train.refit,
         "start": context.start.said() if context.start else None,
     }
-    pair = Pair(state.generator, state.recommender, context.tokenizer, context.prompts, best.table, facts)
+    first, *further = context.data.shops
+    if further:
+        facts["items"] = first.end
+        facts["catalogues"] = {shop.name: shop.said() for shop in context.data.shops}
+    table = first.table(best.table)
+    pair = Pair(state.generator, state.recommender, context.tokenizer, context.prompts, table, facts)
     chosen = {"event": "chosen", "round": best.round, "epoch": best.epoch, **best.metrics}
     with publishing(job.out) as directory:
         pair.write(directory)
-        taught.save(taught.taught(context.data, refit=job.train.refit), directory)
+        taught.save(taught.taught(context.data, first, refit=job.train.refit), directory)
+        for shop in further:
+            folder = directory / CATALOGUES / shop.name
+            shop.table(best.table).save(folder / ID_TABLE)
+            taught.save(taught.taught(context.data, shop, refit=job.train.refit), folder)
         lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in [*state.log, chosen]]
         (directory / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
         write_manifest(directory)

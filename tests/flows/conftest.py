@@ -98,6 +98,26 @@ class MiniWorkspace:
         """Say how a stage behaves from now on: exit=, what=, aloud=True, sleep=, kill=, progress=[events]."""
         (self.root / "knobs" / f"{stage}.json").write_text(json.dumps(knobs))
 
+    def add_catalogues(self, *names: str) -> None:
+        """Further catalogues, whose `ingest-of` stages `train` reads from; `behave("ingest-of-NAME", ...)`."""
+        (self.root / "params.yaml").write_text(
+            json.dumps({"dataset": "mini", "catalogues": {name: {"ingest": {"path": "raw.txt"}} for name in names}})
+        )
+        graph = json.loads((self.root / "dvc.yaml").read_text())
+        knobs, out = "knobs/ingest-of-${key}.json", "artifacts/mini/ingest-of-${key}/out.txt"
+        graph["stages"]["ingest-of"] = {
+            "foreach": "${catalogues}",
+            "do": {
+                "cmd": f"python stage.py ingest-of-${{key}} ${{item.ingest.path}} {out}",
+                "deps": ["${item.ingest.path}", knobs],
+                "outs": [out],
+            },
+        }
+        graph["stages"]["train"]["deps"] += [out.replace("${key}", name) for name in names]
+        (self.root / "dvc.yaml").write_text(json.dumps(graph))
+        for name in names:
+            self.behave(f"ingest-of-{name}")
+
     def warn(self) -> None:
         """Reports of `ingest`, `validate` and `clean` with something to say, beside what the stages write."""
         aside = "2 of 320 records of the interactions are set aside: 2 have no id (row 3, row 4)."

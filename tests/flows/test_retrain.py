@@ -276,6 +276,45 @@ def test_ctrl_c_of_retrain_is_told_to_the_server(prefect_server: Any, mini: Any)
     assert any("train: stopped; the checkpoint is saved" in message for message in messages)
 
 
+def test_catalogues_are_read_side_by_side_and_cached_each(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a shop that waits for all others, a task that another one's lock of DVC ends, a catalogue whose failure
+    is not the run's, and a training that begins before all have been read."""
+    mini.add_catalogues("toys")
+    for name in ("ingest", "ingest-of-toys"):
+        mini.behave(name, progress=[{"event": "note", "text": "reads"}], pause=3)
+    first = run(mini.root)
+    assert first.is_completed() and first.message == "8 stages, 0 of them cached"
+    settled(prefect_server, first, 8)
+    asked = {"flow_runs": {"id": {"any_": [flow_run(prefect_server, first)["id"]]}}}
+    found = prefect_server.post("/task_runs/filter", **asked)
+    spans = {each["name"]: (each["start_time"], each["end_time"]) for each in found}
+    both = [spans["ingest"], spans["ingest-of@toys"]]
+    assert max(start for start, _ in both) < min(end for _, end in both), "one began after the other's end"
+    assert max(end for _, end in both) <= spans["train"][0]
+
+    mini.behave("ingest-of-toys", exit=2, what="no such shop")
+    failed = run(mini.root)
+    assert failed.name == "BadInput" and "no such shop" in failed.message
+    names = {name: state for name, _, state in settled(prefect_server, failed, 2)}
+    assert names == {"ingest": "Cached", "ingest-of@toys": "BadInput"}
+
+
+def test_ctrl_c_reaches_all_that_run_side_by_side(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a command that ends while the stages of other catalogues go on, which threads look after."""
+    mini.add_catalogues("toys")
+    names = ("ingest", "ingest-of-toys")
+    for name in names:
+        mini.behave(name, sleep=120)
+    command = [sys.executable, "-m", "flows.cli", "retrain", "--workspace", str(mini.root)]
+    process = subprocess.Popen(command, env=prefect_server.environment(), stderr=subprocess.PIPE, text=True)
+    prefect_server.wait_until(lambda: all((mini.root / f"{name}.started").exists() for name in names), seconds=100)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert all((mini.root / f"{name}.checkpoint").exists() for name in names), said
+
+
 def test_a_killed_retrain_leaves_nothing_behind(prefect_server: Any, mini: Any) -> None:
     """Prevents: a flow without its command that trains on beside the one that a person starts next."""
     mini.behave("train", sleep=120)

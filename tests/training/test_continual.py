@@ -339,7 +339,7 @@ def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, P
     assert context.known is not None and context.known_prolonged is not None
     assert context.known.counts["unchanged"] == context.known_prolonged.counts["unchanged"] == 14
     assert context.known.beyond.all()
-    assert Validation.sample(context).users == []
+    assert Validation.sample(context).users == [[]]
     with pytest.raises(BadInput, match=r"set train\.refit to true"):
         run.train(replace(again, train=replace(again.train, refit=False)), Progress())
 

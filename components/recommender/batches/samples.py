@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
 from components.recommender.batches.epochs import Drawn, padded_lengths
-from components.recommender.batches.pools import Pools, Runs
+from components.recommender.batches.mixture import Mixture
+from components.recommender.batches.pools import Places, Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.recommender.prompts.phrasings import Pieces
@@ -67,10 +68,10 @@ class Samples(TrainingSet[Rows]):
         users: Sequence[Sequence[int]] | None = None,
         paths: Paths | None = None,
         known: Ints | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
-        super().__init__(
-            histories, token_ids, pieces, max_history=max_history, max_tokens=max_tokens, paths=paths, known=known
-        )
+        sizes = {"max_history": max_history, "max_tokens": max_tokens}
+        super().__init__(histories, token_ids, pieces, **sizes, paths=paths, known=known, mixture=mixture)
         self._end = end_token
         self._ids = Ragged.of(token_ids)
         # The last separator of a prompt is left out, unless it is closed.
@@ -120,6 +121,11 @@ class Samples(TrainingSet[Rows]):
 
     def _count(self, prefixes: Prefixes) -> int:
         return int(self._prefixes[-1]) if prefixes == "all" else len(self._learners)
+
+    def _of_users(self, users: NDArray[np.bool_], prefixes: Prefixes) -> Places:
+        if prefixes == "one":
+            return super()._of_users(users, prefixes)
+        return Runs.of(self._prefixes[:-1][users], np.diff(self._prefixes)[users])
 
     def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[Rows, Ints]:
         targets = self._targets(samples) if prefixes == "all" else self._drawn(samples, random)

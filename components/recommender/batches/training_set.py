@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import MAX_TOKENS, Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
-from components.recommender.batches.pools import Pools
+from components.recommender.batches.mixture import Mixture
+from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
@@ -30,7 +31,8 @@ class TrainingSet(ABC, Generic[R]):
     """`histories`: item numbers of each user, oldest first; may be mapped from files. `token_ids`: the ID of each item
     number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
     IDs, for a loss over the trie. `known` [users]: how many items of each history, from the oldest on, a model has
-    learned that is trained further (`update`)."""
+    learned that is trained further (`update`). `mixture`: whose the histories are, where there are several
+    catalogues."""
 
     def __init__(
         self,
@@ -42,25 +44,35 @@ class TrainingSet(ABC, Generic[R]):
         max_tokens: int = MAX_TOKENS,
         paths: Paths | None = None,
         known: Ints | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
-        self._known = known
+        self._known, self._mixture = known, mixture
         self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
         self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
         self._before = Lookback(self._items, self._separated.lengths, max_history)
         self._lengths: dict[Prefixes, Ints] = {}
+        self._of_catalogues: dict[Prefixes, list[Places]] = {}
 
     def epoch(
         self, *, seed: int, number: int, batch_size: int, prefixes: Prefixes = "all", batch_tokens: int = 0
     ) -> Epoch[R]:
-        """The batches of epoch `number`, in order: a function of `seed` and `number` alone.
+        """The batches of epoch `number`, in order: a function of `seed` and `number` alone. Every sample is taken once
+        or, of several catalogues, as their mixture says.
 
         `prefixes`: "all" teaches every target once, "one" draws one per user, another in every epoch. Phrasings are
         drawn anew. `batch_tokens`: padded tokens of a batch, instead of `batch_size` rows.
         """
         sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
-        draw = partial(self._draw, prefixes=prefixes)
-        return Epoch(self._count(prefixes), draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+        if self._mixture is None:
+            draw = partial(self._draw, prefixes=prefixes)
+            return Epoch(self._count(prefixes), draw, self.lengths(prefixes), seed=seed, number=number, **sizes)
+        drawn = self._mixture.drawn(self._members(prefixes), seed=seed, number=number)
+
+        def draw_mixed(samples: Ints, random: np.random.Generator) -> tuple[R, Ints]:
+            return self._draw(drawn[samples], random, prefixes)
+
+        return Epoch(len(drawn), draw_mixed, self.lengths(prefixes), seed=seed, number=number, **sizes)
 
     def update(self, *, seed: int, number: int, replay: float, batch_size: int, batch_tokens: int = 0) -> Epoch[R]:
         """The batches of epoch `number` for a model that has learned the `known` items: all samples with others once,
@@ -98,6 +110,21 @@ class TrainingSet(ABC, Generic[R]):
     @abstractmethod
     def _draw_at(self, places: Ints, random: np.random.Generator) -> tuple[R, Ints]:
         """The same for samples that are named by their place in the histories, as in `_new_and_old`."""
+
+    def _members(self, prefixes: Prefixes) -> list[Places]:
+        """The samples of each catalogue of the mixture."""
+        assert self._mixture is not None, "asked of several catalogues"
+        if prefixes not in self._of_catalogues:
+            numbers, weights = self._mixture.numbers, self._mixture.weights
+            self._of_catalogues[prefixes] = [
+                self._of_users(numbers == catalogue, prefixes) for catalogue in range(len(weights))
+            ]
+        return self._of_catalogues[prefixes]
+
+    def _of_users(self, users: NDArray[np.bool_], prefixes: Prefixes) -> Places:
+        """The samples of some users."""
+        assert prefixes == "one", "a kind of sample says which are whose"
+        return np.flatnonzero(users[self._learners])
 
     @cached_property
     def _pools(self) -> Pools:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import IGNORED, PAD, Batch
 from components.recommender.batches.epochs import PORTION, Drawn
-from components.recommender.batches.pools import Pools
+from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.storage.ragged import Ints
@@ -107,6 +107,11 @@ class Windows(TrainingSet[WindowRows]):
 
     def _count(self, prefixes: Prefixes) -> int:
         return len(self.ends) if prefixes == "all" else len(self._learners)
+
+    def _of_users(self, users: NDArray[np.bool_], prefixes: Prefixes) -> Places:
+        if prefixes == "one":
+            return super()._of_users(users, prefixes)
+        return np.flatnonzero(users[np.searchsorted(self._offsets, self.ends, side="left") - 1])
 
     def _draw(self, samples: Ints, random: np.random.Generator, prefixes: Prefixes) -> tuple[WindowRows, Ints]:
         ends = self.ends[samples] if prefixes == "all" else self._drawn(samples, random) + 1

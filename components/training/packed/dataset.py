@@ -25,6 +25,7 @@ from components.storage import parquet
 from components.storage.ragged import Ints, Ragged, RaggedWriter, Strings, mapped, slices
 from components.training.devices.ranks import Ranks, write_once
 from components.training.job import Job
+from components.training.packed.joint import JOINED, Shop, own_ids, shops_of
 
 PACKED, TOKENISED = "packed", "tokenised"
 """Folders in the job's work folder: the tables, and the tokens of the item texts (texts.py)."""
@@ -50,6 +51,10 @@ class Dataset:
     valid_contexts: Ragged
     """What lies between training history and validation target."""
     valid_targets: NDArray[np.int32]
+    shops: tuple[Shop, ...]
+    """The catalogues, one or several; items of one stand together."""
+    valid_marks: NDArray[np.uint64]
+    """Of each validation target, 64 bits of a hash of the user's id."""
     prolonged: Ragged | None
     """For `refit`: histories with context and validation target; users without one stay as they are."""
 
@@ -58,6 +63,14 @@ class Dataset:
         row = int(self.valid_rows[index])
         history = self.histories.row(row) if row >= 0 else self.histories.values[:0]
         return np.concatenate([history, self.valid_contexts.row(index)])
+
+    def shop_numbers(self, histories: Ragged) -> Ints:
+        """[users] which catalogue each history is of, as a place in `shops`; an empty one counts as the first's."""
+        found = np.zeros(len(histories), np.int64)
+        some = np.flatnonzero(histories.lengths)
+        ends = [shop.end for shop in self.shops]
+        found[some] = np.searchsorted(ends, histories.values[histories.offsets[some]], side="right")
+        return found
 
     def with_validation(self) -> Ragged:
         """Histories prolonged by context and validation target; those of users without a history come last."""
@@ -71,8 +84,9 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
     Raises `BadInput` where a file, column or item is missing, or a user occurs twice.
     """
     folder = write_once(job.work / PACKED, job.train_key, ranks or Ranks(), lambda folder: _pack(job, folder))
+    item_ids = Strings(Ragged.load(folder, "item_ids", np.uint8))
     return Dataset(
-        item_ids=Strings(Ragged.load(folder, "item_ids", np.uint8)),
+        item_ids=item_ids,
         texts=Strings(Ragged.load(folder, "texts", np.uint8)),
         users=mapped(folder / "users", np.uint64),
         histories=Ragged.load(folder, "histories", np.int32),
@@ -80,6 +94,8 @@ def load(job: Job, ranks: Ranks | None = None) -> Dataset:
         valid_rows=mapped(folder / "valid_rows", np.int64),
         valid_contexts=Ragged.load(folder, "valid_contexts", np.int32),
         valid_targets=mapped(folder / "valid_targets", np.int32),
+        shops=shops_of(job, len(item_ids)),
+        valid_marks=mapped(folder / "valid_marks", np.uint64),
         prolonged=Ragged.load(folder, "prolonged", np.int32) if job.train.refit else None,
     )
 
@@ -91,7 +107,7 @@ def user_marks(users: Iterable[str]) -> NDArray[np.uint64]:
 
 def clear(job: Job) -> None:
     """Remove the files of a training that is over, gigabytes for a large shop; a process that maps them keeps them."""
-    for name in (PACKED, TOKENISED):
+    for name in (JOINED, PACKED, TOKENISED):
         shutil.rmtree(job.work / name, ignore_errors=True)
 
 
@@ -106,7 +122,7 @@ def _pack(job: Job, folder: Path) -> None:
     with RaggedWriter(folder, "histories", np.int32) as writer, (folder / "users").open("wb") as stream:
         for batch in parquet.batches(histories, ["user_id", "history"]):
             writer.add(*_numbers(batch["history"], item_ids, job.histories))
-            stream.write(user_marks(batch["user_id"].to_pylist()).astype("<u8").tobytes())
+            stream.write(user_marks(own_ids(job, batch["user_id"].to_pylist())).astype("<u8").tobytes())
     if not len(item_ids) or not (folder / "histories.values").stat().st_size:
         raise BadInput(
             "there are no items or no training interactions",
@@ -139,9 +155,11 @@ def _pack_targets(job: Job, folder: Path, histories: Path, targets: Path, item_i
         RaggedWriter(folder, "valid_users", np.uint8) as names,
         RaggedWriter(folder, "valid_contexts", np.int32) as contexts,
         (folder / "valid_targets").open("wb") as stream,
+        (folder / "valid_marks").open("wb") as marks,
     ):
         for batch in parquet.batches(targets, ["user_id", "context", "target"]):
             names.add(*_bytes(_strings(batch["user_id"])))
+            marks.write(user_marks(own_ids(job, batch["user_id"].to_pylist())).astype("<u8").tobytes())
             contexts.add(*_numbers(batch["context"], item_ids, job.valid_targets))
             stream.write(_lookup(_strings(batch["target"]), item_ids, job.valid_targets).astype("<i4").tobytes())
 

@@ -1,6 +1,6 @@
 """What a training has taught, kept beside its pair, so that a later training knows what is new: a small table.
 
-    table = taught(data, refit=False)                        # of the pair that is published
+    table = taught(data, data.shops[0], refit=False)         # of the pair that is published
     known = Known.of(table, data.users, data.histories, item_marks(data.item_ids))
     known.items[row], known.counts                           # how many items of a history are known; users by reason
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from components.sampling import hash_numbers
 from components.storage import parquet
 from components.storage.ragged import Ints, Ragged
-from components.training.packed.dataset import Dataset, user_marks
+from components.training.packed.dataset import Dataset
+from components.training.packed.joint import Shop
 
 TAUGHT = "taught.parquet"
 """In a pair and a bundle; pairs from before there was one have none."""
@@ -79,15 +80,19 @@ class Known:
         return cls(np.zeros(users, np.int64), np.zeros(users, bool), {"new": users})
 
 
-def taught(data: Dataset, *, refit: bool) -> pa.Table:
-    """The table of a training on `data`: a row a user, and one more for each whose validation item was taught too."""
-    marks = item_marks(data.item_ids)
-    parts = [_rows(data.users, data.histories, marks, np.arange(len(data.users)))]
+def taught(data: Dataset, shop: Shop, *, refit: bool) -> pa.Table:
+    """What a training on `data` taught of one catalogue: a row a user, and one more for each whose validation item was
+    taught too."""
+    marks = np.zeros(len(data.item_ids), np.uint64)
+    marks[shop.items] = item_marks(shop.own(data.item_ids[shop.items]))
+    number = data.shops.index(shop)
+    parts = [_rows(data.users, data.histories, marks, np.flatnonzero(data.shop_numbers(data.histories) == number))]
     if refit:
         longer = data.with_validation()
         before = np.zeros(len(longer), np.int64)
         before[: len(data.histories)] = data.histories.lengths
-        parts.append(_rows(prolonged_users(data), longer, marks, np.flatnonzero(longer.lengths > before)))
+        grown = (longer.lengths > before) & (data.shop_numbers(longer) == number)
+        parts.append(_rows(prolonged_users(data), longer, marks, np.flatnonzero(grown)))
     # By hash: not in the order of the user ids.
     return pa.concat_tables(parts).sort_by([("user", "ascending"), ("items", "ascending")])
 
@@ -101,8 +106,7 @@ def _rows(users: Marks, histories: Ragged, items: Marks, which: Ints) -> pa.Tabl
 
 def prolonged_users(data: Dataset) -> Marks:
     """Marks of the users of `Dataset.with_validation`: those with a history, then those without one."""
-    unknown = np.flatnonzero(data.valid_rows < 0)
-    return np.concatenate([data.users, user_marks(data.valid_users[int(at)] for at in unknown)])
+    return np.concatenate([data.users, data.valid_marks[np.flatnonzero(data.valid_rows < 0)]])
 
 
 def save(table: pa.Table, pair: Path) -> None:

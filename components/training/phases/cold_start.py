@@ -100,6 +100,9 @@ def first_ids(context: Context) -> list[tuple[int, ...]]:
     """
     if context.imported is not None:
         return list(context.imported.token_ids)
-    return cold_start_targets(
-        context.tokenizer, context.data.texts, max_words=WORDS, max_tokens=first_length(context.job.index)
-    )
+    found: list[tuple[int, ...]] = []
+    for shop in context.data.shops:  # what is rare in one catalogue may be everywhere in another
+        texts = context.data.texts[shop.items] if len(context.data.shops) > 1 else context.data.texts
+        tokens = first_length(context.job.index)
+        found += cold_start_targets(context.tokenizer, texts, max_words=WORDS, max_tokens=tokens)
+    return found

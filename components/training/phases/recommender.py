@@ -114,6 +114,7 @@ def training_set(
         max_history=context.job.train.max_history,
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
+        mixture=context.mixture(histories),
     )
 
 
@@ -129,6 +130,7 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None, k
         users=None if users is None else users.before(histories),
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
+        mixture=context.mixture(histories),
     )
 
 

@@ -1,4 +1,4 @@
-"""Validation after an epoch: NDCG@10 and recall@10 of a fixed sample of users."""
+"""Validation after an epoch: NDCG@10 and recall@10 of a fixed sample of users, each over the trie of its catalogue."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from components.settings.decoding import Decoding
 from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.devices.forward import autocast
+from components.training.packed.joint import Shop
 from components.training.phases.recommender import user_ids
 
 K = 10
@@ -26,13 +27,14 @@ K = 10
 
 @dataclass(frozen=True)
 class Validation:
-    """The sample: `valid_users` users by a hash of seed and user id, whatever the order of the rows.
+    """The sample: `valid_users` users by a hash of seed and user id, whatever the order of the rows; of several
+    catalogues as many of each.
 
     Without those whose target the pair that the training goes on from may have been taught (`train.refit`)."""
 
     context: Context
-    users: list[int]
-    """Places in `Dataset.valid_users`, in the order of the hash."""
+    users: list[list[int]]
+    """Of each catalogue, places in `Dataset.valid_users`, in the order of the hash."""
 
     @classmethod
     def sample(cls, context: Context) -> Validation:
@@ -41,44 +43,65 @@ class Validation:
         if context.known is not None and len(context.known.beyond):
             rows = context.data.valid_rows
             fair = np.flatnonzero((rows < 0) | ~context.known.beyond[np.maximum(rows, 0)])
-        drawn = hash_sample(Chosen(names, fair), count, f"{context.job.seed}/")
-        return cls(context, [int(fair[at]) for at in drawn])
+        shops, users = context.data.shops, list[list[int]]()
+        number = np.searchsorted([shop.end for shop in shops], context.data.valid_targets[fair], side="right")
+        for at in range(len(shops)):
+            own = fair[number == at]
+            drawn = hash_sample(Chosen(names, own), max(1, count // len(shops)), f"{context.job.seed}/")
+            users.append([int(own[place]) for place in drawn])
+        return cls(context, users)
 
     def measure(self, recommender: LanguageModel, table: IdTable, progress: Progress) -> dict[str, float]:
-        """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures.
+        """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures. Of several catalogues
+        their mean, each counting alike, and `ndcg_at_10_NAME` of each.
 
         Through the engine that serves, with `trie` scores. Histories are read as `clean` left them, and their items are
         left out where it dropped repeats: where people buy again, no such target could be found otherwise, and the
         state that finds them would not be kept.
         """
-        if not self.users:
+        shops = self.context.data.shops
+        found = {
+            shop.name: self._measured(recommender, table, shop, users, progress)
+            for shop, users in zip(shops, self.users, strict=True)
+            if users
+        }
+        if not found:
             return {}
+        means = {
+            name: sum(each[name] for each in found.values()) / len(found) for name in ("ndcg_at_10", "recall_at_10")
+        }
+        own = {f"ndcg_at_10_{name}": each["ndcg_at_10"] for name, each in found.items()} if len(shops) > 1 else {}
+        return means | own
+
+    def _measured(
+        self, recommender: LanguageModel, table: IdTable, shop: Shop, users: list[int], progress: Progress
+    ) -> dict[str, float]:
         context, data = self.context, self.context.data
-        own = list(range(context.ranks.rank, len(self.users), context.ranks.size))
-        histories = [[data.item_ids[item] for item in data.valid_prompt(self.users[at])] for at in own]
+        own = list(range(context.ranks.rank, len(users), context.ranks.size))
+        histories = [shop.own(data.item_ids[item] for item in data.valid_prompt(users[at])) for at in own]
         recommender.module.eval()
         engine = Engine(
             recommender,
             context.pieces,
-            Catalogue(table, drop_repeats=False),
+            Catalogue(shop.table(table), drop_repeats=False),
             max_history=context.job.train.max_history,
             device=context.ranks.device,
             users=user_ids(context, table),
         )
         beams = context.job.train.recommender.valid_beams
-        decoding = Decoding(beams=beams, mask_seen=context.job.drop_repeats)
+        decoding = Decoding(beams=beams, mask_seen=shop.drop_repeats)
         with autocast(context.job.train.precision, context.ranks.device):
             answers = engine.recommend(histories, min(K, beams), decoding, progress)
         # Each rank fills in its own users; 0 means "not among the first ten", so that the sum over ranks is the union.
-        places = torch.zeros(len(self.users), dtype=torch.int64)
+        places = torch.zeros(len(users), dtype=torch.int64)
         for at, answer in zip(own, answers, strict=True):
-            target = data.item_ids[int(data.valid_targets[self.users[at]])]
+            (target,) = shop.own([data.item_ids[int(data.valid_targets[users[at]])]])
             places[at] = next((place for place, hit in enumerate(answer, 1) if hit.item_id == target), 0)
         places = context.ranks.total(places).cpu()
         found = places[places > 0].double()
         return {
-            "ndcg_at_10": float((1 / torch.log2(found + 1)).sum()) / len(self.users),
-            "recall_at_10": len(found) / len(self.users),
+            "ndcg_at_10": float((1 / torch.log2(found + 1)).sum()) / len(users),
+            "recall_at_10": len(found) / len(users),
         }
 
 

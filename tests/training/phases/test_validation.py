@@ -72,7 +72,7 @@ def test_the_figures_are_of_the_whole_sample(
     first; nobody else finds any."""
     context = replace(world.context, ranks=Ranks(0, ranks))
     sample = Validation.sample(context)
-    target = context.data.item_ids[int(context.data.valid_targets[sample.users[0]])]
+    target = context.data.item_ids[int(context.data.valid_targets[sample.users[0][0]])]
 
     def recommend(self: Engine, histories: Any, *_: Any) -> list[list[Recommendation]]:
         assert not world.recommender.module.training
