@@ -184,9 +184,15 @@ def rank(workspace: Path, params: Params) -> None:
     wanted = params.views.ranker and layout.views.is_dir()  # nobody has to run `views` where there are none
     pictured = vectors.load(layout.views, table.item_ids) if wanted else {}
     voices = params.voices.reading(params.views.words)
-    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
+        if params.rank.encoders:
+            from components.views.texts import encoded
+
+            own = {name: layout.pair if each == "generator" else each for name, each in params.rank.encoders.items()}
+            dims = params.rank.encoder_dims
+            pictured |= encoded(texts["text"], own, dims=dims, taken=pictured, progress=progress)
+        learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
 
         def taught_with(given: Any) -> Any:
             chosen = with_views(params.rank, given)

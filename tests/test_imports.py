@@ -32,7 +32,8 @@ MAY_IMPORT = {
     # Decodes pictures and sounds in bounds; knows no item.
     "media": {"errors"},
     "data": FOUNDATIONS | {"pages", "media"},
-    "views": FOUNDATIONS | {"media"},
+    # Texts are read by networks.
+    "views": FOUNDATIONS | {"media", "networks", "textid"},
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
@@ -94,7 +95,7 @@ FLOORS = {
     "settings": ["bounds sizes", "foundation train decoding voices views", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
-    "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode texts", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",

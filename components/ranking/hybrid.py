@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -26,6 +27,7 @@ from components.voices.fading import Days
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import restored
+from components.voices.view import View
 from components.voices.voice import Scorer
 
 _CELLS_KEPT = 1 << 25
@@ -70,8 +72,12 @@ class Hybrid(Scorer):
         return Facts(arrays, self.reader.arrays["kinds"], self.catalogue.table.item_ids) if arrays else None
 
     def rebuilt(self, learned: Learned) -> Self:
-        """The same ranker over voices of other histories, such as those with the validation items."""
+        """The same ranker over voices of other histories, such as those with the validation items. Vectors that
+        `learned` lacks are its own: no history is in them."""
         core = int(self.reader.arrays["core"][0])
+        views = (each for each in self.reader.voices.values() if isinstance(each, View))
+        own = {each.settings.of: each.dense for each in views if each.dense is not None}
+        learned = replace(learned, views={**own, **learned.views})
         reader = Reader.build(learned, self.settings.rank, self.settings.voices, core=core)
         return type(self).of(self.ranker, reader, learned.catalogue, self.settings.voices)
 
