@@ -113,11 +113,19 @@ def train(workspace: Path, params: Params) -> None:
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
         start=workspace / params.train.start if params.train.start else None,
     )
+    distil = params.train.distil
+    if distil.voice:
+        job = replace(job, teacher=job.work / "teacher")
     if not Nodes.of(params.train).first:
         with _reporting() as progress:
             launch(job, progress)
         return
     with TrainingRun(workspace, params, key) as mlflow_sink, _reporting(mlflow_sink) as progress:
+        if job.teacher:
+            from components.voices.teacher import write
+
+            facts = {"seed": params.seed, "drop_repeats": job.drop_repeats}
+            write(job.teacher, job.items_clean, job.histories, distil, **facts, progress=progress)
         launch(job, progress)
 
 

@@ -121,7 +121,7 @@ FLOORS = {
         "voice",
         "graph text popularity recent load sequence_training",
         "item_graph paths sequence view",
-        "graph_text",
+        "graph_text teacher",
         "item_graph_text",
     ],
     "ranking": [

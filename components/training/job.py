@@ -36,6 +36,9 @@ class Job(SavedAsJson):
     start: Path | None = None
     """The pair or bundle that `train.start` names, as a path that can be opened from here."""
 
+    teacher: Path | None = None
+    """The folder of what `train.distil.voice` recommends, as `soft_targets.Teacher` writes it."""
+
     @property
     def goes_on_from(self) -> Path | None:
         """The folder of the pair that the training goes on from; None where it begins from the beginning."""

@@ -114,6 +114,8 @@ def training_set(
         max_history=context.job.train.max_history,
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
+        teacher=context.teacher,
+        weight=context.job.train.distil.weight,
     )
 
 
@@ -129,6 +131,8 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None, k
         users=None if users is None else users.before(histories),
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
+        teacher=context.teacher,
+        weight=context.job.train.distil.weight,
     )
 
 
