@@ -45,6 +45,7 @@ def write(
     chosen: Distillation,
     *,
     seed: int,
+    drop_repeats: bool = True,
     progress: Progress | None = None,
 ) -> Path:
     """Publish the teacher of the histories in `folder`, which is returned; one that lies there already stays.
