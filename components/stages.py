@@ -124,8 +124,8 @@ def train(workspace: Path, params: Params) -> None:
         if job.teacher:
             from components.voices.teacher import write
 
-            facts = {"seed": params.seed, "drop_repeats": job.drop_repeats}
-            write(job.teacher, job.items_clean, job.histories, distil, **facts, progress=progress)
+            taken = job.items_clean, job.histories
+            write(job.teacher, *taken, distil, seed=params.seed, drop_repeats=job.drop_repeats, progress=progress)
         launch(job, progress)
 
 
@@ -298,7 +298,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         return asked, {MODEL: model, **{name: build(name, learned, voices) for name in baselines()}}, learned
 
     voices: dict[str, Recommender] = {}
-    other = None
+    other, refit = None, None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
         theirs = {
             name: pl.DataFrame(parquet.read(layout.other_order / path.name, columns))
@@ -319,6 +319,10 @@ def evaluate(workspace: Path, params: Params) -> None:
             both = Modes(catalogue, lambda: engine, lambda: ranker, replace(model.choice, mode="hybrid"))
             voices = {**ranker.reader.voices, HYBRID: ranker, "generate": engine, MIXTURE: both}
             held = Held(asked.prompts, asked.prompt_days, asked.targets)
+            if not facts["refit"]:
+                more = cases(items, *(tables[name] for name in wanted), refit=True)
+                again = ranker.rebuilt(Learned(catalogue, more.train, more.train_days, texts, views=pictured))
+                refit = {**again.reader.voices, HYBRID: again}
             apart = Apart(**vars(left_out(ranker, held, masked=catalogue.masks(settings), progress=progress)))
         evaluate_recommenders(
             settings,
@@ -334,6 +338,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             voices=voices,
             mode=mode,
             apart=apart,
+            refit=refit,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

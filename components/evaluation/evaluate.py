@@ -53,6 +53,7 @@ def evaluate(
     voices: Mapping[str, Recommender] | None = None,
     mode: str = "generate",
     apart: Apart | None = None,
+    refit: Mapping[str, Recommender] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, voices.json, headline.json, per_user.parquet, plots/, report.html.
@@ -65,6 +66,7 @@ def evaluate(
     `trust.gather` gives it. ties: the order of ties that `asked` has; other: the same under another one, to be shown
     beside the headline. voices: what the ranker hears; `voices.HYBRID`, itself; "generate", the language model, and
     `voices.MIXTURE` of both. mode: who of them answers as the model. apart: the ranker without single voices.
+    refit: the voices and the ranker over them as they are with the validation items too, where `voices` lack these.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -127,7 +129,7 @@ def evaluate(
         }
         metrics["voices"] = beside(found, places[headline][MODEL], headline, headline_k(settings.ks), seed)
         metrics["voices"]["mode"] = mode
-        details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed)
+        details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed, refit)
         metrics["voices"]["adds"] = details.get("adds", {})
     metrics, details = rounded(metrics), rounded(details)
     table = _per_user(asked, lists[headline], places, headline)
