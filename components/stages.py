@@ -93,7 +93,7 @@ def train(workspace: Path, params: Params) -> None:
     """
     from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
-    from components.training.job import Job
+    from components.training.job import TEACHER, Job
     from components.training.key import train_key, work_folder
     from components.training.run import launch
 
@@ -115,7 +115,7 @@ def train(workspace: Path, params: Params) -> None:
     )
     distil = params.train.distil
     if distil.voice:
-        job = replace(job, teacher=job.work / "teacher")
+        job = replace(job, teacher=job.work / TEACHER)
     if not Nodes.of(params.train).first:
         with _reporting() as progress:
             launch(job, progress)

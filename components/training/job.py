@@ -9,6 +9,9 @@ from components.settings.params import Index
 from components.settings.train import Train
 from components.storage.job import SavedAsJson
 
+TEACHER = "teacher"
+"""The folder in `work` of what a voice teaches."""
+
 
 @dataclass(frozen=True)
 class Job(SavedAsJson):

@@ -17,7 +17,7 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     """Prevents a training that begins anew because somebody saves less often or edits bulk scoring, and one that goes
     on from a checkpoint of other settings, code or data."""
     code = tmp_path / "components"
-    for room in keys.LEARNING_ROOMS:
+    for room in (*keys.LEARNING_ROOMS, keys.TEACHERS):
         shutil.copytree(Path(keys.__file__).parents[1] / room, code / room)
     monkeypatch.setattr(keys, "__file__", str(code / "training" / "key.py"))
     params, layout = Params(), Layout(tmp_path, "demo")
