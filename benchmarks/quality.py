@@ -10,7 +10,8 @@ user's last two items; `refit` was built once more with the validation items, wi
 events of one time in the file's order, `shuffle` in an order drawn before the split. Leave-one-out, the whole catalogue
 ranked. Products of equal text stay apart, as in the catalogues that published figures are of. The data lies in
 ../shared/data (`--data`). `hybrid`, its variant without counts and times, its slices and `adds` (what each of its
-voices adds beyond the rest) are benchmarks/hybrid_quality.py.
+voices adds beyond the rest) are benchmarks/hybrid_quality.py. `--encoder NAME=FOLDER` adds a voice `view:NAME` of text
+vectors, alone and in the ranker (components/views/texts.py says what the folder may be).
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ from components.evaluation.arrays import Cases
 from components.evaluation.contenders import VARIANTS, Variant
 from components.evaluation.metrics import ndcg, recall
 from components.progress import reporting
+from components.ranking.views import with_views
 from components.settings.params import Params, Ties
+from components.views.texts import encoded
 from components.voices.lists import places
-from components.voices.load import build, names
+from components.voices.load import VIEW, build, names
 from components.voices.voice import Voice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +72,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=0, help="rank so many users, chosen by a hash (0: all)")
     parser.add_argument("--no-adds", dest="adds", action="store_false", help="do not ask what each voice adds")
     parser.add_argument("--jobs", type=int, default=1, help="orders of ties that are measured side by side: 1 or 2")
+    parser.add_argument(
+        "--encoder", action="append", default=[], metavar="NAME=FOLDER", help="of texts, as in rank.encoders"
+    )
     parser.add_argument("--work", type=Path, help="where trainings keep their checkpoints, to go on when run again")
     parser.add_argument("--params", type=Path, help="default: params/DATASET.yaml, or what idiom init suggests")
     chosen = parser.parse_args()
@@ -82,6 +88,8 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """`voices.NAME.PROTOCOL.TIES.MASK.METRIC`, seconds of building and ranking of each voice, and facts."""
     file = chosen.params or ROOT / "params" / f"{chosen.dataset}.yaml"
     params = settings(file, chosen.data / chosen.dataset)
+    encoders = dict(each.split("=", 1) for each in chosen.encoder)
+    params = replace(params, rank=replace(params.rank, encoders={**params.rank.encoders, **encoders}))
     seconds: dict[str, float] = {}
     voices: dict[str, Any] = {}
     facts: dict[str, int] = {}
@@ -118,10 +126,14 @@ class Order:
 def one_order(chosen: argparse.Namespace, params: Params, ties: Ties) -> Order:
     """All voices and protocols with one order of ties, on one thread: figures do not depend on `--jobs`."""
     torch.set_num_threads(1)
-    alone = [name for name in chosen.voices if name != HYBRID]
-    found = Order(ties, [], {}, {}, dict.fromkeys(chosen.voices, 0.0))
+    alone = [name for name in chosen.voices if name != HYBRID] + [f"{VIEW}:{name}" for name in params.rank.encoders]
+    found = Order(ties, [], {}, {}, dict.fromkeys([*chosen.voices, *alone], 0.0))
     with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
         shop = read(params, chosen.data / chosen.dataset, Path(folder) / ties, ties)
+        if params.rank.encoders:
+            texts, dims = shop.items["text"].to_list(), params.rank.encoder_dims
+            shop = replace(shop, views=encoded(texts, params.rank.encoders, dims=dims, progress=progress))
+            params = replace(params, rank=with_views(params.rank, shop.views))
         if HYBRID in chosen.voices:
             started = time.perf_counter()
             adds = chosen.adds and ties == chosen.ties[0]

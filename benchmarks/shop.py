@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ from components.settings.file import from_dict, load
 from components.settings.params import Params, Ties
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
+from components.storage.vectors import Vectors
 from components.textid.table.id_table import IdTable
 from components.voices.learned import Learned, in_order
 
@@ -35,6 +37,8 @@ class Shop:
     valid: pl.DataFrame
     test: pl.DataFrame
     drop_repeats: bool
+    views: Mapping[str, Vectors] = field(default_factory=dict)
+    """Vectors of the items, in the order of `items`."""
 
     def cases(self, *, refit: bool, on: str, max_users: int, seed: int) -> Cases:
         """What is asked: the test targets, or with `on` "valid" the validation targets."""
@@ -47,7 +51,7 @@ class Shop:
         table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
         catalogue = Catalogue(table, drop_repeats=self.drop_repeats)
         texts = in_order(ids, self.items.to_dict(as_series=False))
-        return Learned(catalogue, asked.train, asked.train_days, texts)
+        return Learned(catalogue, asked.train, asked.train_days, texts, views=self.views)
 
 
 def read(params: Params, raw: Path, workspace: Path, ties: Ties, category: str = "") -> Shop:

@@ -96,7 +96,7 @@ def train(workspace: Path, params: Params) -> None:
     """
     from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
-    from components.training.job import Job
+    from components.training.job import TEACHER, Job
     from components.training.key import train_key, work_folder
     from components.training.run import launch
 
@@ -118,11 +118,19 @@ def train(workspace: Path, params: Params) -> None:
         dataset=params.dataset,
         further=[str(layout.taught_by(name)) for name in params.catalogues],
     )
+    distil = params.train.distil
+    if distil.voice:
+        job = replace(job, teacher=job.work / TEACHER)
     if not Nodes.of(params.train).first:
         with _reporting() as progress:
             launch(job, progress)
         return
     with TrainingRun(workspace, params, key) as mlflow_sink, _reporting(mlflow_sink) as progress:
+        if job.teacher:
+            from components.voices.teacher import write
+
+            taken = job.items_clean, job.histories
+            write(job.teacher, *taken, distil, seed=params.seed, drop_repeats=job.drop_repeats, progress=progress)
         launch(job, progress)
 
 
@@ -189,9 +197,15 @@ def rank(workspace: Path, params: Params) -> None:
     wanted = params.views.ranker and layout.views.is_dir()  # nobody has to run `views` where there are none
     pictured = vectors.load(layout.views, table.item_ids) if wanted else {}
     voices = params.voices.reading(params.views.words)
-    learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
+        if params.rank.encoders:
+            from components.views.texts import encoded
+
+            own = {name: layout.pair if each == "generator" else each for name, each in params.rank.encoders.items()}
+            dims = params.rank.encoder_dims
+            pictured |= encoded(texts["text"], own, dims=dims, taken=pictured, progress=progress)
+        learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
 
         def taught_with(given: Any) -> Any:
             chosen = with_views(params.rank, given)
@@ -289,7 +303,7 @@ def evaluate(workspace: Path, params: Params) -> None:
         return asked, {MODEL: model, **{name: build(name, learned, voices) for name in baselines()}}, learned
 
     voices: dict[str, Recommender] = {}
-    other = None
+    other, refit = None, None
     if layout.other_order.is_dir():  # a grid of ablations has none: it compares under one order
         theirs = {
             name: pl.DataFrame(parquet.read(layout.other_order / path.name, columns))
@@ -310,6 +324,10 @@ def evaluate(workspace: Path, params: Params) -> None:
             both = Modes(catalogue, lambda: engine, lambda: ranker, replace(model.choice, mode="hybrid"))
             voices = {**ranker.reader.voices, HYBRID: ranker, "generate": engine, MIXTURE: both}
             held = Held(asked.prompts, asked.prompt_days, asked.targets)
+            if not facts["refit"]:
+                more = cases(items, *(tables[name] for name in wanted), refit=True)
+                again = ranker.rebuilt(Learned(catalogue, more.train, more.train_days, texts, views=pictured))
+                refit = {**again.reader.voices, HYBRID: again}
             apart = Apart(**vars(left_out(ranker, held, masked=catalogue.masks(settings), progress=progress)))
         evaluate_recommenders(
             settings,
@@ -326,6 +344,7 @@ def evaluate(workspace: Path, params: Params) -> None:
             mode=mode,
             apart=apart,
             catalogues={name: read_json(layout.judged_on(name)) for name in params.catalogues},
+            refit=refit,
             progress=progress,
         )
     publish_curves(layout.pair, layout.curves)

@@ -15,7 +15,7 @@ from components.settings.file import load
 from components.settings.params import Params
 from components.stages import STAGES
 from components.storage.layout import Layout
-from components.training.key import LEARNING_ROOMS
+from components.training.key import LEARNING_ROOMS, TEACHERS
 from flows import graph
 from tests.test_imports import FOUNDATIONS, imported, names_in
 
@@ -201,6 +201,7 @@ def test_a_stage_depends_on_all_code_that_it_runs(name: str, stages: dict[str, g
     if name == "train":
         # They follow the training in MLflow, and name its figures there; no weight depends on them.
         deps += ["components/registry", "components/evaluation/contenders.py"]
+        deps += [f"components/{TEACHERS}"]  # asked where `train.distil` names one alone
     code = code_of(name, repository)
     assert code
     assert [file for file in sorted(code) if not any(Path(file).is_relative_to(dep) for dep in deps)] == []

@@ -32,7 +32,8 @@ MAY_IMPORT = {
     # Decodes pictures and sounds in bounds; knows no item.
     "media": {"errors"},
     "data": FOUNDATIONS | {"pages", "media"},
-    "views": FOUNDATIONS | {"media"},
+    # Texts are read by networks.
+    "views": FOUNDATIONS | {"media", "networks", "textid"},
     "networks": FOUNDATIONS,
     "textid": FOUNDATIONS | {"networks"},
     "recommender": FOUNDATIONS | {"networks", "textid"},
@@ -105,7 +106,7 @@ FLOORS = {
     "settings": ["bounds sizes", "foundation train decoding voices views operating", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
-    "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode texts", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -131,7 +132,7 @@ FLOORS = {
         "voice",
         "graph text popularity recent load sequence_training",
         "item_graph paths sequence view",
-        "graph_text",
+        "graph_text teacher",
         "item_graph_text",
     ],
     "ranking": [

@@ -55,6 +55,7 @@ def evaluate(
     mode: str = "generate",
     apart: Apart | None = None,
     catalogues: Mapping[str, Mapping[str, Any]] | None = None,
+    refit: Mapping[str, Recommender] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank, count, compare; publish metrics.json, voices.json, headline.json, per_user.parquet, plots/, report.html.
@@ -68,6 +69,7 @@ def evaluate(
     beside the headline. voices: what the ranker hears; `voices.HYBRID`, itself; "generate", the language model, and
     `voices.MIXTURE` of both. mode: who of them answers as the model. apart: the ranker without single voices.
     catalogues: what `together.brief` says of further catalogues of the same model, by name.
+    refit: the voices and the ranker over them as they are with the validation items too, where `voices` lack these.
     Raises `GateRefused` for a recommender that breaks its contract.
     """
     depth = max(settings.ks)
@@ -130,7 +132,7 @@ def evaluate(
         }
         metrics["voices"] = beside(found, places[headline][MODEL], headline, headline_k(settings.ks), seed)
         metrics["voices"]["mode"] = mode
-        details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed)
+        details = in_detail(asked, theirs[headline], found, metrics["protocol"], apart, other, ask, seed, refit)
         metrics["voices"]["adds"] = details.get("adds", {})
     if catalogues:
         metrics["together"] = together({layout.dataset: brief(metrics), **catalogues})

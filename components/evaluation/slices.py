@@ -9,6 +9,7 @@ from components.evaluation.arrays import UNKNOWN, Cases, Times
 HEAD_SHARE = 0.2
 """The most frequent fifth of the items that occur in training is the head."""
 
+_DAY = 86_400 * 1_000_000
 _LENGTHS = (("up to 4", 1, 4), ("5 to 8", 5, 8), ("9 to 16", 9, 16), ("17 and more", 17, None))
 
 
@@ -42,6 +43,18 @@ def by_times_seen(cases: Cases) -> dict[str, np.ndarray]:
     """How often the target occurs in training; every user is in one slice, and empty ones are left out."""
     seen = cases.counts[cases.targets]
     found = {"never (new items)": seen == 0, "one to five times": (seen > 0) & (seen <= 5), "more often": seen > 5}
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def by_day(times: Times) -> dict[str, np.ndarray]:
+    """Whether the target is of a later day (UTC) than all that the prompt holds; empty slices are left out."""
+    known = _by_time(times)["not known"]
+    last = np.full(len(times.prompts), np.iinfo(np.int64).min)
+    filled = times.prompts.lengths > 0
+    if filled.any():
+        last[filled] = np.maximum.reduceat(times.prompts.values, times.prompts.offsets[:-1][filled])
+    later = ~known & ((times.targets // _DAY > last // _DAY) | ~filled)
+    found = {"a later day": later, "the prompt's last day": ~known & ~later, "not known": known}
     return {name: mask for name, mask in found.items() if mask.any()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from components.evaluation.contenders import Variant
 from components.evaluation.figures import verdict
 from components.evaluation.metrics import bootstrap, ndcg, ranks, recall
 from components.evaluation.other_ties import Ask, OtherTies, same_users
-from components.evaluation.slices import by_times_seen, slices
+from components.evaluation.slices import by_day, by_times_seen, slices
 from components.evaluation.voices import HYBRID, MIXTURE
+
+if TYPE_CHECKING:
+    from components.recommender.interface import Recommender
 
 HOW = (
     "the voice masked in the ranker, which is not taught again: what it alone proposed is no candidate, and in place "
@@ -49,6 +52,7 @@ def in_detail(
     other: OtherTies | None,
     ask: Ask,
     seed: int,
+    refit: Mapping[str, Recommender] | None = None,
 ) -> dict[str, Any]:
     """All of voices.json. lists: name -> [users, depth] in the headline variant; places: variant -> name -> ranks."""
     k = protocol["headline_k"]
@@ -71,6 +75,7 @@ def in_detail(
         "pairs": pairs(alone, asked.targets, k),
         "slices": by_slice(asked, own, k),
         "ties": under_other_ties(protocol["ties"], asked, own, other, ask, k),
+        "protocols": both_protocols(asked, own, refit or {}, ask, k),
     }
     if apart is not None:
         written = {"generate": (own[MIXTURE], own[HYBRID])} if MIXTURE in own else {}
@@ -141,8 +146,10 @@ def fused(lists: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
 
 def by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
     """Slicing -> slice -> `users`, and name -> NDCG at `k`; besides the slices of the report how often the target was
-    seen in training."""
+    seen in training, and whether it is of a later day than the prompt."""
     sliced = slices(asked) | {"times the target was seen in training": by_times_seen(asked)}
+    if asked.times is not None:
+        sliced["day of the target"] = by_day(asked.times)
     values = {name: ndcg(rank, k) for name, rank in places.items()}
     return {
         slicing: {
@@ -151,6 +158,20 @@ def by_slice(asked: Cases, places: Mapping[str, np.ndarray], k: int) -> dict[str
         }
         for slicing, masks in sliced.items()
     }
+
+
+def both_protocols(
+    asked: Cases, places: Mapping[str, np.ndarray], refit: Mapping[str, Recommender], ask: Ask, k: int
+) -> dict[str, Any]:
+    """Name -> recall and NDCG at `k`, `strict` and `refit`: of those that were built with the validation items too."""
+    found = {}
+    for name, voice in refit.items():
+        again = ranks(ask(asked, name, voice), asked.targets, asked.also)
+        found[name] = {
+            protocol: {f"recall_at_{k}": float(recall(rank, k).mean()), f"ndcg_at_{k}": float(ndcg(rank, k).mean())}
+            for protocol, rank in (("strict", places[name]), ("refit", again))
+        }
+    return found
 
 
 def under_other_ties(

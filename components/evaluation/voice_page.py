@@ -39,10 +39,10 @@ def adds(found: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def tables(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Both masks, pairs, both orders of ties, slices; none where there is no ranker."""
+    """Both masks, pairs, both protocols, both orders of ties, slices; none where there is no ranker."""
     if not found:
         return []
-    made = [_masks(found), _pairs(found), _ties(found), *_slices(found)]
+    made = [_masks(found), _pairs(found), _protocols(found), _ties(found), *_slices(found)]
     return [table for table in made if table and table["rows"]]
 
 
@@ -108,6 +108,19 @@ def _masks(found: Mapping[str, Any]) -> dict[str, Any]:
     ]
     columns = [f"{metric_label(f'{metric}_at_{k}')}, {mask}" for mask in ("masked", "unmasked") for metric in HEADLINE]
     return _table(f"Voices, seen items left out and not; {found['training']}", columns, rows)
+
+
+def _protocols(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    both, k, protocols = found.get("protocols"), found["k"], ("strict", "refit")
+    if not both:
+        return None
+    rows = [(called(name), [figure(each[one][f"ndcg_at_{k}"]) for one in protocols]) for name, each in both.items()]
+    caption = (
+        f"Voices strict and refit: {metric_label(f'ndcg_at_{k}')}, {found['headline']}. Refit: voices are built once "
+        "more with the validation items, and the ranker stays as it was taught. The language model would have to be "
+        "trained again (train.refit)"
+    )
+    return _table(caption, list(protocols), rows)
 
 
 def _ties(found: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -24,7 +24,8 @@ from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender, Times, check_k, named
 from components.settings.bounds import MOST_BEAMS
 from components.settings.decoding import Decoding, Mode
-from components.voices.lists import Scores, best
+from components.storage.ragged import Ragged
+from components.voices.lists import Listed, Scores
 
 if TYPE_CHECKING:
     from components.ranking.hybrid import Hybrid
@@ -102,13 +103,42 @@ class Modes:
         known, days = self.ranker.read(histories, times)
         masked = self.catalogue.masks(decoding)
         answers: list[list[Recommendation]] = []
-        for block, scores in self.ranker.blocks(known, days):
-            written = written_scores(self.catalogue, found[len(answers) : len(answers) + len(block)])
-            both = mixed(scores, written, self.choice.share)
-            items, values = best(both, k, least=-np.inf, excluded=block if masked else None)
-            pairs = zip(items.tolist(), values.tolist(), strict=True)
-            answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
+        size = len(self.catalogue.table)
+        for block, ranked in self.ranker.listed_blocks(known, days):
+            written = written_list(self.catalogue, found[len(answers) : len(answers) + len(block)])
+            both = mixed_lists(ranked, written, self.choice.share, users=len(block), items=size)
+            items, values = both.best(len(block), k, items=size, excluded=block if masked else None)
+            answers += [named(self.catalogue, *row) for row in zip(items.tolist(), values.tolist(), strict=True)]
         return answers
+
+
+def mixed_lists(ranked: Listed, written: Listed, share: float, *, users: int, items: int) -> Listed:
+    """`mixed` of lists: what neither of them proposes is not there. `items`: of the catalogue."""
+    keys, back = np.unique(
+        np.concatenate([each.owners * items + each.items for each in (ranked, written)]), return_inverse=True
+    )
+    owners = keys // items
+    ours, theirs = np.zeros(len(keys)), np.zeros(len(keys))
+    highest = np.full(users, -np.inf)
+    np.maximum.at(highest, ranked.owners, ranked.scores.astype(np.float64))
+    powers = np.exp(ranked.scores - highest[ranked.owners])
+    total = np.bincount(ranked.owners, powers, minlength=users)
+    ours[back[: len(powers)]] = powers / total[ranked.owners]
+    theirs[back[len(powers) :]] = np.exp(written.scores, dtype=np.float64)
+    part = np.where(total > 0, share, 1.0)[owners]
+    with np.errstate(divide="ignore"):
+        scores = np.log((1.0 - part) * ours + part * theirs).astype(np.float32)
+    there = scores > -np.inf
+    return Listed(owners[there], keys[there] % items, scores[there])
+
+
+def written_list(catalogue: Catalogue, answers: Sequence[Sequence[Recommendation]]) -> Listed:
+    """The scores of an answer's items."""
+    rows = [[catalogue.table.row_of[each.item_id] for each in answer] for answer in answers]
+    packed = Ragged.of(rows)
+    scores = np.array([each.score for answer in answers for each in answer], np.float32)
+    order = np.lexsort((packed.values, packed.owners))
+    return Listed(packed.owners[order], packed.values[order], scores[order])
 
 
 def mixed(ranked: Scores, written: Scores, share: float) -> Scores:

@@ -15,7 +15,7 @@ from components.ranking.clauses import Clause
 from components.ranking.modes import Modes
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Recommender, Times
-from components.registry.bundle import decoding_of, wording_of
+from components.registry.bundle import decoding_of, gives_reasons, wording_of
 from components.registry.wording import Wording
 from components.settings.decoding import Decoding, Mode
 
@@ -31,9 +31,12 @@ _NOTHING = (Clause("none"),)
 class Answers:
     """A recommender with its decoding settings, asked on behalf of people."""
 
-    def __init__(self, recommender: Recommender, decoding: Decoding, wording: Wording | None = None) -> None:
-        """`wording`: None for English."""
-        self._recommender, self._decoding = recommender, decoding
+    def __init__(
+        self, recommender: Recommender, decoding: Decoding, wording: Wording | None = None, *, reasons: bool = True
+    ) -> None:
+        """`wording`: None for English. `reasons`: whether answers say why; without, `reasons` and `evidence` are as of
+        a bundle that has nothing to explain by."""
+        self._recommender, self._decoding, self._reasons = recommender, decoding, reasons
         self._wording = wording or Wording.of("en")
 
     @classmethod
@@ -43,7 +46,7 @@ class Answers:
         from components.ranking.load import load
 
         decoding = decoding_of(bundle, mode)
-        return cls(load(bundle, lean=lean), decoding, wording_of(bundle))
+        return cls(load(bundle, lean=lean), decoding, wording_of(bundle), reasons=gives_reasons(bundle))
 
     @property
     def catalogue(self) -> Catalogue:
@@ -80,8 +83,9 @@ class Answers:
 
     @cached_property
     def _explainer(self) -> Explainer | None:
-        """Of a bundle with a ranker, whoever of the two answers; None where there is nothing to explain by."""
-        if not isinstance(self._recommender, Modes) and not hasattr(self._recommender, "facts"):
+        """Of a bundle with a ranker, whoever of the two answers; None where there is nothing to explain by, or
+        nobody asks."""
+        if not self._reasons or (not isinstance(self._recommender, Modes) and not hasattr(self._recommender, "facts")):
             return None  # no tables to explain by, and no library for them
         from components.ranking.explaining import explainer  # with scipy
 

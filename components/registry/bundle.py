@@ -166,6 +166,11 @@ def wording_of(bundle: Path) -> Wording:
     return Wording.of(_section(bundle, "register").get("language", "en"))
 
 
+def gives_reasons(bundle: Path) -> bool:
+    """Whether answers of a bundle say why, as it was registered (`register.reasons`)."""
+    return bool(_section(bundle, "register").get("reasons", True))
+
+
 def _section(bundle: Path, name: str) -> dict[str, Any]:
     found: dict[str, Any] = read_json(bundle / PARAMS).get(name, {}) if (bundle / PARAMS).is_file() else {}
     return found

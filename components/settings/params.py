@@ -232,6 +232,8 @@ class Register(Section):
     """How long a store that is locked or silent is asked again, at growing intervals, before `register` gives up."""
     language: str = "en"
     """Of the sentences beside answers: a file of components/registry/languages."""
+    reasons: bool = True
+    """Whether answers say why. What costs: two to three times what ranking the same users does (docs/ranking.md)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from components.settings.bounds import Section, bounded
 from components.settings.decoding import Decoding, Mode
+from components.settings.views import check_names
 from components.settings.voices import Voices
 
 
@@ -23,6 +24,12 @@ class Rank(Section):
     """Voices whose links between single items are features: graphs and texts among `voices`."""
     shared: list[str] = field(default_factory=list)
     """VIEW.RELATION whose shared tails are features; filled in from the views that are there."""
+    encoders: dict[str, str] = field(default_factory=dict)
+    """NAME -> a text encoder: folder or hub name of a pretrained one, a folder with static vectors of tokens, or
+    `generator`, the encoder of the trained ID generator. What it makes of the items' texts is the voice `view:NAME`.
+    Off: beside TF-IDF it adds little (docs/voices.md). DVC does not watch the folder."""
+    encoder_dims: int = bounded(128, low=2, high=4096)
+    """Numbers of such a vector: that many principal components, whitened."""
     newest: int = bounded(20, low=1)
     """Newest items of a history whose single links, brands and categories are read."""
     similar: int = bounded(200, low=1)
@@ -52,6 +59,10 @@ class Rank(Section):
     """Networks from several starts, whose scores are averaged."""
     most_users: int = bounded(40_000, low=1)
     """Users whose lists are learned from and validated on, chosen by the seed: each takes about 30 kB of memory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names(self.encoders, key="encoders")
 
 
 @dataclass(frozen=True, kw_only=True)

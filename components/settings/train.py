@@ -106,6 +106,24 @@ class ContinualTraining(Section):
 
 
 @dataclass(frozen=True)
+class Distillation(Section):
+    """What a voice knows, taught to the recommender as soft targets (recommender/batches/soft_targets.py)."""
+
+    voice: str | None = None
+    """The voice that teaches, with its default settings, such as graph_text; one that is built without training. null:
+    nobody."""
+    weight: float = bounded(0.3, low=0.0, high=1.0)
+    """Its part of the labels; the item that was taken has the rest."""
+    items: int = bounded(20, low=1)
+    """Its best items at each place of a history that have a part."""
+    sharpness: float = bounded(1.0, low=0.0)
+    """An item's part goes as its score to this power; 0: all alike."""
+    folds: int = bounded(4, low=2)
+    """The voice that teaches a user's history was built from those of the other folds of users, so that it knows
+    neither the target nor what came after it."""
+
+
+@dataclass(frozen=True)
 class Train(Section):
     """Clean items and histories -> the trained pair: ID generator and recommender."""
 
@@ -186,6 +204,8 @@ class Train(Section):
     """The recommender phase."""
     continual: ContinualTraining = field(default_factory=ContinualTraining)
     """How a training goes on from `start`."""
+    distil: Distillation = field(default_factory=Distillation)
+    """A voice that teaches the recommender. Off."""
 
     @property
     def pretrained(self) -> list[str]:

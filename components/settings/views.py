@@ -11,6 +11,7 @@ ingest:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -108,8 +109,8 @@ class Views(Section):
             inside(self.model, key="views.model")
 
 
-def check_names(media: dict[str, Media]) -> None:
+def check_names(names: Iterable[str], *, key: str = "media") -> None:
     """Raise `ValueError` for a name that no view can have."""
-    for name in media:
+    for name in names:
         if not _NAME.fullmatch(name) or name == RELATIONS:
-            raise ValueError(f"media: {name!r} is no name of a view: small letters, digits and _, and not {RELATIONS}")
+            raise ValueError(f"{key}: {name!r} is no name of a view: small letters, digits and _, and not {RELATIONS}")

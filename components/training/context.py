@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from components.recommender.batches.mixture import Mixture
+from components.recommender.batches.soft_targets import Teacher
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
@@ -45,6 +46,11 @@ class Context:
         pieces = prompts.tokenise(tokenizer)
         given = given_table(job, tokenizer, taken=start.table if start else None)
         return cls(job, data, tokenizer, prompts, pieces, texts, ranks, start, given)
+
+    @cached_property
+    def teacher(self) -> Teacher | None:
+        """What has a part in the recommender's labels, if `train.distil` names a voice."""
+        return Teacher.load(self.job.teacher) if self.job.teacher and self.job.train.distil.voice else None
 
     @cached_property
     def known(self) -> Known | None:

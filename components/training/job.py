@@ -10,6 +10,8 @@ from components.settings.train import Train
 from components.storage.artifacts import read_json
 from components.storage.job import SavedAsJson
 
+TEACHER = "teacher"
+"""The folder in `work` of what a voice teaches."""
 ABOUT = "catalogue.json"
 """What a training has to know of a further catalogue, beside its tables."""
 
@@ -63,6 +65,9 @@ class Job(SavedAsJson):
     """Folders of further catalogues that the model learns as well (`Taught.read`)."""
     start: Path | None = None
     """The pair or bundle that `train.start` names, as a path that can be opened from here."""
+
+    teacher: Path | None = None
+    """The folder of what `train.distil.voice` recommends, as `soft_targets.Teacher` writes it."""
 
     @property
     def goes_on_from(self) -> Path | None:

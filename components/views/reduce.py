@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 _ROWS = 8192
 _OUTLIER = 5.0
 """Deviations from the mean from which a number counts no more."""
+_NO_VARIANCE = 1e-6
+"""Share of the largest variance under which there is none but rounding."""
 Raw = NDArray[np.float32]
 """[items, numbers], in memory or a mapped file."""
 
 
-def reduced(raw: Raw, present: NDArray[np.bool_], dims: int, *, standardised: bool) -> Raw:
+def reduced(raw: Raw, present: NDArray[np.bool_], dims: int, *, standardised: bool, whitened: bool = False) -> Raw:
     """[items, at most dims]: centred, projected on the principal components where there are more numbers than `dims`
     (Pearson, 1901), of length 1; 0 where an item is not `present`. `standardised`: every number is divided by its
-    deviation first, for numbers of different units."""
+    deviation first, for numbers of different units. `whitened`: every principal component is divided by its own."""
     mean, spread = _moments(raw, present)
     scale = np.where(spread > 0, spread, 1) if standardised else np.ones_like(spread)
     width = raw.shape[1]
-    axes = _axes(raw, present, mean, scale, dims) if width > dims else None
-    found = np.zeros((len(raw), width if axes is None else dims), np.float32)
+    axes = _axes(raw, present, mean, scale, dims, whitened) if width > dims or whitened else None
+    found = np.zeros((len(raw), min(width, dims)), np.float32)
     for rows, block in _blocks(raw, present):
         centred = _centred(block, mean, scale, standardised)
         projected = centred if axes is None else centred @ axes
@@ -42,17 +44,27 @@ def _moments(raw: Raw, present: NDArray[np.bool_]) -> tuple[NDArray[np.float64],
 
 
 def _axes(
-    raw: Raw, present: NDArray[np.bool_], mean: NDArray[np.float64], scale: NDArray[np.float64], dims: int
+    raw: Raw,
+    present: NDArray[np.bool_],
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    dims: int,
+    whitened: bool,
 ) -> NDArray[np.float64]:
-    """[numbers, dims] the principal axes; the largest number of each is positive."""
+    """[numbers, at most dims] the principal axes; the largest number of each is positive. `whitened`: each divided by
+    the deviation along it, an axis without any being left out."""
     covariance = np.zeros((raw.shape[1], raw.shape[1]))
     for _, block in _blocks(raw, present):
         centred = (block - mean) / scale
         covariance += centred.T @ centred
-    _, vectors = np.linalg.eigh(covariance)
-    axes = vectors[:, ::-1][:, :dims]
+    variances, vectors = np.linalg.eigh(covariance)
+    axes, along = vectors[:, ::-1][:, :dims], variances[::-1][:dims]
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    return np.asarray(axes * np.where(signs == 0, 1, signs))
+    axes = axes * np.where(signs == 0, 1, signs)
+    if not whitened:
+        return np.asarray(axes)
+    some = along > _NO_VARIANCE * max(float(along[0]), 0.0)
+    return np.asarray(np.where(some, axes / np.sqrt(np.where(some, along, 1.0)), 0.0))
 
 
 def _centred(

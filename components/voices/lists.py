@@ -6,6 +6,7 @@ rank = places(scores, targets, least=0.0, excluded=histories)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,35 @@ def best(
     k = min(k, items)
     # Of the flat array: numpy finds what is set in two dimensions several times as slowly.
     rows, found = np.divmod(np.flatnonzero((scores >= _bound(scores, k)[:, None]) & (scores > least)), items)
-    values = scores[rows, found]
-    order = np.lexsort((found, -values, rows))
-    rows, found, values = rows[order], found[order], values[order]
+    return _first(Listed(rows, found, scores[rows, found]), users, k)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Scores of a few items of each user; the others have none."""
+
+    owners: NDArray[np.int64]
+    """[n] rising: whose item it is, as a row of the histories."""
+    items: NDArray[np.int64]
+    """[n] item numbers, rising within an owner."""
+    scores: NDArray[np.float32]
+
+    def best(
+        self, users: int, k: int, *, items: int, excluded: Ragged | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """`best` of the scores of `users` users in a catalogue of `items` items, what is not listed being left out."""
+        if excluded is None:
+            return _first(self, users, min(k, items))
+        there = ~np.isin(self.owners * items + self.items, excluded.owners * items + excluded.values)
+        return _first(Listed(self.owners[there], self.items[there], self.scores[there]), users, min(k, items))
+
+
+def _first(listed: Listed, users: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    order = np.lexsort((listed.items, -listed.scores, listed.owners))
+    rows, found, values = listed.owners[order], listed.items[order], listed.scores[order]
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = place < k
-    top, top_values = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, scores.dtype)
+    top, top_values = np.full((users, k), -1, np.int64), np.full((users, k), -np.inf, values.dtype)
     top[rows[kept], place[kept]], top_values[rows[kept], place[kept]] = found[kept], values[kept]
     return top, top_values
 

@@ -61,7 +61,7 @@ def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:
 
     Raises `LookupError` where its file is missing or holds no such class.
     """
-    known, chosen = _chosen(name, settings)
+    known, chosen = kind_of(name, settings)
     return known.build(learned, chosen)
 
 
@@ -69,12 +69,12 @@ def restored(
     name: str, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], settings: Voices | None = None
 ) -> Voice:
     """The voice `name` with what it learned once: its `arrays`. Raises `LookupError` as `build` does."""
-    known, chosen = _chosen(name, settings)
+    known, chosen = kind_of(name, settings)
     return known(catalogue, arrays, chosen)
 
 
-def _chosen(name: str, settings: Voices | None) -> tuple[type[Voice], Any]:
-    """The class of a voice and its settings."""
+def kind_of(name: str, settings: Voices | None = None) -> tuple[type[Voice], Any]:
+    """The class of a voice and its settings. Raises `LookupError` as `build` does."""
     base, _, view = name.partition(":")
     chosen = getattr(settings or Voices(), base, None)
     if base == VIEW and chosen is not None:

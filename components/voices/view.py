@@ -46,6 +46,11 @@ class View(Text):
             arrays = {_DENSE: np.ascontiguousarray(view, np.float32)}
         return cls(learned.catalogue, arrays, chosen)
 
+    @property
+    def dense(self) -> NDArray[np.float32] | None:
+        """[items, numbers] the vectors, or None where they are edges."""
+        return self.arrays.get(_DENSE)
+
     def scores(self, histories: Ragged, days: Days) -> Scores:
         if _DENSE not in self.arrays:
             return super().scores(histories, days)

@@ -37,6 +37,8 @@ from components.voices.lists import Scores, best
 ARRAYS, SETTINGS = "voice.safetensors", "settings.json"
 _CELLS = 1 << 22
 """Scores of a block of users: 16 MiB."""
+_FEWEST = 32
+"""Users of a block at least: a dense voice reads the vectors of all items for each block. 128 MiB at 1e6 items."""
 _DAY = 86_400.0
 
 
@@ -82,7 +84,7 @@ class Scorer(ABC):
         self, histories: Ragged, days: Days, progress: Progress | None = None
     ) -> Iterator[tuple[Ragged, Scores]]:
         """`scores` of some histories at a time, beside those histories, in order."""
-        users = max(1, _CELLS // max(1, len(self.catalogue.table)))
+        users = max(_FEWEST, _CELLS // max(1, len(self.catalogue.table)))
         for start in (progress or Progress()).track(range(0, len(histories), users), "recommend"):
             block = histories.between(start, start + users)
             first = histories.offsets[start]

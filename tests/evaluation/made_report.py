@@ -93,7 +93,8 @@ def with_voices(made: dict[str, Any], *, seed: int = 5) -> tuple[dict[str, Any],
     def ask(cases: Cases, name: str, recommender: Any) -> np.ndarray:
         return np.asarray(recommender.lists)
 
-    voices = in_detail(asked, lists, both, made["protocol"], apart, other, ask, 17)
+    refit: dict[str, Any] = {"graph": graph, HYBRID: graph}
+    voices = in_detail(asked, lists, both, made["protocol"], apart, other, ask, 17, refit)
     short = beside(both, places["generate"], "masked", 10, 17) | {"mode": "rank", "adds": voices["adds"]}
     return rounded({**made, "voices": short}), rounded(voices)
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from components.evaluation.arrays import UNKNOWN, Times
 from components.evaluation.remembered import Remembered
+from components.evaluation.slices import by_day
 from components.evaluation.voice_figures import Apart, adds, found_by, fused, pairs
+from components.evaluation.voice_page import tables
+from components.evaluation.voices import HYBRID
 from components.settings.decoding import Decoding
+from components.storage.ragged import Ragged
+from tests.evaluation.made_report import metrics, with_voices
 from tests.ranking.shops import catalogue
 from tests.ranking.test_modes import HISTORIES, Written
 
@@ -49,6 +55,29 @@ def test_two_lists_are_fused_by_rank() -> None:
         expected.append(order.index(target) + 1 if target in scores else 0)
     assert fused(lists, targets).tolist() == expected
     assert set(pairs({"a": lists[0], "b": lists[1], "c": lists[0]}, targets, 10)["a"]) == {"b", "c"}
+
+
+def test_a_later_day_is_no_later_hour() -> None:
+    """Prevents a target of the same evening among those of another day, and a time that is not known as one of both."""
+    hour, day = 3_600_000_000, 86_400_000_000
+    prompts = Ragged(np.array([0, 2, 4, 4, 5, 6]), np.array([0, 5 * hour, 0, 5 * hour, UNKNOWN, 0]))
+    targets = np.array([9 * hour, day + hour, hour, day, UNKNOWN])
+    found = by_day(Times(prompts, prompts, targets))
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in found.items()} == {
+        "a later day": [1, 2],
+        "the prompt's last day": [0],
+        "not known": [3, 4],
+    }
+
+
+def test_both_protocols_are_of_the_same_users() -> None:
+    """Prevents the ranker's strict rank beside another voice's refit."""
+    made, voices = with_voices(metrics())
+    assert voices["protocols"][HYBRID]["strict"] == voices[made["protocol"]["headline"]][HYBRID]
+    refit = voices["protocols"]["graph"]["refit"]
+    assert voices["protocols"][HYBRID]["refit"] == refit != voices["masked"][HYBRID]
+    (table,) = (each for each in tables(voices) if each["caption"].startswith("Voices strict and refit"))
+    assert table["columns"] == ["strict", "refit"] and len(table["rows"]) == 2
 
 
 def test_who_is_asked_again_remembers() -> None:

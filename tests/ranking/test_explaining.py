@@ -20,8 +20,11 @@ from components.ranking.lists import Held
 from components.ranking.load import load
 from components.ranking.modes import Choice, Modes
 from components.ranking.shortened import said, shortened
+from components.recommender.pair import PARAMS
 from components.registry.answers import Answers
+from components.registry.bundle import gives_reasons
 from components.settings.decoding import Decoding
+from components.storage.artifacts import publish_json
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 from components.voices.lists import best
@@ -164,6 +167,15 @@ def test_without_facts_there_is_no_reason(hybrid: Hybrid) -> None:
     assert answer["reasons"] == ["no single reason stands out"] * 3
     assert answer["evidence"] == [[{"kind": "none"}]] * 3
     assert answer["sentence"] == f"After i001 and i003: {answer['titles'][0]}."
+
+
+def test_reasons_can_be_left_out(explained: Hybrid, tmp_path: Path) -> None:
+    """Prevents a setting that costs as much as before: the same items, and nobody is asked why."""
+    (answer,), (told,) = (Answers(explained, Decoding(), reasons=said)([["i001"]], [3]) for said in (False, True))
+    assert answer["item_ids"] == told["item_ids"] and answer["scores"] == told["scores"]
+    assert answer["evidence"] == [[{"kind": "none"}]] * 3 != told["evidence"]
+    publish_json(tmp_path / PARAMS, {"register": {"reasons": False}})
+    assert not gives_reasons(tmp_path) and gives_reasons(tmp_path / "older")
 
 
 class Scored(Written):

@@ -13,11 +13,13 @@ from components.errors import BadInput
 from components.ranking.choosing import choose_mode
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
-from components.ranking.modes import Choice, Modes, mixed
+from components.ranking.modes import Choice, Modes, mixed, mixed_lists
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, named
 from components.settings.decoding import Decoding
+from components.storage.ragged import Ragged
 from components.voices.learned import Learned
+from components.voices.lists import Listed, best
 from tests.ranking.shops import catalogue
 
 
@@ -52,6 +54,22 @@ def test_a_mixture_is_of_two_distributions() -> None:
     written[written < -600] = none
     found = np.exp(mixed(ranked.astype(np.float32), written.astype(np.float32), 0.2))
     assert np.allclose(found, [[0.6, 0.3, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0], [0.4, 0.0, 0.0, 0.4]], atol=1e-6)
+
+
+def test_lists_are_mixed_as_rows_over_the_catalogue() -> None:
+    """The fast path against the definition: the same items in the same order, masked or not, whoever else asks."""
+    draw, users, items = np.random.default_rng(5), 40, 30
+    rows = [np.where(draw.random((users, items)) < 0.3, draw.normal(size=(users, items)), -np.inf) for _ in range(2)]
+    rows[0][3], rows[1][4], rows[0][5], rows[1][5] = (-np.inf,) * 4
+    rows[0][6, :4] = 0.25  # ties
+    ranked, written = (each.astype(np.float32) for each in (rows[0], rows[1] - 5))
+    lists = [Listed(*np.nonzero(each > -np.inf), each[each > -np.inf]) for each in (ranked, written)]
+    seen = Ragged.of([draw.choice(items, 4).tolist() for _ in range(users)])
+    for excluded in (None, seen):
+        listed = mixed_lists(*lists, 0.2, users=users, items=items).best(users, 8, items=items, excluded=excluded)
+        wanted = best(mixed(ranked, written, 0.2), 8, least=-np.inf, excluded=excluded)
+        assert np.array_equal(listed[0], wanted[0])
+        np.testing.assert_allclose(listed[1], wanted[1], rtol=1e-6)
 
 
 def test_each_mode_answers_as_it_says(hybrid: Hybrid) -> None:

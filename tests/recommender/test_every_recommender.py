@@ -48,8 +48,9 @@ from components.storage.artifacts import publish_json
 from components.storage.manifest import write_manifest
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.views.texts import encoded
 from components.voices.learned import Learned
-from components.voices.load import build, names
+from components.voices.load import VIEW, build, names
 from tests.recommender.pairs import TEXTS, WORDS, save_pair
 
 TWINS = {"A9": "B1", "C5": "B5"}
@@ -81,7 +82,9 @@ class Subject:
 
 MODES = ["modes, generate", "modes, rank", "modes, hybrid"]
 ZERO_SHOT = [FUSION, "foundation, stream", "foundation, text_only"]
-ASKED = ["engine, trie", "engine, vocabulary", *dict.fromkeys([*names(), *baselines()]), HYBRID, *MODES, *ZERO_SHOT]
+ENCODER = f"{VIEW}:encoder"
+VOICES = [*dict.fromkeys([*names(), *baselines()]), ENCODER]
+ASKED = ["engine, trie", "engine, vocabulary", *VOICES, HYBRID, *MODES, *ZERO_SHOT]
 
 
 @pytest.fixture(scope="module", params=ASKED)
@@ -144,10 +147,17 @@ def subject(
         decoding = replace(EVERYTHING, scores=scores)
         return Subject(own, decoding, directory, lambda other: Engine.load(directory, device="cpu", catalogue=other))
 
-    def over(other: Catalogue) -> Recommender:
-        return build(kind, Learned(other, trained, days, TEXTS))
+    of_texts = {}
+    if kind == ENCODER:
+        pair = save_pair(directory.parent / "pair", make_model, tokenizer, drop_repeats=True)
+        (vectors,) = encoded(list(WORDS.values()), {"encoder": pair}, dims=2).values()
+        # What all share makes every cosine one above 0, so that lists are full.
+        of_texts = {"encoder": np.hstack([vectors, np.full((len(WORDS), 1), 1.5)]).astype(np.float32)}
 
-    voice = build(kind, Learned(catalogue, trained, days, TEXTS))
+    def over(other: Catalogue) -> Recommender:
+        return build(kind, Learned(other, trained, days, TEXTS, views=of_texts))
+
+    voice = build(kind, Learned(catalogue, trained, days, TEXTS, views=of_texts))
     voice.save(directory)
     return Subject(voice, EVERYTHING, directory, over)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.settings.params import Params
+from components.settings.train import Distillation
 from components.storage.layout import Layout
 from components.training import key as keys
 
@@ -17,7 +18,7 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     """Prevents a training that begins anew because somebody saves less often or edits bulk scoring, and one that goes
     on from a checkpoint of other settings, code or data."""
     code = tmp_path / "components"
-    for room in keys.LEARNING_ROOMS:
+    for room in (*keys.LEARNING_ROOMS, keys.TEACHERS):
         shutil.copytree(Path(keys.__file__).parents[1] / room, code / room)
     monkeypatch.setattr(keys, "__file__", str(code / "training" / "key.py"))
     params, layout = Params(), Layout(tmp_path, "demo")
@@ -33,6 +34,10 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     (code / "scoring" / "run.py").write_text("")
     assert keys.train_key(layout, params) == key
     assert keys.train_key(layout, replace(params, train=replace(params.train, max_history=3))) != key
+    taught = replace(params, train=replace(params.train, distil=Distillation(voice="graph")))
+    before = keys.train_key(layout, taught)
+    (code / keys.TEACHERS / "graph.py").write_text("")
+    assert keys.train_key(layout, params) == key and keys.train_key(layout, taught) != before
     (code / "recommender" / "batches.py").write_text("")
     other = keys.train_key(layout, params)
     assert other != key

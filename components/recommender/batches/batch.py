@@ -12,6 +12,7 @@ from torch import Tensor
 
 from components.networks.rounding import round_up
 from components.recommender.batches.epochs import MULTIPLE
+from components.recommender.batches.soft_targets import Soft
 from components.recommender.prompts.phrasings import Prompt
 from components.recommender.trie.choices import Choices
 from components.storage.ragged import Ragged
@@ -41,13 +42,16 @@ class Batch:
     written after each of their tokens, IGNORED where nothing is taught. For decoder-only models alone."""
     choices: Choices | None = None
     """Where the loss is taken over the trie: which labels choose, and among what."""
+    soft: Soft | None = None
+    """Where a teacher has a part in the labels (soft_targets.py)."""
 
     def to(self, device: torch.device | str) -> Batch:
         prompt, mask, labels = (
             part.to(device, non_blocking=True) for part in (self.input_ids, self.attention_mask, self.labels)
         )
         choices = self.choices.to(device) if self.choices else None
-        return Batch(prompt, mask, labels, self.target_tokens, self.inline, choices)
+        soft = self.soft.to(device) if self.soft else None
+        return Batch(prompt, mask, labels, self.target_tokens, self.inline, choices, soft)
 
     def over(self, choices: Choices | None) -> Batch:
         """The same with a loss over the trie, if there are `choices`."""

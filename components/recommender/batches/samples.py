@@ -12,7 +12,7 @@ interaction, and gathered batch by batch. `phrasings.Pieces.build` is the slow, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from components.recommender.batches.epochs import Drawn, padded_lengths
 from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
+from components.recommender.batches.soft_targets import Teacher
 from components.recommender.batches.training_set import TrainingSet, tokens_between
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
@@ -69,9 +70,21 @@ class Samples(TrainingSet[Rows]):
         paths: Paths | None = None,
         known: Ints | None = None,
         mixture: Mixture | None = None,
+        teacher: Teacher | None = None,
+        weight: float = 0.0,
     ) -> None:
-        sizes = {"max_history": max_history, "max_tokens": max_tokens}
-        super().__init__(histories, token_ids, pieces, **sizes, paths=paths, known=known, mixture=mixture)
+        super().__init__(
+            histories,
+            token_ids,
+            pieces,
+            max_history=max_history,
+            max_tokens=max_tokens,
+            paths=paths,
+            known=known,
+            mixture=mixture,
+            teacher=teacher,
+            weight=weight,
+        )
         self._end = end_token
         self._ids = Ragged.of(token_ids)
         # The last separator of a prompt is left out, unless it is closed.
@@ -79,6 +92,10 @@ class Samples(TrainingSet[Rows]):
         self._users = Ragged.of([(*user, *pieces.separator) if len(user) else () for user in users]) if users else None
         self._tails = Ragged.of(pieces.tails)
         self._frames = self._heads.lengths + self._tails.lengths
+
+    @property
+    def _written(self) -> Ragged:
+        return Ragged.of([(*self._ids.row(item).tolist(), self._end) for item in range(len(self._ids))])
 
     @cached_property
     def label_lengths(self) -> Ints:
@@ -113,6 +130,9 @@ class Samples(TrainingSet[Rows]):
             torch.from_numpy(labels),
             int((labels != IGNORED).sum()),
         )
+        if self._soft:
+            places = np.arange(len(rows)) * labels.shape[1]
+            batch = replace(batch, soft=self._soft.of(rows.targets, targets, places))
         return batch.over(self.paths.of_labels(targets, labels.shape[1]) if self.paths else None)
 
     @cached_property

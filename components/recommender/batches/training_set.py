@@ -21,6 +21,7 @@ from components.recommender.batches.epochs import Epoch, R, padded_lengths
 from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
+from components.recommender.batches.soft_targets import SoftTargets, Teacher
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
@@ -32,7 +33,7 @@ class TrainingSet(ABC, Generic[R]):
     number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
     IDs, for a loss over the trie. `known` [users]: how many items of each history, from the oldest on, a model has
     learned that is trained further (`update`). `mixture`: whose the histories are, where there are several
-    catalogues."""
+    catalogues. `teacher`: has a part of `weight` in the labels, if there is one."""
 
     def __init__(
         self,
@@ -45,8 +46,11 @@ class TrainingSet(ABC, Generic[R]):
         paths: Paths | None = None,
         known: Ints | None = None,
         mixture: Mixture | None = None,
+        teacher: Teacher | None = None,
+        weight: float = 0.0,
     ) -> None:
         self._known, self._mixture = known, mixture
+        self._taught_by = None if teacher is None else (teacher.over(histories), weight)
         self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
         self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
@@ -125,6 +129,16 @@ class TrainingSet(ABC, Generic[R]):
         """The samples of some users."""
         assert prefixes == "one", "a kind of sample says which are whose"
         return np.flatnonzero(users[self._learners])
+
+    @cached_property
+    def _soft(self) -> SoftTargets | None:
+        """What the teacher makes of the labels."""
+        return self._taught_by and SoftTargets(self._taught_by[0], self._written, weight=self._taught_by[1])
+
+    @property
+    @abstractmethod
+    def _written(self) -> Ragged:
+        """The tokens of each item's label, end included."""
 
     @cached_property
     def _pools(self) -> Pools:

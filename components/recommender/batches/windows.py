@@ -25,7 +25,7 @@ from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.training_set import TrainingSet, tokens_between
-from components.storage.ragged import Ints
+from components.storage.ragged import Ints, Ragged
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Windows(TrainingSet[WindowRows]):
     def _head_lengths(self) -> Ints:
         assert self._pieces.closed and not any(self._pieces.tails), "a prompt must be the beginning of each longer one"
         return self._heads.lengths
+
+    @property
+    def _written(self) -> Ragged:
+        return self._separated
 
     @cached_property
     def ends(self) -> NDArray[np.integer]:
@@ -151,8 +155,11 @@ class Windows(TrainingSet[WindowRows]):
             int(taught.sum()),
             inline=True,
         )
+        places = row * rows.length + heads[row] + column - 1
+        if self._soft:
+            begins = taught & np.append(True, place[1:] != place[:-1])
+            batch = replace(batch, soft=self._soft.of(place[begins], self._items[place[begins]], places[begins]))
         if not self.paths:
             return batch
         nodes = tokens_between(self.paths.nodes, self._items, spans.first, spans.end)[2]
-        places = row * rows.length + heads[row] + column - 1
         return batch.over(self.paths.choices(places[taught], nodes[taught]))

@@ -14,6 +14,7 @@ from components.networks.interface import LanguageModel
 from components.recommender.batches.batch import Batch
 from components.recommender.loss.divergence import output_divergence, trie_divergence
 from components.recommender.loss.output_loss import output_loss
+from components.recommender.loss.soft_loss import soft_loss
 from components.recommender.loss.trie_loss import trie_loss
 
 
@@ -49,6 +50,8 @@ def batch_loss(
     else:
         count = batch.target_tokens
         total = output_loss(hidden, weight, batch.labels, count=count, bias=bias, label_smoothing=label_smoothing)
+    if batch.soft is not None:
+        total = total + (1.0 - label_smoothing) * soft_loss(hidden, weight, batch.soft, bias=bias)
     if before is not None and kl:
         with torch.no_grad():
             previous = before.hidden_states(batch.input_ids, batch.attention_mask, labels)

@@ -115,6 +115,8 @@ def training_set(
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
         mixture=context.mixture(histories),
+        teacher=context.teacher,
+        weight=context.job.train.distil.weight,
     )
 
 
@@ -131,6 +133,8 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None, k
         paths=_trie_paths(context, table),
         known=None if known is None else known.items,
         mixture=context.mixture(histories),
+        teacher=context.teacher,
+        weight=context.job.train.distil.weight,
     )
 
 

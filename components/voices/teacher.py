@@ -1,0 +1,134 @@
+"""What a voice would recommend at each place of the training histories, for `train.distil`: soft targets of a training.
+
+    write(folder, items_clean, histories, Distillation(voice="graph_text"), seed=17)
+
+Users are dealt into folds, and at the places of a fold's users the voice that answers was built from the other folds
+alone: it has seen neither the target nor anything that the same user took later, and its answer for a place does not
+depend on what stands behind it in that history. No held-out item is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.errors import BadInput, unknown
+from components.progress import Progress
+from components.recommender.batches.soft_targets import Teacher
+from components.recommender.catalogue import Catalogue
+from components.sampling import derive
+from components.settings.train import Distillation
+from components.storage import parquet
+from components.storage.artifacts import publishing
+from components.storage.ragged import Ragged
+from components.textid.table.id_table import IdTable
+from components.voices.fading import Days
+from components.voices.learned import Learned
+from components.voices.lists import best
+from components.voices.load import build, kind_of, names
+from components.voices.voice import Voice
+
+_PROMPTS = 4096
+"""Prefixes at a time."""
+_DAY = 86_400.0 * 1e6
+
+
+def write(
+    folder: Path,
+    items_clean: Path,
+    histories: Path,
+    chosen: Distillation,
+    *,
+    seed: int,
+    drop_repeats: bool = True,
+    progress: Progress | None = None,
+) -> Path:
+    """Publish the teacher of the histories in `folder`, which is returned; one that lies there already stays.
+
+    Raises `BadInput` for a voice that is none, or has to be trained.
+    """
+    if folder.is_dir():
+        return folder
+    voice = str(chosen.voice)
+    if voice not in names():
+        raise unknown("voice", voice, names(), where="params.yaml: train.distil.voice")
+    if kind_of(voice)[0].LEAST < 0:
+        mend = "name one that is built without training, such as graph_text"
+        raise BadInput(f"{voice} cannot teach", where="params.yaml: train.distil.voice", mend=mend)
+    learned = _learned(items_clean, histories, drop_repeats)
+    with publishing(folder) as temporary:
+        taught(learned, chosen, seed=seed, progress=progress).save(temporary)
+    return folder
+
+
+def taught(learned: Learned, chosen: Distillation, *, seed: int, progress: Progress | None = None) -> Teacher:
+    """The lists of `chosen.voice` at each place of the histories of `learned`."""
+    known = learned.histories
+    fold = np.random.default_rng(derive(seed, "distil")).permutation(len(known)) % chosen.folds
+    lists: list[NDArray[Any]] = []
+    shares: list[NDArray[np.float32]] = []
+    lengths = np.zeros(len(known.values), np.int64)
+    where: list[NDArray[np.int64]] = []
+    for number in (progress or Progress()).track(range(chosen.folds), f"what {chosen.voice} teaches"):
+        theirs = np.flatnonzero(fold != number)
+        others, days = _rows(known, theirs), _rows(Ragged(known.offsets, learned.days), theirs)
+        voice = build(str(chosen.voice), Learned(learned.catalogue, others, days.values, learned.texts))
+        for places, items, scores in _asked(voice, known, learned.days, np.flatnonzero(fold == number), chosen.items):
+            there = items >= 0
+            powers = np.where(there, np.maximum(scores, 1e-30), 1.0).astype(np.float64) ** chosen.sharpness * there
+            total = powers.sum(axis=1, keepdims=True)
+            lengths[places] = there.sum(axis=1)
+            where.append(places)
+            lists.append(items[there])
+            shares.append((powers / np.where(total > 0, total, 1.0))[there].astype(np.float32))
+    order = np.concatenate([*where, np.zeros(0, np.int64)])
+    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
+    packed = Ragged(offsets, np.concatenate([*lists, np.zeros(0, np.int64)]))
+    whole = Ragged(offsets, np.concatenate([*shares, np.zeros(0, np.float32)]))
+    back = np.argsort(order, kind="stable")
+    missing = np.setdiff1d(np.arange(len(known.values)), order)
+    assert not len(missing), "each place is asked once"
+    return Teacher(known, _rows(packed, back), _rows(whole, back).values)
+
+
+def _asked(
+    voice: Voice, known: Ragged, days: Days, users: NDArray[np.int64], most: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """Places of the histories of `users`, and the best items of each from what stands before it."""
+    places = np.concatenate([np.arange(known.offsets[user], known.offsets[user + 1]) for user in users] or [users])
+    begins = known.starts_of(places)
+    for start in range(0, len(places), _PROMPTS):
+        some, begin = places[start : start + _PROMPTS], begins[start : start + _PROMPTS]
+        lengths = some - begin
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        at = np.repeat(begin - offsets[:-1], lengths) + np.arange(offsets[-1])
+        first = 0
+        for block, scores in voice.blocks(Ragged(offsets, known.values[at]), days[at]):
+            own = block if voice.catalogue.drop_repeats else None
+            items, values = best(scores, most, least=voice.LEAST, excluded=own)
+            yield some[first : first + len(block)], items, values
+            first += len(block)
+
+
+def _rows(rows: Ragged, wanted: NDArray[np.int64]) -> Ragged:
+    offsets = np.concatenate([[0], np.cumsum(rows.lengths_of(wanted))]).astype(np.int64)
+    return Ragged(offsets, rows.gather(wanted)[2])
+
+
+def _learned(items_clean: Path, histories: Path, drop_repeats: bool) -> Learned:
+    """Items numbered by their rows, and users sorted by id, as a training numbers them."""
+    items, taken = parquet.read(items_clean), parquet.read(histories).sort_by("user_id")
+    ids = tuple(items["item_id"].to_pylist())
+    numbers = {item: number for number, item in enumerate(ids)}
+    table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
+    known = Ragged.of([[numbers[item] for item in history] for history in taken["history"].to_pylist()])
+    days = None
+    if "timestamps" in taken.column_names:
+        flat = taken["timestamps"].combine_chunks().flatten().cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        days = flat.to_numpy(zero_copy_only=False) / _DAY
+    return Learned(Catalogue(table, drop_repeats=drop_repeats), known, days, items.to_pydict())
