@@ -18,7 +18,13 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.cli.deploy._models import ConcurrencyLimitSpec, DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+from prefect.cli.deploy._models import (
+    ConcurrencyLimitSpec,
+    DeploymentConfig,
+    PrefectYamlModel,
+    RawScheduleConfig,
+    WorkPoolConfig,
+)
 from prefect.cli.deploy._triggers import _initialize_deployment_triggers
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 
@@ -64,12 +70,16 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert "removed     of-before" in said and state_of(prefect_server) == before
     assert {each["name"] for each in before["deployments"].values()} == NAMES
     assert before["queues"] == {"default": None, "gpu": 1}
-    assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1}
+    assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1, 2}
 
     names = {id: each["name"] for id, each in before["deployments"].items()}
     ended: dict[tuple[str, bool], dict[str, Any]] = {}
     query = {"deployments": {"id": {"any_": list(names)}}}
     wanted = {("retrain-nightly", True), ("retrain-on-drift", False), ("score-daily", True), ("score-daily", False)}
+
+    def runs_of(name: str) -> list[dict[str, Any]]:
+        found = prefect_server.post("/flow_runs/filter", **query)
+        return [run for run in found if names[run["deployment_id"]] == name]
 
     def have_ended() -> bool:
         done = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
@@ -84,6 +94,8 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert json.loads(ended["retrain-on-drift", False]["parameters"]["because"]) == drift["payload"]
     assert "there are no interactions yet" in ended["score-daily", True]["state"]["message"]
     assert deployed.out("register").is_file()
+    starts = [run["parameters"]["start"] for run in runs_of("retrain-nightly")]
+    assert set(starts) == {"champion-if-any", "scratch"}, "one schedule goes on, one begins anew"
     begun = prefect_server.post("/flow_runs/filter", **query, flow_runs={"start_time": {"is_null_": False}})
     ran = [run for run in begun if run["work_queue_name"] == "gpu"]
     assert {names[run["deployment_id"]] for run in ran} >= {"retrain-nightly", "retrain-on-drift", "score-daily"}
@@ -102,13 +114,14 @@ def test_prefect_yaml_is_what_prefects_own_schema_says(repository: Path) -> None
         assert set(raw["work_pool"]) <= set(WorkPoolConfig.model_fields)
         assert set(raw["concurrency_limit"]) <= set(ConcurrencyLimitSpec.model_fields)
         assert raw["concurrency_limit"]["collision_strategy"] in [each.value for each in ConcurrencyLimitStrategy]
+        for schedule in raw.get("schedules", []):
+            RawScheduleConfig.model_validate(schedule)
         triggers = _initialize_deployment_triggers(str(each.name), copy.deepcopy(each.triggers or []))
         for trigger, given in zip(triggers, raw.get("triggers", []), strict=True):
             assert set(given) <= set(type(trigger).model_fields), raw["name"]
         place, _, function = str(each.entrypoint).rpartition(":")
         taken = signature(getattr(import_module(place.removesuffix(".py").replace("/", ".")), function).fn).parameters
-        given_names = set(each.parameters) | {
-            name for one in raw.get("triggers", []) for name in one.get("parameters", {})
-        }
+        overriding = [*raw.get("triggers", []), *raw.get("schedules", [])]
+        given_names = set(each.parameters) | {name for one in overriding for name in one.get("parameters", {})}
         assert given_names <= set(taken), f"{raw['name']}: the flow has no parameter {given_names - set(taken)}"
     assert {each.name for each in model.deployments} == NAMES

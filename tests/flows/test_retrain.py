@@ -300,10 +300,12 @@ def test_a_folder_that_is_no_workspace_is_refused(mini: Any) -> None:
 
 
 def test_the_start_of_a_training_is_a_parameter_of_the_flow(prefect_server: Any, mini: Any) -> None:
-    """Prevents a schedule that cannot go on from the champion, and one without a champion that trains anyway."""
+    """Prevents a schedule that cannot go on from the champion, a first night that fails for want of one, and a person
+    who asked for a champion and gets a training without."""
     from flows.retrain import retrain
 
-    state = retrain(str(mini.root), start="scratch", return_state=True)
-    assert state.is_completed()
+    for start in ("scratch", "champion-if-any"):
+        state = retrain(str(mini.root), start=start, return_state=True)
+        assert state.is_completed()
     state = retrain(str(mini.root), start="champion", return_state=True)
     assert state.name == "BadInput" and "is no version or alias" in state.message
