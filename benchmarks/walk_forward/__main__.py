@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--size", default="d_model=64,layers=2,heads=4,d_ff=192")
     parser.add_argument("--cold-start-steps", type=int, default=400)
     parser.add_argument("--beams", type=int, default=20)
-    parser.add_argument("--on", choices=("test", "valid"), default="test", help="valid: to choose settings of an update")
+    parser.add_argument(
+        "--on", choices=("test", "valid"), default="test", help="valid: to choose settings of an update"
+    )
     parser.add_argument("--windows", type=int, default=WINDOWS, help="the first so many windows")
     parser.add_argument("--rows", nargs="+", type=_row, default=ROWS)
     parser.add_argument("--work", type=Path, help="keeps models and answers, to go on when run again")

@@ -1,8 +1,8 @@
 """What a window knows: events by day, cut into a base and windows; nothing of a later day is in what a row is given.
 
-    timeline = Timeline.of(shop, seed=17, asked=1000)
-    timeline.cases(2)                # the events that are asked in window 2
-    timeline.tables(2, folder)       # what a training may read that is ready when window 2 begins
+timeline = Timeline.of(shop, seed=17, asked=1000)
+timeline.cases(2)                # the events that are asked in window 2
+timeline.tables(2, folder)       # what a training may read that is ready when window 2 begins
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Timeline:
     def of(cls, shop: Shop, *, seed: int, asked: int) -> Timeline:
         all_of_it = shop.cases(refit=True, on="test", max_users=0, seed=0)
         assert all_of_it.times is not None, "global time takes times"
-        rows = [[*prompt.tolist(), int(last)] for prompt, last in zip(all_of_it.prompts, all_of_it.targets, strict=True)]
+        rows = [
+            [*prompt.tolist(), int(last)] for prompt, last in zip(all_of_it.prompts, all_of_it.targets, strict=True)
+        ]
         ends = all_of_it.times.targets
         times = [[*prompt.tolist(), int(end)] for prompt, end in zip(all_of_it.times.prompts, ends, strict=True)]
         timed = [at for at, each in enumerate(times) if min(each) >= 0]

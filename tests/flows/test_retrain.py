@@ -195,6 +195,20 @@ def test_a_killed_stage_is_tried_again(prefect_server: Any, mini: Any, monkeypat
     assert [kind for _, kind, _ in settled(prefect_server, state, 7)] == ["COMPLETED"] * 7
 
 
+def test_at_its_limit_a_run_saves_and_the_next_goes_on(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a training that blocks the GPU for days, and one that loses what it had when it is stopped for that."""
+    from flows.retrain import exit_code, retrain
+
+    mini.behave("train", sleep=600)
+    state = retrain(str(mini.root), limit_hours=20 / 3600, return_state=True)
+    assert (state.name, exit_code(state)) == ("TimedOut", 1)
+    assert "the next run goes on from where it was" in state.message
+    # Over in a stage before, on a machine with other work: then nothing had to be saved.
+    assert (mini.root / "train.checkpoint").exists() == (mini.root / "train.started").exists()
+    mini.behave("train")
+    assert run(mini.root).is_completed() and mini.out("register").is_file()
+
+
 def test_progress_of_a_running_stage_is_shown(prefect_server: Any, mini: Any) -> None:
     """Prevents: an hour of training that looks hung in the UI."""
     events = [
