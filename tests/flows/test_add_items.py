@@ -25,7 +25,7 @@ from flows.add_items import add_items
 from flows.drops import append_drop
 from flows.start import start_from
 from tests.flows.champion import trained
-from tests.workspaces import run_here
+from tests.workspaces import run_here, set_params
 
 pytestmark = pytest.mark.slow
 RANK = Decoding(mode="rank")
@@ -144,6 +144,7 @@ def test_a_version_by_the_gate_and_the_drop_of_its_items(shop: Path, items: pl.D
 def _an_update_keeps_its_id(shop: Path, row: pl.DataFrame, title: str) -> None:
     """Prevents: an item with one name in the afternoon and another one in the morning; a nightly update that renames
     what is sold, or that has no name for what came since. NEW has its ID from add-items, NEWER from the update."""
+    set_params(shop, {"drops": {"max_shift": 2.0}})  # a third of this drop is of two items
     params, layout = load(shop / "params.yaml"), Layout(shop, "demo")
     newer = row.with_columns(item_id=pl.lit("NEWER"), title=pl.lit(title.replace("zebra", "giraffe")))
     events = pl.read_parquet(layout.interactions)
