@@ -69,7 +69,7 @@ class Stack:
         made = self.prefect("POST", f"/deployments/{found['id']}/create_flow_run", parameters=parameters)
         return str(made["id"])
 
-    def wait(self, run: str, *, seconds: float = 400, also: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    def wait(self, run: str, *, seconds: float = 1500, also: Callable[[], object] = lambda: None) -> dict[str, Any]:
         """The run once it has ended."""
         until = time.monotonic() + seconds
         while True:

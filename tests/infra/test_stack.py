@@ -161,7 +161,7 @@ def test_a_cancelled_run_stops(retrained: Any) -> None:
     run = trains(retrained, rounds=5)
     cancelling = {"type": "CANCELLING", "name": "Cancelling"}
     retrained.prefect("POST", f"/flow_runs/{run}/set_state", state=cancelling)
-    assert retrained.wait(run, seconds=120)["state_type"] == "CANCELLED", retrained.log("worker")
+    assert retrained.wait(run, seconds=300)["state_type"] == "CANCELLED", retrained.log("worker")
     found = [each.info for each in psutil.process_iter(["cmdline", "cwd"])]
     here = [each["cmdline"] for each in found if each["cwd"] == str(retrained.root)]
     assert [words for words in here if words[-2:] == ["components", "train"]] == []
