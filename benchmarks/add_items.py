@@ -9,6 +9,7 @@ them, in a process that holds a champion of so many items (as a server does): ve
 table and trie, longer text voice, one question. The items are drawn, the generator is untrained: neither changes the
 work. `recall_at_10_*`: users whose next item is one of the `--held-out` share of items that no training saw: the
 extended ranker, and the text voice that knew these texts from the beginning, among all items and seen ones left out.
+`validation_ndcg_at_10_known_items`: what the ranker is worth for all others, by each of its kinds.
 """
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     asked = few.cases(refit=False, on="valid", max_users=0, seed=params.seed)
     learned = few.learned(asked)
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
-    taught = teach(learned, held_of(asked), params.rank, params.voices, core=core, progress=Progress())
+    rank = replace(params.rank, hidden_items=arguments.hidden_items)
+    taught = teach(learned, held_of(asked), rank, params.voices, core=core, progress=Progress())
     hybrid = Hybrid.of(taught.choice.ranker, taught.reader, learned.catalogue, params.voices)
     ids = learned.catalogue.table.item_ids
     new = shop.items.filter(pl.col("item_id").is_in(list(unseen)))
@@ -159,6 +161,7 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
         figures[f"recall_at_10_{who}"] = round(float(np.mean(hits)), 4)
     return {
         **figures,
+        "validation_ndcg_at_10_known_items": taught.choice.report()["validation"],
         "users": len(targets),
         "items_held_out": len(unseen),
         "seconds_to_extend_the_ranker": round(spent, 3),
@@ -188,6 +191,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--params", default="params/amazon-beauty.yaml")
     parser.add_argument("--sample-users", type=int, default=0, help="users of the real data (0: all)")
     parser.add_argument("--held-out", type=float, default=0.1, help="share of items that no training sees")
+    parser.add_argument("--hidden-items", type=float, default=0.0, help="rank.hidden_items of the ranker")
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args()
 

@@ -3,14 +3,17 @@
     python -m benchmarks.soak                # 50 nights of the demo shop at micro size: hours on two cores
     python -m benchmarks.soak --runs 3       # a look
 
-Each night has a seed of its own, so that each has to end in one version of its own. In most something is killed with
-SIGKILL at a random moment: the run with its stage, the worker with all runs, MLflow, Prefect, PostgreSQL or S3. A night
-that did not complete is asked for again, as the next schedule would, up to four times.
+Each night has a learning rate of its own, so that each has to end in one version of its own; what lies before the
+training comes from DVC's cache. In most something is killed with SIGKILL at a random moment: the run with its stage,
+the worker with all runs, MLflow, Prefect, PostgreSQL or S3. A night that did not complete is asked for again, as the
+next schedule would, up to four times. Stages are forked from a process that has imported the libraries
+(tests/warm_server.py), which are most of the CPU of a micro training.
 
-Prints one JSON line. `lost`: nights without a version that is READY; `duplicated`: versions beyond one a night;
-`stuck`: runs that have not ended although nothing works on them; `rss_growth_mib`: growth of the resident memory of
-Prefect's server and of the worker (the larger one), from the first to the last third of the nights in which their
-processes stayed the same. Compared with nothing: the goals are zeros.
+Prints a line a night to stderr, and one JSON line in the end, also when it is ended early by SIGTERM or Ctrl-C: of the
+nights that were over (`runs`, of `wanted`). `lost`: nights without a version that is READY; `duplicated`: versions
+beyond one a night; `stuck`: runs that have not ended although nothing works on them; `rss_growth_mib`: growth of the
+resident memory of Prefect's server and of the worker (the larger one), from the first to the last third of the nights
+in which their processes stayed the same. Compared with nothing: the goals are zeros.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ import random
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +37,12 @@ import psutil
 import yaml
 
 from benchmarks.machine import facts
+from components.errors import Interrupted
+from components.processes.signals import Stop
 from infra import postgres
 from infra.stack import FOLDER, environment, start, status, stop
-from tests.workspaces import MICRO, command, free_port, make_workspace, set_params
+from tests.warm_server import started
+from tests.workspaces import REPOSITORY, command, free_port, make_workspace, set_params
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 KILLS = ("run", "run", "run", "mlflow", "s3", "postgres", "worker", "prefect")
@@ -129,58 +137,89 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=17, help="of the kills")
     parser.add_argument("--minutes", type=float, default=600, help="no further night begins after so many")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stop().listening() as asked_to_stop,
+        started(Path(folder) / "warm", REPOSITORY) as warm,
+    ):
+        os.environ.update(warm)
         root = make_workspace(Path(folder) / "workspace")
         _unscheduled(root)
-        # The warm-up of each stage is most of a micro training; nothing here is about speed.
         start(root, {name: free_port() for name in ("postgres", "s3", "mlflow", "prefect")}, say=lambda _: None)
         try:
-            found = soak(root, arguments.runs, random.Random(arguments.seed), arguments.minutes)
+            found = soak(root, arguments.runs, random.Random(arguments.seed), arguments.minutes, asked_to_stop)
         finally:
             stop(root)
             postgres.remove(root / FOLDER)
     print(json.dumps({"benchmark": "soak", **found, "seed": arguments.seed, **facts()}))
 
 
-def soak(root: Path, nights: int, chance: random.Random, minutes: float) -> dict[str, Any]:
-    """`nights` retrainings with kills; what came of them."""
-    night, started = Night(root), time.monotonic()
+@dataclass
+class Seen:
+    """What was done in the nights that are over."""
+
+    kills: dict[str, int] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    """Learning rate of each night."""
+    memory: list[dict[str, tuple[int, float]]] = field(default_factory=list)
+
+
+def soak(root: Path, nights: int, chance: random.Random, minutes: float, asked_to_stop: Stop) -> dict[str, Any]:
+    """`nights` retrainings with kills, or as many as were over before a signal came; what came of them."""
+    night, begun, seen = Night(root), time.monotonic(), Seen()
     done = command(root, "python", "-m", "flows.cli", "deploy", timeout=600, **night.given)  # type: ignore[arg-type]
     assert done.returncode == 0, done.stderr
     _automations(root, night)
-    kills: dict[str, int] = {}
-    runs: list[str] = []
-    again = began = 0
-    memory: list[dict[str, tuple[int, float]]] = []
-    for number in range(nights):
-        if time.monotonic() - started > 60 * minutes:
-            break
-        began += 1
-        set_params(root, {**MICRO, "seed": 1000 + number})
-        for attempt in range(TRIES):
-            again += attempt > 0
-            run = night.schedule()
-            runs.append(run)
-            # After a kill the night is tried again in peace: how often a kill may come is not what is asked here.
-            what = chance.choice(KILLS) if attempt == 0 and chance.random() < KILL_SHARE else ""
-            if _ended(night, run, what, chance.uniform(2, 40), kills) == "COMPLETED":
-                break
-        memory.append(night.memory())
-    _settled(night, runs)
-    states = [night.state(run) for run in runs]
-    versions = [each for each in night.versions() if each.get("status") == "READY"]
-    seeds = [_seed_of(night, each) for each in versions]
+    try:
+        with asked_to_stop.at_once():
+            while len(seen.rates) < nights and time.monotonic() - begun < 60 * minutes:
+                _night(root, night, chance, seen)
+            _settled(night, seen.runs)
+    except Interrupted:
+        print(f"ended in night {len(seen.rates) + 1}, which does not count", file=sys.stderr, flush=True)
     return {
-        "runs": began,
-        "attempts": len(runs),
-        "asked_again": again,
-        "kills": kills,
+        "runs": len(seen.rates),
+        "wanted": nights,
+        **_counted(night, seen),
+        "wall_seconds": round(time.monotonic() - begun),
+    }
+
+
+def _night(root: Path, night: Night, chance: random.Random, seen: Seen) -> None:
+    """One retraining, tried again where it did not complete."""
+    began, runs, kills = time.monotonic(), list[str](), dict[str, int]()
+    rate = round(0.001 + 0.00001 * len(seen.rates), 5)
+    set_params(root, {"train": {"recommender": {"lr": rate}}})
+    for attempt in range(TRIES):
+        runs.append(night.schedule())
+        # After a kill the night is tried again in peace: how often a kill may come is not what is asked here.
+        what = chance.choice(KILLS) if attempt == 0 and chance.random() < KILL_SHARE else ""
+        state = _ended(night, runs[-1], what, chance.uniform(2, 40), kills)
+        if state == "COMPLETED":
+            break
+    for name, count in kills.items():
+        seen.kills[name] = seen.kills.get(name, 0) + count
+    seen.runs += runs
+    seen.rates.append(rate)
+    seen.memory.append(night.memory())
+    said = f"night {len(seen.rates)}: {state} after {len(runs)} runs and {time.monotonic() - began:.0f} s"
+    print(f"{said}, killed: {', '.join(kills) or 'nothing'}", file=sys.stderr, flush=True)
+
+
+def _counted(night: Night, seen: Seen) -> dict[str, Any]:
+    """The figures of the nights that are over."""
+    states = [night.state(run) for run in seen.runs]
+    versions = [_rate_of(night, each) for each in night.versions() if each.get("status") == "READY"]
+    return {
+        "attempts": len(seen.runs),
+        "asked_again": len(seen.runs) - len(seen.rates),
+        "kills": seen.kills,
         "states": {state: states.count(state) for state in sorted(set(states))},
-        "lost": len({str(1000 + number) for number in range(began)} - set(seeds)),
-        "duplicated": len(seeds) - len(set(seeds)),
+        "lost": len(set(seen.rates) - set(versions)),
+        "duplicated": len(versions) - len(set(versions)),
         "stuck": sum(state not in ENDED for state in states),
-        "rss_growth_mib": _growth(memory),
-        "wall_seconds": round(time.monotonic() - started),
+        "rss_growth_mib": _growth(seen.memory),
     }
 
 
@@ -207,10 +246,12 @@ def _settled(night: Night, runs: list[str]) -> None:
         time.sleep(1)
 
 
-def _seed_of(night: Night, version: dict[str, Any]) -> str:
+def _rate_of(night: Night, version: dict[str, Any]) -> float:
+    """The learning rate with which a version was trained."""
     url = f"{night.mlflow}/api/2.0/mlflow/runs/get"
     found = night.ask("GET", url, night._store, params={"run_id": version["run_id"]})
-    return next(each["value"] for each in found["run"]["data"]["params"] if each["key"] == "seed")
+    given = {each["key"]: each["value"] for each in found["run"]["data"]["params"]}
+    return float(given["train.recommender.lr"])
 
 
 def _growth(memory: list[dict[str, tuple[int, float]]]) -> float | None:

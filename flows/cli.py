@@ -121,7 +121,8 @@ def retrain(
         str | None,
         typer.Option(
             "--from",
-            help="Go on from this version (champion, or a number), or begin anew (scratch); kept in params.yaml.",
+            help="Go on from this version (champion, champion-if-any, a number), or begin anew (scratch); kept in "
+            "params.yaml.",
             show_default=False,
         ),
     ] = None,

@@ -103,6 +103,8 @@ def _deployments(workspace: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=workspace,
+        # A busy server says 503, most of all one on SQLite: it is asked again for 2 + 4 + ... + 256 s.
+        env={"PREFECT_CLIENT_MAX_RETRIES": "8", **os.environ},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

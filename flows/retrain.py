@@ -130,8 +130,8 @@ def retrain(
     workspace: folder with params.yaml and dvc.yaml (a clone of this repository). force: run the stages even if DVC
     finds nothing changed. push: push what came of it to DVC's default remote, where there is one. limit_hours: then
     the stage that runs saves its checkpoint and the run ends as *TimedOut*. because: why it runs, for the record.
-    start: the version that the training goes on from (`champion`, or a number), or `scratch`; it is written into
-    params.yaml, which says it where none is given.
+    start: the version that the training goes on from (`champion`, `champion-if-any`, or a number), or `scratch`; it is
+    written into params.yaml, which says it where none is given.
     """
     logger = get_run_logger()
     try:

@@ -1,6 +1,6 @@
 """`idiom retrain --from`: what a training goes on from, brought into the workspace and written into params.yaml.
 
-    start_from(workspace, "champion")              # or "12", or "scratch"
+    start_from(workspace, "champion")              # or "champion-if-any", "12", "scratch"
 
 The folder is named by the SHA-256 of what lies in it: DVC sees another start by its name, and `idiom repro` goes
 on from the same one.
@@ -13,23 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.registry.champion import bundle_with, kept_bundle
+from components.registry.champion import CHAMPION, bundle_with, kept_bundle
+from components.registry.store import answering, connect
 from components.settings.file import load
 from components.settings.params import Params
 from components.storage.artifacts import publishing
 
 SCRATCH = "scratch"
+CHAMPION_IF_ANY = "champion-if-any"
+"""The champion where there is one, else `scratch`: what a schedule begins with in a new workspace."""
 _TRAIN = re.compile(r"train:[ \t]*(\{[ \t]*\})?[ \t]*(#.*)?\n?$")
 
 
 def start_from(workspace: Path, which: str) -> str:
     """Bring the bundle of a version (number or alias), or none for `scratch`; set `train.start`; say what was done.
 
+    `champion-if-any` is the champion, or `scratch` where no version is champion yet.
+
     Raises `BadInput` where there is no such version, or params.yaml cannot be edited; nothing has changed then but that
     the bundle may lie in work/bundles already.
     """
     path = workspace / "params.yaml"
     params = load(path)
+    if which == CHAMPION_IF_ANY:
+        which = CHAMPION if _has_champion(workspace, params) else SCRATCH
     start, said = None, "training begins from the beginning"
     if which != SCRATCH:
         bundle, number = kept_bundle(workspace, params, which)
@@ -41,6 +48,12 @@ def start_from(workspace: Path, which: str) -> str:
         with publishing(path) as temporary:
             temporary.write_text(changed, encoding="utf-8")
     return said
+
+
+def _has_champion(workspace: Path, params: Params) -> bool:
+    with answering(workspace):
+        found = connect(workspace).search_registered_models(f"name = '{params.register.model_name}'")
+    return any(CHAMPION in each.aliases for each in found)
 
 
 def bring_start(workspace: Path, params: Params, settings: str, place: Path) -> str | None:

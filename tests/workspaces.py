@@ -13,9 +13,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from components.__main__ import main
@@ -118,6 +121,19 @@ def lock_outs(root: Path) -> dict[str, str]:
     """Path -> hash of every output in dvc.lock."""
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     return {out["path"]: out["md5"] for entry in lock["stages"].values() for out in entry["outs"]}
+
+
+@contextmanager
+def disk(folder: Path, kibibytes: int) -> Iterator[None]:
+    """A file system of that size at `folder`; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs Linux and its administrator")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def free_port() -> int:

@@ -89,8 +89,16 @@ COSTS = {
     "gpu_seconds": "GPU seconds, of all ranks",
     "peak_rss_mib": "MiB of memory at most, of the largest rank",
     "peak_gpu_mib": "MiB of GPU memory at most, of the largest rank",
+    "energy_wh": "Wh of all stages, an estimate",
+    "cpu_seconds_per_promoted_point": "CPU seconds for a point (.01) beyond the champion before",
+    "gpu_seconds_per_promoted_point": "GPU seconds for a point (.01) beyond the champion before",
+    "energy_wh_per_promoted_point": "Wh for a point (.01) beyond the champion before, an estimate",
+    "wall_seconds_per_1000_users_scored": "Seconds of scoring 1,000 users, by the clock",
+    "cpu_seconds_per_1000_users_scored": "CPU seconds of scoring 1,000 users",
+    "energy_wh_per_1000_users_scored": "Wh of scoring 1,000 users, an estimate",
 }
-"""What a training cost: name of the figure -> what it is called, in order."""
+"""What a version cost: name of the figure -> what it is called, in order. The first five are of the training, all its
+phases together."""
 
 
 def metric_order(metric: str) -> tuple[int, int, str]:

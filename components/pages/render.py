@@ -72,6 +72,11 @@ def signed(value: float, digits: int = 4) -> str:
     return f"+{text}" if value > 0 and float(text) else text
 
 
+def amount(value: float) -> str:
+    """1,234 and 0.56: seconds, MiB, Wh; two digits below ten."""
+    return f"{value:,.0f}" if abs(value) >= 9.5 else f"{value:.2g}"
+
+
 def whole(value: int) -> str:
     """22,363."""
     return f"{value:,}"

@@ -79,6 +79,22 @@ def held_out(learned: Learned, events: int = 1) -> tuple[Learned, Held]:
     return replace(learned, histories=past, known_days=known), Held(past, learned.days[rows], targets)
 
 
+def as_if_new(learned: Learned, held: Held, share: float) -> tuple[Learned, Held]:
+    """The same where this share of the items is known by its text alone: no event of theirs is left, and those who took
+    one next are who asks. Whose history has no other items is neither learned from nor asked."""
+    chances = np.random.default_rng(derive(learned.seed, "rank", "hidden")).random(len(learned.catalogue.table))
+    histories, hidden = learned.histories, chances < share
+    rows = ~hidden[histories.values]
+    left = np.bincount(histories.owners[rows], minlength=len(histories))
+    past = Ragged(np.concatenate([[0], np.cumsum(left)]).astype(np.int64), histories.values[rows])
+    known = None if learned.known_days is None else learned.known_days[rows]
+    asks = np.flatnonzero(hidden[held.targets] & (left > 0))
+    _, _, values = past.gather(asks)
+    _, _, days = Ragged(past.offsets, learned.days[rows]).gather(asks)
+    asking = Ragged(np.concatenate([[0], np.cumsum(left[asks])]).astype(np.int64), values)
+    return replace(learned, histories=past, known_days=known), Held(asking, days, held.targets[asks])
+
+
 def teach(
     learned: Learned, valid: Held, chosen: Rank, voices: Voices, *, core: int, progress: Progress | None = None
 ) -> Taught:
@@ -86,8 +102,10 @@ def teach(
     inner = []
     for events in range(1, chosen.holdouts + 1):
         left, held = held_out(learned, events)
-        reader = Reader.build(left, chosen, voices, core=core)
-        inner.append(Lists.read(reader, held.some(chosen.most_users, learned.seed), progress))
+        pairs = [(left, held), *([as_if_new(left, held, chosen.hidden_items)] if chosen.hidden_items else [])]
+        for known, asked in pairs:
+            reader = Reader.build(known, chosen, voices, core=core)
+            inner.append(Lists.read(reader, asked.some(chosen.most_users, learned.seed), progress))
     reader = Reader.build(learned, chosen, voices, core=core)
     lists = Lists.read(reader, valid.some(chosen.most_users, learned.seed), progress)
     masked = learned.catalogue.drop_repeats

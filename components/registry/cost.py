@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.evaluation.contenders import COSTS
+from components.pages.render import amount
 from components.registry.names import SYSTEM
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
@@ -31,6 +32,7 @@ WATTS_PER_CORE = 10.0
 WATTS_PER_GPU = 500.0
 """Of a busy data-centre GPU, of 700 W at most."""
 _GPU_SECONDS = f"{SYSTEM}/gpu_seconds/"
+_ENERGY = "energy_wh"
 
 
 def keep(layout: Layout, stage: str, figures: Mapping[str, float]) -> None:
@@ -52,7 +54,7 @@ def log_cost(client: MlflowClient, run_id: str, layout: Layout) -> str:
         "gpu_seconds": sum(value for name, value in metrics.items() if name.startswith(_GPU_SECONDS)),
         "peak_rss_mib": max(each["peak_rss_mib"] for each in measured),
     }
-    figures["energy_wh"] = energy_wh(figures["cpu_seconds"], figures["gpu_seconds"])
+    figures[_ENERGY] = energy_wh(figures["cpu_seconds"], figures["gpu_seconds"])
     for name, value in figures.items():
         client.log_metric(run_id, f"{COST}/{name}", value)
     return (
@@ -85,18 +87,21 @@ def log_scored(client: MlflowClient, run_id: str, users: int, figures: Mapping[s
 
 
 def cost_of(client: MlflowClient, run_id: str) -> dict[str, float]:
-    """Kind of cost -> its sum over the phases of a training; of memory the largest. Empty where the run has none."""
+    """Kind of cost -> its sum over the phases of a training, of memory the largest; energy, and what a promoted point
+    and a thousand scored users cost. Empty where the run has none."""
     found: dict[str, list[float]] = {}
     for name, value in client.get_run(run_id).data.metrics.items():
         group, _, rest = name.removeprefix(f"{SYSTEM}/").partition("/")
-        if name.startswith(f"{SYSTEM}/") and group in COSTS and rest:
+        if name.startswith(f"{COST}/") and (rest == _ENERGY or "_per_" in rest):
+            found[rest] = [value]
+        elif name.startswith(f"{SYSTEM}/") and group in COSTS and rest:
             found.setdefault(group, []).append(value)
     return {kind: max(found[kind]) if kind.startswith("peak") else sum(found[kind]) for kind in COSTS if kind in found}
 
 
 def in_words(cost: dict[str, float]) -> list[str]:
     """The same, a line a kind."""
-    return [f"{COSTS[kind]}: {value:,.0f}" for kind, value in cost.items()]
+    return [f"{COSTS[kind]}: {amount(value)}" for kind, value in cost.items()]
 
 
 def _settings(layout: Layout) -> str:

@@ -48,6 +48,9 @@ class Rank(Section):
     """Weight decay of AdamW."""
     holdouts: int = bounded(1, low=1)
     """How many of the last events of a training history are learned from, each with voices that know none of them."""
+    hidden_items: float = bounded(0.0, low=0.0, high=0.5)
+    """Share of the items that are also learned from as if nobody had taken them yet: what the ranker does with an item
+    that `add-items` brings. Voices are built once more, without any event of these items."""
     mode: Mode | None = None
     """Who answers where nobody says who: generate, rank or hybrid. null: as validation chooses. It cannot where the
     language model was trained on the validation items too (`train.refit`): then the language model answers."""

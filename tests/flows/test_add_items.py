@@ -20,9 +20,12 @@ from components.settings.file import load
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.ragged import Ragged
+from components.textid.table.id_table import IdTable
 from flows.add_items import add_items
+from flows.drops import append_drop
+from flows.start import start_from
 from tests.flows.champion import trained
-from tests.workspaces import run_here
+from tests.workspaces import run_here, set_params
 
 pytestmark = pytest.mark.slow
 RANK = Decoding(mode="rank")
@@ -135,3 +138,34 @@ def test_a_version_by_the_gate_and_the_drop_of_its_items(shop: Path, items: pl.D
         add_items(shop, params, None, decides=True, say=print)
     run_here(shop, "ingest")
     assert "NEW" in pl.read_parquet(layout.items)["item_id"]
+    _an_update_keeps_its_id(shop, row, title)
+
+
+def _an_update_keeps_its_id(shop: Path, row: pl.DataFrame, title: str) -> None:
+    """Prevents: an item with one name in the afternoon and another one in the morning; a nightly update that renames
+    what is sold, or that has no name for what came since. NEW has its ID from add-items, NEWER from the update."""
+    set_params(shop, {"drops": {"max_shift": 2.0}})  # a third of this drop is of two items
+    params, layout = load(shop / "params.yaml"), Layout(shop, "demo")
+    newer = row.with_columns(item_id=pl.lit("NEWER"), title=pl.lit(title.replace("zebra", "giraffe")))
+    events = pl.read_parquet(layout.interactions)
+    day = f"{events['timestamp'].max():%Y-%m-%d}"
+    users = pl.read_parquet(layout.histories)["user_id"].head(40)
+    others = events["item_id"].unique().sort().head(18)
+    rows = [
+        {"user_id": user, "item_id": item, "timestamp": f"{day}T23:{number:02d}:0{step}Z"}
+        for number, user in enumerate(users)
+        # Two more after it, which are held out.
+        for step, item in enumerate([("NEW", "NEWER")[number % 2], others[number % 18], others[(number + 7) % 18]])
+    ]
+    (shop / "drop").mkdir()
+    newer.write_csv(shop / "drop" / "items.csv")
+    pl.DataFrame(rows).write_csv(shop / "drop" / "events.csv")
+    append_drop(shop, params, str(shop / "drop"), print)
+    before = IdTable.load(champion_bundle(shop, params) / "id_table.parquet")
+    assert "version 2" in start_from(shop, "champion")
+    run_here(shop, "ingest", "validate", "clean", "train", "index")
+    after = IdTable.load(layout.id_table)
+    assert after.churn(before) == 0.0 and "NEWER" not in before.item_ids
+    words = dict(zip(after.item_ids, after.words, strict=True))
+    assert words["NEW"] == dict(zip(before.item_ids, before.words, strict=True))["NEW"]
+    assert words["NEWER"] and len({*after.words}) == len(after)

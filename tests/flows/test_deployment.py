@@ -18,7 +18,13 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.cli.deploy._models import ConcurrencyLimitSpec, DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+from prefect.cli.deploy._models import (
+    ConcurrencyLimitSpec,
+    DeploymentConfig,
+    PrefectYamlModel,
+    RawScheduleConfig,
+    WorkPoolConfig,
+)
 from prefect.cli.deploy._triggers import _initialize_deployment_triggers
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 
@@ -64,7 +70,7 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert "removed     of-before" in said and state_of(prefect_server) == before
     assert {each["name"] for each in before["deployments"].values()} == NAMES
     assert before["queues"] == {"default": None, "gpu": 1}
-    assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1}
+    assert len(before["automations"]) == 3 and set(before["schedules"].values()) == {0, 1, 2}
 
     names = {id: each["name"] for id, each in before["deployments"].items()}
     ended: dict[tuple[str, bool], dict[str, Any]] = {}
@@ -84,10 +90,22 @@ def test_what_runs_by_itself(deployed: Any, prefect_server: Any) -> None:
     assert json.loads(ended["retrain-on-drift", False]["parameters"]["because"]) == drift["payload"]
     assert "there are no interactions yet" in ended["score-daily", True]["state"]["message"]
     assert deployed.out("register").is_file()
+    # Of the night's two schedules one goes on from the champion, the other begins anew, as the deployment says.
+    (nightly,) = (each for each in prefect_server.post("/deployments/filter") if each["name"] == "retrain-nightly")
+    assert nightly["parameters"]["start"] == "scratch"
+    assert {each["slug"]: each["parameters"] for each in nightly["schedules"]} == {
+        "nightly": {"start": "champion-if-any"},
+        "weekly": {},
+    }
+    assert ended["retrain-nightly", True]["parameters"]["start"] == "champion-if-any"
+    assert ended["retrain-on-drift", False]["parameters"]["start"] == "scratch"
     begun = prefect_server.post("/flow_runs/filter", **query, flow_runs={"start_time": {"is_null_": False}})
     ran = [run for run in begun if run["work_queue_name"] == "gpu"]
     assert {names[run["deployment_id"]] for run in ran} >= {"retrain-nightly", "retrain-on-drift", "score-daily"}
-    spans = sorted((run["start_time"], run["end_time"] or "9999") for run in ran)
+    # A run that is cancelled because the one before is not over has a start, which is its end.
+    spans = sorted(
+        (run["start_time"], run["end_time"] or "9999") for run in ran if run["start_time"] != run["end_time"]
+    )
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans)), spans
 
 
@@ -102,13 +120,14 @@ def test_prefect_yaml_is_what_prefects_own_schema_says(repository: Path) -> None
         assert set(raw["work_pool"]) <= set(WorkPoolConfig.model_fields)
         assert set(raw["concurrency_limit"]) <= set(ConcurrencyLimitSpec.model_fields)
         assert raw["concurrency_limit"]["collision_strategy"] in [each.value for each in ConcurrencyLimitStrategy]
+        for schedule in raw.get("schedules", []):
+            RawScheduleConfig.model_validate(schedule)
         triggers = _initialize_deployment_triggers(str(each.name), copy.deepcopy(each.triggers or []))
         for trigger, given in zip(triggers, raw.get("triggers", []), strict=True):
             assert set(given) <= set(type(trigger).model_fields), raw["name"]
         place, _, function = str(each.entrypoint).rpartition(":")
         taken = signature(getattr(import_module(place.removesuffix(".py").replace("/", ".")), function).fn).parameters
-        given_names = set(each.parameters) | {
-            name for one in raw.get("triggers", []) for name in one.get("parameters", {})
-        }
+        overriding = [*raw.get("triggers", []), *raw.get("schedules", [])]
+        given_names = set(each.parameters) | {name for one in overriding for name in one.get("parameters", {})}
         assert given_names <= set(taken), f"{raw['name']}: the flow has no parameter {given_names - set(taken)}"
     assert {each.name for each in model.deployments} == NAMES

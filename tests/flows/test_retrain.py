@@ -195,6 +195,20 @@ def test_a_killed_stage_is_tried_again(prefect_server: Any, mini: Any, monkeypat
     assert [kind for _, kind, _ in settled(prefect_server, state, 7)] == ["COMPLETED"] * 7
 
 
+def test_at_its_limit_a_run_saves_and_the_next_goes_on(prefect_server: Any, mini: Any) -> None:
+    """Prevents: a training that blocks the GPU for days, and one that loses what it had when it is stopped for that."""
+    from flows.retrain import exit_code, retrain
+
+    mini.behave("train", sleep=600)
+    state = retrain(str(mini.root), limit_hours=20 / 3600, return_state=True)
+    assert (state.name, exit_code(state)) == ("TimedOut", 1)
+    assert "the next run goes on from where it was" in state.message
+    # Over in a stage before, on a machine with other work: then nothing had to be saved.
+    assert (mini.root / "train.checkpoint").exists() == (mini.root / "train.started").exists()
+    mini.behave("train")
+    assert run(mini.root).is_completed() and mini.out("register").is_file()
+
+
 def test_progress_of_a_running_stage_is_shown(prefect_server: Any, mini: Any) -> None:
     """Prevents: an hour of training that looks hung in the UI."""
     events = [
@@ -339,10 +353,12 @@ def test_a_folder_that_is_no_workspace_is_refused(mini: Any) -> None:
 
 
 def test_the_start_of_a_training_is_a_parameter_of_the_flow(prefect_server: Any, mini: Any) -> None:
-    """Prevents a schedule that cannot go on from the champion, and one without a champion that trains anyway."""
+    """Prevents a schedule that cannot go on from the champion, a first night that fails for want of one, and a person
+    who asked for a champion and gets a training without."""
     from flows.retrain import retrain
 
-    state = retrain(str(mini.root), start="scratch", return_state=True)
-    assert state.is_completed()
+    for start in ("scratch", "champion-if-any"):
+        state = retrain(str(mini.root), start=start, return_state=True)
+        assert state.is_completed()
     state = retrain(str(mini.root), start="champion", return_state=True)
     assert state.name == "BadInput" and "is no version or alias" in state.message

@@ -82,6 +82,8 @@ def test_the_champions_bundle_stays_when_the_stage_writes_another(tmp_path: Path
 
     assert "beginning" in start_from(tmp_path, "scratch")
     assert load(tmp_path / "params.yaml").train.start is None
+    assert "version 1 of idiom" in start_from(tmp_path, "champion-if-any")
+    assert load(tmp_path / "params.yaml").train.start == start
     with pytest.raises(BadInput, match="is no version or alias"):
         start_from(tmp_path, "7")
 

@@ -69,7 +69,7 @@ class Stack:
         made = self.prefect("POST", f"/deployments/{found['id']}/create_flow_run", parameters=parameters)
         return str(made["id"])
 
-    def wait(self, run: str, *, seconds: float = 400, also: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    def wait(self, run: str, *, seconds: float = 1500, also: Callable[[], object] = lambda: None) -> dict[str, Any]:
         """The run once it has ended."""
         until = time.monotonic() + seconds
         while True:
@@ -90,7 +90,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, warm_server: dict[str, str])
     subprocess.run(["bash", str(REPOSITORY / "infra" / "stack.sh")], check=True)
     root = make_workspace(tmp_path_factory.mktemp("stack") / "workspace")
     ports = [f"--{name}-port={free_port()}" for name in ("postgres", "s3", "mlflow", "prefect")]
-    done = command(root, "python", "-m", "flows.cli", "stack", "start", *ports, **warm_server)
+    # As a shell without a terminal starts a job in the background.
+    ignoring = ("env", "--ignore-signal=INT")
+    done = command(root, *ignoring, "python", "-m", "flows.cli", "stack", "start", *ports, **warm_server)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         yield Stack(root, warm_server)

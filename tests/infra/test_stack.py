@@ -15,6 +15,7 @@ from typing import Any
 
 import botocore.session
 import httpx
+import psutil
 import psycopg2
 import pytest
 
@@ -140,19 +141,37 @@ def test_secrets_are_nowhere_else(retrained: Any) -> None:
             assert secret not in dumped and secret not in arguments
 
 
+def trains(stack: Any, **settings: Any) -> str:
+    """A run of a training with these settings, in the middle of it."""
+    set_params(stack.root, {"train": settings})
+    progress = stack.root / "work" / "progress" / "train.jsonl"
+    progress.unlink(missing_ok=True)
+    run = str(stack.run())
+    PrefectServer.wait_until(lambda: progress.is_file() and "recommender/loss" in progress.read_text(), seconds=400)
+    return run
+
+
+def test_a_cancelled_run_stops(retrained: Any) -> None:
+    """Prevents: a run that somebody cancelled and that trains on, as the stack was started in the background by a shell
+    without a terminal: such a job ignores SIGINT, its programs inherit that, and a run is told to stop by SIGINT."""
+    for service in status(retrained.root):
+        lines = Path(f"/proc/{retrained.pid(service)}/status").read_text().splitlines()
+        (ignored,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigIgn"))
+        assert not ignored & 1 << signal.SIGINT - 1, service
+    run = trains(retrained, rounds=5)
+    cancelling = {"type": "CANCELLING", "name": "Cancelling"}
+    retrained.prefect("POST", f"/flow_runs/{run}/set_state", state=cancelling)
+    assert retrained.wait(run, seconds=300)["state_type"] == "CANCELLED", retrained.log("worker")
+    found = [each.info for each in psutil.process_iter(["cmdline", "cwd"])]
+    here = [each["cmdline"] for each in found if each["cwd"] == str(retrained.root)]
+    assert [words for words in here if words[-2:] == ["components", "train"]] == []
+
+
 def test_outages_in_a_training_lose_nothing(retrained: Any) -> None:
     """Prevents: losses with a hole, a training that ends with MLflow, a run that is Running for ever, where PostgreSQL,
     MLflow and Prefect die in the middle of it. They come back when the supervisor has started them anew.
     """
-    set_params(retrained.root, {"train": {"rounds": 6}})
-    run = retrained.run()
-    progress = retrained.root / "work" / "progress" / "train.jsonl"
-    progress.unlink(missing_ok=True)
-
-    def trains() -> bool:
-        return progress.is_file() and "recommender/loss" in progress.read_text()
-
-    PrefectServer.wait_until(trains, seconds=400)
+    run = trains(retrained, rounds=6)
     for service in ("postgres", "mlflow", "prefect"):
         os.kill(retrained.pid(service), signal.SIGKILL)
     ended = retrained.wait(run)

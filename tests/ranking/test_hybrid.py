@@ -17,7 +17,7 @@ from components.ranking.lists import Held, Lists
 from components.ranking.load import load
 from components.ranking.network import ListNetwork
 from components.ranking.ranker import Ranker
-from components.ranking.teaching import Taught, teach
+from components.ranking.teaching import Taught, as_if_new, held_out, teach
 from components.ranking.training import gains
 from components.settings.voices import Voices
 from components.storage.ragged import Ragged
@@ -115,6 +115,21 @@ def test_people_who_buy_again_are_ranked_by_it() -> None:
     held = Held(histories, np.full(len(histories.values), np.nan), np.array([row[-1] for row in rows], np.int64))
     taught = teach(again, held, replace(RANK, holdouts=1), Voices(), core=0)
     assert gains(taught.choice.ranks["network"]).mean() > 0.9
+
+
+def test_a_hidden_item_is_known_by_its_text_alone(learned: tuple[Learned, Held]) -> None:
+    """Prevents a ranker taught what to do with new items by items that a voice knows events of."""
+    left, held = held_out(learned[0])
+    known, asked = as_if_new(left, held, 0.3)
+    gone = set(range(len(left.catalogue.table))) - {*known.histories.values.tolist()}
+    assert gone and {*asked.targets.tolist()} <= gone, "who asks took a hidden item next"
+    assert len(known.histories) == len(left.histories) and known.known_days is not None
+    kept = [(item, day) for item, day in zip(left.histories.values, left.days, strict=True) if int(item) not in gone]
+    assert kept == list(zip(known.histories.values, known.known_days, strict=True))
+    assert all(len(row) for row in asked.histories) and len(asked.days) == len(asked.histories.values)
+    assert not {*asked.histories.values.tolist()} & gone
+    rank = replace(RANK, holdouts=1, networks=1, hidden_items=0.3)
+    assert teach(*learned, rank, Voices(), core=3).choice.ranker.arrays()
 
 
 def test_a_shop_with_nothing_to_learn_is_refused_in_words() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluation.contenders import COSTS
 from components.processes.cost import Meter
 from components.registry import cost
 from components.registry.register import register
@@ -48,6 +49,12 @@ def test_the_cost_of_a_version(workspace: Path) -> None:
     metrics = client.get_run(version.run_id).data.metrics
     assert metrics[f"{cost.COST}/cpu_seconds_per_promoted_point"] == pytest.approx(100)
     assert metrics[f"{cost.COST}/cpu_seconds_per_1000_users_scored"] == pytest.approx(10)
+    # A page says them too, beside what the training cost.
+    said = cost.in_words(cost.cost_of(client, version.run_id))
+    assert said[0] == "Wh of all stages, an estimate: 0.56"
+    assert "CPU seconds for a point (.01) beyond the champion before: 100" in said
+    assert said[-1] == "Wh of scoring 1,000 users, an estimate: 0.028"
+    assert len(said) == 7 and set(cost.cost_of(client, version.run_id)) < set(COSTS)
 
 
 def test_nothing_measured_is_not_nothing_spent(workspace: Path) -> None:

@@ -14,6 +14,7 @@ from components.errors import BadInput
 from components.storage.artifacts import publish_json, publishing, publishing_together, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import sha256, verify_manifest, write_manifest
+from tests.workspaces import disk
 
 
 def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
@@ -36,6 +37,21 @@ def test_directory_is_replaced_as_one(tmp_path: Path) -> None:
             (temporary / name).write_text(str(version))
     assert [path.name for path in target.iterdir()] == ["new.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["pair"]
+
+
+def test_a_full_disk_leaves_the_old_directory(tmp_path: Path) -> None:
+    """Prevents a bundle that is half there, or gone, because the disk was full while the next one was written."""
+    folder = tmp_path / "disk"
+    with disk(folder, 64):
+        with publishing(folder / "bundle") as temporary:
+            temporary.mkdir()
+            (temporary / "weights").write_bytes(b"old" * 1000)
+        with pytest.raises(OSError, match="No space left"), publishing(folder / "bundle") as temporary:
+            temporary.mkdir()
+            (temporary / "manifest.json").write_text("{}")
+            (temporary / "weights").write_bytes(b"new" * 100_000)
+        assert (folder / "bundle" / "weights").read_bytes() == b"old" * 1000
+        assert [path.name for path in folder.rglob("*")] == ["bundle", "weights"]
 
 
 def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from components.evaluation.comparison.first_screen import KIND
 from components.evaluation.comparison.forest import Row, forest
 from components.evaluation.comparison.sides import Side
 from components.evaluation.contenders import COSTS, labels, metric_label
-from components.pages.render import number
+from components.pages.render import amount, number
 
 _NAMES = labels() | {"generate": "language model"}
 
@@ -67,4 +67,4 @@ def _plot(side: Side) -> dict[str, Any]:
 
 
 def _figure(value: float | None) -> str:
-    return "not known" if value is None else f"{value:,.0f}"
+    return "not known" if value is None else amount(value)

@@ -78,7 +78,7 @@ def test_voices_and_cost_of_each_side(browser: Any, tmp_path: Path) -> None:
         "mode": "rank",
         "masked": {"hybrid": {"ndcg_at_10": 0.5}, "graph": {"ndcg_at_10": 0.48}},
     }
-    new = replace(b, voices=heard, facts={"cost": {"seconds": 1234.4, "peak_rss_mib": 900.0}})
+    new = replace(b, voices=heard, facts={"cost": {"seconds": 1234.4, "cpu_seconds_per_1000_users_scored": 0.217}})
     (tmp_path / "page.html").write_text(page(compare([a, new], seed=1), dataset="demo"), encoding="utf-8")
     with opened(browser, tmp_path / "page.html", width=390) as shown:
         assert overflowing(shown) == []
@@ -86,6 +86,7 @@ def test_voices_and_cost_of_each_side(browser: Any, tmp_path: Path) -> None:
         assert "version 12: NDCG@10 of the ranker over all voices, .5000" in plot.inner_text()
         assert plot.locator("tbody th").all_inner_texts() == ["graph alone .4800", "text"], "the least first"
         assert shown.get_by_text("1,234").count() == 1 and shown.get_by_text("not known").count() == 2
+        assert shown.locator("tr", has_text="CPU seconds of scoring 1,000 users").get_by_text("0.22").count() == 1
 
 
 def test_users_are_looked_up_by_words_and_by_slices(browser: Any, path: Path, found: Comparison) -> None:

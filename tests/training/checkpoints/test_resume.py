@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from components.training.crash import KINDS, POINTS
 from components.training.job import Job
 from tests.training.conftest import micro
 from tests.training.fork_server import ForkServer
+from tests.workspaces import disk
 
 MakeJob = Callable[..., Job]
 pytestmark = pytest.mark.slow
@@ -174,19 +172,6 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
     assert len(kept) == 2
     assert f"checkpoint {kept[-1]} stays" in answer["error"]
     assert f"going on from checkpoint {int(kept[-1])}" in ends_whole(job, fork_server, whole)
-
-
-@contextmanager
-def disk(folder: Path, kibibytes: int) -> Iterator[None]:
-    """A file system of that size at `folder`; skips the test where mounting is not allowed."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(folder)]
-    if sys.platform != "linux" or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs Linux and its administrator")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("kibibytes", [100, 500])

@@ -1,0 +1,1 @@
+"""Walk-forward in global time: what a window knows (`windows`), who answers (`rows`), what came of it (`table`)."""
