@@ -2,6 +2,7 @@
 
     look(content, most_pixels=40_000_000)                      # (format, width, height), nothing decoded
     rgb = decode(content, side=64, most_pixels=..., seconds=5)     # [side, side, 3] uint8
+    content = png(rgb)
 
 Pillow decodes JPEG, PNG, WebP, GIF (its first frame) and BMP, and is asked for no other format: some run programs.
 """
@@ -47,6 +48,18 @@ def decode(content: bytes, *, side: int, most_pixels: int, seconds: float) -> ND
         else:
             flat = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
         return np.asarray(flat, np.uint8)
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of [height, width, 3] RGB, of few colours where it has few."""
+    from PIL import Image
+
+    to = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    if picture.getcolors(256) is not None:
+        picture = picture.quantize(256)
+    picture.save(to, "PNG", optimize=True)
+    return to.getvalue()
 
 
 @contextmanager
