@@ -78,7 +78,7 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
-    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
+    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors thumbnails"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["cost environment git signals nodes watcher", "child", "torchrun"],
     "monitoring": ["stream", "drift", "history", "page"],
@@ -94,7 +94,7 @@ FLOORS = {
     "settings": ["bounds sizes", "foundation train decoding voices views", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
-    "views": ["colours waves reduce edges efficientnet transformer", "control encode", "build"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode thumbnails", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",

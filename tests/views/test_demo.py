@@ -20,12 +20,15 @@ from components.data.demo import shop as demo
 from components.data.demo.boxes import Box, right_boxes, sold
 from components.data.demo.customers import purchases
 from components.data.ingest.ingest import ingest
+from components.errors import BadInput
 from components.ranking.hybrid import Hybrid
 from components.ranking.teaching import teach
 from components.ranking.views import shuffled, with_views
 from components.settings.decoding import Decoding
 from components.settings.file import load
+from components.settings.params import Ingest
 from components.settings.ranking import Rank
+from components.settings.views import Media
 from components.storage import vectors
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
@@ -80,6 +83,14 @@ def test_a_collectors_taste_is_in_pictures_and_tones_alone(
     with zipfile.ZipFile(raw / "pictures.zip") as pictures, zipfile.ZipFile(raw / "tones.zip") as tones:
         assert {f"{box.item_id}.png" for box in boxes} < set(pictures.namelist())
         assert {f"{box.item_id}.wav" for box in boxes} == set(tones.namelist())
+
+
+def test_a_shop_without_music_boxes_is_said(made: tuple[Path, demo.Shop, list[Box]], tmp_path: Path) -> None:
+    settings = yaml.safe_load((made[0] / "shop.yaml").read_text())
+    del settings["music_boxes"]
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(BadInput, match="no music_boxes"):
+        ingest(Ingest(path=str(tmp_path), media={"tone": Media(files="tones.zip")}), tmp_path, Layout(tmp_path, "demo"))
 
 
 def test_with_views_recall_is_nearly_the_oracles_and_with_shuffled_ones_nothing(

@@ -2,7 +2,7 @@
 
 python -m components ingest        # with `ingest: {format: demo, path: data/demo}` in params.yaml
 
-Where `ingest.media` names pictures.zip or tones.zip, it draws them beside shop.yaml, and the shop sells music boxes too.
+Where `ingest.media` names pictures.zip or tones.zip, it draws them beside shop.yaml, and the shop sells music boxes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from components.data.canonical.tables import RawFile, Tables
 from components.data.demo import boxes, customers, dirt, drawing
 from components.data.demo.shop import load
 from components.data.ingest import rawfiles
+from components.errors import BadInput
 from components.settings.params import Ingest
 
 
@@ -31,6 +32,9 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     purchases, rows = customers.purchases(shop), dirt.rows(shop)
     facts = {"products": len(shop.products), "seed": shop.settings["seed"]}
     drawn = [medium.files for medium in settings.media.values() if medium.files in (drawing.PICTURES, drawing.TONES)]
+    if drawn and "music_boxes" not in shop.settings:
+        mend = "take ingest.media out, or take music_boxes from the shop.yaml of the repository"
+        raise BadInput("there are no music_boxes, of which ingest.media wants pictures", where=str(path), mend=mend)
     if drawn:
         theirs, more = boxes.sold(shop, purchases)
         purchases = sorted([*purchases, *more], key=customers.in_time)
