@@ -90,7 +90,7 @@ def test_a_shop_without_music_boxes_is_said(made: tuple[Path, demo.Shop, list[Bo
     del settings["music_boxes"]
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(BadInput, match="no music_boxes"):
-        ingest(Ingest(path=str(tmp_path), media={"tone": Media(files="tones.zip")}), tmp_path, Layout(tmp_path, "demo"))
+        ingest(Ingest(media={"tone": Media(files="tones.zip")}), tmp_path, Layout(tmp_path, "demo"))
 
 
 def test_with_views_recall_is_nearly_the_oracles_and_with_shuffled_ones_nothing(
