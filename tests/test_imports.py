@@ -110,7 +110,7 @@ FLOORS = {
         "prompts",
         "trie",
         "batches catalogue",
-        "loss interface",
+        "loss interface item_views",
         "search pair",
         "engine",
     ],

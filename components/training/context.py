@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from components.recommender.item_views import chosen
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
 from components.textid.table.id_table import IdTable
 from components.training.devices.ranks import Ranks
@@ -43,6 +47,11 @@ class Context:
         pieces = prompts.tokenise(tokenizer)
         given = given_table(job, tokenizer, taken=start.table if start else None)
         return cls(job, data, tokenizer, prompts, pieces, texts, ranks, start, given)
+
+    @cached_property
+    def views(self) -> dict[str, NDArray[np.float32]]:
+        """View -> [items, numbers], of those that the recommender reads. Raises `BadInput` as `item_views.chosen`."""
+        return chosen(self.job.views, self.job.train.views, list(self.data.item_ids)) if self.job.views else {}
 
     @cached_property
     def known(self) -> Known | None:

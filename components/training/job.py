@@ -33,6 +33,8 @@ class Job(SavedAsJson):
     """Whether `clean` left each item once in a history; the pair says so to whoever asks it with raw histories."""
     imported_ids: Path | None = None
     """The file that `train.imported_ids` names, as a path that can be opened from here."""
+    views: Path | None = None
+    """The vectors of item views, of which `train.views` names some; None where it names none."""
     start: Path | None = None
     """The pair or bundle that `train.start` names, as a path that can be opened from here."""
 

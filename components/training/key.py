@@ -41,6 +41,8 @@ def train_key(layout: Layout, params: Params) -> str:
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
     given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
+    if params.train.views:
+        given += sorted(layout.views.iterdir())
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {

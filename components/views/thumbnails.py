@@ -42,8 +42,12 @@ def made(
         for each in (progress or Progress()).track([one for one in own if one["item_id"] in item_ids], "thumbnails"):
             try:
                 content = source.read(each["file"], most=medium.max_bytes)
-                bounds = {"most_pixels": medium.max_pixels, "seconds": settings.max_seconds}
-                small = pictures.thumbnail(content, side=settings.thumbnails, **bounds)
+                small = pictures.thumbnail(
+                    content,
+                    side=settings.thumbnails,
+                    most_pixels=medium.max_pixels,
+                    seconds=settings.max_seconds,
+                )
             except Refused:  # counted where its vector is made
                 continue
             rows.append({"item_id": each["item_id"], "picture": small})
