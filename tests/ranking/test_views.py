@@ -148,6 +148,21 @@ def test_a_saved_hybrid_with_views_needs_no_view_to_answer(tmp_path: Path) -> No
     assert load(tmp_path / "hybrid").recommend(asked, 5, Decoding()) == hybrid.recommend(asked, 5, Decoding())
 
 
+def test_a_new_item_has_no_view_and_changes_nothing_for_others() -> None:
+    """Prevents: a shop with views that can add no item without training again."""
+    learned, held, views = shop()
+    given = views | {"kg": edges([[number % 6, 6 + number % 5] for number in range(ITEMS)], [0] * 6 + [1] * 5)}
+    learned = replace(learned, views=given)
+    found = teach(learned, held, with_views(RANK, given), Voices(), core=0)
+    hybrid = Hybrid.of(found.choice.ranker, found.reader, learned.catalogue, Voices())
+    longer = hybrid.lengthened(catalogue(ITEMS + 3), {"title": ["soap"] * ITEMS}, {"title": ["soap"] * 3})
+    asked = [["i004", "i010"], ["i007"]]
+    before, after = (each.recommend(asked, 5, Decoding()) for each in (hybrid, longer))
+    assert [[one.item_id for one in row] for row in after] == [[one.item_id for one in row] for row in before]
+    view = longer.reader.voices["view:shot"].scores(Ragged.of([[4, 10]]), np.full(2, np.nan))
+    assert (view[0, ITEMS:] == 0).all() and view[0, :ITEMS].any()
+
+
 def test_shuffled_views_move_every_item_that_has_one() -> None:
     _, _, views = shop()
     mixed = np.asarray(shuffled(views, 1)["shot"])
