@@ -35,7 +35,7 @@ def draw(shop: Shop, boxes: Sequence[Box], to: Path) -> None:
     files = _pictures(shop, boxes) if to.name == PICTURES else _tones(shop, boxes)
     with publishing(to) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in files:
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content)
+            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), content, zipfile.ZIP_DEFLATED)
 
 
 def _pictures(shop: Shop, boxes: Sequence[Box]) -> Iterator[tuple[str, bytes]]:
