@@ -3,6 +3,7 @@ training interactions, and are they better than the same views shuffled? No lang
 
     python -m benchmarks.views_quality spotify-playlists
     python -m benchmarks.views_quality movielens-small-posters --seeds 17
+    python -m benchmarks.views_quality demo-pictures                # whose right answer is known: docs/views.md
     python -m benchmarks.views_quality amazon-beauty --users 4000 --only text relations "relations shuffled"
 
 Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the
@@ -81,7 +82,7 @@ def main() -> None:
 
 
 def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> dict[str, Any]:
-    raw = chosen.data / chosen.dataset
+    raw = ROOT / "data" / "demo" if chosen.dataset == "demo-pictures" else chosen.data / chosen.dataset
     params = params_of(chosen, raw)
     shop, layout = read(params, raw, workspace, progress)
     asked = shop.cases(refit=False, on="valid", max_users=0, seed=params.seed)
@@ -125,7 +126,7 @@ def params_of(chosen: argparse.Namespace, raw: Path) -> Params:
         params.ingest,
         relations=next(iter(found), None),
         quoting=params.ingest.quoting | ({"relations": "unquoted"} if found else {}),
-        media=MEDIA.get(chosen.dataset, {}),
+        media=MEDIA.get(chosen.dataset, params.ingest.media),
     )
     rank = replace(params.rank, most_users=chosen.users or params.rank.most_users)
     return replace(params, ingest=ingest_, rank=rank, views=replace(params.views, pictures=chosen.pictures))

@@ -114,6 +114,7 @@ def train(workspace: Path, params: Params) -> None:
         train_key=key,
         drop_repeats=params.clean.drop_repeats,
         imported_ids=workspace / params.train.imported_ids if params.train.imported_ids else None,
+        views=layout.views if params.train.views else None,
         start=workspace / params.train.start if params.train.start else None,
         dataset=params.dataset,
         further=[str(layout.taught_by(name)) for name in params.catalogues],

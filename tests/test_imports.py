@@ -90,7 +90,7 @@ MAY_IMPORT = {
 
 # What a room is made of, from the ground up: a package or file imports what stands above its own line here, and itself.
 FLOORS = {
-    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors"],
+    "storage": ["artifacts layout lock ragged", "manifest job parquet", "vectors thumbnails"],
     "serving": ["following batching catalogue_search", "gauges page", "app", "__main__"],
     "processes": ["cost environment git signals nodes watcher", "child", "torchrun"],
     "monitoring": ["stream", "drift", "history", "page"],
@@ -106,7 +106,7 @@ FLOORS = {
     "settings": ["bounds sizes", "foundation train decoding voices views operating", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
-    "views": ["colours waves reduce edges efficientnet transformer", "control encode texts", "build"],
+    "views": ["colours waves reduce edges efficientnet transformer", "control encode texts thumbnails", "build"],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -122,7 +122,7 @@ FLOORS = {
         "prompts",
         "trie",
         "batches catalogue",
-        "loss interface",
+        "loss interface item_views",
         "search pair",
         "engine",
     ],

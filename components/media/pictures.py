@@ -2,6 +2,8 @@
 
     look(content, most_pixels=40_000_000)                      # (format, width, height), nothing decoded
     rgb = decode(content, side=64, most_pixels=..., seconds=5)     # [side, side, 3] uint8
+    content = png(rgb)
+    jpeg = thumbnail(content, side=64, most_pixels=..., seconds=5)
 
 Pillow decodes JPEG, PNG, WebP, GIF (its first frame) and BMP, and is asked for no other format: some run programs.
 """
@@ -37,16 +39,42 @@ def look(content: bytes, *, most_pixels: int) -> tuple[str, int, int]:
 def decode(content: bytes, *, side: int, most_pixels: int, seconds: float) -> NDArray[np.uint8]:
     """[side, side, 3] RGB: the whole picture stretched to a square, transparent parts on white. Raises `Refused`."""
     with _within(seconds), _opened(content, most_pixels) as picture:
-        from PIL import Image
+        return np.asarray(_resized(picture, (side, side)), np.uint8)
 
-        picture.draft("RGB", (side, side))  # a JPEG is decoded at an eighth of its size where that is enough
-        if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA"):
-            clear = picture.convert("RGBA").resize((side, side), Image.Resampling.BILINEAR)
-            flat = Image.new("RGB", clear.size, _WHITE)
-            flat.paste(clear, mask=clear.getchannel("A"))
-        else:
-            flat = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(flat, np.uint8)
+
+def thumbnail(content: bytes, *, side: int, most_pixels: int, seconds: float) -> bytes:
+    """A JPEG whose longer side is at most `side`, without anything else that the file holds. Raises `Refused`."""
+    to = io.BytesIO()
+    with _within(seconds), _opened(content, most_pixels) as picture:
+        scale = min(1.0, side / max(picture.width, picture.height, 1))
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        _resized(picture, size).save(to, "JPEG", quality=80)
+    return to.getvalue()
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """RGB of that width and height, transparent parts on white."""
+    from PIL import Image
+
+    picture.draft("RGB", size)  # a JPEG is decoded at an eighth of its size where that is enough
+    if "transparency" not in picture.info and picture.mode not in ("RGBA", "LA", "PA"):
+        return picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    clear = picture.convert("RGBA").resize(size, Image.Resampling.BILINEAR)
+    flat = Image.new("RGB", clear.size, _WHITE)
+    flat.paste(clear, mask=clear.getchannel("A"))
+    return flat
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG of [height, width, 3] RGB, of few colours where it has few."""
+    from PIL import Image
+
+    to = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    if picture.getcolors(256) is not None:
+        picture = picture.quantize(256)
+    picture.save(to, "PNG", optimize=True)
+    return to.getvalue()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A sound in bounds: PCM WAV of 8, 16, 24 or 32 bits, its channels averaged, at most so many seconds from its start.
 
 rate, samples = decode(content, seconds=10)                    # [samples] float32 of -1 to 1
+content = wav(rate, samples)
 """
 
 from __future__ import annotations
@@ -42,6 +43,17 @@ def decode(content: bytes, *, seconds: float) -> tuple[int, NDArray[np.float32]]
         wide[:, 4 - width :] = numbers
         values = wide.view("<i4")[:, 0].astype(np.float32) / 2**31
     return rate, values.reshape(frames, channels).mean(axis=1, dtype=np.float32)
+
+
+def wav(rate: int, samples: NDArray[np.float32]) -> bytes:
+    """A WAV of one channel and 8 bits a sample."""
+    to = io.BytesIO()
+    with wave.open(to, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(1)
+        sound.setframerate(rate)
+        sound.writeframes(np.round(128 + 127 * np.clip(samples, -1, 1)).astype(np.uint8).tobytes())
+    return to.getvalue()
 
 
 def _opened(content: bytes) -> wave.Wave_read:

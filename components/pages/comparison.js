@@ -20,9 +20,16 @@
 
   const card = (item, side, hit) => {
     const row = make("li", "", hit ? "hit" : "");
-    row.append(make("span", words(item, side), "words"));
-    if (hit) row.append(" ", make("strong", "✓ taken"));
-    row.append(make("span", data.items[item][0], "title"));
+    const label = make("div");
+    label.append(make("span", words(item, side), "words"));
+    if (hit) label.append(" ", make("strong", "✓ taken"));
+    label.append(make("span", data.items[item][0], "title"));
+    const picture = data.pictures[item];
+    if (picture !== undefined) {
+      const both = make("div", "", "pictured");
+      both.append(make("span", "", `picture p${picture}`), label);
+      row.append(both);
+    } else row.append(label);
     return row;
   };
   const column = (heading, tag, items, side, target, kind = "") => {

@@ -18,7 +18,14 @@
     return said;
   };
   const named = (item) => {
-    const label = make("span");
+    const label = make("span", "", item.picture ? "pictured" : "");
+    if (item.picture) {
+      const picture = make("img", "", "picture");
+      picture.alt = "";  // the title stands beside it
+      picture.loading = "lazy";
+      picture.src = `picture?item=${encodeURIComponent(item.item_id)}`;
+      label.append(picture);
+    }
     label.append(make("span", item.words, "words"), make("span", item.title, "title"));
     return label;
   };

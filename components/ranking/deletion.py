@@ -26,6 +26,7 @@ from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.lists import Scores
 from components.voices.text import Text
+from components.voices.view import View
 from components.voices.voice import Voice
 
 NEWEST = 8
@@ -33,7 +34,7 @@ NEWEST = 8
 BESIDE = 10
 """Candidates after the results that a result can fall behind."""
 SOURCES = ("people", "kinds", "words")
-"""Kinds of evidence: what people took together, brand and category, texts."""
+"""Kinds of evidence: what people took together; brand, category and views of the items; texts."""
 _CELLS = 1 << 22
 """Scores of a voice for the shortened histories of a block of users: 16 MiB."""
 
@@ -67,7 +68,11 @@ class Deletion:
             source: [at for at, each in enumerate(features) if each.voice and source in of[each.voice]]
             for source in ("people", "words")
         }
-        self._columns["kinds"] = [at for at, each in enumerate(features) if each.group == "kinds"]
+        self._columns["kinds"] = [
+            at
+            for at, each in enumerate(features)
+            if each.group == "kinds" or (each.voice and "kinds" in of[each.voice])
+        ]
         counted = [each.group == COUNTS_AND_TIMES and each.name.startswith("count") for each in features]
         self._counts = np.flatnonzero(counted)
         self._last_is_most = np.array([each.name.endswith((".rank", ".place_of_strongest")) for each in features])
@@ -205,6 +210,8 @@ def _sources(voice: Voice) -> tuple[str, ...]:
     steps = getattr(voice.settings, "steps", None)
     if steps is not None:
         return tuple(dict.fromkeys("words" if step == "text" else "people" for step in steps))
+    if isinstance(voice, View):
+        return ("kinds",)
     return ("words",) if isinstance(voice, Text) else ("people",)
 
 

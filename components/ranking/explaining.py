@@ -28,7 +28,7 @@ _NEARLY = 0.5
 """A source is named beside the first where without it the result loses at least this share of what it loses without
 the first; an item is cited in place of the one that matters most, of which nothing can be said, likewise."""
 _SOURCE = {"next": "people", "together": "people", "words": "words"} | dict.fromkeys(
-    ("brand_and_kind", "brand", "kind"), "kinds"
+    ("brand_and_kind", "brand", "kind", "relation"), "kinds"
 )
 
 

@@ -25,6 +25,8 @@ POPULAR_SHARE = 0.2
 """An item is popular if fewer than this share of the items were taken by more people."""
 MOST_WORDS = 3
 """Shared words that are named."""
+MOST_RELATIONS = 2
+"""Relations of shared tails that are named."""
 _COMMON = 0.03
 """A word in the titles of more than this share of the items says nothing."""
 _PAIRS = 1 << 22
@@ -34,9 +36,15 @@ _PAIRS = 1 << 22
 class Facts:
     """Tables of single items and of pairs of items."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], kinds: NDArray[np.int32], item_ids: Sequence[str]) -> None:
-        """`arrays`: as `build` makes them; `kinds`: as `kinds.codes` does."""
-        self._arrays, self._kinds, self._ids = arrays, kinds, item_ids
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        kinds: NDArray[np.int32],
+        item_ids: Sequence[str],
+        tails: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """`arrays`: as `build` makes them; `kinds`: as `kinds.codes` does; `tails`: as `shared.tails`."""
+        self._arrays, self._kinds, self._ids, self._tails = arrays, kinds, item_ids, tails or {}
 
     @staticmethod
     def build(learned: Learned) -> dict[str, NDArray[Any]]:
@@ -69,7 +77,8 @@ class Facts:
 
     def clauses(self, had: int, result: int) -> list[Clause]:
         """Everything that can be said of a result and an item of the history, each source's best first."""
-        return [*self.together(had, result), *self.alike(had, result), *self.in_words(had, result)]
+        alike = [*self.related(had, result), *self.alike(had, result)]
+        return [*self.together(had, result), *alike, *self.in_words(had, result)]
 
     def together(self, had: int, result: int) -> list[Clause]:
         """People who took both, one right after the other or at all."""
@@ -83,6 +92,20 @@ class Facts:
         brand, leaf, _ = ((row[had] == row[result]) & (row[had] >= 0) for row in self._kinds)
         kind: Kind | None = "brand_and_kind" if brand and leaf else "brand" if brand else "kind" if leaf else None
         return [Clause(kind, self._ids[had])] if kind else []
+
+    def related(self, had: int, result: int) -> list[Clause]:
+        """Relations of which both have one and the same tail, that of the rarest tail first."""
+        rarest: dict[str, float] = {}
+        for key in self._tails:
+            if key.startswith("shared.") and key.endswith(".indptr"):
+                name = key.removesuffix(".indptr")
+                offsets, numbers, weights = (self._tails[f"{name}.{part}"] for part in ("indptr", "indices", "data"))
+                own, theirs = (slice(offsets[item], offsets[item + 1]) for item in (had, result))
+                common = np.isin(numbers[theirs], numbers[own])
+                if common.any():
+                    rarest[name.rpartition(".")[2]] = float(weights[theirs][common].max())
+        named = sorted(rarest, key=lambda name: (-rarest[name], name))[:MOST_RELATIONS]
+        return [Clause("relation", self._ids[had], words=tuple(named))] if named else []
 
     def in_words(self, had: int, result: int) -> list[Clause]:
         """Words of both titles that few titles have."""

@@ -74,7 +74,9 @@ class Hybrid(Scorer):
     def facts(self) -> Facts | None:
         """None where it was saved without any."""
         arrays = _part(self.arrays, _FACTS)
-        return Facts(arrays, self.reader.arrays["kinds"], self.catalogue.table.item_ids) if arrays else None
+        if not arrays:
+            return None
+        return Facts(arrays, self.reader.arrays["kinds"], self.catalogue.table.item_ids, self.reader.arrays)
 
     def rebuilt(self, learned: Learned) -> Self:
         """The same ranker over voices of other histories, such as those with the validation items. Vectors that

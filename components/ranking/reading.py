@@ -29,7 +29,7 @@ from components.voices.graph import Graph
 from components.voices.learned import Learned
 from components.voices.lists import Scores
 from components.voices.load import build
-from components.voices.matrix import packed, unpacked
+from components.voices.matrix import empty_rows, lengthened, packed, unpacked
 from components.voices.text import Text
 from components.voices.voice import Voice
 
@@ -76,6 +76,8 @@ class Reader:
         more, arrays = len(catalogue.table) - self.items, dict(self.arrays)
         arrays["kinds"] = kinds.extended(arrays["kinds"], known, texts, more)
         arrays |= counts.extended(arrays, more)
+        for name in self.chosen.shared:
+            arrays |= lengthened(arrays, f"shared.{name}", empty_rows(more))
         voices = {name: voice.extended(catalogue, texts) for name, voice in self.voices.items()}
         for name in self.chosen.evidence:
             voice = self.voices[name]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from components.errors import BadInput
 from components.networks.device import pick_device
@@ -19,9 +20,11 @@ from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.lengths import batches_of_like_length
 from components.progress import Progress
-from components.recommender.batches.batch import MAX_TOKENS, pad_prompts
+from components.recommender.batches.batch import MAX_TOKENS, Ends, pad_prompts
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Times, check_k, named
+from components.recommender.item_views import load as load_views
+from components.recommender.item_views import placed, views_of
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
@@ -85,11 +88,13 @@ class Engine:
         verify_manifest(directory)
         place = pick_device(device)
         loaded = parts(directory, lean=lean)
-        model, tokenizer, facts = loaded["recommender"].to(place).eval(), loaded["tokenizer"], loaded["facts"]
+        model, tokenizer, facts = loaded["recommender"], loaded["tokenizer"], loaded["facts"]
         own = Catalogue.load(directory, drop_repeats=drops_repeats(directory, facts))
         if catalogue is not None:
             refuse_other_ids(own.table, catalogue.table, where=f"the catalogue beside {directory}")
         catalogue = catalogue or own
+        load_views(model, directory, catalogue.table.item_ids)
+        model = model.to(place).eval()
         return cls(
             language_model(model, end_token=tokenizer.eos_token_id),
             loaded["prompts"].tokenise(tokenizer),
@@ -125,7 +130,8 @@ class Engine:
         for users in (progress or Progress()).track(batches, "recommend"):
             input_ids, mask = pad_prompts([prompts[user] for user in users])
             excluded = [known[user] for user in users] if masked else None
-            hits = search(*(part.to(self._device, non_blocking=True) for part in (input_ids, mask)), excluded=excluded)
+            read = self._read(input_ids, [prompts[user] for user in users], [known[user] for user in users])
+            hits = search(read, mask.to(self._device, non_blocking=True), excluded=excluded)
             for user, items, scores in zip(users, hits.items.tolist(), hits.scores.tolist(), strict=True):
                 answers[user] = named(self.catalogue, items, scores)
         return answers
@@ -145,14 +151,16 @@ class Engine:
         scoring = ForcedScoring(
             self._model, self._trie, candidates=most, scores=decoding.scores, length_penalty=decoding.length_penalty
         )
-        prompts = [self._prompt(self.catalogue.rows(history)) for history in histories]
+        known = [self.catalogue.rows(history) for history in histories]
+        prompts = [self._prompt(rows) for rows in known]
         at_once = max(1, min(decoding.batch_users, _ATTENTION_CELLS // most**2))
         found = np.zeros(len(candidates.values), np.float32)
         batches = batches_of_like_length([len(prompt.token_ids) for prompt in prompts], at_once)
         for users in (progress or Progress()).track(batches, "score candidates"):
             input_ids, mask = pad_prompts([prompts[user] for user in users])
             asked = Ragged.of([candidates.row(user).tolist() for user in users])
-            scores = scoring(input_ids.to(self._device), mask.to(self._device), asked).cpu().numpy()
+            read = self._read(input_ids, [prompts[user] for user in users], [known[user] for user in users])
+            scores = scoring(read, mask.to(self._device), asked).cpu().numpy()
             for place, user in enumerate(users):
                 own = slice(candidates.offsets[user], candidates.offsets[user + 1])
                 found[own] = scores[asked.offsets[place] : asked.offsets[place + 1]]
@@ -176,6 +184,16 @@ class Engine:
         for old in list(self._searches)[:-_SEARCHES]:
             self._searches.pop(old, None)
         return search
+
+    @torch.no_grad()
+    def _read(self, input_ids: Tensor, prompts: Sequence[Prompt], items: Sequence[Sequence[int]]) -> Tensor:
+        """What the model reads of a batch of prompts: token ids, or embeddings with the views of the items."""
+        ids = input_ids.to(self._device, non_blocking=True)
+        if views_of(self._model.module) is None:
+            return ids
+        ends = Ends.of_prompts(prompts, items, closed=self._pieces.closed).to(self._device)
+        embeddings = placed(self._model, ids, ends)
+        return ids if embeddings is None else embeddings
 
     def _prompt(self, rows: Sequence[int]) -> Prompt:
         items = [self._table.token_ids[row] for row in rows[-self._max_history :]]

@@ -23,6 +23,7 @@ from components.storage import parquet
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
+from components.storage.thumbnails import THUMBNAILS, Thumbnails
 from components.textid.table.id_table import IdTable
 from components.voices.load import voice
 
@@ -62,6 +63,8 @@ def assemble(layout: Layout, params: Params) -> Path:
             verify_manifest(layout.hybrid)
             shutil.copytree(layout.hybrid, temporary / HYBRID)
             shutil.copyfile(layout.mode, temporary / CHOICE)
+        if layout.thumbnails.is_file() and Thumbnails.load(layout.thumbnails):
+            shutil.copyfile(layout.thumbnails, temporary / THUMBNAILS)
         publish_json(temporary / PARAMS, _settings(params))
         publish_json(temporary / FINGERPRINTS, sources)
         publish_json(temporary / EVIDENCE, _evidence(layout))

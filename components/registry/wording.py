@@ -27,6 +27,7 @@ _FIELDS: dict[str, set[str]] = {
     "brand_and_kind": {"item"},
     "brand": {"item"},
     "kind": {"item"},
+    "relation": {"item", "words"},
     "words": {"item", "words"},
     "popular": {"people"},
     "none": set(),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from components.registry.answers import Answers
 from components.registry.champion import behind, numbered_bundle
 from components.settings.decoding import Mode
 from components.settings.params import Params
+from components.storage.thumbnails import THUMBNAILS, Thumbnails
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Model:
     answers: Answers
     seconds: float
     """What loading took."""
+    pictures: Mapping[str, bytes]
+    """Item id -> a small JPEG, of the items that have one."""
 
 
 class Following:
@@ -83,7 +87,7 @@ class Following:
         answers = Answers.of(bundle, mode=self._mode, lean=True)
         # The first question builds what later ones share: it is not a user's.
         answers([[answers.catalogue.table.item_ids[0]]], [10])
-        return Model(version, digest, answers, time.perf_counter() - started)
+        return Model(version, digest, answers, time.perf_counter() - started, Thumbnails.load(bundle / THUMBNAILS))
 
     def _say_once(self, error: StageError) -> None:
         self.failures += 1

@@ -4,6 +4,7 @@
 |---|---|
 | GET / | the page: nothing in it comes from another server |
 | GET /items?q=honey soap | {"items": [{"item_id", "title", "words"}]} |
+| GET /picture?item=B001 | the JPEG that the model holds of an item; 404 where it has none |
 | POST /try {"history": [...], "k": 10} | {"model", "seconds", "sides": [{"alias", "version", "sentence", "items"}]} |
 """
 
@@ -46,7 +47,12 @@ class TryPage:
     @cached_property
     def routes(self) -> list[Route]:
         """What to add to the app."""
-        return [Route("/", self.page), Route("/items", self.items), Route("/try", self.recommend, methods=["POST"])]
+        return [
+            Route("/", self.page),
+            Route("/items", self.items),
+            Route("/picture", self.picture),
+            Route("/try", self.recommend, methods=["POST"]),
+        ]
 
     async def page(self, _: Request) -> Response:
         """The page."""
@@ -62,6 +68,16 @@ class TryPage:
             return _refused(503, "no model is loaded yet")
         rows = await run_in_threadpool(self._search(model), request.query_params.get("q", "")[:200], MOST_ITEMS)
         return JSONResponse({"items": [_item(model, row) for row in rows]})
+
+    async def picture(self, request: Request) -> Response:
+        """The small picture of an item, by champion or challenger. They lie in a table: no name of a file is asked."""
+        asked = request.query_params.get("item", "")
+        models = [each.model for each in (self._champion, self._challenger) if each.model is not None]
+        found = next((model.pictures[asked] for model in models if asked in model.pictures), None)
+        if found is None:
+            return _refused(404, "there is no picture of this item")
+        headers = {"cache-control": "private, max-age=300", "x-content-type-options": "nosniff"}
+        return Response(found, media_type="image/jpeg", headers=headers)
 
     async def recommend(self, request: Request) -> Response:
         """What champion and challenger recommend."""
@@ -85,7 +101,8 @@ class TryPage:
                 (answer,) = model.answers([history], [k])
                 columns = (answer[name] for name in ("item_ids", "textual_ids", "titles", "reasons"))
                 names = ("item_id", "words", "title", "reason")
-                items = [dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)]
+                rows = [dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)]
+                items = [row | {"picture": row["item_id"] in model.pictures} for row in rows]
                 side = {"alias": following.alias, "version": model.version, "sentence": answer["sentence"]}
                 found.append({**side, "items": items})
         return found
@@ -107,10 +124,12 @@ class TryPage:
         return self._searched[1]
 
 
-def _item(model: Model, row: int) -> dict[str, str]:
+def _item(model: Model, row: int) -> dict[str, Any]:
     catalogue = model.answers.catalogue
+    item_id = catalogue.table.item_ids[row]
     return {
-        "item_id": catalogue.table.item_ids[row],
+        "item_id": item_id,
+        "picture": item_id in model.pictures,
         "title": catalogue.name(row),
         "words": catalogue.table.words[row],
     }

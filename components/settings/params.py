@@ -330,6 +330,8 @@ class Params(Section):
             "train.start": self.train.start is not None,
             "train.user_id": self.train.user_id,
             "train.imported_ids": self.train.imported_ids is not None,
+            "train.views": bool(self.train.views),
+            "train.distil.voice": bool(self.train.distil.voice),
         }.items():
             if wrong:
                 raise ValueError(f"{key} is set, and there are several catalogues, which it cannot serve; leave it out")

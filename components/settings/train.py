@@ -190,6 +190,11 @@ class Train(Section):
     """Table `item_id<TAB>words` (.tsv, .tsv.gz, with header) in the workspace. With `ids: generated` it is the IDs of
     the first round and what the cold start teaches; with `ids: imported` the IDs of all rounds. DVC does not watch it:
     after an edit of the file give it another name, or force `train`."""
+    views: list[str] = field(default_factory=list)
+    """Views whose vectors the recommender reads where an item ends in a prompt, through a linear layer each
+    (docs/views.md): pictures, sounds, numbers, vectors, and `relations_svd` with views.relations: svd."""
+    view_dropout: float = bounded(0.3, low=0.0, high=0.95)
+    """Share of the views of the items that are dropped in training, so that a missing one is normal."""
     start: str | None = None
     """A trained pair or a bundle in the workspace from which this training goes on: tokenizer, generator, prompts and
     weights are its own, its items keep their IDs, others get theirs from its generator, and the recommender learns what
@@ -237,6 +242,12 @@ class Train(Section):
 
     def _check_mixture(self) -> None:
         """Settings that cannot go together, refused before any stage runs."""
+        if self.views and (self.lora_rank or self.start):
+            other = "lora_rank" if self.lora_rank else "start"
+            raise ValueError(
+                f"views are {', '.join(self.views)} and {other} is {getattr(self, other)}: vectors of views are "
+                f"learned with the whole model, from the beginning; set views to [], or {other} to its default"
+            )
         if self.user_id and self.family == "decoder-only":
             raise ValueError(
                 "user_id is true and family is decoder-only, of which one forward teaches all items of a history, "

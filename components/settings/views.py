@@ -98,6 +98,9 @@ class Views(Section):
     constant: all have the same. rewired: the tails of a relation drawn anew, each as often as before."""
     max_seconds: float = bounded(10.0, low=0.01)
     """Decoding a file is given up after so many seconds; of a longer sound so many seconds from its start are read."""
+    thumbnails: int = bounded(64, low=0, high=256)
+    """Pixels of the longer side of the small pictures that pages show, which the bundle holds (0: none): about 2 kB an
+    item at 64."""
     batch: int = bounded(32, low=1)
     """Pictures that a network reads at a time."""
 

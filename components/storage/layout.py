@@ -66,6 +66,11 @@ class Layout:
         return self.root / "views" / "words.parquet"
 
     @property
+    def thumbnails(self) -> Path:
+        """Small pictures of the items, for pages; no row without pictures."""
+        return self.root / "views" / "thumbnails.parquet"
+
+    @property
     def views_report(self) -> Path:
         return self.root / "views" / "report.json"
 

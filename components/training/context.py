@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.soft_targets import Teacher
+from components.recommender.item_views import chosen
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
@@ -51,6 +55,11 @@ class Context:
     def teacher(self) -> Teacher | None:
         """What has a part in the recommender's labels, if `train.distil` names a voice."""
         return Teacher.load(self.job.teacher) if self.job.teacher and self.job.train.distil.voice else None
+
+    @cached_property
+    def views(self) -> dict[str, NDArray[np.float32]]:
+        """View -> [items, numbers], of those that the recommender reads. Raises `BadInput` as `item_views.chosen`."""
+        return chosen(self.job.views, self.job.train.views, list(self.data.item_ids)) if self.job.views else {}
 
     @cached_property
     def known(self) -> Known | None:

@@ -63,6 +63,8 @@ class Job(SavedAsJson):
     """Name of the catalogue, where there are further ones."""
     further: list[str] = field(default_factory=list)
     """Folders of further catalogues that the model learns as well (`Taught.read`)."""
+    views: Path | None = None
+    """The vectors of item views, of which `train.views` names some; None where it names none."""
     start: Path | None = None
     """The pair or bundle that `train.start` names, as a path that can be opened from here."""
 

@@ -46,6 +46,8 @@ def train_key(layout: Layout, params: Params) -> str:
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
     given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
     given += [file for name in params.catalogues for file in sorted(layout.taught_by(name).iterdir())]
+    if params.train.views:
+        given += sorted(layout.views.iterdir())
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
     return digest(
         {

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from components.errors import BadInput
 from components.recommender.catalogue import ID_TABLE
+from components.recommender.item_views import FOLDER as VIEWS
 from components.recommender.pair import FACTS, PROMPTS
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.sizes import parse_size
@@ -61,6 +62,9 @@ class Start:
         manifest = start_manifest(folder)
         verify_manifest(folder)
         facts = read_json(folder / FACTS)
+        if (folder / VIEWS).is_dir():
+            what, mend = "it reads views of items, and no training goes on from that", "set train.start to null"
+            raise BadInput(what, where=str(folder), mend=mend)
         _refuse_another(job.train, facts, folder)
         return cls(
             folder=folder,

@@ -24,6 +24,8 @@ from components.settings.views import RELATIONS, Media, Views
 from components.storage import parquet
 from components.storage.artifacts import publish_json, publishing_together
 from components.storage.layout import Layout
+from components.storage.thumbnails import SCHEMA
+from components.views import thumbnails
 
 WORDS = pa.schema([("item_id", pa.string()), ("column", pa.string()), ("words", pa.list_(pa.string()))])
 _MEDIA = ["view", "item_id", "kind", "file", "digest", "problem", "numbers", "labels"]
@@ -50,6 +52,7 @@ def build(
     """
     relations, media = parquet.read(layout.relations), parquet.read(layout.media)
     made = Made()
+    small = SCHEMA.empty_table()
     item_ids: list[str] = []
     if relations.num_rows or media.num_rows:
         item_ids = _touched(layout.interactions)
@@ -63,6 +66,7 @@ def build(
             if settings.only is None or name in settings.only or name in settings.words:
                 own = media.filter(pc.equal(media["view"], name))
                 _medium(made, name, own, place, settings, ingest.media[name], raw, layout, seed, progress or Progress())
+        small = thumbnails.made(media, place, ingest.media, raw, settings, progress)
     elif settings.words or settings.only or settings.control:
         raise BadInput(
             "views.words, views.only or views.control names views, and there are none",
@@ -71,9 +75,11 @@ def build(
         )
     report = {"views": made.report, "items": len(item_ids)}
     report["in_words"] = _in_words(made.report, settings)
-    with publishing_together(layout.views, layout.view_words, layout.views_report) as (to, words_to, report_to):
+    outputs = (layout.views, layout.view_words, layout.thumbnails, layout.views_report)
+    with publishing_together(*outputs) as (to, words_to, small_to, report_to):
         _save(to, item_ids, made.vectors)
         pq.write_table(_words(made.words, item_ids), words_to, compression="zstd")
+        pq.write_table(small, small_to, compression="zstd")
         publish_json(report_to, report)
     return report
 

@@ -7,6 +7,7 @@ As `text`, over vectors that were made before (the stage `views`). It proposes i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -14,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.storage.ragged import Ragged
 from components.storage.vectors import Edges
 from components.voices.fading import Days, strengths
 from components.voices.learned import Learned
 from components.voices.lists import Scores, best
-from components.voices.matrix import packed, strongest
+from components.voices.matrix import empty_rows, lengthened, packed, strongest
 from components.voices.text import Text, neighbours
 
 _DENSE = "dense"
@@ -60,6 +62,23 @@ class View(Text):
         own = asked.tocoo()
         found[own.row, own.col] -= own.data * self._squared[own.col]
         return found
+
+    def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
+        """`Scorer.extended`: new items have no view until `views` has run for them."""
+        more, arrays = self.new_items(catalogue), dict(self.arrays)
+        if _DENSE in arrays:
+            arrays[_DENSE] = np.concatenate([arrays[_DENSE], np.zeros((more, arrays[_DENSE].shape[1]), np.float32)])
+        else:
+            arrays |= lengthened(arrays, "text", empty_rows(more))
+        return type(self)(catalogue, arrays, self.settings)
+
+    def of_new(self, texts: Mapping[str, Sequence[Any]], items: int) -> sparse.csr_array:
+        return empty_rows(items)
+
+    def near(self, vectors: sparse.csr_array, most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Nothing is like an item without the view."""
+        shape = (vectors.shape[0], most)
+        return np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
 
     def similar(self, learned: Learned, most: int) -> sparse.csr_array:
         """Computed once for all who ask of the same vectors."""

@@ -85,6 +85,9 @@ class Grid:
         if params.views.words != self.base.views.words or (params.views.control and self.base.views.words):
             mend = "set views.words in the base, to [] where a variant has a control"
             raise self._wrong(variant, "words of views are in the texts, which all variants share", mend)
+        if params.train.views:
+            mend = "set train.views to []; compare it by two workspaces and `idiom compare`"
+            raise self._wrong(variant, "train.views is set, and in a grid views are made after the training", mend)
         if not has_views(self.base) and (params.views, params.rank) != (self.base.views, self.base.rank):
             mend = "set ingest.relations or ingest.media in the base; without views a grid asks no ranker"
             raise self._wrong(variant, "views or rank differ, and the base has no views", mend)

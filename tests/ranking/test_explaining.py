@@ -90,7 +90,7 @@ def test_everything_that_could_be_said_is_true(learned: tuple[Learned, Held]) ->
             *(each for had in range(40) if had != one for each in facts.clauses(had, one)),
         ]
     ]
-    assert {clause.kind for clause, _ in found} == set(KINDS)
+    assert {clause.kind for clause, _ in found} == set(KINDS) - {"relation"}  # of views: test_views.py
     assert [each for each in found if not judge.true(*each)] == []
 
 

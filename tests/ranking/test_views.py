@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.ranking.clauses import Clause
+from components.ranking.explaining import Explainer
 from components.ranking.features import Asked
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
@@ -16,6 +18,7 @@ from components.ranking.shared import shared, tails
 from components.ranking.teaching import Choice, teach
 from components.ranking.training import gains
 from components.ranking.views import compared, controls, said, shuffled, with_views
+from components.registry.wording import Wording
 from components.settings.decoding import Decoding
 from components.settings.ranking import Rank
 from components.settings.voices import Voices
@@ -151,6 +154,42 @@ def test_a_saved_hybrid_with_views_needs_no_view_to_answer(tmp_path: Path) -> No
     # Vectors of texts were made in `rank` alone: whoever builds the voices anew has them from the hybrid.
     again = loaded.rebuilt(replace(learned, views={"kg": given["kg"]}))
     assert again.recommend(asked, 5, Decoding()) == hybrid.recommend(asked, 5, Decoding())
+
+
+def test_a_new_item_has_no_view_and_changes_nothing_for_others() -> None:
+    """Prevents: a shop with views that can add no item without training again."""
+    learned, held, views = shop()
+    given = views | {"kg": edges([[number % 6, 6 + number % 5] for number in range(ITEMS)], [0] * 6 + [1] * 5)}
+    learned = replace(learned, views=given)
+    found = teach(learned, held, with_views(RANK, given), Voices(), core=0)
+    hybrid = Hybrid.of(found.choice.ranker, found.reader, learned.catalogue, Voices())
+    longer = hybrid.lengthened(catalogue(ITEMS + 3), {"title": ["soap"] * ITEMS}, {"title": ["soap"] * 3})
+    asked = [["i004", "i010"], ["i007"]]
+    before, after = (each.recommend(asked, 5, Decoding()) for each in (hybrid, longer))
+    assert [[one.item_id for one in row] for row in after] == [[one.item_id for one in row] for row in before]
+    view = longer.reader.voices["view:shot"].scores(Ragged.of([[4, 10]]), np.full(2, np.nan))
+    assert (view[0, ITEMS:] == 0).all() and view[0, :ITEMS].any()
+
+
+def test_what_is_said_of_relations_is_true_and_said_where_they_decided() -> None:
+    """Prevents: `same director as X` of two items that share none, and a reason in words where a picture decided."""
+    learned, held, _ = shop()
+    colour = [number % 12 for number in range(ITEMS)]
+    rows = [[each, 12 + number % 7] if number % 5 else [each] for number, each in enumerate(colour)]
+    learned = replace(learned, views={"kg": edges(rows, [0] * 12 + [1] * 7)})
+    found = teach(learned, held, with_views(RANK, learned.views), Voices(), core=0)
+    hybrid = Hybrid.of(found.choice.ranker, found.reader, learned.catalogue, Voices()).with_facts(learned)
+    assert hybrid.facts is not None
+    for had, result in ((3, 15), (3, 10), (3, 87), (4, 5), (0, 60)):
+        both = {("a", "b")[tail >= 12] for tail in {*rows[had]} & {*rows[result]}}
+        said = [clause for clause in hybrid.facts.clauses(had, result) if clause.kind == "relation"]
+        assert {word for clause in said for word in clause.words} == both
+        assert all(clause.item == learned.catalogue.table.item_ids[had] for clause in said)
+    histories = [[learned.catalogue.table.item_ids[item] for item in held.histories.row(user)] for user in range(20)]
+    lists = [[each.item_id for each in row] for row in hybrid.recommend(histories, 5, Decoding())]
+    given = [clause for row in Explainer(hybrid).of(histories, lists) for why in row for clause in why]
+    assert sum(clause.kind == "relation" for clause in given) > len(given) / 2
+    assert Wording.of("en").reason([Clause("relation", "i3", words=("director",))], str) == "same director as i3"
 
 
 def test_shuffled_views_move_every_item_that_has_one() -> None:

@@ -11,16 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from components.media.pictures import thumbnail
 from components.recommender.engine import Engine
 from components.registry.champion import version_bundle
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
+from components.storage.artifacts import publishing
+from components.storage.layout import Layout
+from components.storage.thumbnails import SCHEMA
 from tests.left_behind import Marked
+from tests.media.test_media import png
 from tests.registry.workspace import ITEMS, empty_store, register_untrained
 from tests.workspaces import free_port
 
+PICTURE = thumbnail(png((30, 90, 200), (40, 80)), side=64, most_pixels=10_000, seconds=5)
+"""Of the first six items; the other two have none."""
 HISTORIES = [[ITEMS[number], ITEMS[(number + 3) % 8]] for number in range(8)]
 
 
@@ -29,6 +38,9 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
     """A workspace with two versions of other weights, champion and challenger, and what each of them answers."""
     workspace = tmp_path_factory.mktemp("followed")
     (workspace / "mlflow.db").write_bytes(empty_store().read_bytes())
+    rows = {"item_id": ITEMS[:6], "picture": [PICTURE] * 6}
+    with publishing(Layout(workspace, "tiny").thumbnails) as temporary:
+        pq.write_table(pa.table(rows, schema=SCHEMA), temporary)
     answers = {}
     for seed in (3, 4):
         number, params = register_untrained(workspace, seed=seed), from_dict({"dataset": "tiny"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,8 @@ from components.serving.catalogue_search import CatalogueSearch
 from components.serving.page import TryPage
 from components.textid.table.id_table import IdTable
 from tests.browser import faint, overflowing, visited
-from tests.serving.conftest import HISTORIES, asked
+from tests.registry.workspace import ITEMS
+from tests.serving.conftest import HISTORIES, PICTURE, asked, status
 
 WORDS = ["honey soap", "honey cream", "soap dish", "lemon soap honey", "black towel"]
 
@@ -42,7 +44,7 @@ class Slow:
     @staticmethod
     def _loaded(alias: str) -> Any:
         columns = {"item_ids": [alias], "textual_ids": [alias], "titles": [alias], "reasons": [""], "sentence": ""}
-        return SimpleNamespace(version="1", digest=alias, answers=lambda histories, ks: [columns])
+        return SimpleNamespace(version="1", digest=alias, answers=lambda histories, ks: [columns], pictures={})
 
     def refresh(self, *, keep: bool) -> bool:
         time.sleep(self._seconds)
@@ -78,6 +80,9 @@ def test_somebody_tries_it(served: str, two_versions: tuple[Path, dict[str, Any]
             page.locator(".cards").nth(1).wait_for()
             chosen = page.locator("#history li").first.inner_text()
             assert titles[first]["words"] in chosen
+            pictured = page.locator(".cards").first.locator(".picture")
+            expect(pictured).to_have_count(4)  # of the six items with a picture two are in the history
+            assert pictured.first.evaluate("each => each.decode().then(() => each.naturalHeight)") == 64
             heads = page.locator("#answers h2").all_inner_texts()
             assert [head.split(",")[0] for head in heads] == ["champion", "challenger"]
             expect(page.locator(".cards").first.locator("li")).to_have_count(6)  # all but the two of the history
@@ -89,3 +94,16 @@ def test_somebody_tries_it(served: str, two_versions: tuple[Path, dict[str, Any]
             expect(page.locator(".cards")).to_have_count(0)
             page.locator("#query").fill("nothing has this")
             expect(page.locator("#count")).to_contain_text("No item")
+
+
+@pytest.mark.server
+def test_pictures_are_those_of_the_table_and_nothing_else(served: str) -> None:
+    """Prevents: a name that reaches a file of the server, and a picture of an item that has none."""
+    with urllib.request.urlopen(f"{served}/picture?item={ITEMS[0]}", timeout=10) as answer:
+        assert answer.read() == PICTURE and answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in (ITEMS[7], "", "thumbnails.parquet", "../params.json", "%2e%2e%2fparams.json", "/etc/passwd"):
+        assert status(f"{served}/picture?item={name}") == 404, name
+    assert status(f"{served}/picture/../params.yaml") == 404
+    found = asked(f"{served}/items?q={ITEMS[0]}")["items"]
+    assert [each["picture"] for each in found if each["item_id"] == ITEMS[0]] == [True]

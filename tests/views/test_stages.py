@@ -19,7 +19,8 @@ from tests.workspaces import MICRO, make_workspace, run_here, set_params
 @pytest.mark.slow
 def test_views_go_from_raw_files_into_texts_ranker_and_figures(tmp_path: Path) -> None:
     """Prevents: a door that the stages do not open, and a report that does not say what the views are worth."""
-    root = make_workspace(tmp_path / "ws", MICRO | {"views": {"words": ["maker"]}})
+    settings = MICRO | {"views": {"words": ["maker"]}, "train": MICRO["train"] | {"views": ["shot"]}}
+    root = make_workspace(tmp_path / "ws", settings)
     run_here(root, "ingest")
     layout = Layout(root, "demo")
     items = pq.read_table(layout.items)["item_id"].to_pylist()

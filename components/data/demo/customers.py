@@ -31,7 +31,12 @@ def purchases(shop: Shop) -> list[Purchase]:
     rng = random.Random(f"{shop.settings['seed']} customers")
     codes = rng.sample(range(100_000, 999_999), settings["number"])
     found = [purchase for code in codes for purchase in _customer(f"C{code}", shop, rng)]
-    return sorted(found, key=lambda purchase: (purchase.timestamp, purchase.user_id, purchase.item_id))
+    return sorted(found, key=in_time)
+
+
+def in_time(purchase: Purchase) -> tuple[int, str, str]:
+    """The key that sorts purchases as an export of a shop's orders comes."""
+    return purchase.timestamp, purchase.user_id, purchase.item_id
 
 
 def next_products(shop: Shop, bought: Sequence[Product]) -> list[tuple[Product, float]]:

@@ -5,6 +5,7 @@ html = page(found, dataset="demo", provenance=[("command", "idiom compare champi
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ def page(
     names = [side.name for side in found.sides]
     gained, lost = shown.movers(found)
     looked_up = shown.sample(found, sample)
+    pictures = shown.pictured(found, [*gained, *lost, *looked_up])
+    place = {item_id: at for at, item_id in enumerate(pictures)}
     return render(
         "comparison.html.jinja",
         scripts=["make.js", "comparison.js"],
@@ -47,7 +50,9 @@ def page(
             {"heading": f"The {len(gained)} who gained most", "users": gained},
             {"heading": f"The {len(lost)} who lost most", "users": lost},
         ],
-        lookup={"sentence": _sampled(found, len(looked_up)), "data": shown.as_data(looked_up, names)},
+        lookup={"sentence": _sampled(found, len(looked_up)), "data": shown.as_data(looked_up, names, place)},
+        pictures=[b64encode(each).decode() for each in pictures.values()],
+        place=place,
         reading=_READING,
         provenance=[{"code": "", **line} for line in provenance],
     )

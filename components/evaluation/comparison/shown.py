@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ HISTORY = 8
 """Newest items of a history that are shown."""
 LISTED = 10
 """Recommendations of each list that are shown."""
+PICTURES = 200
+"""Small pictures that a page holds: some 2.7 kB each."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,22 @@ def of(found: Comparison, rows: Sequence[int]) -> list[User]:
     ]
 
 
-def as_data(users: Sequence[User], sides: Sequence[str]) -> dict[str, Any]:
-    """Users for a script in a page: items once, by number, as [title, words of the first side, of the second, ...]."""
+def pictured(found: Comparison, users: Sequence[User]) -> dict[str, bytes]:
+    """Item id -> small JPEG of the first `PICTURES` items of these users that have one; what was taken goes first."""
+    chosen: dict[str, bytes] = {}
+    for each in users:
+        for item in (each.target, *each.history, *(item for row in each.lists for item in row)):
+            side = next((side for side in found.sides if item.item_id in side.pictures), None)
+            if side is not None and len(chosen) < PICTURES:
+                chosen.setdefault(item.item_id, side.pictures[item.item_id])
+    return chosen
+
+
+def as_data(users: Sequence[User], sides: Sequence[str], pictures: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Users for a script in a page: items once, by number, as [title, words of the first side, of the second, ...].
+
+    pictures: item id -> number of its picture in the page; in what is returned by the number of the item.
+    """
     items: dict[str, int] = {}
     rows: list[list[str]] = []
 
@@ -121,7 +137,8 @@ def as_data(users: Sequence[User], sides: Sequence[str]) -> dict[str, Any]:
         }
         for user in users
     ]
-    return {"sides": list(sides), "slices": slices, "items": rows, "users": made}
+    own = {str(items[item_id]): at for item_id, at in (pictures or {}).items() if item_id in items}
+    return {"sides": list(sides), "slices": slices, "items": rows, "users": made, "pictures": own}
 
 
 def moves(found: Comparison) -> pl.DataFrame:

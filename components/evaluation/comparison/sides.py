@@ -23,6 +23,7 @@ from components.evaluation.contenders import CONTENDERS, MODEL, VARIANTS
 from components.storage import parquet
 from components.storage.artifacts import publishing, read_json
 from components.storage.layout import Layout
+from components.storage.thumbnails import THUMBNAILS, Thumbnails
 
 PER_USER, METRICS, NAMES, VERDICT = "per_user.parquet", "metrics.json", "names.parquet", "verdict.json"
 SLICE = "slice/"
@@ -53,6 +54,8 @@ class Side:
     """What else is known of it: commit, digests, version, for the foot of a page; `cost`, as `contenders.COSTS`."""
     voices: Mapping[str, Any] = field(default_factory=dict)
     """The section `voices` of its metrics.json; empty where it has no ranker."""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    """Item id -> a small JPEG, of the items that have one."""
 
     @property
     def headline(self) -> str:
@@ -92,7 +95,8 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
     }
     verdict = read_json(paths[VERDICT]) if paths[VERDICT].is_file() else {}
     heard = metrics.get("voices", {}) if who == MODEL else {}
-    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard)
+    pictures = Thumbnails.load(paths[THUMBNAILS])
+    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard, pictures)
 
 
 def keep(layout: Layout, folder: Path) -> None:
@@ -101,6 +105,8 @@ def keep(layout: Layout, folder: Path) -> None:
         temporary.mkdir()
         for source, name in ((layout.per_user, PER_USER), (layout.metrics, METRICS), (layout.verdict, VERDICT)):
             shutil.copyfile(source, temporary / name)
+        if layout.thumbnails.is_file() and Thumbnails.load(layout.thumbnails):
+            shutil.copyfile(layout.thumbnails, temporary / THUMBNAILS)
         titles, words = _names(_paths(layout.root))
         rows = {"item_id": list(words), "title": [titles.get(item) for item in words], "words": list(words.values())}
         names = pl.DataFrame(rows, schema={"item_id": pl.String, "title": pl.String, "words": pl.String})
@@ -118,7 +124,7 @@ def kept_of(side: Side, folder: Path, old: Path) -> None:
     with publishing(folder) as temporary:
         temporary.mkdir()
         joined.select(before.columns).write_parquet(temporary / PER_USER, compression="zstd", statistics=False)
-        for name in (METRICS, VERDICT):
+        for name in (METRICS, VERDICT, THUMBNAILS):
             if paths[name].is_file():
                 shutil.copyfile(paths[name], temporary / name)
         words = side.words
@@ -134,7 +140,7 @@ def kept_of(side: Side, folder: Path, old: Path) -> None:
 def _paths(folder: Path) -> dict[str, Path]:
     """Where the files lie, in a dataset's artifacts or in what `keep` wrote."""
     if (folder / PER_USER).is_file():
-        return {name: folder / name for name in (PER_USER, METRICS, NAMES, VERDICT)}
+        return {name: folder / name for name in (PER_USER, METRICS, NAMES, VERDICT, THUMBNAILS)}
     if not (folder / "evaluate").is_dir():
         mend = "give a folder like artifacts/DATASET, in which `evaluate` has run"
         raise BadInput("there are no per-user results", where=str(folder), mend=mend)
@@ -143,6 +149,7 @@ def _paths(folder: Path) -> dict[str, Path]:
         PER_USER: layout.per_user,
         METRICS: layout.metrics,
         VERDICT: layout.verdict,
+        THUMBNAILS: layout.thumbnails,
         "items": layout.items_clean,
         "id_table": layout.id_table,
     }

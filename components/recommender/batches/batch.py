@@ -26,6 +26,35 @@ MAX_TOKENS = 512
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Where the items of a batch of prompts end: the last token of each ID, or the separator that closes it."""
+
+    rows: Tensor
+    """[n] int64: row of the batch."""
+    columns: Tensor
+    """[n] int64: position in the row."""
+    items: Tensor
+    """[n] int64: item numbers."""
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], columns: NDArray[np.int64], items: NDArray[np.integer]) -> Ends:
+        return cls(*(torch.from_numpy(np.ascontiguousarray(each, np.int64)) for each in (rows, columns, items)))
+
+    @classmethod
+    def of_prompts(cls, prompts: Sequence[Prompt], items: Sequence[Sequence[int]], *, closed: bool) -> Ends:
+        """`items`: item numbers of each history, of which a prompt kept the last ones. closed: `Pieces.closed`."""
+        found = [
+            (row, end - (not closed), item)
+            for row, (prompt, own) in enumerate(zip(prompts, items, strict=True))
+            for (_, end), item in zip(prompt.spans, own[len(own) - len(prompt.spans) :], strict=True)
+        ]
+        return cls(*torch.tensor(found, dtype=torch.int64).reshape(-1, 3).T)
+
+    def to(self, device: torch.device | str) -> Ends:
+        return Ends(*(each.to(device, non_blocking=True) for each in (self.rows, self.columns, self.items)))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Prompts and what is to be written after each."""
 
@@ -44,6 +73,8 @@ class Batch:
     """Where the loss is taken over the trie: which labels choose, and among what."""
     soft: Soft | None = None
     """Where a teacher has a part in the labels (soft_targets.py)."""
+    ends: Ends | None = None
+    """Where items end in the prompts, for models that read views of them."""
 
     def to(self, device: torch.device | str) -> Batch:
         prompt, mask, labels = (
@@ -51,7 +82,8 @@ class Batch:
         )
         choices = self.choices.to(device) if self.choices else None
         soft = self.soft.to(device) if self.soft else None
-        return Batch(prompt, mask, labels, self.target_tokens, self.inline, choices, soft)
+        ends = self.ends.to(device) if self.ends else None
+        return Batch(prompt, mask, labels, self.target_tokens, self.inline, choices, soft, ends)
 
     def over(self, choices: Choices | None) -> Batch:
         """The same with a loss over the trie, if there are `choices`."""

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch
+from components.recommender.batches.batch import IGNORED, MAX_TOKENS, PAD, Batch, Ends
 from components.recommender.batches.epochs import Drawn, padded_lengths
 from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.batches.soft_targets import Teacher
-from components.recommender.batches.training_set import TrainingSet, tokens_between
+from components.recommender.batches.training_set import TrainingSet, last_tokens, tokens_between
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged
@@ -115,11 +115,13 @@ class Samples(TrainingSet[Rows]):
         if self._users is not None:
             at = self._put(input_ids, at, self._users, rows.targets)
         at = self._put(input_ids, at, self._heads, rows.templates)
-        row, column, token, _ = tokens_between(self._separated, self._items, rows.first, rows.targets)
+        row, column, token, place = tokens_between(self._separated, self._items, rows.first, rows.targets)
         held = np.bincount(row, minlength=len(rows))
         held -= np.minimum(held, self._open)
         kept = column < held[row]
         input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
+        last = last_tokens(row, place)
+        ends = Ends.of(row[last], (at[row] + column)[last] - self._open, self._items[place[last]])
         at = self._put(input_ids, at + held, self._tails, rows.templates)
         mask = np.arange(rows.length) < at[:, None]
         targets = self._items[rows.targets]
@@ -129,6 +131,7 @@ class Samples(TrainingSet[Rows]):
             torch.from_numpy(mask.astype(np.int64)),
             torch.from_numpy(labels),
             int((labels != IGNORED).sum()),
+            ends=ends,
         )
         if self._soft:
             places = np.arange(len(rows)) * labels.shape[1]

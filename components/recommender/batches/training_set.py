@@ -175,3 +175,8 @@ def tokens_between(
     number, _, token = tokens.gather(item)
     place, row = (first[row] + column)[number], row[number]
     return row, np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row], token, place
+
+
+def last_tokens(row: Ints, place: Ints) -> Ints:
+    """Which of the tokens of `tokens_between` are the last of their item."""
+    return np.flatnonzero(np.append((row[1:] != row[:-1]) | (place[1:] != place[:-1]), True)[: len(row)])

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.recommender.batches.batch import IGNORED, PAD, Batch
+from components.recommender.batches.batch import IGNORED, PAD, Batch, Ends
 from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.batches.training_set import TrainingSet, tokens_between
+from components.recommender.batches.training_set import TrainingSet, last_tokens, tokens_between
 from components.storage.ragged import Ints, Ragged
 
 
@@ -148,12 +148,16 @@ class Windows(TrainingSet[WindowRows]):
         taught = place >= spans.taught[row]
         labels[row[taught], (heads[row] + column)[taught]] = token[taught]
         mask = np.arange(1, rows.length + 1) < (heads + np.bincount(row, minlength=len(rows)))[:, None]
+        # The end of the last item of a row is written, never read.
+        last = last_tokens(row, place)
+        last = last[np.append(row[last][1:] == row[last][:-1], False)] if len(last) else last
         batch = Batch(
             torch.from_numpy(np.ascontiguousarray(tokens[:, :-1] * mask)),
             torch.from_numpy(mask.astype(np.int64)),
             torch.from_numpy(np.ascontiguousarray(labels[:, 1:])),
             int(taught.sum()),
             inline=True,
+            ends=Ends.of(row[last], (heads[row] + column)[last], self._items[place[last]]),
         )
         places = row * rows.length + heads[row] + column - 1
         if self._soft:

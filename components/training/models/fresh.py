@@ -12,6 +12,7 @@ from components.networks.copying import ready_to_copy
 from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
+from components.recommender.item_views import attach
 from components.recommender.pair import GENERATOR, RECOMMENDER, TOKENIZER
 from components.recommender.prompts.phrasings import prompts_of
 from components.sampling import derive
@@ -123,7 +124,10 @@ def _recommender(context: Context) -> Any:
     if context.start is not None:
         return _adapted(load_model(context.start.folder / RECOMMENDER, train.family), context, "recommender")
     model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
-    return _prepared(model, context, train.backbone, "recommender")
+    model = _prepared(model, context, train.backbone, "recommender")
+    if context.views:
+        attach(model, context.views, dropout=train.view_dropout)
+    return model
 
 
 def _size(context: Context) -> dict[str, Any]:

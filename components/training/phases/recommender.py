@@ -12,6 +12,7 @@ from components.recommender.batches.epochs import Epoch
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.windows import Windows
+from components.recommender.item_views import placed
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.choices import Paths
@@ -81,6 +82,7 @@ class RecommenderPhase:
             loss = batch_loss(
                 self._recommender,
                 batch,
+                embeddings=placed(self._recommender, batch.input_ids, batch.ends),
                 label_smoothing=self._settings.label_smoothing,
                 before=self._before,
                 kl=self._continual.kl,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from components.evaluation.comparison.compare import Comparison, compare
 from components.evaluation.comparison.page import page
+from components.media.pictures import thumbnail
 from tests.browser import faint, opened, overflowing
-from tests.evaluation.comparison.made import pair_of_sides, side
+from tests.evaluation.comparison.made import ITEMS, pair_of_sides, side
+from tests.media.test_media import png
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,25 @@ def test_table_and_plot_show_what_was_found(browser: Any, path: Path, found: Com
         assert rows == ["version 11", "version 12", "item graph", "version 12 minus version 11"]
         assert shown.locator(".figures tr.side-1 strong").count() == 3, "bold is what the interval calls better"
         assert shown.locator(".figures tr.side-0 strong").count() == 0
+
+
+def test_pictures_stand_beside_the_items_that_have_one(browser: Any, tmp_path: Path) -> None:
+    """Prevents: pictures of other items, a page that asks for them or grows with the catalogue, and items without one
+    that lose their words."""
+    content = thumbnail(png((200, 30, 30), (90, 60)), side=64, most_pixels=10_000, seconds=5)
+    pictures = dict.fromkeys(ITEMS[:45], content)
+    a, b = (replace(each, pictures=pictures) for each in pair_of_sides(users=300))
+    path = tmp_path / "compare.html"
+    path.write_text(page(compare([a, b], seed=17), dataset="demo", sample=40), encoding="utf-8")
+    for width in (1280, 390):
+        with opened(browser, path, width=width) as shown:
+            taken = shown.locator(".user li.hit", has=shown.locator(".picture")).first
+            image = taken.locator(".picture").evaluate("each => getComputedStyle(each).backgroundImage")
+            assert image == f'url("data:image/jpeg;base64,{b64encode(content).decode()}")'
+            assert taken.locator(".picture").bounding_box()["width"] == 48
+            assert shown.locator("#shown .picture").count() > 0
+            assert shown.locator(".user li", has_not=shown.locator(".picture")).locator(".words").count() > 0
+            assert not overflowing(shown) and not faint(shown)
 
 
 def test_voices_and_cost_of_each_side(browser: Any, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The demo shop as a source like any other: `shop.yaml` -> raw-looking tables, always the same ones.
 
 python -m components ingest        # with `ingest: {format: demo, path: data/demo}` in params.yaml
+
+Where `ingest.media` names pictures.zip or tones.zip, it draws them beside shop.yaml, and the shop sells music boxes.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from components.data.canonical.tables import RawFile, Tables
-from components.data.demo import customers, dirt
+from components.data.demo import boxes, customers, dirt, drawing
 from components.data.demo.shop import load
 from components.data.ingest import rawfiles
+from components.errors import BadInput
 from components.settings.params import Ingest
 
 
@@ -26,7 +29,19 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
     """Generate the shop that `shop.yaml` in `raw` describes. Raises `BadInput` if it does not describe one."""
     path = rawfiles.one(rawfiles.locate(raw, settings.items, ("shop.yaml",), key="items"), "items")
     shop = load(path)
-    purchases = customers.purchases(shop)
+    purchases, rows = customers.purchases(shop), dirt.rows(shop)
+    facts = {"products": len(shop.products), "seed": shop.settings["seed"]}
+    drawn = [medium.files for medium in settings.media.values() if medium.files in (drawing.PICTURES, drawing.TONES)]
+    if drawn and "music_boxes" not in shop.settings:
+        mend = "take ingest.media out, or take music_boxes from the shop.yaml of the repository"
+        raise BadInput("there are no music_boxes, of which ingest.media wants pictures", where=str(path), mend=mend)
+    if drawn:
+        theirs, more = boxes.sold(shop, purchases)
+        purchases = sorted([*purchases, *more], key=customers.in_time)
+        rows += [box.row(shop.settings["music_boxes"]) for box in theirs]
+        facts["music_boxes"] = len(theirs)
+        for name in drawn:
+            drawing.draw(shop, theirs, path.parent / name)
     interactions = pl.DataFrame(
         {
             "user_id": [purchase.user_id for purchase in purchases],
@@ -35,9 +50,8 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> Tables:
         }
     )
     file = RawFile(shown=str(path), path=path, kind="lines")
-    facts = {"products": len(shop.products), "seed": shop.settings["seed"]}
     schema: dict[str, pl.DataType | type[pl.DataType]] = dict.fromkeys(
         ("item_id", "title", "brand", "description", "price"), pl.String
     )
-    items = pl.DataFrame(dirt.rows(shop), schema=schema | {"categories": pl.List(pl.List(pl.String))})
+    items = pl.DataFrame(rows, schema=schema | {"categories": pl.List(pl.List(pl.String))})
     return Tables(items.lazy(), interactions.lazy(), file, file, facts)
