@@ -96,7 +96,7 @@ def test_each_further_catalogue_has_stages_of_its_own(
     one for those who have one shop."""
     assert [name for name in of_several if "@" not in name] == ORDER
     assert {name for name in of_several if "@" in name} == {f"{of}@{shop}" for of in CATALOGUE_STAGES for shop in SHOPS}
-    assert set(of_several["train"].upstream) == {"clean", *(f"clean-of@{shop}" for shop in SHOPS)}
+    assert set(of_several["train"].upstream) == {"views", "clean", *(f"clean-of@{shop}" for shop in SHOPS)}
     assert {f"evaluate-of@{shop}" for shop in SHOPS} <= set(of_several["evaluate"].upstream)
     for name in ORDER:
         assert dataclasses.replace(of_several[name], upstream=()) == dataclasses.replace(stages[name], upstream=())

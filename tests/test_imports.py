@@ -271,7 +271,7 @@ def test_the_map_has_every_file_in_a_line() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     rooms = re.findall(r"(?ms)^### `([\w/]+/)`\n.*?^```\n(.*?)^```", page)
     lines = [(room + line.split()[0], line.split()[1:]) for room, block in rooms for line in block.splitlines()]
-    mapped = [*modules(), *(ROOT / "benchmarks").glob("*.py")]
+    mapped = [*modules(), *(ROOT / "benchmarks").rglob("*.py")]
     files = {str(path.relative_to(ROOT)) for path in mapped if path.name != "__init__.py"}
     named = [name for name, _ in lines]
     assert {"without a line": sorted(files - {*named}), "without a file": sorted({*named} - files)} == {
