@@ -42,7 +42,7 @@ def read(workspace: Path) -> list[Stage]:
     outs = {name: _paths([*spec.get("outs", []), *spec.get("metrics", [])]) for name, spec in raw.items()}
     deps = {name: _paths(spec.get("deps", [])) for name, spec in raw.items()}
     upstream = {
-        name: tuple(other for other in raw if any(_overlap(dep, out) for dep in deps[name] for out in outs[other]))
+        name: tuple(other for other in raw if any(overlap(dep, out) for dep in deps[name] for out in outs[other]))
         for name in raw
     }
     return [
@@ -124,7 +124,7 @@ def _value(reference: str, values: dict[str, Any]) -> Any:
     return found
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
     """Whether the paths are the same, or one lies inside the other."""
     first, second = PurePosixPath(one), PurePosixPath(other)
     return first.is_relative_to(second) or second.is_relative_to(first)

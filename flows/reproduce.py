@@ -16,6 +16,7 @@ from components.processes import git
 from components.registry.origin import LOCK, PARAMS, Origin, locked, origin_of
 from components.settings.params import Params
 from components.storage.artifacts import publishing
+from flows.graph import overlap
 from flows.repro import reproduce_all
 from flows.start import bring_start
 
@@ -123,7 +124,7 @@ def _bring_inputs(
     """What the stages read and no stage writes: from the commit, from DVC's remote, or linked from this workspace."""
     made = {path for stage in expected.values() for path in stage["outs"]}
     for path in dict.fromkeys(path for stage in expected.values() for path in stage["deps"]):
-        if (place / path).exists() or any(path == out or path.startswith(f"{out}/") for out in made):
+        if (place / path).exists() or any(overlap(path, out) for out in made):
             continue
         if (place / f"{path}.dvc").is_file():
             say(f"data     dvc pull {path}")
@@ -148,7 +149,7 @@ def _compared(
     made = {path for stage in expected.values() for path in stage["outs"]}
     for name, stage in expected.items():
         for path, md5 in stage["deps"].items():
-            if path not in made and found[name]["deps"].get(path, md5) != md5:
+            if not any(overlap(path, out) for out in made) and found[name]["deps"].get(path, md5) != md5:
                 raise BadInput(f"the stage `{name}` read something else than for version {origin.version}",
                                where=str(place / path), mend="bring the data back that it was made of")  # fmt: skip
     outs = {
