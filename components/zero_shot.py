@@ -71,7 +71,9 @@ class Opened:
         readers = Readers.build(self.learned, foundation.chosen, core=self.core, tiers=(tier,))
         reader = readers.readers[tier]
         ranker = foundation.ranker(tier, reader, readers.standards[tier])
-        return Hybrid.of(ranker, reader, catalogue, readers.voices)
+        hybrid = Hybrid.of(ranker, reader, catalogue, readers.voices)
+        # Why something is recommended tells what others did: a smaller tier knows nothing of that.
+        return hybrid.with_facts(self.learned) if tier == "stream" else hybrid
 
     def histories(self, most: int) -> tuple[list[list[str]], list[list[float] | None]]:
         """Item ids and times, in seconds, of the first `most` histories."""

@@ -109,7 +109,12 @@ def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:
     asked, _ = opened.histories(_SHOWN)
     ids = opened.learned.catalogue.table.item_ids
     asked = asked or [[each] for each in ids[:_SHOWN]]
-    for answer in Answers(recommender, Decoding())(asked, [k] * len(asked)):  # type: ignore[arg-type]
-        say(answer["sentence"])
-        for place, (words, title) in enumerate(zip(answer["textual_ids"], answer["titles"], strict=True), 1):
+    titles = opened.learned.catalogue.titles
+    answers = Answers(recommender, Decoding())(asked, [k] * len(asked))  # type: ignore[arg-type]
+    for history, answer in zip(asked, answers, strict=True):
+        say(f"After {', '.join(titles.get(item) or item for item in history[-2:])}:")
+        columns = (answer[name] for name in ("textual_ids", "titles", "reasons", "evidence"))
+        for place, (words, title, reason, evidence) in enumerate(zip(*columns, strict=True), 1):
             say(f"{place:>3}. {words}  ({title})")
+            if evidence[0]["kind"] != "none":
+                say(f"     {reason}")

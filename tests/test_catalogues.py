@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from components.catalogues import remove_gone
+from components.errors import BadInput
 from components.settings.file import from_dict, load
 from components.storage.layout import Layout
+from components.training.key import train_key
 from tests.workspaces import MICRO, command, lock_outs, make_workspace, set_params
 
 SECOND = {"ingest": {"format": "demo", "path": "data/other"}, "clean": {"sample_users": 60}, "weight": 2.0}
@@ -66,6 +68,13 @@ def test_what_a_removed_catalogue_left_is_not_learned_from(tmp_path: Path) -> No
     assert layout.taught_by("toys").is_dir() and layout.judged_on("toys").is_file()
     assert layout.taught_by_first.is_file() and not layout.taught_by("tools").exists()
     assert remove_gone(tmp_path / "nowhere", params) == []
+
+
+def test_a_training_without_the_tables_of_a_catalogue_is_refused(tmp_path: Path) -> None:
+    """Prevents a traceback from a grid or a backfill, whose workspaces have one catalogue, and a model of one alone."""
+    params = from_dict({"catalogues": {"toys": SECOND}})
+    with pytest.raises(BadInput, match="what the catalogue toys teaches is missing"):
+        train_key(Layout(tmp_path, "demo"), params)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def of_catalogue(pair: Path, catalogue: str, out: Path, facts: Mapping[str, Any]
     shutil.copytree(own, out, dirs_exist_ok=True)
     about = said["catalogues"][catalogue]
     table = IdTable.load(out / ID_TABLE)
-    its = {"catalogue": catalogue, "items": about["items"], "drop_repeats": about["drop_repeats"]}
+    its = {"catalogue": catalogue, **{name: about[name] for name in ("items", "drop_repeats", "valid")}}
     publish_json(out / FACTS, {**said, **its, **facts, "table_digest": table.digest()})
     write_manifest(out)
 

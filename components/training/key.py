@@ -45,7 +45,7 @@ def train_key(layout: Layout, params: Params) -> str:
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
     given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
-    given += [file for name in params.catalogues for file in sorted(layout.taught_by(name).iterdir())]
+    given += [file for name in params.catalogues for file in _tables(layout.taught_by(name))]
     if params.train.views:
         given += sorted(layout.views.iterdir())
     inputs = [sha256(path) for path in (layout.items_clean, layout.histories, layout.valid_targets, *given)]
@@ -63,6 +63,18 @@ def train_key(layout: Layout, params: Params) -> str:
             **({"catalogues": [layout.dataset, *params.catalogues]} if params.catalogues else {}),
         }
     )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """What a further catalogue teaches. Raises `BadInput` where there is nothing."""
+    if not folder.is_dir():
+        raise BadInput(
+            f"what the catalogue {folder.name} teaches is missing",
+            where=str(folder),
+            mend=f"run its stages, the last of them `clean-of@{folder.name}`: idiom repro, or idiom retrain. "
+            "`idiom ablate` and `idiom backfill` take workspaces of one catalogue",
+        )
+    return sorted(folder.iterdir())
 
 
 def start_manifest(folder: Path) -> Path:

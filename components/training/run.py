@@ -150,7 +150,10 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
     first, *further = context.data.shops
     if further:
         facts["items"] = first.end
-        facts["catalogues"] = {shop.name: shop.said() for shop in context.data.shops}
+        facts["catalogues"] = {
+            shop.name: {**shop.said(), "valid": shop.valid(best.metrics)} for shop in context.data.shops
+        }
+        facts["valid"] = first.valid(best.metrics)
     table = first.table(best.table)
     pair = Pair(state.generator, state.recommender, context.tokenizer, context.prompts, table, facts)
     chosen = {"event": "chosen", "round": best.round, "epoch": best.epoch, **best.metrics}

@@ -33,6 +33,8 @@ def test_a_shop_is_recommended_from_at_once(done: Done) -> None:
     (found,) = recommender.recommend([["i00", "i01"]], 5, Decoding())
     assert found[0].item_id == "i02" and not {"i00", "i01"} & {each.item_id for each in found}
     assert any("saved" in line for line in done.lines) and any(line.startswith("After ") for line in done.lines)
+    shown = [at for at, line in enumerate(done.lines) if line.startswith("  1. ")]
+    assert len(shown) == 3 and all(done.lines[at + 1].startswith("     ") for at in shown), "each says why"
 
 
 def test_it_judges_itself_tier_by_tier(done: Done) -> None:
@@ -57,6 +59,7 @@ def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -
     ask = {"foundation": None, "bundle": None, "tier": "text_only", "k": 2, "judge_users": 50}
     zero_shot(raw, tmp_path / "out", **ask, say=lines.append)  # type: ignore[arg-type]
     assert any(line.startswith("not judged") for line in lines)
+    assert not any(line.startswith("     ") for line in lines), "texts alone know of nobody else's history"
     (found,) = load(tmp_path / "out" / "recommender").recommend([["i10"]], 3, Decoding())
     assert {each.item_id[:2] for each in found} == {"i1"}
     with pytest.raises(BadInput, match="no tier"):

@@ -10,7 +10,7 @@ are is counted. IDs are unique over all catalogues; which of them may be recomme
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ class Shop:
         """Its rows of the ID table of all, with ids as it writes them."""
         item_ids, words, tokens = (getattr(of_all, name)[self.items] for name in ("item_ids", "words", "token_ids"))
         return IdTable(tuple(self.own(item_ids)), words, tokens)
+
+    def valid(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Its own figures among those of a validation on several catalogues."""
+        own = f"_{self.name}"
+        return {name.removesuffix(own): value for name, value in metrics.items() if name.endswith(f"_at_10{own}")}
 
     def said(self) -> dict[str, Any]:
         """What the pair says of it."""

@@ -53,7 +53,7 @@ class Validation:
 
     def measure(self, recommender: LanguageModel, table: IdTable, progress: Progress) -> dict[str, float]:
         """recall@10 and NDCG@10 of the sample; the ranks share the users. No targets: no figures. Of several catalogues
-        their mean, each counting alike, and `ndcg_at_10_NAME` of each.
+        their mean, each counting alike, and `ndcg_at_10_NAME`, `recall_at_10_NAME` of each.
 
         Through the engine that serves, with `trie` scores. Histories are read as `clean` left them, and their items are
         left out where it dropped repeats: where people buy again, no such target could be found otherwise, and the
@@ -70,8 +70,9 @@ class Validation:
         means = {
             name: sum(each[name] for each in found.values()) / len(found) for name in ("ndcg_at_10", "recall_at_10")
         }
-        own = {f"ndcg_at_10_{name}": each["ndcg_at_10"] for name, each in found.items()} if len(shops) > 1 else {}
-        return means | own
+        if len(shops) == 1:
+            return means
+        return means | {f"{metric}_{name}": value for name, each in found.items() for metric, value in each.items()}
 
     def _measured(
         self, recommender: LanguageModel, table: IdTable, shop: Shop, users: list[int], progress: Progress
