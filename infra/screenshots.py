@@ -125,7 +125,7 @@ def walk(on: Walk) -> None:
         )
     on.shoot("try", SERVED, size=(1280, 900), do=_tried)
     if on.layout.thumbnails.is_file() and Thumbnails.load(on.layout.thumbnails):
-        on.shoot("try-pictures", SERVED, size=(960, 760), do=_taken(collected(on.layout)))
+        on.shoot("try-pictures", SERVED, size=(720, 1300), do=_taken(collected(on.layout)), clip=(0, 240, 720, 1000))
 
 
 def _seen(text: str) -> Callable[[Page], Any]:
