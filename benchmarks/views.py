@@ -6,6 +6,8 @@
 Prints one JSON line: `images_per_s.COUNT` of the stage's encoder with an empty cache, `loop_images_per_s` of a loop
 that opens a picture, asks the model and keeps the vector (at most 1,000 pictures), `ratio_images_per_s` of the largest
 count, `again_images_per_s` with a full cache, `peak_mib_COUNT` of a process of its own, with all its libraries.
+`ratio_serving_cost`: seconds of an answer by a ranker with a picture's view (64 numbers) over one without, one history
+at a time, drawn histories of 5,000 items; medians of 200 answers each, by turns.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ def main() -> None:
         "ratio_images_per_s": round(rates[str(max(chosen.counts))] / slow, 3),
         "again_images_per_s": {str(count): each["again_images_per_s"] for count, each in found.items()},
         **{f"peak_mib_{count}": each["peak_mib"] for count, each in found.items()},
+        "ratio_serving_cost": serving_cost(),
     }
     print(json.dumps(result | machine.facts()))
 
@@ -113,6 +116,44 @@ def loop(archive: Path, count: int, pictures: str, work: Path) -> float:
             vectors.append(encoder.encode(pixels[None])[0])
     np.stack(vectors)
     return round(count / (time.perf_counter() - started), 1)
+
+
+def serving_cost(items: int = 5000, users: int = 400, asked: int = 200) -> float:
+    from components.ranking.hybrid import Hybrid
+    from components.ranking.lists import Held
+    from components.ranking.teaching import teach
+    from components.ranking.views import with_views
+    from components.recommender.catalogue import Catalogue
+    from components.settings.decoding import Decoding
+    from components.settings.ranking import Rank
+    from components.settings.voices import Voices
+    from components.storage.ragged import Ragged
+    from components.textid.table.id_table import IdTable
+    from components.voices.learned import Learned
+
+    draw = np.random.default_rng(1)
+    ids = tuple(f"i{number}" for number in range(items))
+    catalogue = Catalogue(IdTable(ids, ids, tuple((number,) for number in range(items))))
+    rows = [[int(start + step) % items for step in range(12)] for start in draw.integers(items, size=users)]
+    histories = Ragged.of([row[:-1] for row in rows])
+    titles = [f"word{number % 97} word{number % 89}" for number in range(items)]
+    held = Held(histories, np.full(len(histories.values), np.nan), np.array([row[-1] for row in rows], np.int64))
+    picture = draw.normal(size=(items, 64)).astype(np.float32)
+    picture /= np.linalg.norm(picture, axis=1, keepdims=True)
+    rank, hybrids = Rank(epochs=1), []
+    for views in ({}, {"picture": picture}):
+        learned = Learned(catalogue, Ragged.of(rows), None, {"title": titles}, views=views)
+        taught = teach(learned, held, with_views(rank, views), Voices(), core=0)
+        hybrids.append(Hybrid.of(taught.choice.ranker, taught.reader, catalogue, Voices()))
+    seconds: list[list[float]] = [[], []]
+    for number in range(asked + 5):
+        history = [ids[item] for item in rows[number % users][:-1]]
+        for which, hybrid in enumerate(hybrids):
+            started = time.perf_counter()
+            hybrid.recommend([history], 10, Decoding())
+            seconds[which].append(time.perf_counter() - started)
+    without, own = (float(np.median(each[5:])) for each in seconds)  # the first answers build what later ones share
+    return round(own / without, 3)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -32,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from components.settings.file import load  # noqa: E402
 from components.storage.artifacts import read_json  # noqa: E402
 from components.storage.layout import Layout  # noqa: E402
+from components.storage.thumbnails import Thumbnails  # noqa: E402
 from tests.browser import launched  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -122,6 +124,8 @@ def walk(on: Walk) -> None:
             "prefect-decision", address, size=(1400, 620), do=_seen("Is the new version better"), clip=(0, 0, 1400, 392)
         )
     on.shoot("try", SERVED, size=(1280, 900), do=_tried)
+    if on.layout.thumbnails.is_file() and Thumbnails.load(on.layout.thumbnails):
+        on.shoot("try-pictures", SERVED, size=(720, 1300), do=_taken(collected(on.layout)), clip=(0, 240, 720, 1000))
 
 
 def _seen(text: str) -> Callable[[Page], Any]:
@@ -163,6 +167,26 @@ def _tried(page: Page) -> None:
     page.locator("#history button").first.focus()
     page.locator("#history button").first.click()
     page.locator(".cards").nth(1).wait_for(timeout=60_000)
+
+
+def collected(layout: Layout) -> list[str]:
+    """Music boxes of the demo's collector who has most of them (params/demo-pictures.yaml)."""
+    users, histories = pq.read_table(layout.histories, columns=["user_id", "history"]).to_pydict().values()
+    boxes = [[item for item in history if item.startswith("M")] for history in histories]
+    return max(zip(users, boxes, strict=True), key=lambda each: (len(each[1]), each[0]))[1]
+
+
+def _taken(items: Sequence[str]) -> Callable[[Page], Any]:
+    """These items, by id, and what is recommended after them."""
+
+    def do(page: Page) -> None:
+        for item in items:
+            page.locator("#query").fill(item)
+            page.locator("#found button", has_text=item).wait_for(timeout=60_000)
+            page.locator("#found button", has_text=item).click()
+        page.locator(".cards .picture").first.wait_for(timeout=60_000)
+
+    return do
 
 
 def _mlflow(path: str, **asked: str) -> Any:

@@ -17,15 +17,16 @@
     if (!answer.ok) throw new Error(said.message);
     return said;
   };
+  const pictureOf = (item, kind) => {
+    const picture = make("img", "", kind);
+    picture.alt = "";  // the title stands beside it
+    picture.loading = "lazy";
+    picture.src = `picture?item=${encodeURIComponent(item.item_id)}`;
+    return picture;
+  };
   const named = (item) => {
     const label = make("span", "", item.picture ? "pictured" : "");
-    if (item.picture) {
-      const picture = make("img", "", "picture");
-      picture.alt = "";  // the title stands beside it
-      picture.loading = "lazy";
-      picture.src = `picture?item=${encodeURIComponent(item.item_id)}`;
-      label.append(picture);
-    }
+    if (item.picture) label.append(pictureOf(item, "picture"));
     label.append(make("span", item.words, "words"), make("span", item.title, "title"));
     return label;
   };
@@ -56,6 +57,7 @@
       button.type = "button";
       button.title = `${item.title} (${item.item_id})`;
       button.setAttribute("aria-label", `Remove ${item.words}`);
+      if (item.picture) button.append(pictureOf(item, "picture small"), " ");
       button.append(make("span", item.words), " ×");
       button.addEventListener("click", () => { history.splice(place, 1); show(); });
       chip.append(button);
@@ -82,8 +84,9 @@
       const button = make("button");
       button.type = "button";
       button.setAttribute("aria-label", `Take ${item.words}`);
-      button.append(named(item));
-      if (item.reason) button.append(make("span", item.reason, "soft"));
+      const label = named(item);
+      if (item.reason) label.append(make("span", item.reason, "soft"));
+      button.append(label);
       if (card.className) button.append(make("strong", "only here"));
       button.addEventListener("click", () => add(item));
       card.append(button);
