@@ -69,6 +69,8 @@ class Asked:
     items: pl.DataFrame
     histories: list[list[str]]
     """Those that the ranker's voices learned from."""
+    relations: pl.DataFrame | None = None
+    """head, relation, tail: those of the items, where there are some."""
 
 
 def main() -> None:
@@ -109,7 +111,8 @@ def of_workspace(chosen: argparse.Namespace) -> Asked:
     refit = bool(read_json(layout.pair / FACTS)["refit"])
     asked = cases(items, histories, valid, test, refit=refit, max_users=chosen.users, seed=params.seed)
     decoding = replace(Decoding.of(vars(params.evaluate)), mode=chosen.mode or params.evaluate.mode)
-    return Asked(recommender, recommender.ranker, decoding, asked, items, _rows(asked))
+    relations = pl.DataFrame(parquet.read(layout.relations)) if layout.relations.is_file() else None
+    return Asked(recommender, recommender.ranker, decoding, asked, items, _rows(asked), relations)
 
 
 def of_dataset(chosen: argparse.Namespace, folder: Path, progress: Any) -> Asked:
@@ -143,7 +146,7 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
     results = [[each.item_id for each in row] for row in answers]
     why = explain.of(prompts, results, times)
     explained = time.process_time()
-    tables = Tables.of(asked.items, asked.histories)
+    tables = Tables.of(asked.items, asked.histories, asked.relations)
     said = [
         (clause, result)
         for row, each in zip(why, results, strict=True)
@@ -179,8 +182,16 @@ def measure(asked: Asked, deleted: int) -> dict[str, Any]:
 class Tables:
     """The clean tables, looked at the slow way."""
 
-    def __init__(self, items: Mapping[str, Mapping[str, Any]], histories: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        items: Mapping[str, Mapping[str, Any]],
+        histories: Sequence[Sequence[str]],
+        relations: pl.DataFrame | None = None,
+    ) -> None:
         self.items, self.histories = items, histories
+        self.tails: dict[tuple[str, str], set[str]] = {}
+        for head, relation, tail in () if relations is None else relations.select("head", "relation", "tail").rows():
+            self.tails.setdefault((head, relation), set()).add(tail)
         self.having: dict[str, set[int]] = {}
         for person, history in enumerate(histories):
             for item in history:
@@ -190,8 +201,10 @@ class Tables:
         self.people = Counter(len(self.having.get(item, ())) for item in items)
 
     @classmethod
-    def of(cls, items: pl.DataFrame, histories: Sequence[Sequence[str]]) -> Tables:
-        return cls({row["item_id"]: row for row in items.iter_rows(named=True)}, histories)
+    def of(
+        cls, items: pl.DataFrame, histories: Sequence[Sequence[str]], relations: pl.DataFrame | None = None
+    ) -> Tables:
+        return cls({row["item_id"]: row for row in items.iter_rows(named=True)}, histories, relations)
 
     def true(self, clause: Clause, result: str) -> bool:
         """Whether the tables say so, to the last person."""
@@ -215,6 +228,12 @@ class Tables:
         if clause.kind == "words":
             both = self.titles[clause.item] & self.titles[result]
             return bool(clause.words) and set(clause.words) <= both
+        if clause.kind == "relation":
+            shared = (
+                self.tails.get((clause.item, name), set()) & self.tails.get((result, name), set())
+                for name in clause.words
+            )
+            return bool(clause.words) and all(shared)
         return {"brand_and_kind": brand and kind, "brand": brand, "kind": kind}[clause.kind]
 
     def _stand(self, person: int, had: str, result: str, reach: int, ordered: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+import polars as pl
 import pytest
 
 from benchmarks import explanations
@@ -43,3 +44,15 @@ def test_bad_reasons_are_found_out(asked: explanations.Asked, monkeypatch: pytes
     found = explanations.measure(asked, deleted=30)
     assert found["true_share"] == 0.0
     assert found["faithful_share"] < whole["faithful_share"] - 0.2
+
+
+def test_a_shared_tail_is_looked_up() -> None:
+    """Prevents a judge that believes every relation: both items have to have one and the same tail of it."""
+    rows = [("a", "director", "x"), ("b", "director", "x"), ("c", "director", "y"), ("b", "genre", "y")]
+    relations = pl.DataFrame(rows, schema=["head", "relation", "tail"], orient="row")
+    tables = explanations.Tables({name: {} for name in "abc"}, [], relations)
+    same = Clause("relation", "a", words=("director",))
+    assert tables.true(same, "b")
+    assert not tables.true(same, "c")
+    assert not tables.true(Clause("relation", "a", words=("director", "genre")), "b")
+    assert not tables.true(Clause("relation", "a"), "b")
