@@ -98,7 +98,10 @@
   const recommend = async () => {
     const mine = ++asked;
     if (!history.length) { answers.replaceChildren(); return; }
-    const slow = setTimeout(() => answers.setAttribute("aria-busy", "true"), PAUSE);
+    const slow = setTimeout(() => {
+      answers.setAttribute("aria-busy", "true");
+      if (!answers.children.length) answers.append(make("p", "The model is asked ..."));
+    }, PAUSE);
     try {
       const said = await ask("try", { history: history.map((item) => item.item_id), k: 10 });
       if (mine !== asked) return;
