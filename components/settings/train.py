@@ -94,14 +94,14 @@ class ContinualTraining(Section):
     """How a training goes on from a trained pair (`train.start`). Every new item is taught, whatever
     `recommender.prefixes` says."""
 
-    rate: float = bounded(0.1, low=0.0)
+    rate: float = bounded(1.0, low=0.0)
     """Peak learning rate, as a share of `recommender.lr`."""
-    epochs: int = bounded(1, low=1)
-    """Epochs, instead of `recommender.epochs`."""
+    epochs: int = bounded(4, low=1)
+    """Epochs, instead of `recommender.epochs`; the best one on validation is kept, or none."""
     replay: float = bounded(0.2, low=0.0, high=1.0)
     """Samples replayed in an epoch, as a share of those that the pair has learned: half of them are the newest of drawn
     users, half drawn from all. Nothing is replayed where nothing is new."""
-    kl: float = bounded(1.0, low=0.0)
+    kl: float = bounded(0.1, low=0.0)
     """Weight of the divergence from the pair's own probabilities, token by token, beside the loss (0: none)."""
 
 

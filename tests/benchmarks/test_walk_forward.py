@@ -54,7 +54,7 @@ def test_a_row_is_what_its_settings_are(timeline: Timeline, tmp_path: Path) -> N
     assert update("rate=0.5,epochs=8") == ContinualTraining(rate=0.5, epochs=8)
     assert update("scratch") is None and update("continual") == ContinualTraining() == UPDATES["continual"]
     walk = Walk(timeline, Params(), tmp_path, beams=5)
-    assert walk._name("continual", 2) == walk._name("rate=0.1", 2) != walk._name("finetuned", 2)
+    assert walk._name("continual", 2) == walk._name("rate=1.0", 2) != walk._name("finetuned", 2)
     assert walk._name("continual", 1) == "scratch", "the base is one model"
     assert Walk(timeline, Params(), tmp_path, beams=5, base=0)._name("continual", 1) != "scratch"
 

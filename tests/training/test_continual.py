@@ -40,7 +40,8 @@ INDEX = Index(max_tokens=6, candidates=4, groups=2)
 
 
 def settings(family: str, **changes: Any) -> Train:
-    once = {"family": family, "rounds": 1, "dropout": 0.0, "checkpoint_seconds": 600.0}
+    once: dict[str, Any] = {"family": family, "rounds": 1, "dropout": 0.0, "checkpoint_seconds": 600.0}
+    once["continual"] = ContinualTraining(rate=0.1, epochs=1, kl=1.0)
     return replace(micro(), generator=replace(micro().generator, cold_start_steps=4), **{**once, **changes})
 
 
@@ -148,7 +149,7 @@ def test_ids_stand_and_the_stage_index_agrees(champions: dict[str, Path], family
 def test_at_rate_zero_the_weights_are_the_champions(champions: dict[str, Path], family: str) -> None:
     """Prevents fresh weights, dropout or weight decay that come in by another door than the rate."""
     folder = champions[family]
-    job = unjudged(going_on(folder, family, "still", continual=ContinualTraining(rate=0.0)))
+    job = unjudged(going_on(folder, family, "still", continual=ContinualTraining(rate=0.0, epochs=1)))
     assert run.train(job, Progress())["epoch"] == 1, "without validation the last state is taken"
     for part in ("recommender", "generator"):
         old, new = (load_file(folder / name / "pair" / part / "model.safetensors") for name in ("champion", "still"))
@@ -168,7 +169,7 @@ def unjudged(job: Job) -> Job:
 def test_an_update_that_is_no_better_is_not_taken(champions: dict[str, Path], rate: float) -> None:
     """Prevents a night of bad data that replaces what was learned: the start is the first candidate, and stays."""
     folder, name = champions["encoder-decoder"], f"rate-{rate:.0f}"
-    job = going_on(folder, "encoder-decoder", name, continual=ContinualTraining(rate=rate, kl=0.0))
+    job = going_on(folder, "encoder-decoder", name, continual=ContinualTraining(rate=rate, epochs=1, kl=0.0))
     facts = run.train(job, Progress())
     log = [json.loads(line) for line in (job.out / run.LOG).read_text().splitlines()]
     before, after = log[1]["valid_ndcg_at_10"], log[2]["valid_ndcg_at_10"]
@@ -184,7 +185,9 @@ def test_at_the_first_step_nothing_diverges(champions: dict[str, Path], family: 
     recommender = replace(micro().recommender, loss=loss)
     gradients = []
     for kl in (0.0, 5.0):
-        job = going_on(folder, family, "first", recommender=recommender, continual=ContinualTraining(kl=kl))
+        job = going_on(
+            folder, family, "first", recommender=recommender, continual=ContinualTraining(rate=0.1, epochs=1, kl=kl)
+        )
         context = context_of(job)
         phase = phase_of(context, table_for(context))
         total, count = phase.loss(phase.batches(0)[0])
@@ -207,7 +210,7 @@ def table_for(context: Context) -> IdTable:
 def test_what_is_new_is_taught_once_and_a_share_of_the_old_again(champions: dict[str, Path], family: str) -> None:
     """Prevents new events that are missed or taught twice, and an update that is a whole training in disguise."""
     folder = champions[family]
-    context = context_of(going_on(folder, family, "alone", continual=ContinualTraining(replay=0.0)))
+    context = context_of(going_on(folder, family, "alone", continual=ContinualTraining(epochs=1, replay=0.0)))
     histories = context.data.histories
     users = dict(zip(sorted(f"u{n:03d}" for n in (*range(14), 99)), range(15), strict=True))
     first = 1 if family == "encoder-decoder" else 0  # nothing stands before a first item, which it then does not teach
@@ -218,7 +221,7 @@ def test_what_is_new_is_taught_once_and_a_share_of_the_old_again(champions: dict
     phase = phase_of(context, table_for(context))
     assert taught_places(phase, 0) == taught_places(phase, 1) == sorted(wanted)
 
-    context = context_of(going_on(folder, family, "replayed", continual=ContinualTraining(replay=0.5)))
+    context = context_of(going_on(folder, family, "replayed", continual=ContinualTraining(epochs=1, replay=0.5)))
     phase = phase_of(context, table_for(context))
     once, again = taught_places(phase, 0), taught_places(phase, 1)
     replayed = sorted(set(once) - set(wanted))
