@@ -157,6 +157,8 @@ def _prefect(stack: Path, passwords: Passwords, ports: dict[str, int]) -> Servic
         "PREFECT_HOME": str(stack / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
         "PREFECT_SERVER_API_AUTH_STRING": f"{_ADMIN}:{passwords.prefect}",
+        # Who holds a slot of `concurrency_limit`; in memory a restart would forget it, and Prefect end the run.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Its pages ask the port of the settings, whatever port the command names.
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(ports["prefect"]),

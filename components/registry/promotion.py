@@ -72,7 +72,8 @@ def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None
         try:
             client.create_registered_model(lock, tags={_HOLDER: token}, description="A promotion is at work.")
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            # MLflow looks a name up again that it has just refused, and by then it may have been given back.
+            if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
                 raise
             return False
         return True

@@ -57,7 +57,7 @@ class Stack:
                     method, f"{found['PREFECT_API_URL']}{path}", json=body, auth=(user, password), timeout=60
                 )
                 answer.raise_for_status()
-                return answer.json()
+                return answer.json() if answer.content else None
             except (httpx.TransportError, httpx.HTTPStatusError):
                 if time.monotonic() > until:
                     raise

@@ -169,11 +169,15 @@ def test_a_cancelled_run_stops(retrained: Any) -> None:
 
 def test_outages_in_a_training_lose_nothing(retrained: Any) -> None:
     """Prevents: losses with a hole, a training that ends with MLflow, a run that is Running for ever, where PostgreSQL,
-    MLflow and Prefect die in the middle of it. They come back when the supervisor has started them anew.
+    MLflow and Prefect die in the middle of it. They come back when the supervisor has started them anew. And a run that
+    Prefect ends some minutes later, as it has forgotten who holds the slot of `concurrency_limit`.
     """
     run = trains(retrained, rounds=6)
     for service in ("postgres", "mlflow", "prefect"):
         os.kill(retrained.pid(service), signal.SIGKILL)
+    leases = (retrained.root / FOLDER / "prefect" / "concurrency_leases").glob("*-*.json")
+    (held,) = [lease.stem for lease in leases]
+    retrained.prefect("POST", f"/v2/concurrency_limits/leases/{held}/renew", lease_duration=300)
     ended = retrained.wait(run)
     assert ended["state_type"] == "COMPLETED", retrained.log("worker")
     assert all(status(retrained.root)[name]["restarts"] for name in ("postgres", "mlflow", "prefect"))

@@ -172,6 +172,24 @@ def test_one_at_a_time(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_a_lock_that_is_given_back_while_it_is_asked_for(client: Any) -> None:
+    """Prevents: a promotion that ends with a traceback, as MLflow looks a name up that it has just refused and that
+    somebody has deleted since."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+
+    class GivenBack(Failing):
+        def __getattr__(self, name: str) -> Any:
+            if name == "create_registered_model" and not self.done:
+                self.done = True
+                raise MlflowException("not found", error_code=RESOURCE_DOES_NOT_EXIST)
+            return getattr(self._client, name)
+
+    asked = GivenBack(client, 0)
+    with one_at_a_time(asked, NAME, who="ada"):  # type: ignore[arg-type]
+        assert asked.done
+
+
 _MOVER = """
 import sys, time
 from pathlib import Path
