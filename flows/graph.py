@@ -118,7 +118,7 @@ def _value(reference: str, values: dict[str, Any]) -> Any:
             raise BadInput(
                 f"unknown parameter {reference}",
                 where="dvc.yaml",
-                mend="components/settings/params.py and train.py list them",
+                mend="components/settings/ lists them",
             )
         found = found[part]
     return found
