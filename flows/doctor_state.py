@@ -75,8 +75,8 @@ def code(workspace: Path, fix: bool = False) -> Iterator[Finding]:
 def store(workspace: Path, fix: bool = False) -> Iterator[Finding]:
     """Check MLflow's database: that it is one, is whole, and names this folder."""
     from components.registry import moved
+    from components.registry.database import refuse_junk
     from components.registry.store import database as database_of
-    from components.registry.store import refuse_junk
 
     database = database_of(workspace)
     if database is None:

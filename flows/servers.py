@@ -144,14 +144,14 @@ def _say_pages(
 
 def _plan(workspace: Path, mlflow_port: int, prefect_port: int) -> tuple[list[_Planned], dict[str, str]]:
     """What is to be started, and the addresses of what is served elsewhere (MLFLOW_TRACKING_URI, PREFECT_API_URL)."""
-    from components.registry.store import refuse_unfit, tracking_uri
+    from components.registry.store import prepare, tracking_uri
 
     planned, elsewhere, logs = [], {}, workspace / "logs"
     store = tracking_uri(workspace)
     if store.startswith("http"):
         elsewhere["MLflow"] = store.rstrip("/")
     else:
-        refuse_unfit(workspace)
+        prepare(workspace)
         address = free_address("--mlflow-port", mlflow_port)
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(mlflow_port)]

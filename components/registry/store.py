@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import BadInput
 from components.processes.environment import DEFAULTS
+from components.registry.database import make, refuse_junk
 from components.registry.moved import ARTIFACTS, refuse_moved
 from components.registry.patience import QUICK, RETRIES
 
@@ -29,7 +30,6 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
-_SQLITE = b"SQLite format 3\0"
 _EXPERIMENTS = (".dvc", "tmp", "exps")
 
 _EXPERIMENT_TAGS = {
@@ -58,22 +58,37 @@ def tracking_uri(workspace: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / 'mlflow.db'}"
 
 
-def connect(workspace: Path) -> MlflowClient:
-    """A client of the workspace's MLflow; the module-level functions of mlflow use the same address from then on.
+def prepare(workspace: Path) -> None:
+    """Make the workspace's own database where there is none; raises `BadInput` for one that is unfit."""
+    refuse_unfit(workspace)
+    path = database(workspace)
+    if path and not path.exists():
+        _quiet()
+        make(path)
 
-    Raises `BadInput` where the store does not answer, or is that of the folder in which the workspace was before.
-    """
+
+def _quiet() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    import mlflow  # noqa: F401 - it sets the levels of its loggers
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # It logs the traceback of a failing database and raises it as well; `answering` says it once, in a sentence.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def connect(workspace: Path) -> MlflowClient:
+    """A client of the workspace's MLflow; the module-level functions of mlflow use the same address from then on.
+
+    Raises `BadInput` where the store does not answer, or is that of the folder in which the workspace was before.
+    """
+    prepare(workspace)
+    _quiet()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
     uri = tracking_uri(workspace)
-    refuse_unfit(workspace)
     registry = os.environ.get("MLFLOW_REGISTRY_URI") or uri
     chosen = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
@@ -143,19 +158,6 @@ def refuse_unfit(workspace: Path) -> None:
         refuse_moved(path)
 
 
-def refuse_junk(path: Path) -> None:
-    """Raises `BadInput` for a file that is no database: it would end in SQLAlchemy's traceback, from a migration."""
-    if not path.exists():
-        return
-    mend = "move it away: idiom retrain makes a new one and registers the model again; or restore it"
-    if path.is_dir():
-        raise BadInput("MLflow's database is a folder", where=str(path), mend=mend)
-    with path.open("rb") as stream:
-        head = stream.read(len(_SQLITE))
-    if head and head != _SQLITE:  # an empty file is what SQLite itself begins with
-        raise BadInput("MLflow's database is no SQLite file", where=str(path), mend=mend)
-
-
 @contextmanager
 def answering(workspace: Path) -> Iterator[None]:
     """Turn a store that fails while it is used (its disk is full, its server gone) into `BadInput`.
@@ -178,6 +180,9 @@ def _silent(error: Exception, uri: str) -> BadInput:
     mend = (
         "start the server or correct MLFLOW_TRACKING_URI; unset, it is the workspace's own mlflow.db, which needs room"
     )
+    if "out-of-date database schema" in said:
+        said = "another version of MLflow made the database, or one that was ended while it did"
+        mend = f"keep a copy of it (cp mlflow.db mlflow.db.before), then mlflow db upgrade {uri}, then run this again"
     if "database is locked" in said:
         said = "the database was locked all the time (database is locked)"
         mend = "see who holds it (fuser mlflow.db) and end it, or raise register.wait_seconds; then run this again"
