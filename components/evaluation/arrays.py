@@ -95,12 +95,12 @@ class Cases:
         return replace(
             self,
             user_ids=tuple(self.user_ids[user] for user in users),
-            prompts=_rows(self.prompts, users),
+            prompts=self.prompts.take(users),
             targets=self.targets[users],
-            also=_rows(self.also, users) if self.also is not None else None,
+            also=self.also.take(users) if self.also is not None else None,
             trained=self.trained[users] if self.trained is not None else None,
             times=self.times
-            and replace(self.times, prompts=_rows(self.times.prompts, users), targets=self.times.targets[users]),
+            and replace(self.times, prompts=self.times.prompts.take(users), targets=self.times.targets[users]),
         )
 
 
@@ -207,17 +207,11 @@ def _days(items: Ragged, times: Ragged | None) -> np.ndarray:
 
 
 def _moments(lists: pl.Series) -> Ragged:
-    offsets = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
-    return Ragged(offsets, _microseconds(lists.filter(lists.list.len() > 0).explode()))
+    return Ragged.cut(_microseconds(lists.filter(lists.list.len() > 0).explode()), lists.list.len().to_numpy())
 
 
 def _microseconds(times: pl.Series) -> np.ndarray:
     return times.dt.epoch("us").fill_null(int(UNKNOWN)).to_numpy().astype(np.int64)
-
-
-def _rows(rows: Ragged, chosen: np.ndarray) -> Ragged:
-    _, _, values = rows.gather(chosen)
-    return Ragged(np.concatenate([[0], np.cumsum(rows.lengths_of(chosen))]), values)
 
 
 def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
@@ -231,8 +225,7 @@ def _sample(test: pl.DataFrame, max_users: int, seed: int) -> pl.DataFrame:
 def _ragged(lists: pl.Series, item_ids: pl.Enum, where: str) -> Ragged:
     lengths = lists.list.len().to_numpy()
     values = lists.filter(lists.list.len() > 0).explode()
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return Ragged(offsets, _positions(values, item_ids, where))
+    return Ragged.cut(_positions(values, item_ids, where), lengths)
 
 
 def _positions(ids: pl.Series, item_ids: pl.Enum, where: str) -> np.ndarray:

@@ -12,11 +12,10 @@ import numpy as np
 from components.progress import Progress
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
-from components.ranking.modes import Choice, mixed, written_scores
+from components.ranking.modes import Choice, mixed_lists, written_list
 from components.ranking.training import K, gains, paired
 from components.recommender.interface import Recommender
 from components.settings.decoding import Decoding, Mode
-from components.voices.lists import places
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5)
 """Of the language model, that are tried."""
@@ -41,17 +40,17 @@ def choose_mode(
     ids = catalogue.table.item_ids
     prompts = [[ids[item] for item in history] for history in asked.histories]
     found = engine.recommend(prompts, max(K, decoding.beams), decoding, progress)
-    masked, start = catalogue.masks(decoding), 0
+    masked, items, start = catalogue.masks(decoding), len(catalogue.table), 0
     ranks: dict[str, list[np.ndarray]] = {}
-    for block, scores in hybrid.blocks(asked.histories, asked.days):
-        written = written_scores(catalogue, found[start : start + len(block)])
+    for block, ranked in hybrid.listed_blocks(asked.histories, asked.days):
+        written = written_list(catalogue, found[start : start + len(block)])
         targets = asked.targets[start : start + len(block)]
-        tried = {"generate": written, "rank": scores} | {
-            f"hybrid {share}": mixed(scores, written, share) for share in SHARES
+        tried = {"generate": written, "rank": ranked} | {
+            f"hybrid {share}": mixed_lists(ranked, written, share, users=len(block), items=items) for share in SHARES
         }
         for name, each in tried.items():
             excluded = block if masked else None
-            ranks.setdefault(name, []).append(places(each.copy(), targets, least=-np.inf, excluded=excluded))
+            ranks.setdefault(name, []).append(each.places(targets, items=items, excluded=excluded))
         start += len(block)
     gain = {name: gains(np.concatenate(each)) for name, each in ranks.items()}
     figures = {name: float(each.mean()) for name, each in gain.items()}

@@ -37,10 +37,8 @@ class Held:
         if len(self.histories) <= most:
             return self
         rows = np.sort(np.random.default_rng(derive(seed, "rank", "users")).permutation(len(self.histories))[:most])
-        _, _, values = self.histories.gather(rows)
-        _, _, days = Ragged(self.histories.offsets, self.days).gather(rows)
-        offsets = np.concatenate([[0], np.cumsum(self.histories.lengths_of(rows))]).astype(np.int64)
-        return Held(Ragged(offsets, values), days, self.targets[rows])
+        days = Ragged(self.histories.offsets, self.days).take(rows).values
+        return Held(self.histories.take(rows), days, self.targets[rows])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.errors import BadInput
 from components.progress import Progress
@@ -25,7 +24,7 @@ from components.recommender.interface import Recommendation, Recommender, Times,
 from components.settings.bounds import MOST_BEAMS
 from components.settings.decoding import Decoding, Mode
 from components.storage.ragged import Ragged
-from components.voices.lists import Listed, Scores
+from components.voices.lists import Listed
 
 if TYPE_CHECKING:
     from components.ranking.hybrid import Hybrid
@@ -113,7 +112,11 @@ class Modes:
 
 
 def mixed_lists(ranked: Listed, written: Listed, share: float, *, users: int, items: int) -> Listed:
-    """`mixed` of lists: what neither of them proposes is not there. `items`: of the catalogue."""
+    """log((1 - share) * softmax(ranked) + share * exp(written)); what neither of them proposes is not there.
+
+    Items that are masked later have their part, so that a mask does not change the order of the others. Where the
+    ranker proposes nothing at all for a user, the language model has the whole. `items`: of the catalogue.
+    """
     keys, back = np.unique(
         np.concatenate([each.owners * items + each.items for each in (ranked, written)]), return_inverse=True
     )
@@ -139,36 +142,3 @@ def written_list(catalogue: Catalogue, answers: Sequence[Sequence[Recommendation
     scores = np.array([each.score for answer in answers for each in answer], np.float32)
     order = np.lexsort((packed.values, packed.owners))
     return Listed(packed.owners[order], packed.values[order], scores[order])
-
-
-def mixed(ranked: Scores, written: Scores, share: float) -> Scores:
-    """[users, items] log((1 - share) * softmax(ranked) + share * exp(written)); -inf is what nobody proposes.
-
-    Items that are masked later have their part, so that a mask does not change the order of the others. Where the
-    ranker proposes nothing at all for a user, the language model has the whole.
-    """
-    ours = _softmax(ranked)
-    share_of = np.where(ours.any(axis=1, keepdims=True), share, 1.0)
-    with np.errstate(divide="ignore"):
-        found: Scores = np.log((1.0 - share_of) * ours + share_of * np.exp(written, dtype=np.float64)).astype(
-            np.float32
-        )
-    return found
-
-
-def written_scores(catalogue: Catalogue, answers: Sequence[Sequence[Recommendation]]) -> Scores:
-    """[users, items] the scores of an answer's items; -inf for the others."""
-    scores = np.full((len(answers), len(catalogue.table)), -np.inf, np.float32)
-    for user, answer in enumerate(answers):
-        for each in answer:
-            scores[user, catalogue.table.row_of[each.item_id]] = each.score
-    return scores
-
-
-def _softmax(scores: Scores) -> NDArray[np.float64]:
-    """[users, items] of finite scores; a row of -inf stays 0."""
-    highest = scores.max(axis=1, keepdims=True).astype(np.float64)
-    powers = np.exp(scores - np.where(np.isfinite(highest), highest, 0.0))
-    total = powers.sum(axis=1, keepdims=True)
-    found: NDArray[np.float64] = powers / np.where(total > 0, total, 1.0)
-    return found

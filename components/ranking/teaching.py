@@ -73,7 +73,7 @@ def held_out(learned: Learned, events: int = 1) -> tuple[Learned, Held]:
     kept = np.flatnonzero(left)
     places = np.arange(len(histories.values)) - histories.offsets[:-1][histories.owners]
     rows = places < left[histories.owners]
-    past = Ragged(np.concatenate([[0], np.cumsum(left[kept])]).astype(np.int64), histories.values[rows])
+    past = Ragged.cut(histories.values[rows], left[kept])
     targets = histories.values[histories.offsets[:-1][kept] + left[kept]].astype(np.int64)
     known = None if learned.known_days is None else learned.known_days[rows]
     return replace(learned, histories=past, known_days=known), Held(past, learned.days[rows], targets)
@@ -86,13 +86,11 @@ def as_if_new(learned: Learned, held: Held, share: float) -> tuple[Learned, Held
     histories, hidden = learned.histories, chances < share
     rows = ~hidden[histories.values]
     left = np.bincount(histories.owners[rows], minlength=len(histories))
-    past = Ragged(np.concatenate([[0], np.cumsum(left)]).astype(np.int64), histories.values[rows])
+    past = Ragged.cut(histories.values[rows], left)
     known = None if learned.known_days is None else learned.known_days[rows]
     asks = np.flatnonzero(hidden[held.targets] & (left > 0))
-    _, _, values = past.gather(asks)
-    _, _, days = Ragged(past.offsets, learned.days[rows]).gather(asks)
-    asking = Ragged(np.concatenate([[0], np.cumsum(left[asks])]).astype(np.int64), values)
-    return replace(learned, histories=past, known_days=known), Held(asking, days, held.targets[asks])
+    days = Ragged(past.offsets, learned.days[rows]).take(asks).values
+    return replace(learned, histories=past, known_days=known), Held(past.take(asks), days, held.targets[asks])
 
 
 def teach(

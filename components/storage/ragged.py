@@ -40,6 +40,13 @@ class Ragged:
         return cls(offsets, np.fromiter(flat, np.int32, int(offsets[-1])))
 
     @classmethod
+    def cut(cls, values: NDArray[Any], lengths: NDArray[np.integer]) -> Ragged:
+        """Cut `values` into rows of these lengths, which sum up to their number."""
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(offsets, values)
+
+    @classmethod
     def load(cls, folder: Path, name: str, kind: type[np.generic]) -> Ragged:
         """Map what a `RaggedWriter` wrote: pages come from the disk when touched, and all processes share them."""
         return cls(mapped(folder / f"{name}.offsets", np.int64), mapped(folder / f"{name}.values", kind))
@@ -67,6 +74,10 @@ class Ragged:
     def owners(self) -> Ints:
         """[values] the row that each value stands in; kept once it was asked for."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    def take(self, rows: NDArray[np.integer]) -> Ragged:
+        """Some rows, in that order; the values are a copy."""
+        return Ragged.cut(self.gather(rows)[2], self.lengths_of(rows))
 
     def lengths_of(self, rows: NDArray[np.integer]) -> Ints:
         """[n] length of each of some rows."""

@@ -64,14 +64,30 @@ class Listed:
     """[n] item numbers, rising within an owner."""
     scores: NDArray[np.float32]
 
+    def places(
+        self, targets: NDArray[np.integer[Any]], *, items: int, excluded: Ragged | None = None
+    ) -> NDArray[np.int64]:
+        """[users] `places` of the targets in a catalogue of `items` items; 0 where a target is not listed."""
+        there = self if excluded is None else self.without(excluded, items=items)
+        own = np.full(len(targets), np.nan, there.scores.dtype)
+        hits = there.items == targets[there.owners]
+        own[there.owners[hits]] = there.scores[hits]
+        theirs = own[there.owners]
+        ahead = (there.scores > theirs) | ((there.scores == theirs) & (there.items < targets[there.owners]))
+        rank = 1 + np.bincount(there.owners[ahead], minlength=len(targets))
+        return np.where(np.isnan(own), 0, rank)
+
+    def without(self, excluded: Ragged, *, items: int) -> Listed:
+        """These scores but those of `excluded`, item numbers of each user, in a catalogue of `items` items."""
+        there = ~np.isin(self.owners * items + self.items, excluded.owners * items + excluded.values)
+        return Listed(self.owners[there], self.items[there], self.scores[there])
+
     def best(
         self, users: int, k: int, *, items: int, excluded: Ragged | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """`best` of the scores of `users` users in a catalogue of `items` items, what is not listed being left out."""
-        if excluded is None:
-            return _first(self, users, min(k, items))
-        there = ~np.isin(self.owners * items + self.items, excluded.owners * items + excluded.values)
-        return _first(Listed(self.owners[there], self.items[there], self.scores[there]), users, min(k, items))
+        there = self if excluded is None else self.without(excluded, items=items)
+        return _first(there, users, min(k, items))
 
 
 def _first(listed: Listed, users: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -51,7 +51,7 @@ def train(learned: Learned, chosen: settings.Sequence) -> SequenceNetwork:
             order = np.random.default_rng(derive(learned.seed, "sequence", "order", epoch)).permutation(filled)
             rows = order[batch * chosen.batch_size : (batch + 1) * chosen.batch_size]
             torch.manual_seed(derive(learned.seed, "sequence", epoch, batch))
-            summed += _step(network, optimizer, _part(learned.histories, rows), chosen)
+            summed += _step(network, optimizer, learned.histories.take(rows), chosen)
             learned.progress.advance("sequence", step + 1, end, force=step + 1 == end)
             if batch + 1 == each:
                 learned.progress.metrics({"sequence/loss": summed[0] / summed[1]}, step=epoch)
@@ -88,12 +88,6 @@ def _step(
         mend = "lower voices.sequence.lr, or set voices.sequence.precision to float32"
         raise BadInput("the loss is no longer a number", where="voices.sequence", mend=mend)
     return loss.item(), count
-
-
-def _part(histories: Ragged, rows: np.ndarray) -> Ragged:
-    """Some rows, in that order."""
-    _, _, values = histories.gather(rows)
-    return Ragged(np.append(0, np.cumsum(histories.lengths_of(rows))), values)
 
 
 def _key(learned: Learned, chosen: settings.Sequence) -> str:

@@ -76,7 +76,7 @@ def taught(learned: Learned, chosen: Distillation, *, seed: int, progress: Progr
     where: list[NDArray[np.int64]] = []
     for number in (progress or Progress()).track(range(chosen.folds), f"what {chosen.voice} teaches"):
         theirs = np.flatnonzero(fold != number)
-        others, days = _rows(known, theirs), _rows(Ragged(known.offsets, learned.days), theirs)
+        others, days = known.take(theirs), Ragged(known.offsets, learned.days).take(theirs)
         voice = build(str(chosen.voice), Learned(learned.catalogue, others, days.values, learned.texts))
         for places, items, scores in _asked(voice, known, learned.days, np.flatnonzero(fold == number), chosen.items):
             there = items >= 0
@@ -87,13 +87,12 @@ def taught(learned: Learned, chosen: Distillation, *, seed: int, progress: Progr
             lists.append(items[there])
             shares.append((powers / np.where(total > 0, total, 1.0))[there].astype(np.float32))
     order = np.concatenate([*where, np.zeros(0, np.int64)])
-    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
-    packed = Ragged(offsets, np.concatenate([*lists, np.zeros(0, np.int64)]))
-    whole = Ragged(offsets, np.concatenate([*shares, np.zeros(0, np.float32)]))
+    packed = Ragged.cut(np.concatenate([*lists, np.zeros(0, np.int64)]), lengths[order])
+    whole = Ragged(packed.offsets, np.concatenate([*shares, np.zeros(0, np.float32)]))
     back = np.argsort(order, kind="stable")
     missing = np.setdiff1d(np.arange(len(known.values)), order)
     assert not len(missing), "each place is asked once"
-    return Teacher(known, _rows(packed, back), _rows(whole, back).values)
+    return Teacher(known, packed.take(back), whole.take(back).values)
 
 
 def _asked(
@@ -113,11 +112,6 @@ def _asked(
             items, values = best(scores, most, least=voice.LEAST, excluded=own)
             yield some[first : first + len(block)], items, values
             first += len(block)
-
-
-def _rows(rows: Ragged, wanted: NDArray[np.int64]) -> Ragged:
-    offsets = np.concatenate([[0], np.cumsum(rows.lengths_of(wanted))]).astype(np.int64)
-    return Ragged(offsets, rows.gather(wanted)[2])
 
 
 def _learned(items_clean: Path, histories: Path, drop_repeats: bool) -> Learned:

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from components.errors import BadInput
 from components.ranking.choosing import choose_mode
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
-from components.ranking.modes import Choice, Modes, mixed, mixed_lists
+from components.ranking.modes import Choice, Modes, mixed_lists
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, named
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
-from components.voices.lists import Listed, best
+from components.voices.lists import Listed, Scores, best, places
 from tests.ranking.shops import catalogue
 
 
@@ -41,6 +42,26 @@ class Written:
             [item for item in items if not (masked and item in row)] for items, row in zip(found, rows, strict=True)
         ]
         return [named(self.catalogue, items[:k], [-1.0] * len(items[:k])) for items in kept]
+
+
+def mixed(ranked: Scores, written: Scores, share: float) -> Scores:
+    """[users, items] the definition, over the whole catalogue; -inf is what nobody proposes."""
+    ours = _softmax(ranked)
+    share_of = np.where(ours.any(axis=1, keepdims=True), share, 1.0)
+    with np.errstate(divide="ignore"):
+        found: Scores = np.log((1.0 - share_of) * ours + share_of * np.exp(written, dtype=np.float64)).astype(
+            np.float32
+        )
+    return found
+
+
+def _softmax(scores: Scores) -> NDArray[np.float64]:
+    """[users, items] of finite scores; a row of -inf stays 0."""
+    highest = scores.max(axis=1, keepdims=True).astype(np.float64)
+    powers = np.exp(scores - np.where(np.isfinite(highest), highest, 0.0))
+    total = powers.sum(axis=1, keepdims=True)
+    found: NDArray[np.float64] = powers / np.where(total > 0, total, 1.0)
+    return found
 
 
 HISTORIES = [["i001", "i003"], ["i030"], []]
@@ -69,6 +90,9 @@ def test_lists_are_mixed_as_rows_over_the_catalogue() -> None:
         listed = mixed_lists(*lists, 0.2, users=users, items=items).best(users, 8, items=items, excluded=excluded)
         wanted = best(mixed(ranked, written, 0.2), 8, least=-np.inf, excluded=excluded)
         assert np.array_equal(listed[0], wanted[0])
+        targets = draw.integers(0, items, users)
+        ranks = mixed_lists(*lists, 0.2, users=users, items=items).places(targets, items=items, excluded=excluded)
+        assert ranks.tolist() == places(mixed(ranked, written, 0.2), targets, least=-np.inf, excluded=excluded).tolist()
         np.testing.assert_allclose(listed[1], wanted[1], rtol=1e-6)
 
 
