@@ -22,6 +22,7 @@ from components.data.drops.store import Store
 from components.errors import BadInput
 from components.evaluation.comparison.rescored import rescored
 from components.evaluation.comparison.sides import Side, kept_of, read
+from components.recommender.catalogue import ITEMS
 from components.registry.bundle import decoding_of
 from components.registry.champion import CHAMPION, behind, numbered_bundle
 from components.registry.comparable import comparable
@@ -63,6 +64,8 @@ def add_items(
     number, digest = behind(workspace, params, CHAMPION)
     bundle = numbered_bundle(workspace, params, number, digest)
     items = cleaned(_rows(workspace, params, file, say), params)
+    if left := deleted_in(bundle, Store.of(workspace, params.dataset)):
+        say(f"warning: {left} deleted items are in the champion, and so in this version; idiom retrain mends it")
     with tempfile.TemporaryDirectory(prefix="idiom-add-", dir=_work(workspace)) as folder:
         out, kept = Path(folder) / "bundle", Path(folder) / "kept"
         started = time.monotonic()
@@ -108,6 +111,13 @@ def _rows(workspace: Path, params: Params, file: str | None, say: Callable[[str]
         mend = "name a file of the item table: idiom add-items FILE"
         raise BadInput("there is no item to add", where=file or str(store.folder), mend=mend)
     return rows
+
+
+def deleted_in(bundle: Path, store: Store) -> int:
+    """How many items of a bundle are to be forgotten."""
+    import polars as pl
+
+    return int(store.forgotten().among("item", pl.read_parquet(bundle / ITEMS, columns=["item_id"])["item_id"]).sum())
 
 
 def _asked(old: Side, bundle: Path, params: Params) -> Side:

@@ -61,7 +61,6 @@ def _tiles(history: Sequence[Record]) -> list[dict[str, Any]]:
 def _measure(name: str, history: Sequence[Record]) -> dict[str, Any]:
     now = history[-1].measures[name]
     kept = [(each.end, each.measures[name]) for each in history[-_SHOWN:] if each.measures[name]["value"] is not None]
-    p = now["p"]
     return {
         "id": name,
         "name": _plain(name),
@@ -69,10 +68,16 @@ def _measure(name: str, history: Sequence[Record]) -> dict[str, Any]:
         "says": "drifted" if now["drifted"] else "not measured" if now["value"] is None else "as before",
         "found": now["said"],
         "meaning": now["meaning"],
-        "rule": f"{now['value'] or 0.0:.3f}, below {now['threshold']:g}" + ("" if p is None else f"; p {p:.2g}"),
+        "rule": "" if now["value"] is None else _against(now["value"], now["threshold"], now["p"]),
         "plot": _plot([each["value"] for _, each in kept], [each["drifted"] for _, each in kept], now["threshold"]),
         "alt": f"{_plain(name)} in {len(kept)} windows, {sum(each['drifted'] for _, each in kept)} of them drifted",
     }
+
+
+def _against(value: float, threshold: float, p: float | None) -> str:
+    """An effect beside its threshold: `0.310, at least 0.2; p 0.0012`."""
+    relation = "at least" if value >= threshold else "below"
+    return f"{value:.3f}, {relation} {threshold:g}" + ("" if p is None else f"; p {p:.2g}")
 
 
 def _plot(values: Sequence[float], drifted: Sequence[bool], threshold: float) -> dict[str, Any]:

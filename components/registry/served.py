@@ -19,6 +19,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+# Where MLflow has put the code that was logged beside this file (`log.py`); in a checkout there is none.
+if (_CODE := Path(__file__).parent / "code" / "components.zip").is_file():
+    sys.path.insert(0, str(_CODE))
+
 from components.registry.answers import FIELDS, Answers
 from components.registry.bundle import BUNDLE, DIGEST, verified
 from components.registry.limits import Limits

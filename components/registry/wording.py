@@ -12,14 +12,15 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Self
 
 from components.errors import BadInput
 from components.ranking.clauses import KINDS, Clause
 from components.storage.artifacts import read_json
 
-FOLDER = Path(__file__).with_name("languages")
+FOLDER = resources.files(__package__) / "languages"
+"""Also where the package is a zip, as beside a registered model."""
 _TITLE_CHARS = 80
 _FIELDS: dict[str, set[str]] = {
     "next": {"item", "people"},
@@ -56,10 +57,11 @@ class Wording:
         """Read the file of a language. Raises `BadInput` where there is none, or for a file with other templates."""
         path = FOLDER / f"{language}.json"
         if not path.is_file():
-            known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.json")))
+            known = ", ".join(sorted(each.name.removesuffix(".json") for each in FOLDER.iterdir()))
             mend = f"give one of {known} as register.language, or add the file"
             raise BadInput(f"there are no sentences in {language!r}", where=str(path), mend=mend)
-        templates = read_json(path)
+        with resources.as_file(path) as file:
+            templates = read_json(file)
         wrong = sorted(templates.keys() ^ _FIELDS.keys())
         wrong += [
             name for name in sorted(_FIELDS.keys() & templates.keys()) if _named(templates[name]) != _FIELDS[name]

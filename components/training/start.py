@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from components.errors import BadInput
@@ -32,8 +33,8 @@ from components.training.packed import taught
 from components.training.packed.taught import Known, Marks
 
 MOST_SHORTER = 0.01
-"""Share of the users of both whose history may have fewer items than the pair was taught: deletions, or a smaller core.
-More are data of an earlier day, of which the pair knows what is to be predicted."""
+"""Share of the users of both whose history may have fewer items than the pair was taught, beside items that left the
+catalogue: single events. More are data of an earlier day, of which the pair knows what is to be predicted."""
 _SAME = ("family", "backbone", "generator_backbone", "ids", "user_id")
 _SAME_FROM_SCRATCH = ("size", "vocabulary_size", "dropout")
 """Settings that a pair cannot take over from params.yaml, as its weights or its IDs say them."""
@@ -82,12 +83,13 @@ class Start:
         """
         if self.taught is None:
             return Known.nothing(histories)
-        known = Known.of(self.taught, users, histories, items)
-        shorter, both = known.counts["shorter"], len(users) - known.counts["new"]
-        if shorter > max(1, MOST_SHORTER * both):
+        deleted = np.setdiff1d(taught.item_marks(self.table.item_ids), items)
+        known = Known.of(self.taught, users, histories, items, deleted)
+        both = len(users) - known.counts["new"]
+        if known.untold > max(1, MOST_SHORTER * both):
             raise BadInput(
-                f"{shorter} of {both} users have shorter histories here than the pair was taught: it was trained on "
-                "later data than these, and may know what is to be predicted",
+                f"{known.untold} of {both} users have shorter histories here than the pair was taught, not for want "
+                "of deleted items: it was trained on later data than these, and may know what is to be predicted",
                 where=f"train.start: {self.folder}",
                 mend="start from a bundle of earlier data, or from the beginning (train.start: null)",
             )

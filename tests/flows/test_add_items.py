@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components.data.drops.forgotten import FORGOTTEN, Forgotten
+from components.data.drops.store import Store
 from components.errors import BadInput
 from components.ranking.load import load as load_recommender
 from components.ranking.modes import Modes
@@ -21,7 +23,7 @@ from components.storage.artifacts import read_json
 from components.storage.layout import Layout
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
-from flows.add_items import add_items
+from flows.add_items import add_items, deleted_in
 from flows.drops import append_drop
 from flows.start import start_from
 from tests.flows.champion import trained
@@ -115,6 +117,17 @@ def test_the_same_text_is_the_same_item(bundle: Path, items: pl.DataFrame, tmp_p
     assert catalogue.canonical(["NEW"]) == [items["item_id"][7]]
     with pytest.raises(BadInput, match="no item is new"):
         extend(bundle, items.head(3), tmp_path / "again")
+
+
+def test_deleted_items_that_the_champion_has_are_counted(tmp_path: Path) -> None:
+    """Prevents: a version made after a deletion that offers what was deleted, and nobody who says so."""
+    store, record = Store.of(tmp_path, "demo"), Forgotten("00" * 32)
+    pl.DataFrame({"item_id": ["a", "b"]}).write_parquet(tmp_path / "items.parquet")
+    assert deleted_in(tmp_path, store) == 0
+    entries = [{"kind": "item", "hash": record.hash_of("item", name)} for name in ("b", "elsewhere")]
+    store.folder.mkdir(parents=True)
+    record.with_entries(entries).write(store.folder / FORGOTTEN)
+    assert deleted_in(tmp_path, store) == 1
 
 
 def test_a_version_by_the_gate_and_the_drop_of_its_items(shop: Path, items: pl.DataFrame) -> None:

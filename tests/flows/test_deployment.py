@@ -131,3 +131,5 @@ def test_prefect_yaml_is_what_prefects_own_schema_says(repository: Path) -> None
         given_names = set(each.parameters) | {name for one in overriding for name in one.get("parameters", {})}
         assert given_names <= set(taken), f"{raw['name']}: the flow has no parameter {given_names - set(taken)}"
     assert {each.name for each in model.deployments} == NAMES
+    told = (repository / "docs" / "operations.md").read_text()
+    assert [name for name in NAMES if f"/{name}` |" not in told] == []

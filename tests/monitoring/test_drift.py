@@ -161,5 +161,13 @@ def test_the_page_answers_first_and_reads_everywhere(browser: Any, tmp_path: Pat
             assert overflowing(shown) == [] and faint(shown) == []
             first = shown.locator("article.check").first
             assert first.get_attribute("id") in found[-1].drifted
+            assert f"at least {found[-1].measures[found[-1].drifted[0]]['threshold']:g}" in first.inner_text()
             assert first.locator("circle").count() == 3 and first.locator("circle.drifted").count() == 1
             assert shown.locator("tbody tr").count() == 3
+
+
+def test_what_was_not_measured_has_no_figure(tmp_path: Path) -> None:
+    """Prevents "0.000, below 0" beside a measure of a week with too few events to say anything."""
+    few = Record.of("4", START, START + timedelta(days=7), 20, measure(stream(1, 9000), stream(2, 20), RULES))
+    text = page(history.add(tmp_path, few), dataset="demo")
+    assert "not measured" in text and "0.000" not in text

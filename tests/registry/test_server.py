@@ -72,7 +72,12 @@ print(json.dumps({"code": components.__file__, "answers": answers.to_dict("recor
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["MLFLOW_TRACKING_URI"] = tracking_uri(registered)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=registered, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", "-c", code],
+        cwd=registered,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

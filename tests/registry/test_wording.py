@@ -38,7 +38,7 @@ def test_clauses_in_one_line(clauses: list[Clause], line: str) -> None:
 
 def test_another_language_is_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents English words in the code; a file that lacks a template, or has a field that nobody fills in."""
-    english = read_json(wording.FOLDER / "en.json")
+    english = read_json(Path(str(wording.FOLDER)) / "en.json")
     monkeypatch.setattr(wording, "FOLDER", tmp_path)
     with pytest.raises(BadInput, match="no sentences in 'xx'"):
         Wording.of("xx")

@@ -32,7 +32,7 @@ from components.training.models.fresh import fresh_models, previous_recommender,
 from components.training.packed import dataset, taught
 from components.training.phases.recommender import RecommenderPhase
 from components.training.phases.validation import Validation
-from tests.training.conftest import COLOURS, micro, write_tables
+from tests.training.conftest import COLOURS, KINDS, micro, write_tables
 from tests.training.fork_server import ForkServer
 
 FAMILIES = ["encoder-decoder", "decoder-only"]
@@ -141,7 +141,7 @@ def test_ids_stand_and_the_stage_index_agrees(champions: dict[str, Path], family
     assert facts["start"]["sha256"] == sha256(folder / "champion" / "pair" / "manifest.json")
     log = [json.loads(line) for line in (job.out / run.LOG).read_text().splitlines()]
     assert [row["event"] for row in log] == ["index", "start", "epoch", "chosen"]
-    assert log[1]["users"] == {"new": 1, "grown": 2, "unchanged": 11, "changed": 1, "shorter": 0, "gone": 0}
+    assert log[1]["users"] == {"new": 1, "grown": 2, "unchanged": 11, "changed": 1, "shorter": 0, "less": 0, "gone": 0}
     verify_manifest(job.out)
 
 
@@ -330,6 +330,25 @@ def test_data_of_an_earlier_day_are_refused(champions: dict[str, Path]) -> None:
     pq.write_table(pa.Table.from_pylist(cut), job.histories)
     with pytest.raises(BadInput, match="later data"):
         run.train(job, Progress())
+
+
+@pytest.mark.parametrize("of_each", [1, 2])
+def test_a_deleted_item_shortens_histories_and_nothing_is_refused(champions: dict[str, Path], of_each: int) -> None:
+    """Prevents every night being refused, as trained on later data, once an item that many bought is deleted."""
+    folder, name = champions["decoder-only"], f"deleted-{of_each}"
+    deleted = [f"{kind[0]}{number}{kind}" for kind in KINDS for number in range(of_each)]
+    job = going_on(folder, "decoder-only", name, tables=name)
+    shutil.copytree(folder / "tables", folder / name)
+    for path in (job.items_clean, job.histories, job.valid_targets):
+        table = pq.read_table(path)
+        rows = [row for row in table.to_pylist() if not {row.get("item_id"), row.get("target")} & {*deleted}]
+        for row in rows:
+            row |= {"history": [each for each in row["history"] if each not in deleted]} if "history" in row else {}
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    context = context_of(job)
+    assert context.known is not None
+    counts = context.known.counts
+    assert counts["less"] >= 3 and (counts["shorter"] > 0) == (of_each > 1) and context.known.untold == 0
 
 
 def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, Path]) -> None:

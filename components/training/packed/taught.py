@@ -32,6 +32,7 @@ Marks = NDArray[np.uint64]
 _SCHEMA = pa.schema([("user", pa.uint64()), ("items", pa.int32()), ("prefix", pa.uint64())])
 _USERS = 65_536
 """Users at a time."""
+_NONE = np.zeros(0, np.uint64)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -45,11 +46,16 @@ class Known:
     """[users]: the pair was taught more items of this user than the history has, so perhaps its validation target."""
     counts: dict[str, int]
     """Users by reason: `new`, `grown`, `unchanged`, `changed` (other items than those taught, or in another order),
-    `shorter` (fewer items than were taught), and `gone`, of the table, who have no history here."""
+    `shorter` (fewer items than were taught), `less` (the same but for one item that the catalogue has no more), and
+    `gone`, of the table, who have no history here."""
+    untold: int = 0
+    """Of `shorter`, users of whom nothing says that what they lack was deleted. Marks can tell it of those who lack one
+    item alone; of those who lack several, as large a share is taken to lack deleted ones."""
 
     @classmethod
-    def of(cls, table: pa.Table, users: Marks, histories: Ragged, items: Marks) -> Known:
-        """users [rows of `histories`], items [catalogue]: marks of their ids."""
+    def of(cls, table: pa.Table, users: Marks, histories: Ragged, items: Marks, deleted: Marks = _NONE) -> Known:
+        """users [rows of `histories`], items [catalogue], deleted (items that the pair knows and the catalogue has no
+        more): marks of their ids."""
         lengths = histories.lengths
         order = np.argsort(users, kind="stable")
         marks, taught, prefixes = (table[name].to_numpy() for name in _SCHEMA.names)
@@ -63,15 +69,24 @@ class Known:
         np.maximum.at(known, row[same], taught[same])
         beyond, listed, fitting = (np.zeros(len(users), bool) for _ in range(3))
         beyond[row[~fits]], listed[row], fitting[row[fits]] = True, True, True
+        shorter = listed & (known == 0) & (lengths > 0) & ~fitting
+        one, less = (np.zeros(len(users), bool) for _ in range(2))
+        lacking = np.flatnonzero(shorter[row] & (taught == lengths[row] + 1))
+        one[row[lacking]] = True
+        less[row[lacking]] = _lack_a(deleted, histories, items, row[lacking], prefixes[lacking])
+        left = int((shorter & ~less).sum())
         found = {
             "new": ~listed,
             "grown": (known > 0) & (known < lengths),
             "unchanged": listed & (known == lengths),
             "changed": listed & (known == 0) & (lengths > 0) & fitting,
-            "shorter": listed & (known == 0) & (lengths > 0) & ~fitting,
+            "shorter": shorter & ~less,
+            "less": less,
         }
         counts = {reason: int(mask.sum()) for reason, mask in found.items()}
-        return cls(known, beyond, {**counts, "gone": len(np.unique(marks)) - len(np.unique(marks[here]))})
+        counts["gone"] = len(np.unique(marks)) - len(np.unique(marks[here]))
+        several = int((shorter & ~one).sum())
+        return cls(known, beyond, counts, untold=left - several * int(less.sum()) // max(1, int(one.sum())))
 
     @classmethod
     def nothing(cls, histories: Ragged) -> Known:
@@ -138,6 +153,23 @@ def prefixes_of(histories: Ragged, items: Marks, rows: Ints, lengths: Ints) -> M
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(items[some.values], place), dtype=np.uint64)])
         begin = some.offsets[rows[asked] - start]
         found[asked] = sums[begin + lengths[asked]] - sums[begin]
+    return found
+
+
+def _lack_a(deleted: Marks, histories: Ragged, items: Marks, rows: Ints, prefixes: Marks) -> NDArray[np.bool_]:
+    """[n]: whether history rows[i] has the mark prefixes[i] with one of the `deleted` items put in somewhere."""
+    found = np.zeros(len(rows), bool)
+    if not len(deleted):
+        return found
+    places = np.arange(int(histories.lengths_of(rows).max(initial=0)) + 1)
+    put_in = _mixed(deleted[:, None], places)
+    for at, row in enumerate(rows):
+        marks = items[histories.row(int(row))]
+        here = places[: len(marks)]
+        before = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(marks, here), dtype=np.uint64)])
+        moved = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(marks, here + 1), dtype=np.uint64)])
+        rest = prefixes[at] - before - (moved[-1] - moved)
+        found[at] = bool((put_in[:, : len(rest)] == rest).any())
     return found
 
 
