@@ -114,7 +114,7 @@ FLOORS = {
         "interface",
         "encoder_decoder causal",
         "t5 bart",
-        "families",
+        "families views",
         "backbone lean",
     ],
     "textid": ["words", "table", "writing"],

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from components.errors import BadInput
+from components.networks import views as networks
 from components.networks.families import language_model
 from components.recommender import item_views
 from components.recommender.batches.batch import Ends, pad_prompts
@@ -69,7 +70,7 @@ def test_training_and_decoding_add_views_in_the_same_places(
     pieces = prompts_of(KINDS[kind]).tokenise(tokenizer)  # type: ignore[arg-type]
     model = language_model(make_model(len(tokenizer), kind=kind), end_token=tokenizer.eos_token_id)
     plain = [batch_loss(model, training.collate(each)) for each in training.epoch(seed=1, number=0, batch_size=2)]
-    item_views.attach(model.module, {"colour": colour})
+    networks.attach(model.module, {"colour": colour})
     for each, without in zip(training.epoch(seed=1, number=0, batch_size=2), plain, strict=True):
         batch = training.collate(each)
         assert batch.ends is not None
@@ -82,7 +83,7 @@ def test_training_and_decoding_add_views_in_the_same_places(
     prompts = [pieces.build(0, [table.token_ids[item] for item in row], max_tokens=99) for row in rows]
     ends = Ends.of_prompts(prompts, rows, closed=pieces.closed)
     ids = pad_prompts(prompts)[0]
-    torch.nn.init.normal_(item_views.views_of(model.module).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.normal_(networks.views_of(model.module).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
     changed = (item_views.placed(model, ids, ends) - model.embed(ids)).abs().sum(-1) > 0  # type: ignore[operator]
     wanted = {(row, end - (not pieces.closed)) for row, each in enumerate(prompts) for _, end in each.spans}
     wanted -= {
@@ -108,7 +109,7 @@ def test_the_known_answer_is_found_by_the_language_model_alone(
     def found(vectors_: np.ndarray) -> float:
         torch.manual_seed(3)
         model = make_model(len(tokenizer), kind=kind).float()
-        item_views.attach(model, {"colour": vectors_}, dropout=0.3)
+        networks.attach(model, {"colour": vectors_}, dropout=0.3)
         network = language_model(model, end_token=tokenizer.eos_token_id)
         training = sets(kind, tokenizer, table, [[int(box), BOXES + int(of_box()[box])] for box in known])
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -142,9 +143,9 @@ def test_views_travel_with_the_pair(tokenizer: Any, make_model: Callable[..., An
 
     def with_views(*arguments: Any, **settings: Any) -> Any:
         model = make_model(*arguments, **settings).float()
-        item_views.attach(model, of_items)
+        networks.attach(model, of_items)
         torch.manual_seed(1)
-        torch.nn.init.normal_(item_views.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.normal_(networks.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
         return model
 
     lists = {}
