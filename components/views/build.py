@@ -43,19 +43,27 @@ class Made:
 
 
 def build(
-    settings: Views, ingest: Ingest, raw: Path, layout: Layout, *, seed: int, progress: Progress | None = None
+    settings: Views,
+    ingest: Ingest,
+    raw: Path,
+    layout: Layout,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """Publish vectors, words and the report, and return the report, whose `in_words` a person has to know.
 
-    `raw`: the folder of the raw files. Raises `BadInput` for a setting that names no view, a model that cannot be read,
-    or files of a medium that went away since `ingest`.
+    `raw`: the folder of the raw files. whole: of all items of the catalogue, those that nobody took among them. Raises
+    `BadInput` for a setting that names no view, a model that cannot be read, or files of a medium that went away since
+    `ingest`.
     """
     relations, media = parquet.read(layout.relations), parquet.read(layout.media)
     made = Made()
     small = SCHEMA.empty_table()
     item_ids: list[str] = []
     if relations.num_rows or media.num_rows:
-        item_ids = _touched(layout.interactions)
+        item_ids = _item_ids(layout.items if whole else layout.interactions)
         place = {item_id: row for row, item_id in enumerate(item_ids)}
         names = sorted(set(media["view"].to_pylist()))
         kinds = sorted(set(relations["relation"].to_pylist()))
@@ -84,10 +92,10 @@ def build(
     return report
 
 
-def _touched(interactions: Path) -> list[str]:
-    """Ids of the items that an interaction names, sorted."""
+def _item_ids(table: Path) -> list[str]:
+    """Ids of the items of the catalogue, or of those that an interaction names, sorted."""
     found: set[str] = set()
-    for batch in parquet.batches(interactions, ["item_id"]):
+    for batch in parquet.batches(table, ["item_id"]):
         found.update(batch.column(0).unique().drop_null().to_pylist())
     return sorted(found)
 
