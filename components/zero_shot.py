@@ -130,13 +130,11 @@ def look(workspace: Path, params: Params, progress: Progress | None = None) -> P
 
     Words are those of `readable`. Nothing is made where there are neither relations nor media.
     """
-    from components.storage import parquet
     from components.views.build import build
     from components.views.readable import readable
 
     layout, raw = Layout(workspace, params.dataset), workspace / params.ingest.path
-    words = readable(layout, params.views, parquet.read(layout.items).column_names)
-    params = replace(params, views=replace(params.views, words=words))
+    params = replace(params, views=replace(params.views, words=readable(layout, params.views)))
     build(params.views, params.ingest, raw, layout, seed=params.seed, progress=progress, whole=True)
     return params
 

@@ -10,7 +10,7 @@ least `_GAIN`, so that what hardly matters is not in the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,14 +24,16 @@ from components.ranking.lists import Held
 from components.ranking.training import gains
 from components.settings.ranking import Fusion
 from components.storage.artifacts import read_json
+from components.storage.vectors import Edges, Vectors
 from components.voices.learned import Learned
 from components.voices.lists import Scores, places
 from components.voices.load import VIEW
 
 PRESET = Path(__file__).with_name("weights.json")
 GRID = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-VIEWS = 0.3
-"""Weight of the voice of each view that a shop has; what was tried: docs/log.md. No source has any."""
+RELATED, ALIKE = 0.3, 0.1
+"""Weights of the voices of a shop's views: relations and labels; pictures, sounds and numbers. No source has any: they
+were chosen on two other sets (docs/log.md)."""
 _GAIN = 0.002
 _ROUNDS = 3
 _FIRST: dict[Tier, str] = {"text_only": "text_words", "statistics": "text_words", "stream": "graph"}
@@ -68,9 +70,10 @@ def preset(path: Path = PRESET) -> dict[Tier, dict[str, float]]:
     return {tier: dict(weights[tier]) for tier in TIERS}
 
 
-def with_views(weights: Mapping[str, float], views: Iterable[str]) -> dict[str, float]:
-    """The weights of a tier and, for each view of a shop, that of a likeness."""
-    return {**weights, **{f"{VIEW}:{name}": VIEWS for name in views}}
+def with_views(weights: Mapping[str, float], views: Mapping[str, Vectors]) -> dict[str, float]:
+    """The weights of a tier and, for each view of a shop, that of its voice."""
+    own = {f"{VIEW}:{name}": RELATED if isinstance(view, Edges) else ALIKE for name, view in views.items()}
+    return {**weights, **own}
 
 
 def source_of(readers: Readers, learned: Learned, held: Held, *, most: int) -> Source:

@@ -39,6 +39,7 @@ from components.storage.vectors import Vectors
 from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.writer import write_ids
 from components.views.build import build
+from components.views.newcomers import of_new
 
 RANK = Rank(voices=["graph", "text"], evidence=["graph", "text"], epochs=8, batch_users=8)
 
@@ -96,6 +97,21 @@ def test_a_shop_without_music_boxes_is_said(made: tuple[Path, demo.Shop, list[Bo
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(BadInput, match="no music_boxes"):
         ingest(Ingest(media={"tone": Media(files="tones.zip")}), tmp_path, Layout(tmp_path, "demo"))
+
+
+def test_a_new_item_is_seen_as_those_that_were_there(
+    made: tuple[Path, demo.Shop, list[Box]], layout: Layout, repository: Path
+) -> None:
+    """What `add-items` reads of a new item's picture and tone. Prevents: vectors on other axes than the champion's."""
+    params = load(repository / "params/demo-pictures.yaml")
+    ids = [box.item_id for box in made[2][:5]]
+    found = of_new([*ids, "NOBODY"], params.views, params.ingest, layout.views, made[0], layout)
+    there = vectors.load(layout.views, ids)
+    assert set(found) == set(there) == {"picture", "tone"}
+    for view, of_items in found.items():
+        assert list(of_items) == sorted(ids)
+        np.testing.assert_allclose([of_items[item] for item in ids], np.asarray(there[view]), atol=1e-6)
+    assert of_new(ids, params.views, params.ingest, layout.root, made[0], layout) == {}, "no basis, no vector"
 
 
 def test_a_picture_gives_the_word_that_tells_two_items_apart(
