@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from components.errors import BadInput, GateRefused
 from components.ranking.modes import HYBRID
 from components.recommender.catalogue import ITEMS, Catalogue
+from components.recommender.item_views import FOLDER as VIEWS
 from components.recommender.pair import FACTS, PARAMS, broken_rules, drops_repeats, generator_of
 from components.registry.bundle import verified
 from components.settings.params import Index
-from components.storage import parquet
+from components.storage import parquet, vectors
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import MANIFEST, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
@@ -82,6 +83,8 @@ def extend(
         longer.save(temporary)
         table = pl.concat([texts, new.select([name for name in texts.columns if name in new.columns])], how="diagonal")
         table.sort("item_id").write_parquet(temporary / ITEMS, compression="zstd", statistics=False)
+        if views and (bundle / VIEWS).is_dir():
+            lengthen(temporary / VIEWS, added.item_ids, views)
         if hybrid is not None:
             hybrid.lengthened(longer, texts.to_dict(as_series=False), columns).save(temporary / HYBRID)
         if broken := broken_rules(bundle, added, added.item_ids):
@@ -145,6 +148,20 @@ def _vectors(views: Mapping[str, Mapping[str, NDArray[np.float32]]], item_ids: S
             nothing = np.zeros(len(next(iter(of_items.values()))), np.float32)
             found[f"{VIEW}:{name}"] = [of_items.get(item, nothing) for item in item_ids]
     return found
+
+
+def lengthen(folder: Path, item_ids: Sequence[str], views: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    """Put the vectors of new items beside those that the language models read, in place."""
+    row_of = {item: row for row, item in enumerate(item_ids)}
+    longer = {name: np.asarray(each) for name, each in vectors.load(folder, item_ids).items()}
+    for name, each in longer.items():
+        for item, vector in views.get(name, {}).items():
+            if item in row_of:
+                each[row_of[item]] = vector
+    with publishing(folder) as temporary:
+        vectors.save(temporary, item_ids, longer)
+        for layers in folder.glob("*.safetensors"):
+            shutil.copyfile(layers, temporary / layers.name)
 
 
 def _texts_of(bundle: Path, catalogue: Catalogue) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import prompts_of
+from components.registry import extension
 from components.settings.decoding import Decoding
 from components.storage import vectors
 from components.storage.ragged import Ragged
@@ -161,6 +162,29 @@ def test_views_travel_with_the_pair(tokenizer: Any, make_model: Callable[..., An
     again = [(each.item_id, each.score) for each in other.recommend([["B1", "B3"]], 4, Decoding())[0]]
     assert [item for item, _ in again] == [item for item, _ in lists["with"]]
     assert np.allclose([score for _, score in again], [score for _, score in lists["with"]], atol=1e-5)
+
+
+def test_new_items_get_vectors_beside_those_that_were_there(
+    tokenizer: Any, make_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    """`add-items`. Prevents: a history with a new item whose picture the language model does not see, other vectors or
+    layers of those that were there, and a generator that loses its own."""
+    random, ids = np.random.default_rng(2), tuple(WORDS)
+    model = make_model(len(tokenizer)).float()
+    networks.attach(model, {"colour": random.normal(size=(len(ids), 3)).astype(np.float32)})
+    torch.nn.init.normal_(networks.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+    item_views.save({item_views.RECOMMENDER: model, item_views.GENERATOR: model}, tmp_path, ids)
+    vector = np.array([1, 2, 3], np.float32)
+    extension.lengthen(tmp_path / item_views.FOLDER, (*ids, "NEW", "BARE"), {"colour": {"NEW": vector}})
+    before = networks.views_of(model)
+    for file in (item_views.RECOMMENDER, item_views.GENERATOR):
+        other = make_model(len(tokenizer)).float()
+        item_views.load(other, tmp_path, (*ids, "NEW", "BARE"), file)
+        found = networks.views_of(other)
+        assert before is not None and found is not None
+        assert torch.equal(found.of_colour[: len(ids)], before.of_colour)  # type: ignore[index]
+        assert found.of_colour[len(ids) :].tolist() == [[1, 2, 3], [0, 0, 0]]  # type: ignore[index]
+        assert torch.equal(found.layers["colour"].weight, before.layers["colour"].weight)  # type: ignore[arg-type]
 
 
 def test_a_view_that_is_not_there_is_said(tmp_path: Path) -> None:
