@@ -10,8 +10,9 @@ training interactions, and are they better than the same views spoilt? No langua
 Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the ranker, of masked test lists by the
 strict protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean`
 and `interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
-training interaction), `few` (at most five). `voices.NAME` are voices alone. Text alone has every text column of the
-items, so that a relation which stands there as a word already has to be worth more than that word.
+training interaction), `few` (at most five). `voices.NAME` are voices alone, `sums` the same of text and views in a sum
+with fixed weights, which nothing teaches (`--seeds` without a number: those alone). Text alone has every text column of
+the items, so that a relation which stands there as a word already has to be worth more than that word.
 Variants: each view alone, all, all but one; `VIEW shuffled`, `VIEW constant`, `relations rewired`, all views shuffled;
 of each relation `RELATION alone`, and `RELATION rewired` beside the others. `says` judges each by its control.
 --hidden leaves events of a drawn share of the items out of every training history, and teaches the ranker with others
@@ -37,12 +38,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import machine
 from benchmarks.hybrid_quality import held_of
 from benchmarks.shop import Shop, settings
+from benchmarks.views_variants import CONTROLS, TEXT, made, variants_of
 from components.console import Console
 from components.data.clean.clean import clean
 from components.data.clean.itemtext import text_columns
 from components.data.ingest.ingest import ingest
 from components.evaluation.arrays import Cases
 from components.evaluation.metrics import bootstrap, ndcg, recall
+from components.foundation.weights import with_views as with_weights
 from components.progress import Progress, reporting
 from components.ranking.lists import Lists
 from components.ranking.reading import Reader
@@ -50,15 +53,12 @@ from components.ranking.teaching import as_if_new, choose, held_out
 from components.ranking.views import with_views
 from components.sampling import derive
 from components.settings.params import Params
-from components.settings.views import RELATIONS, Control, Media
+from components.settings.views import RELATIONS, Media
 from components.settings.voices import Voices
 from components.storage import vectors
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
-from components.storage.vectors import Edges, Vectors, has
 from components.views.build import build
-from components.views.control import rewired, taken_from
-from components.views.edges import weighted
 from components.voices.learned import Learned
 from components.voices.lists import places
 from components.voices.load import VIEW
@@ -73,8 +73,6 @@ MEDIA = {
     "amazon-sports": {"labels": Media(labels="image_labels")},
 }
 GRAPHS = ("kg.tsv.gz", "kg_satori.tsv.gz", "knowledge.tsv.gz")
-TEXT, ALL, SHUFFLED, REWIRED, ALONE = "text", "all views", " shuffled", " rewired", " alone"
-CONTROLS: dict[str, Control] = {SHUFFLED: "shuffled", " constant": "constant", REWIRED: "rewired"}
 METRICS = {"recall_at_20": lambda ranks: recall(ranks, 20), "ndcg_at_10": lambda ranks: ndcg(ranks, 10)}
 
 
@@ -85,7 +83,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=0, help="judge by so many users (0: all)")
     parser.add_argument("--taught", type=int, default=0, help="teach by so many (0: as many as judge)")
     parser.add_argument("--hidden", type=float, default=0.0, help="share of the items that training never sees")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[17, 18, 19])
     parser.add_argument("--only", nargs="+", help="variants, by name (default: all)")
     parser.add_argument("--pictures", choices=("colours", "efficientnet"), default="colours")
     parser.add_argument("--work", type=Path, help="a folder for artifacts, so that pictures are encoded once")
@@ -114,26 +112,30 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
     used = dict.fromkeys(each for some in variants.values() for each in some)
     every = {name: views[name] if name in views else made(name, views, params.seed) for name in used}
     learned = replace(shop.learned(asked), seed=params.seed, views=every)
-    # Read once with all views, spoilt ones among them: a variant is these lists without the others.
-    lists = read_lists(learned, asked, test, params, voices, progress)
     ranks = {}
-    for name, some in variants.items():
-        ranks[name] = ranked(lists, params, chosen.seeds, [each for each in every if each not in some], progress)
+    if chosen.seeds:
+        # Read once with all views, spoilt ones among them: a variant is these lists without the others.
+        lists = read_lists(learned, asked, test, params, voices, progress)
+        for name, some in variants.items():
+            ranks[name] = ranked(lists, params, chosen.seeds, [each for each in every if each not in some], progress)
     parts = slices(test)
-    values = {name: {metric: of(each) for metric, of in METRICS.items()} for name, each in ranks.items()}
+    alone, summed = sums(learned, test, voices, variants)
     return {
         "users": len(test.user_ids),
         "items": len(test.item_ids),
         "text_columns": ["title", *columns],
         "slices": {name: int(rows.sum()) for name, rows in parts.items()},
-        "rows": {
-            name: {part: {metric: _mean(each[:, rows]) for metric, each in of.items()} for part, rows in parts.items()}
-            for name, of in values.items()
-        },
-        "beyond_text": beyond(values, parts, params.seed),
-        "voices": alone(learned, test, voices, parts),
-        "says": says(values, parts, params.seed),
+        **judged(ranks, parts, params.seed),
+        "voices": rows_of(values_of(alone), parts),
+        "sums": judged(summed, parts, params.seed),
     }
+
+
+def judged(ranks: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+    """Figures, differences and words, of ranks [seeds, users] of each variant."""
+    values = values_of(ranks)
+    found = {"rows": rows_of(values, parts)}
+    return {**found, "beyond_text": beyond(values, parts, seed), "says": says(values, parts, seed)} if values else found
 
 
 def params_of(chosen: argparse.Namespace, raw: Path) -> Params:
@@ -177,45 +179,6 @@ def linked(files: Iterable[Path], folder: Path) -> Path:
         if not (folder / file.name).exists():
             (folder / file.name).symlink_to(file.resolve())
     return folder
-
-
-def variants_of(views: Mapping[str, Vectors]) -> dict[str, list[str]]:
-    """Variant -> its views: text has none; every view alone, and it spoilt; all, all but one, all shuffled; of each
-    relation its edges alone, and all with its edges rewired."""
-    names = list(views)
-    found: dict[str, list[str]] = {TEXT: []}
-    for name in names:
-        spoilt = [name + control for control in CONTROLS if control != REWIRED or isinstance(views[name], Edges)]
-        found |= {each: [each] for each in [name, *spoilt]}
-    edges = views.get(RELATIONS)
-    if isinstance(edges, Edges) and len(edges.names) > 1:
-        found |= {f"{name}{how}": [f"{name}{how}"] for name in edges.names for how in (ALONE, REWIRED)}
-    if len(names) > 1:
-        found |= {ALL: names, f"{ALL}{SHUFFLED}": [name + SHUFFLED for name in names]}
-    if len(names) > 2:  # of two views it is the other one alone
-        found |= {f"all but {name}": [other for other in names if other != name] for name in names}
-    return found
-
-
-def made(name: str, views: Mapping[str, Vectors], seed: int) -> Vectors:
-    """The spoilt view, or the part of the relations, that a variant is called."""
-    own, _, how = name.rpartition(" ")
-    edges = views.get(RELATIONS)
-    if own in views and not isinstance(views[own], Edges):
-        view = np.asarray(views[own])
-        return np.asarray(view[taken_from(has(view), CONTROLS[f" {how}"], seed, own)])
-    source = views.get(own, edges)
-    assert isinstance(source, Edges)
-    rows = np.repeat(np.arange(source.items), np.diff(source.indptr))
-    triples = (rows, source.kinds[source.indices].astype(np.int64), source.indices)
-    if f" {how}" == ALONE:
-        kept = triples[1] == source.names.index(own)
-        one = (rows[kept], np.zeros(int(kept.sum()), np.int64), source.indices[kept])
-        return weighted(one, source.items, (own,))
-    whole, control = own in views, CONTROLS[f" {how}"]
-    each = {} if whole else {own: control}
-    spoilt = rewired(triples, source.items, source.names, each, control if whole else None, seed)
-    return weighted(spoilt, source.items, source.names)
 
 
 def hidden_items(items: pl.DataFrame, share: float, seed: int) -> pl.Series:
@@ -278,6 +241,19 @@ def slices(test: Cases) -> dict[str, np.ndarray]:
 Values = Mapping[str, Mapping[str, np.ndarray]]
 
 
+def values_of(ranks: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Name -> metric -> [seeds, users]."""
+    return {name: {metric: of(each) for metric, of in METRICS.items()} for name, each in ranks.items()}
+
+
+def rows_of(values: Values, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Name -> slice -> metric."""
+    return {
+        name: {part: {metric: _mean(each[:, rows]) for metric, each in of.items()} for part, rows in parts.items()}
+        for name, of in values.items()
+    }
+
+
 def by_user(values: np.ndarray) -> np.ndarray:
     """[users] mean over the seeds."""
     found: np.ndarray = values.mean(axis=0)
@@ -320,21 +296,28 @@ def says(values: Values, parts: Mapping[str, np.ndarray], seed: int) -> list[str
     return lines
 
 
-def alone(learned: Learned, test: Cases, voices: Voices, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Figures of the voice of text and of each view, which rank the whole catalogue."""
-    found = {}
-    for name in ("text", *(f"view:{view}" for view in learned.views)):
-        voice = voice_of(name, learned, voices)
-        ranks, start = [], 0
-        for block, scores in voice.blocks(test.prompts, test.prompt_days):
-            targets = test.targets[start : start + len(block)]
-            ranks.append(places(scores, targets, least=voice.LEAST, excluded=block))
-            start += len(block)
-        whole = np.concatenate(ranks)
-        found[name] = {
-            part: {metric: _mean(of(whole)[rows]) for metric, of in METRICS.items()} for part, rows in parts.items()
-        }
-    return found
+def sums(
+    learned: Learned, test: Cases, voices: Voices, variants: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """[1, users] masked ranks in the whole catalogue: by the voice of text and of each view alone; and of each variant
+    by the sum of text and its views with the weights of a shop without a training (foundation/weights.py)."""
+    weights = with_weights({}, learned.views)
+    built = {name: voice_of(name, learned, voices) for name in (TEXT, *weights)}
+    alone: dict[str, list[np.ndarray]] = {name: [] for name in built}
+    summed: dict[str, list[np.ndarray]] = {name: [] for name in variants}
+    start = 0
+    for blocks in zip(*(voice.blocks(test.prompts, test.prompt_days) for voice in built.values()), strict=True):
+        block = blocks[0][0]
+        targets = test.targets[start : start + len(block)]
+        start += len(block)
+        scores = {name: own for name, (_, own) in zip(built, blocks, strict=True)}
+        for name, some in variants.items():
+            total = scores[TEXT] + sum(weights[f"{VIEW}:{each}"] * scores[f"{VIEW}:{each}"] for each in some)
+            summed[name].append(places(total, targets, least=0.0, excluded=block))
+        for name, own in scores.items():
+            alone[name].append(places(own, targets, least=built[name].LEAST, excluded=block))
+    joined = [{name: np.concatenate(each)[None] for name, each in found.items()} for found in (alone, summed)]
+    return joined[0], joined[1]
 
 
 def _mean(values: np.ndarray) -> float:
