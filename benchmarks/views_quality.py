@@ -11,8 +11,8 @@ Prints one JSON line: `rows.VARIANT.SLICE.METRIC`, means over the seeds of the r
 strict protocol (voices and ranker know all but a user's last two items); `beyond_text.VARIANT.SLICE.METRIC` with `mean`
 and `interval` (95 %, bootstrap over users, of each user's mean over the seeds). Slices by the target: `all`, `cold` (no
 training interaction), `few` (at most five). `voices.NAME` are voices alone, `sums` the same of text and views in a sum
-with fixed weights, which nothing teaches (`--seeds` without a number: those alone). Text alone has every text column of
-the items, so that a relation which stands there as a word already has to be worth more than that word.
+whose one factor validation chooses (`--seeds` without a number: those alone). Text alone has every text column of the
+items, so that a relation which stands there as a word already has to be worth more than that word.
 Variants: each view alone, all, all but one; `VIEW shuffled`, `VIEW constant`, `relations rewired`, all views shuffled;
 of each relation `RELATION alone`, and `RELATION rewired` beside the others. `says` judges each by its control.
 --hidden leaves events of a drawn share of the items out of every training history, and teaches the ranker with others
@@ -73,6 +73,7 @@ MEDIA = {
     "amazon-sports": {"labels": Media(labels="image_labels")},
 }
 GRAPHS = ("kg.tsv.gz", "kg_satori.tsv.gz", "knowledge.tsv.gz")
+FACTORS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 METRICS = {"recall_at_20": lambda ranks: recall(ranks, 20), "ndcg_at_10": lambda ranks: ndcg(ranks, 10)}
 
 
@@ -101,7 +102,7 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
     shop, layout = read(params, raw, workspace, progress)
     if chosen.hidden:
         shop = replace(shop, histories=without(shop.histories, hidden_items(shop.items, chosen.hidden, params.seed)))
-    asked = shop.cases(refit=False, on="valid", max_users=0, seed=params.seed)
+    asked = shop.cases(refit=False, on="valid", max_users=chosen.users, seed=params.seed)
     test = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
     columns = [name for name in text_columns(shop.items) if name not in ("text", "title") and not name.endswith("_id")]
     voices = reading_all(params.voices, columns)
@@ -119,7 +120,7 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
         for name, some in variants.items():
             ranks[name] = ranked(lists, params, chosen.seeds, [each for each in every if each not in some], progress)
     parts = slices(test)
-    alone, summed = sums(learned, test, voices, variants)
+    alone, summed, factors = sums(learned, asked, test, voices, variants)
     return {
         "users": len(test.user_ids),
         "items": len(test.item_ids),
@@ -127,7 +128,7 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
         "slices": {name: int(rows.sum()) for name, rows in parts.items()},
         **judged(ranks, parts, params.seed),
         "voices": rows_of(values_of(alone), parts),
-        "sums": judged(summed, parts, params.seed),
+        "sums": {**judged(summed, parts, params.seed), "factors": factors},
     }
 
 
@@ -297,27 +298,39 @@ def says(values: Values, parts: Mapping[str, np.ndarray], seed: int) -> list[str
 
 
 def sums(
-    learned: Learned, test: Cases, voices: Voices, variants: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    learned: Learned, asked: Cases, test: Cases, voices: Voices, variants: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, float]]:
     """[1, users] masked ranks in the whole catalogue: by the voice of text and of each view alone; and of each variant
-    by the sum of text and its views with the weights of a shop without a training (foundation/weights.py)."""
+    by the sum of text and its views. They have the weights of a shop without a training (foundation/weights.py), times
+    the factor with the best recall@20 of all validation targets, which may be 0; and these factors."""
     weights = with_weights({}, learned.views)
     built = {name: voice_of(name, learned, voices) for name in (TEXT, *weights)}
-    alone: dict[str, list[np.ndarray]] = {name: [] for name in built}
-    summed: dict[str, list[np.ndarray]] = {name: [] for name in variants}
-    start = 0
-    for blocks in zip(*(voice.blocks(test.prompts, test.prompt_days) for voice in built.values()), strict=True):
-        block = blocks[0][0]
-        targets = test.targets[start : start + len(block)]
-        start += len(block)
-        scores = {name: own for name, (_, own) in zip(built, blocks, strict=True)}
-        for name, some in variants.items():
-            total = scores[TEXT] + sum(weights[f"{VIEW}:{each}"] * scores[f"{VIEW}:{each}"] for each in some)
-            summed[name].append(places(total, targets, least=0.0, excluded=block))
-        for name, own in scores.items():
-            alone[name].append(places(own, targets, least=built[name].LEAST, excluded=block))
-    joined = [{name: np.concatenate(each)[None] for name, each in found.items()} for found in (alone, summed)]
-    return joined[0], joined[1]
+
+    def ranked_by(cases: Cases, factors: Mapping[str, Sequence[float]], alone: Sequence[str]) -> dict[Any, np.ndarray]:
+        """[users] ranks by (variant, factor), and by each of some voices `alone`."""
+        found: dict[Any, list[np.ndarray]] = {}
+        start = 0
+        for blocks in zip(*(each.blocks(cases.prompts, cases.prompt_days) for each in built.values()), strict=True):
+            block = blocks[0][0]
+            targets = cases.targets[start : start + len(block)]
+            start += len(block)
+            scores = {name: own for name, (_, own) in zip(built, blocks, strict=True)}
+            for name, some in variants.items():
+                of_views = sum(weights[f"{VIEW}:{each}"] * scores[f"{VIEW}:{each}"] for each in some)
+                for factor in factors[name]:
+                    total = scores[TEXT] + np.float32(factor) * of_views
+                    found.setdefault((name, factor), []).append(places(total, targets, least=0.0, excluded=block))
+            for name in alone:
+                own = places(scores[name], targets, least=built[name].LEAST, excluded=block)
+                found.setdefault(name, []).append(own)
+        return {key: np.concatenate(each) for key, each in found.items()}
+
+    tried = ranked_by(asked, dict.fromkeys(variants, FACTORS), [])
+    gains = {key: float(METRICS["recall_at_20"](each).mean()) for key, each in tried.items()}
+    best = {name: max(FACTORS, key=lambda factor: (gains[name, factor], -factor)) for name in variants}
+    found = ranked_by(test, {name: [factor] for name, factor in best.items()}, list(built))
+    alone = {name: found[name][None] for name in built}
+    return alone, {name: found[name, factor][None] for name, factor in best.items()}, best
 
 
 def _mean(values: np.ndarray) -> float:
