@@ -6,8 +6,8 @@
 Prints one JSON line: `images_per_s.COUNT` of the stage's encoder with an empty cache, `loop_images_per_s` of a loop
 that opens a picture, asks the model and keeps the vector (at most 1,000 pictures), `ratio_images_per_s` of the largest
 count, `again_images_per_s` with a full cache, `peak_mib_COUNT` of a process of its own, with all its libraries.
-`ratio_serving_cost`: seconds of an answer by a ranker with a picture's view (64 numbers) over one without, one history
-at a time, drawn histories of 5,000 items; medians of 200 answers each, by turns.
+`ratio_serving_cost`: CPU seconds of an answer by a ranker with a picture's view (64 numbers) over one without, one
+history at a time, drawn histories of 5,000 items; medians of 200 answers each, by turns.
 """
 
 from __future__ import annotations
@@ -149,9 +149,9 @@ def serving_cost(items: int = 5000, users: int = 400, asked: int = 200) -> float
     for number in range(asked + 5):
         history = [ids[item] for item in rows[number % users][:-1]]
         for which, hybrid in enumerate(hybrids):
-            started = time.perf_counter()
+            started = time.process_time()
             hybrid.recommend([history], 10, Decoding())
-            seconds[which].append(time.perf_counter() - started)
+            seconds[which].append(time.process_time() - started)
     without, own = (float(np.median(each[5:])) for each in seconds)  # the first answers build what later ones share
     return round(own / without, 3)
 

@@ -5,13 +5,15 @@ for `idiom zero-shot` and `idiom foundation`, as stages.py does for the graph.
     recommender = opened.recommender("stream", foundation)     # a hybrid; without a foundation a sum with fixed weights
     table = judge(workspace, params, foundation, most_users=5000)
 
+With `look` after `read`, what the items look or sound like and are related to counts as well.
+
 Workspaces hold `params.yaml` as `idiom init` writes it, and get the artifacts of `ingest`, `validate` and `clean`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from components.foundation.tiers import Tier
     from components.ranking.lists import Held
     from components.settings.foundation import Foundation as Settings
+    from components.storage.vectors import Vectors
     from components.voices.learned import Learned
     from components.voices.voice import Scorer
 
@@ -56,7 +59,7 @@ class Opened:
     def recommender(self, tier: Tier, foundation: Foundation | None) -> Scorer:
         """By the foundation ranker or, without one, by the fixed weights of the tier."""
         from components.foundation.catalogue import Readers
-        from components.foundation.weights import preset
+        from components.foundation.weights import preset, with_views
         from components.ranking.fusion import Fusion
         from components.ranking.hybrid import Hybrid
         from components.settings.ranking import Fusion as Weights
@@ -67,7 +70,8 @@ class Opened:
             from components.settings.voices import Voices
 
             voices = for_shop(Voices(), self.learned.texts)
-            return Fusion.build(self.learned, Weights(weights=preset()[tier], voices=voices))
+            weights = with_views(preset()[tier], self.learned.views)
+            return Fusion.build(self.learned, Weights(weights=weights, voices=voices))
         readers = Readers.build(self.learned, foundation.chosen, core=self.core, tiers=(tier,))
         reader = readers.readers[tier]
         ranker = foundation.ranker(tier, reader, readers.standards[tier])
@@ -121,6 +125,20 @@ def read(workspace: Path, params: Params) -> None:
     stages.ingest(workspace, params)
 
 
+def look(workspace: Path, params: Params, progress: Progress | None = None) -> Params:
+    """What lies beside the texts of all items that `read` published, as vectors and words; the settings with these.
+
+    Words are those of `readable`. Nothing is made where there are neither relations nor media.
+    """
+    from components.views.build import build
+    from components.views.readable import readable
+
+    layout, raw = Layout(workspace, params.dataset), workspace / params.ingest.path
+    params = replace(params, views=replace(params.views, words=readable(layout, params.views)))
+    build(params.views, params.ingest, raw, layout, seed=params.seed, progress=progress, whole=True)
+    return params
+
+
 def open_shop(
     workspace: Path, params: Params, *, bundle: Path | None = None, progress: Progress | None = None
 ) -> Opened:
@@ -142,7 +160,7 @@ def open_shop(
     moments = zip(shop.histories["timestamps"].to_list(), places, strict=True)
     days = np.array([_days(times[place]) for times, each in moments for place, _ in each], np.float64)
     columns = in_order(item_ids, shop.items.to_dict(as_series=False))
-    learned = Learned(catalogue, histories, days, columns, params.seed)
+    learned = Learned(catalogue, histories, days, columns, params.seed, views=_views(workspace, params, item_ids))
     trie = catalogue.trie(end_id(tokenizer))
     return Opened(learned, _core(params), report, trie.nodes, shop.left_out)
 
@@ -225,7 +243,16 @@ def _split(workspace: Path, params: Params, *, on: str, most_users: int) -> tupl
     table = IdTable(asked.item_ids, asked.item_ids, tuple((number,) for number in range(len(asked.item_ids))))
     catalogue = Catalogue(table, drop_repeats=params.clean.drop_repeats)
     texts = in_order(asked.item_ids, items.to_dict(as_series=False))
-    return Learned(catalogue, asked.train, asked.train_days, texts, params.seed), asked
+    views = _views(workspace, params, asked.item_ids)
+    return Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=views), asked
+
+
+def _views(workspace: Path, params: Params, item_ids: Sequence[str]) -> Mapping[str, Vectors]:
+    """What `look` made of these items; nothing where it was not asked."""
+    from components.storage import vectors
+
+    folder = Layout(workspace, params.dataset).views
+    return vectors.load(folder, item_ids) if folder.is_dir() else {}
 
 
 def _held(asked: Cases) -> Held:

@@ -23,7 +23,7 @@ from components.errors import BadInput
 from components.evaluation.comparison.rescored import rescored
 from components.evaluation.comparison.sides import Side, kept_of, read
 from components.recommender.catalogue import ITEMS
-from components.registry.bundle import decoding_of
+from components.registry.bundle import BASES, decoding_of
 from components.registry.champion import CHAMPION, behind, numbered_bundle
 from components.registry.comparable import comparable
 from components.registry.extended import register_extension
@@ -31,6 +31,7 @@ from components.registry.extension import Extension, extend
 from components.sampling import hash_sample
 from components.settings.params import Params
 from components.storage.layout import Layout
+from components.views.newcomers import of_new
 from flows.drops import append_drop
 from flows.promote import Promotion, promote
 
@@ -66,10 +67,12 @@ def add_items(
     items = cleaned(_rows(workspace, params, file, say), params)
     if left := deleted_in(bundle, Store.of(workspace, params.dataset)):
         say(f"warning: {left} deleted items are in the champion, and so in this version; idiom retrain mends it")
+    raw, layout = workspace / params.ingest.path, Layout(workspace, params.dataset)
+    views = of_new(items["item_id"].to_list(), params.views, params.ingest, bundle / BASES, raw, layout)
     with tempfile.TemporaryDirectory(prefix="idiom-add-", dir=_work(workspace)) as folder:
         out, kept = Path(folder) / "bundle", Path(folder) / "kept"
         started = time.monotonic()
-        done = extend(bundle, items, out)
+        done = extend(bundle, items, out, views)
         seconds = time.monotonic() - started
         old = comparable(workspace, params, number)
         side = _asked(read(old.folder, name=old.label), out, params)

@@ -46,6 +46,7 @@ def zero_shot(
     params = _workspace(path, out, say)
     with reporting(Console()) as progress:
         rooms.read(out, params)
+        params = rooms.look(out, params, progress)
         opened = rooms.open_shop(out, params, bundle=bundle, progress=progress)
         chosen = opened.tier if tier is None else rooms.tier_of(tier)
         recommender = opened.recommender(chosen, ranker)

@@ -54,7 +54,7 @@ MAY_IMPORT = {
     | {f"registry.{name}" for name in ("answers", "bundle", "champion", "limits", "requests")},
     "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     # Connects the rooms for shops outside the graph.
-    "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
+    "zero_shot": FOUNDATIONS | {"stages", "views", "data.clean.whole", *LEARNING, "evaluation.arrays"},
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.
     "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
     "__main__": FOUNDATIONS | {"stages", "catalogues"},
@@ -85,6 +85,7 @@ MAY_IMPORT = {
         "evaluation.contenders",
         "evaluation.comparison",
         "evaluation.gates",
+        "views.newcomers",
     },
 }
 
@@ -106,7 +107,12 @@ FLOORS = {
     "settings": ["bounds sizes", "foundation train decoding voices views operating", "ranking", "params", "file"],
     "data": ["canonical", "clean demo drops", "ingest validate", "append"],
     "media": ["files", "pictures sounds"],
-    "views": ["colours waves reduce edges efficientnet transformer", "control encode texts thumbnails", "build"],
+    "views": [
+        "colours waves reduce edges efficientnet transformer readable",
+        "control encode texts thumbnails",
+        "build",
+        "newcomers",
+    ],
     "networks": [
         "rounding device tokenizer",
         "cpu",
@@ -114,7 +120,7 @@ FLOORS = {
         "interface",
         "encoder_decoder causal",
         "t5 bart",
-        "families",
+        "families views",
         "backbone lean",
     ],
     "textid": ["words", "table", "writing"],

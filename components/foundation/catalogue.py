@@ -13,7 +13,9 @@ from typing import Self
 from components.foundation.columns import for_shop
 from components.foundation.standard import Standard
 from components.foundation.tiers import TIERS, Tier, rank_settings
+from components.ranking import shared
 from components.ranking.reading import Reader
+from components.ranking.views import relations_of
 from components.settings.foundation import Foundation
 from components.settings.voices import Voices
 from components.voices.learned import Learned
@@ -42,10 +44,12 @@ class Readers:
         own = for_shop(voices or Voices(), learned.texts)
         largest = max(tiers, key=TIERS.index)
         whole = Reader.build(learned, rank_settings(largest, chosen), own, core=core)
+        # No source has views, so that no feature reads them; explanations state relations that items share.
+        arrays = {**whole.arrays, **shared.tails(learned, relations_of(learned.views))}
         readers: dict[Tier, Reader] = {}
         for tier in tiers:
             rank = rank_settings(tier, chosen)
-            readers[tier] = Reader({name: whole.voices[name] for name in rank.voices}, whole.arrays, rank)
+            readers[tier] = Reader({name: whole.voices[name] for name in rank.voices}, arrays, rank)
         standards: dict[Tier, Standard] = {}
         for tier, reader in readers.items():
             if tier == "text_only":

@@ -15,6 +15,7 @@ from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged, Ranks, judged, ranks_of
 from components.foundation.rivals import RIVALS, rivals
 from components.foundation.tiers import ABSENT, TIERS, Tier, rank_settings
+from components.foundation.weights import with_views
 from components.progress import Progress
 from components.ranking.features import COUNTS_AND_TIMES
 from components.ranking.fusion import Fusion
@@ -23,8 +24,9 @@ from components.ranking.teaching import Choice, choose, held_out
 from components.settings import foundation as settings
 from components.settings.ranking import Fusion as Weights
 from components.voices.learned import Learned
+from components.voices.load import build
 
-FOUNDATION, FIXED, OWN = "foundation", "fixed_weights", "taught_here"
+FOUNDATION, FIXED, OWN, WITHOUT_VIEWS = "foundation", "fixed_weights", "taught_here", "without_views"
 """Names of contenders, beside those of the rivals."""
 
 
@@ -56,6 +58,7 @@ def trial(
     chosen = settings.Foundation() if foundation is None else foundation.chosen
     readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
     taught = {} if own is None else _taught_here(learned, readers, chosen, own, core=core, masked=masked)
+    likenesses = {name: build(name, learned, readers.voices) for name in with_views({}, learned.views)}
     known: dict[str, Ranks] = {}
     found: dict[Tier, Judged] = {}
     for tier in tiers:
@@ -67,8 +70,14 @@ def trial(
         }
         names = [name for each in TIERS[: TIERS.index(tier) + 1] for name in RIVALS[each]]
         ranks = {name: known[name] for name in names}
-        fusion = Weights(weights=dict(weights[tier]), voices=readers.voices)
-        ranks[FIXED] = ranks_of(Fusion.of(reader.voices, learned.catalogue, fusion), held, masked=masked)
+        fixed = {FIXED: with_views(weights[tier], learned.views)}
+        if learned.views:
+            fixed[WITHOUT_VIEWS] = dict(weights[tier])
+        for name, each in fixed.items():
+            fusion = Fusion.of(
+                {**reader.voices, **likenesses}, learned.catalogue, Weights(weights=each, voices=readers.voices)
+            )
+            ranks[name] = ranks_of(fusion, held, masked=masked)
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)
             if foundation is not None:

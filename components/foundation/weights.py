@@ -24,11 +24,16 @@ from components.ranking.lists import Held
 from components.ranking.training import gains
 from components.settings.ranking import Fusion
 from components.storage.artifacts import read_json
+from components.storage.vectors import Edges, Vectors
 from components.voices.learned import Learned
 from components.voices.lists import Scores, places
+from components.voices.load import VIEW
 
 PRESET = Path(__file__).with_name("weights.json")
 GRID = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+RELATED, ALIKE = 0.3, 0.1
+"""Weights of the voices of a shop's views: relations and labels; pictures, sounds and numbers. No source has any: they
+were chosen on two other sets (docs/log.md)."""
 _GAIN = 0.002
 _ROUNDS = 3
 _FIRST: dict[Tier, str] = {"text_only": "text_words", "statistics": "text_words", "stream": "graph"}
@@ -63,6 +68,12 @@ def preset(path: Path = PRESET) -> dict[Tier, dict[str, float]]:
     if not isinstance(weights, dict) or set(weights) != {*TIERS}:
         raise BadInput("it holds no weights for the tiers", where=str(path), mend="restore it from the repository")
     return {tier: dict(weights[tier]) for tier in TIERS}
+
+
+def with_views(weights: Mapping[str, float], views: Mapping[str, Vectors]) -> dict[str, float]:
+    """The weights of a tier and, for each view of a shop, that of its voice."""
+    own = {f"{VIEW}:{name}": RELATED if isinstance(view, Edges) else ALIKE for name, view in views.items()}
+    return {**weights, **own}
 
 
 def source_of(readers: Readers, learned: Learned, held: Held, *, most: int) -> Source:

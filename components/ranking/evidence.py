@@ -14,6 +14,8 @@ from components.storage.ragged import slices
 from components.voices.fading import Days
 
 GROUP = "evidence"
+_EVENTS = 64
+"""Events whose links are read at a time: all of one history, or one of each of many."""
 NAMES = ("from_last", "from_second_last", "strongest", "links", "place_of_strongest", "from_last_day")
 
 
@@ -29,8 +31,11 @@ def evidence(links: sparse.csr_array, asked: Asked, *, most: int) -> Columns:
     last, second, strongest, links_found, of_last_day = (np.zeros(count) for _ in range(5))
     place = np.full(count, float(most))
     recent, row_of = on_last_day(asked), _row_of(asked, links.shape[1])
-    for back in range(min(most, int(histories.lengths.max(initial=0)))):
-        users = np.flatnonzero(histories.lengths > back)
+    longest = min(most, int(histories.lengths.max(initial=0)))
+    for first in range(0, longest, many := max(1, _EVENTS // max(len(histories), 1))):
+        backs = np.arange(first, min(first + many, longest))
+        back, users = np.nonzero(histories.lengths[None, :] > backs[:, None])
+        back = backs[back]
         events = histories.offsets[1:][users] - 1 - back
         sources = histories.values[events]
         # All links of each of these items, of which those to a candidate of its user count.
@@ -40,13 +45,25 @@ def evidence(links: sparse.csr_array, asked: Asked, *, most: int) -> Columns:
         kept = np.flatnonzero((rows >= 0) & (to != sources[which]))
         rows, which, places = rows[kept], which[kept], places[kept]
         strength, recently = links.data[starts[which] + places], recent[events[which]]
-        if back < 2:
-            (last, second)[back][rows] = strength
-        place[rows[strength > strongest[rows]]] = back
-        strongest[rows] = np.maximum(strongest[rows], strength)
-        links_found[rows] += strength > 0
-        of_last_day[rows] = np.maximum(of_last_day[rows], np.where(recently, strength, 0.0))
+        if first < 2:
+            for column, steps in ((last, 0), (second, 1)):
+                at = np.flatnonzero(back[which] == steps)
+                column[rows[at]] = strength[at]
+        before = strongest[rows]
+        _raise(strongest, rows, strength, once=many == 1)
+        best = np.flatnonzero((strength == strongest[rows]) & (strength > before))
+        place[rows[best[::-1]]] = back[which[best[::-1]]]  # of equal ones the newest, which is written last
+        links_found += np.bincount(rows[strength > 0], minlength=count)
+        _raise(of_last_day, rows, np.where(recently, strength, 0.0), once=many == 1)
     return stacked([last, second, strongest, links_found, place, of_last_day])
+
+
+def _raise(column: NDArray[np.float64], rows: NDArray[np.int64], values: NDArray[np.floating], *, once: bool) -> None:
+    """The larger of a column and `values` at `rows`, in place; `once`: no row stands there twice, which is faster."""
+    if once:
+        column[rows] = np.maximum(column[rows], values)
+    else:
+        np.maximum.at(column, rows, values)
 
 
 def _row_of(asked: Asked, items: int) -> NDArray[np.int32]:

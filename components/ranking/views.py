@@ -26,13 +26,17 @@ SHUFFLED, WITHOUT = "shuffled", "without"
 def with_views(chosen: Rank, views: Mapping[str, Vectors]) -> Rank:
     """`chosen` with a voice for each view, and the relations of those that have some."""
     voices = [f"{VIEW}:{name}" for name in views]
-    relations = [f"{name}.{each}" for name, view in views.items() if isinstance(view, Edges) for each in view.names]
     return replace(
         chosen,
         voices=list(dict.fromkeys([*chosen.voices, *voices])),
         evidence=list(dict.fromkeys([*chosen.evidence, *voices])),
-        shared=list(dict.fromkeys([*chosen.shared, *relations])),
+        shared=list(dict.fromkeys([*chosen.shared, *relations_of(views)])),
     )
+
+
+def relations_of(views: Mapping[str, Vectors]) -> list[str]:
+    """VIEW.RELATION of all relations and labels (components/ranking/shared.py)."""
+    return [f"{name}.{each}" for name, view in views.items() if isinstance(view, Edges) for each in view.names]
 
 
 def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:

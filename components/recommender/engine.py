@@ -19,12 +19,13 @@ from components.networks.device import pick_device
 from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.lengths import batches_of_like_length
+from components.networks.views import views_of
 from components.progress import Progress
 from components.recommender.batches.batch import MAX_TOKENS, Ends, pad_prompts
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Times, check_k, named
 from components.recommender.item_views import load as load_views
-from components.recommender.item_views import placed, views_of
+from components.recommender.item_views import placed
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds

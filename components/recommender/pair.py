@@ -54,12 +54,15 @@ class Pair:
         """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
         from components.networks.backbone import save_model
         from components.networks.tokenizer import save_tokenizer
+        from components.networks.views import detach
         from components.recommender import item_views
 
         directory.mkdir(parents=True, exist_ok=True)
+        models = {item_views.RECOMMENDER: self.recommender, item_views.GENERATOR: self.generator}
+        item_views.save(models, directory, self.table.item_ids)
+        for model in models.values():
+            detach(model)  # the folder of a model is one that any library reads
         save_model(self.generator, directory / GENERATOR)
-        item_views.save(self.recommender, directory, self.table.item_ids)
-        item_views.detach(self.recommender)  # the folder of a model is one that any library reads
         save_model(self.recommender, directory / RECOMMENDER)
         save_tokenizer(self.tokenizer, directory / TOKENIZER)
         self.prompts.save(directory / PROMPTS)

@@ -24,6 +24,7 @@ from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, sha256, verify_manifest, write_manifest
 from components.storage.thumbnails import THUMBNAILS, Thumbnails
+from components.storage.vectors import BASIS
 from components.textid.table.id_table import IdTable
 from components.voices.load import voice
 
@@ -31,6 +32,8 @@ FINGERPRINTS = "fingerprints.json"
 EVIDENCE = "evidence.json"
 """What a bundle says for its own promotion: how far its IDs fit their items, and which tables it learned from beside
 those that it was judged by."""
+BASES = "view_bases"
+"""Of each view of pictures, sounds or numbers, what turns those of a new item into its vector (views/reduce.py)."""
 BUNDLE = "idiom.bundle_sha256"
 """Tag of a model version: the `bundle_sha256` of what it holds."""
 
@@ -63,6 +66,9 @@ def assemble(layout: Layout, params: Params) -> Path:
             verify_manifest(layout.hybrid)
             shutil.copytree(layout.hybrid, temporary / HYBRID)
             shutil.copyfile(layout.mode, temporary / CHOICE)
+        for basis in sorted(layout.views.glob(f"*{BASIS}")):
+            (temporary / BASES).mkdir(exist_ok=True)
+            shutil.copyfile(basis, temporary / BASES / basis.name)
         if layout.thumbnails.is_file() and Thumbnails.load(layout.thumbnails):
             shutil.copyfile(layout.thumbnails, temporary / THUMBNAILS)
         publish_json(temporary / PARAMS, _settings(params))

@@ -11,21 +11,26 @@ items whose texts are nearest, from which it has to tell the new item apart, and
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.errors import BadInput, GateRefused
 from components.ranking.modes import HYBRID
 from components.recommender.catalogue import ITEMS, Catalogue
+from components.recommender.item_views import FOLDER as VIEWS
 from components.recommender.pair import FACTS, PARAMS, broken_rules, drops_repeats, generator_of
 from components.registry.bundle import verified
 from components.settings.params import Index
-from components.storage import parquet
+from components.storage import parquet, vectors
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import MANIFEST, verify_manifest, write_manifest
 from components.textid.table.id_table import IdTable
+from components.voices.load import VIEW
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +54,11 @@ class Extension:
     """Items that the bundle had already."""
 
 
-def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
-    """Publish the bundle with `items` added at `out`. Raises `BadInput` for a bundle without texts or for no new item,
+def extend(
+    bundle: Path, items: pl.DataFrame, out: Path, views: Mapping[str, Mapping[str, NDArray[np.float32]]] | None = None
+) -> Extension:
+    """Publish the bundle with `items` added at `out`. views: of a view the vector of each item that has one, made by
+    the bundle's basis (views/newcomers.py). Raises `BadInput` for a bundle without texts or for no new item,
     `GateRefused` where the longer table would break the contract of IDs."""
     import polars as pl
 
@@ -65,7 +73,7 @@ def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
     if new.is_empty() and not aliases:
         raise BadInput("no item is new", where="the items to add", mend="the champion recommends all of them already")
     hybrid = Hybrid.load(bundle / HYBRID) if (bundle / HYBRID).is_dir() else None
-    columns = new.to_dict(as_series=False)
+    columns = new.to_dict(as_series=False) | _vectors(views or {}, new["item_id"].to_list())
     near = _nearest(hybrid, columns, new.height, len(old.table))
     added = _named(bundle, old.table, texts, new, near) if new.height else old.table
     titles = {**old.titles, **dict(new.select("item_id", "title").iter_rows())}
@@ -75,6 +83,8 @@ def extend(bundle: Path, items: pl.DataFrame, out: Path) -> Extension:
         longer.save(temporary)
         table = pl.concat([texts, new.select([name for name in texts.columns if name in new.columns])], how="diagonal")
         table.sort("item_id").write_parquet(temporary / ITEMS, compression="zstd", statistics=False)
+        if views and (bundle / VIEWS).is_dir():
+            lengthen(temporary / VIEWS, added.item_ids, views)
         if hybrid is not None:
             hybrid.lengthened(longer, texts.to_dict(as_series=False), columns).save(temporary / HYBRID)
         if broken := broken_rules(bundle, added, added.item_ids):
@@ -128,6 +138,30 @@ def _named(bundle: Path, table: IdTable, texts: pl.DataFrame, new: pl.DataFrame,
         Index(**read_json(bundle / PARAMS)["index"]),
         max_item_tokens=read_json(bundle / FACTS)["train"]["max_item_tokens"],
     )
+
+
+def _vectors(views: Mapping[str, Mapping[str, NDArray[np.float32]]], item_ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of vectors as the voices of views read them, 0 for an item without; none of a view that none has."""
+    found = {}
+    for name, of_items in views.items():
+        if of_items:
+            nothing = np.zeros(len(next(iter(of_items.values()))), np.float32)
+            found[f"{VIEW}:{name}"] = [of_items.get(item, nothing) for item in item_ids]
+    return found
+
+
+def lengthen(folder: Path, item_ids: Sequence[str], views: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    """Put the vectors of new items beside those that the language models read, in place."""
+    row_of = {item: row for row, item in enumerate(item_ids)}
+    longer = {name: np.asarray(each) for name, each in vectors.load(folder, item_ids).items()}
+    for name, each in longer.items():
+        for item, vector in views.get(name, {}).items():
+            if item in row_of:
+                each[row_of[item]] = vector
+    with publishing(folder) as temporary:
+        vectors.save(temporary, item_ids, longer)
+        for layers in folder.glob("*.safetensors"):
+            shutil.copyfile(layers, temporary / layers.name)
 
 
 def _texts_of(bundle: Path, catalogue: Catalogue) -> pl.DataFrame:

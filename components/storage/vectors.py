@@ -5,6 +5,7 @@ views = load(folder, catalogue_ids)                        # rows in the order o
 
 items.parquet  views.json  NAME.npy                        # [items, numbers] float32, length 1, or 0: it has none
 NAME.indptr.npy  NAME.indices.npy  NAME.data.npy  NAME.kinds.npy      # sparse: rows of items, columns of tails
+NAME.basis.safetensors                                     # what made a dense view of raw vectors (views/reduce.py)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from components.errors import BadInput
 from components.storage import parquet
 from components.storage.artifacts import publish_json, read_json
 
-ITEMS, VIEWS = "items.parquet", "views.json"
+ITEMS, VIEWS, BASIS = "items.parquet", "views.json", ".basis.safetensors"
 _PARTS = ("indptr", "indices", "data", "kinds")
 _MEND = "run the stage that writes it: dvc repro views"
 

@@ -58,7 +58,7 @@ class Context:
 
     @cached_property
     def views(self) -> dict[str, NDArray[np.float32]]:
-        """View -> [items, numbers], of those that the recommender reads. Raises `BadInput` as `item_views.chosen`."""
+        """View -> [items, numbers], of those that both models read. Raises `BadInput` as `item_views.chosen`."""
         return chosen(self.job.views, self.job.train.views, list(self.data.item_ids)) if self.job.views else {}
 
     @cached_property

@@ -37,25 +37,35 @@ class Made:
     """What was made so far."""
 
     vectors: dict[str, Any] = field(default_factory=dict)
+    bases: dict[str, Any] = field(default_factory=dict)
+    """What the vectors were made by, for items that come later."""
     words: dict[str, list[list[str]]] = field(default_factory=dict)
     """Column -> [items] words."""
     report: dict[str, Any] = field(default_factory=dict)
 
 
 def build(
-    settings: Views, ingest: Ingest, raw: Path, layout: Layout, *, seed: int, progress: Progress | None = None
+    settings: Views,
+    ingest: Ingest,
+    raw: Path,
+    layout: Layout,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    whole: bool = False,
 ) -> dict[str, Any]:
     """Publish vectors, words and the report, and return the report, whose `in_words` a person has to know.
 
-    `raw`: the folder of the raw files. Raises `BadInput` for a setting that names no view, a model that cannot be read,
-    or files of a medium that went away since `ingest`.
+    `raw`: the folder of the raw files. whole: of all items of the catalogue, those that nobody took among them. Raises
+    `BadInput` for a setting that names no view, a model that cannot be read, or files of a medium that went away since
+    `ingest`.
     """
     relations, media = parquet.read(layout.relations), parquet.read(layout.media)
     made = Made()
     small = SCHEMA.empty_table()
     item_ids: list[str] = []
     if relations.num_rows or media.num_rows:
-        item_ids = _touched(layout.interactions)
+        item_ids = _item_ids(layout.items if whole else layout.interactions)
         place = {item_id: row for row, item_id in enumerate(item_ids)}
         names = sorted(set(media["view"].to_pylist()))
         kinds = sorted(set(relations["relation"].to_pylist()))
@@ -77,17 +87,17 @@ def build(
     report["in_words"] = _in_words(made.report, settings)
     outputs = (layout.views, layout.view_words, layout.thumbnails, layout.views_report)
     with publishing_together(*outputs) as (to, words_to, small_to, report_to):
-        _save(to, item_ids, made.vectors)
+        _save(to, item_ids, made)
         pq.write_table(_words(made.words, item_ids), words_to, compression="zstd")
         pq.write_table(small, small_to, compression="zstd")
         publish_json(report_to, report)
     return report
 
 
-def _touched(interactions: Path) -> list[str]:
-    """Ids of the items that an interaction names, sorted."""
+def _item_ids(table: Path) -> list[str]:
+    """Ids of the items of the catalogue, or of those that an interaction names, sorted."""
     found: set[str] = set()
-    for batch in parquet.batches(interactions, ["item_id"]):
+    for batch in parquet.batches(table, ["item_id"]):
         found.update(batch.column(0).unique().drop_null().to_pylist())
     return sorted(found)
 
@@ -158,7 +168,7 @@ def _medium(
     import numpy as np
 
     from components.views.control import taken_from
-    from components.views.reduce import reduced
+    from components.views.reduce import Basis
 
     work = layout.work("views")
     rows = [place.get(item_id) for item_id in table["item_id"].to_pylist()]
@@ -183,7 +193,8 @@ def _medium(
         raw_vectors, colours, present, standardised = found
     source = taken_from(present, control, seed, name)
     if wants_vectors:
-        vectors = reduced(raw_vectors, present, settings.dims, standardised=standardised)
+        made.bases[name] = Basis.of(raw_vectors, present, settings.dims, standardised=standardised)
+        vectors = made.bases[name].read(raw_vectors, present)
         made.vectors[name] = vectors[source] if control else vectors
         about["dims"] = int(vectors.shape[1])
     about["items"] = int(present.sum())
@@ -292,11 +303,13 @@ def _labels(
             made.words[name][row].append(spoken[tail])
 
 
-def _save(folder: Path, item_ids: list[str], vectors: dict[str, Any]) -> None:
-    if vectors:
-        from components.storage.vectors import save
+def _save(folder: Path, item_ids: list[str], made: Made) -> None:
+    if made.vectors:
+        from components.storage.vectors import BASIS, save
 
-        save(folder, item_ids, vectors)
+        save(folder, item_ids, made.vectors)
+        for name, basis in made.bases.items():
+            basis.save(folder / f"{name}{BASIS}")
         return
     folder.mkdir()
     publish_json(folder / "views.json", {})

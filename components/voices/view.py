@@ -64,19 +64,25 @@ class View(Text):
         return found
 
     def extended(self, catalogue: Catalogue, texts: Mapping[str, Sequence[Any]]) -> Self:
-        """`Scorer.extended`: new items have no view until `views` has run for them."""
+        """`Scorer.extended`: a column `view:NAME` of `texts` holds the vectors of new items, 0 for one without; without
+        that column, and of relations, they have none until `views` has run for them."""
         more, arrays = self.new_items(catalogue), dict(self.arrays)
         if _DENSE in arrays:
-            arrays[_DENSE] = np.concatenate([arrays[_DENSE], np.zeros((more, arrays[_DENSE].shape[1]), np.float32)])
+            arrays[_DENSE] = np.concatenate([arrays[_DENSE], self.of_new(texts, more).toarray()])
         else:
             arrays |= lengthened(arrays, "text", empty_rows(more))
         return type(self)(catalogue, arrays, self.settings)
 
     def of_new(self, texts: Mapping[str, Sequence[Any]], items: int) -> sparse.csr_array:
-        return empty_rows(items)
+        if _DENSE not in self.arrays:
+            return empty_rows(items)
+        nothing = np.zeros((items, self.arrays[_DENSE].shape[1]), np.float32)
+        return sparse.csr_array(np.asarray(texts.get(f"{self.settings.FILE}:{self.settings.of}", nothing), np.float32))
 
     def near(self, vectors: sparse.csr_array, most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Nothing is like an item without the view."""
+        if _DENSE in self.arrays and vectors.nnz:
+            return best(vectors @ self.arrays[_DENSE].T, most, least=0.0)
         shape = (vectors.shape[0], most)
         return np.full(shape, -1, np.int64), np.zeros(shape, np.float32)
 

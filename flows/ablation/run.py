@@ -25,6 +25,7 @@ from components.registry.store import refuse_unfit
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
+from flows.ablation.controls import said
 from flows.ablation.grid import Cell, Grid, has_views, read_grid
 from flows.ablation.places import On, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, grid_lock
@@ -166,7 +167,8 @@ class _Ablation:
             for result in results:
                 result.seconds |= work.seconds
                 if work.finished:
-                    result.metrics = read_json(Layout(work.place, self._grid.base.dataset).metrics)
+                    layout = Layout(work.place, self._grid.base.dataset)
+                    result.metrics, result.per_user = read_json(layout.metrics), layout.per_user
                     self._runs.result(self._run_of(training, result), result.metrics, self._on, result.seconds)
                 else:
                     self._failed(training, result, work)
@@ -192,15 +194,16 @@ class _Ablation:
         first = next(iter(self._grid.variants))
         found = rows(results, first)
         k = next((each.k for each in results if each.metrics), 10)
-        text = markdown(found, k=k, on=self._on)
+        about = said(results, {cell.variant for cell in self._cells.values() if cell.params.views.control})
+        text = markdown(found, k=k, on=self._on) + "".join(f"\n{line}\n" for line in about)
         with publishing(self._root / f"table-{self._on}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
-        publish_json(
-            self._root / f"table-{self._on}.json",
-            {"grid": self._grid.name, "on": self._on, "k": k, "variants": self._grid.variants, "rows": found},
-        )
+        facts = {"grid": self._grid.name, "on": self._on, "k": k, "variants": self._grid.variants}
+        publish_json(self._root / f"table-{self._on}.json", {**facts, "rows": found, "says": about})
         self._runs.close(text, found, status, self._on)
         self._say("\n" + terminal(found, k=k, on=self._on))
+        for line in about:
+            self._say(line)
         self._say(f"written to {self._root / f'table-{self._on}.md'} and .json; in MLflow: {self._experiment}")
 
 

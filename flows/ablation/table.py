@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, VARIANTS
@@ -24,6 +25,8 @@ class Result:
     """The variant whose training this is, where it is not its own."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """metrics.json of its evaluation."""
+    per_user: Path | None = None
+    """per_user.parquet of its evaluation."""
     failure: str = ""
     exit_code: int = 0
 

@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 from components.errors import BadInput
 from components.storage.manifest import sha256
+from flows.ablation.controls import said
 from flows.ablation.grid import SWITCHES, read_grid
 from flows.ablation.places import given, link_input
 from flows.ablation.run import ablate as run
@@ -168,6 +171,28 @@ def test_the_table_against_figures_worked_out_by_hand() -> None:
     assert "seed 2 failed: train: the loss is nan" in lines[4] and "training of base" in lines[4]
     assert "popularity (baseline)" in lines[5]
     assert len({len(line) for line in lines[:6]}) == 1
+
+
+def test_a_control_that_does_not_lose_is_said(tmp_path: Path) -> None:
+    """Prevents: a gain of views in a table whose shuffled row has it too, and nobody who says so."""
+    draw = np.random.default_rng(1)
+
+    def ranked(variant: str, seed: int, ranks: np.ndarray) -> Result:
+        file = tmp_path / f"{variant}-{seed}.parquet"
+        users = [f"u{number:03}" for number in range(len(ranks))]
+        pl.DataFrame({"user_id": users, "model_masked": ranks.astype(np.int32)}).sample(
+            fraction=1.0, shuffle=True, seed=seed
+        ).write_parquet(file)
+        return judged(variant, seed, 0.1, per_user=file)
+
+    good, bad = draw.integers(1, 5, 200), draw.integers(3, 12, 200)
+    results = [ranked("all views", 1, good), ranked("poster shuffled", 1, bad), ranked("genre rewired", 1, good[::-1])]
+    results += [ranked("all views", 2, good), ranked("poster alone", 1, bad), Result("actor rewired", 1, failure="x")]
+    lost, same = said(results, {"poster shuffled", "genre rewired", "actor rewired"})
+    assert "'all views' is better than 'poster shuffled'" in lost and "says something" in lost
+    assert "cannot be told from 'genre rewired'" in same and "no gain by what is spoilt there is real" in same
+    (worse,) = said([results[1], results[0]], {"all views"})
+    assert "WORSE" in worse
 
 
 def test_the_table_of_a_terminal_fits_and_draws(plain: Path) -> None:

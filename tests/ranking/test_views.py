@@ -14,6 +14,7 @@ from components.ranking.features import Asked
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
 from components.ranking.load import load
+from components.ranking.reading import Reader
 from components.ranking.shared import shared, tails
 from components.ranking.teaching import Choice, teach
 from components.ranking.training import gains
@@ -59,6 +60,27 @@ def shop() -> tuple[Learned, Held, dict[str, Vectors]]:
     learned = Learned(catalogue(ITEMS), histories, None, {"title": ["soap"] * ITEMS}, seed=3)
     held = Held(histories, np.full(len(histories.values), np.nan), np.array([row[-1] for row in rows], np.int64))
     return learned, held, {"shot": vectors}
+
+
+def test_a_new_item_with_a_vector_is_proposed_to_whom_it_is_like() -> None:
+    """`add-items` with a picture. Prevents: a new item that nobody sees, and scores of others that change."""
+    learned, _, views = shop()
+    title = {"title": ["soap"] * ITEMS}
+    reader = Reader.build(replace(learned, views=views), with_views(RANK, views), Voices())
+    vector = np.asarray(views["shot"])[40]
+    longer = reader.extended(
+        catalogue(ITEMS + 2), title, {"title": ["soap"] * 2, "view:shot": [vector, np.zeros_like(vector)]}
+    )
+    asked, days = Ragged.of([[4, 16, 28], [5]]), np.full(4, np.nan)
+    before, after = (each.voices["view:shot"].scores(asked, days) for each in (reader, longer))
+    np.testing.assert_allclose(after[:, :ITEMS], before, atol=1e-6)
+    np.testing.assert_allclose(after[:, ITEMS], before[:, 40], atol=1e-6)
+    assert after[0, ITEMS] > 1.5 > 0.3 > after[1, ITEMS] and not after[:, ITEMS + 1].any()
+    links = longer._links["view:shot"]
+    assert {each % 12 for each in links[[ITEMS]].indices[np.argsort(-links[[ITEMS]].data)[:20]]} == {4}
+    assert links[40, ITEMS] > 0.9 and not links[[ITEMS + 1]].nnz
+    block = next(iter(longer.blocks(asked, days)))
+    assert ITEMS in block.candidates.items[block.candidates.owners == 0]
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from components.errors import BadInput
+from components.networks import views as networks
 from components.networks.families import language_model
 from components.recommender import item_views
 from components.recommender.batches.batch import Ends, pad_prompts
@@ -22,6 +23,7 @@ from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import prompts_of
+from components.registry import extension
 from components.settings.decoding import Decoding
 from components.storage import vectors
 from components.storage.ragged import Ragged
@@ -69,7 +71,7 @@ def test_training_and_decoding_add_views_in_the_same_places(
     pieces = prompts_of(KINDS[kind]).tokenise(tokenizer)  # type: ignore[arg-type]
     model = language_model(make_model(len(tokenizer), kind=kind), end_token=tokenizer.eos_token_id)
     plain = [batch_loss(model, training.collate(each)) for each in training.epoch(seed=1, number=0, batch_size=2)]
-    item_views.attach(model.module, {"colour": colour})
+    networks.attach(model.module, {"colour": colour})
     for each, without in zip(training.epoch(seed=1, number=0, batch_size=2), plain, strict=True):
         batch = training.collate(each)
         assert batch.ends is not None
@@ -82,7 +84,7 @@ def test_training_and_decoding_add_views_in_the_same_places(
     prompts = [pieces.build(0, [table.token_ids[item] for item in row], max_tokens=99) for row in rows]
     ends = Ends.of_prompts(prompts, rows, closed=pieces.closed)
     ids = pad_prompts(prompts)[0]
-    torch.nn.init.normal_(item_views.views_of(model.module).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.normal_(networks.views_of(model.module).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
     changed = (item_views.placed(model, ids, ends) - model.embed(ids)).abs().sum(-1) > 0  # type: ignore[operator]
     wanted = {(row, end - (not pieces.closed)) for row, each in enumerate(prompts) for _, end in each.spans}
     wanted -= {
@@ -108,7 +110,7 @@ def test_the_known_answer_is_found_by_the_language_model_alone(
     def found(vectors_: np.ndarray) -> float:
         torch.manual_seed(3)
         model = make_model(len(tokenizer), kind=kind).float()
-        item_views.attach(model, {"colour": vectors_}, dropout=0.3)
+        networks.attach(model, {"colour": vectors_}, dropout=0.3)
         network = language_model(model, end_token=tokenizer.eos_token_id)
         training = sets(kind, tokenizer, table, [[int(box), BOXES + int(of_box()[box])] for box in known])
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
@@ -142,9 +144,9 @@ def test_views_travel_with_the_pair(tokenizer: Any, make_model: Callable[..., An
 
     def with_views(*arguments: Any, **settings: Any) -> Any:
         model = make_model(*arguments, **settings).float()
-        item_views.attach(model, of_items)
+        networks.attach(model, of_items)
         torch.manual_seed(1)
-        torch.nn.init.normal_(item_views.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.normal_(networks.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
         return model
 
     lists = {}
@@ -160,6 +162,29 @@ def test_views_travel_with_the_pair(tokenizer: Any, make_model: Callable[..., An
     again = [(each.item_id, each.score) for each in other.recommend([["B1", "B3"]], 4, Decoding())[0]]
     assert [item for item, _ in again] == [item for item, _ in lists["with"]]
     assert np.allclose([score for _, score in again], [score for _, score in lists["with"]], atol=1e-5)
+
+
+def test_new_items_get_vectors_beside_those_that_were_there(
+    tokenizer: Any, make_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    """`add-items`. Prevents: a history with a new item whose picture the language model does not see, other vectors or
+    layers of those that were there, and a generator that loses its own."""
+    random, ids = np.random.default_rng(2), tuple(WORDS)
+    model = make_model(len(tokenizer)).float()
+    networks.attach(model, {"colour": random.normal(size=(len(ids), 3)).astype(np.float32)})
+    torch.nn.init.normal_(networks.views_of(model).layers["colour"].weight)  # type: ignore[union-attr, arg-type]
+    item_views.save({item_views.RECOMMENDER: model, item_views.GENERATOR: model}, tmp_path, ids)
+    vector = np.array([1, 2, 3], np.float32)
+    extension.lengthen(tmp_path / item_views.FOLDER, (*ids, "NEW", "BARE"), {"colour": {"NEW": vector}})
+    before = networks.views_of(model)
+    for file in (item_views.RECOMMENDER, item_views.GENERATOR):
+        other = make_model(len(tokenizer)).float()
+        item_views.load(other, tmp_path, (*ids, "NEW", "BARE"), file)
+        found = networks.views_of(other)
+        assert before is not None and found is not None
+        assert torch.equal(found.of_colour[: len(ids)], before.of_colour)  # type: ignore[index]
+        assert found.of_colour[len(ids) :].tolist() == [[1, 2, 3], [0, 0, 0]]  # type: ignore[index]
+        assert torch.equal(found.layers["colour"].weight, before.layers["colour"].weight)  # type: ignore[arg-type]
 
 
 def test_a_view_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -21,19 +23,23 @@ from components.data.demo.boxes import Box, right_boxes, sold
 from components.data.demo.customers import purchases
 from components.data.ingest.ingest import ingest
 from components.errors import BadInput
+from components.networks.backbone import build as network
 from components.ranking.hybrid import Hybrid
 from components.ranking.teaching import teach
 from components.ranking.views import shuffled, with_views
 from components.settings.decoding import Decoding
 from components.settings.file import load
-from components.settings.params import Ingest
+from components.settings.params import Index, Ingest
 from components.settings.ranking import Rank
 from components.settings.views import Media
 from components.storage import vectors
 from components.storage.artifacts import publish_json
 from components.storage.layout import Layout
 from components.storage.vectors import Vectors
+from components.textid.words.tokenizer import train_tokenizer
+from components.textid.writing.writer import write_ids
 from components.views.build import build
+from components.views.newcomers import of_new
 
 RANK = Rank(voices=["graph", "text"], evidence=["graph", "text"], epochs=8, batch_users=8)
 
@@ -91,6 +97,45 @@ def test_a_shop_without_music_boxes_is_said(made: tuple[Path, demo.Shop, list[Bo
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(BadInput, match="no music_boxes"):
         ingest(Ingest(media={"tone": Media(files="tones.zip")}), tmp_path, Layout(tmp_path, "demo"))
+
+
+def test_a_new_item_is_seen_as_those_that_were_there(
+    made: tuple[Path, demo.Shop, list[Box]], layout: Layout, repository: Path
+) -> None:
+    """What `add-items` reads of a new item's picture and tone. Prevents: vectors on other axes than the champion's."""
+    params = load(repository / "params/demo-pictures.yaml")
+    ids = [box.item_id for box in made[2][:5]]
+    found = of_new([*ids, "NOBODY"], params.views, params.ingest, layout.views, made[0], layout)
+    there = vectors.load(layout.views, ids)
+    assert set(found) == set(there) == {"picture", "tone"}
+    for view, of_items in found.items():
+        assert list(of_items) == sorted(ids)
+        np.testing.assert_allclose([of_items[item] for item in ids], np.asarray(there[view]), atol=1e-6)
+    assert of_new(ids, params.views, params.ingest, layout.root, made[0], layout) == {}, "no basis, no vector"
+
+
+def test_a_picture_gives_the_word_that_tells_two_items_apart(
+    made: tuple[Path, demo.Shop, list[Box]], layout: Layout, repository: Path
+) -> None:
+    """Boxes whose texts are equal but for what `views.words` says of their pictures, named by a generator that has
+    learned nothing. Prevents: a number in an ID where a colour is seen, and a colour that is another box's."""
+    params = load(repository / "params/demo-pictures.yaml")
+    seen = Layout(layout.root.parent / "words", "demo")
+    shutil.copytree(layout.root, seen.root)
+    named = replace(params.views, words=["picture"], only=[])
+    build(named, params.ingest, made[0], seen, seed=params.seed)
+    clean(params.clean, params.seed, seen)
+    texts = dict(pl.read_parquet(seen.items_clean).select("item_id", "text").iter_rows())
+    colours = list(yaml.safe_load((made[0] / "shop.yaml").read_text())["music_boxes"]["colours"])
+    boxes = {box.colour: box.item_id for box in made[2] if box.item_id in texts}
+    said = [re.sub(r"\d{6}", "", texts[boxes[colour]]) for colour in colours]
+    assert len({re.sub("picture: .*", "", each) for each in said}) == 1, "the picture alone tells them apart"
+    tokenizer = train_tokenizer(said * 20, vocabulary_size=400)
+    model = network("scratch", size="d_model=16,layers=1,heads=2", vocabulary_size=len(tokenizer), seed=3)
+    table, report = write_ids(model, tokenizer, colours, said, Index(max_tokens=8), max_item_tokens=64)
+    assert len(colours) == 8 and report["last_resort"] == 0
+    for colour, words in zip(table.item_ids, table.words, strict=True):
+        assert colour in words.split() and not {*colours} - {colour} & {*words.split()}, (colour, words)
 
 
 def test_with_views_recall_is_nearly_the_oracles_and_with_shuffled_ones_nothing(

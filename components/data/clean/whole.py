@@ -3,7 +3,8 @@
     shop = whole(params.clean, params.seed, layout)
     shop.items                                             # item_id, text and the text columns, in the drawn order
 
-As `clean` makes them, without k-core and split: what nobody took is in the catalogue too.
+As `clean` makes them, with the words of views where these were made, without k-core and split: what nobody took is in
+the catalogue too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from components.data.canonical import coded
-from components.data.clean import itemtext, numbering, ties
+from components.data.clean import itemtext, numbering, ties, viewwords
 from components.settings import params
 from components.storage.layout import Layout
 
@@ -36,8 +37,9 @@ def whole(settings: params.Clean, seed: int, layout: Layout) -> Whole:
     columns: dict[str, coded.Kind] = {"item_id": pl.String}
     catalogue = coded.collect(coded.scan(layout.items, columns), layout.items).drop_nulls("item_id")
     catalogue = catalogue.unique("item_id", keep="first", maintain_order=True).sort("item_id")
+    catalogue, spoken = viewwords.added(catalogue, layout.view_words)
     items, _ = itemtext.scrub_columns(catalogue, settings.boilerplate_share)
-    texts, _ = itemtext.with_text(items, settings)
+    texts, _ = itemtext.with_text(items, settings, also=spoken)
     hashes = numbering.hashes(items, seed)
     merged = itemtext.aliases(items if settings.merge_duplicates else items.clear())
     kept = texts.join(merged, on="item_id", how="anti", maintain_order="left")

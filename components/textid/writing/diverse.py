@@ -33,16 +33,18 @@ def propose(
     allowed: Tensor | None = None,
     legal: LegalWords | None = None,
     length_penalty: float = 1.0,
+    prompt: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Write `candidates` different token sequences for each of n items.
 
-    input_ids, attention_mask: [n, S]. legal: the words of each item that may be written, each once, and what must be
-    said of it. Without them `allowed`: bool [V], tokens that may be written (null: all but padding). The end token may
-    follow whole words, or any token, but not come first. Returns tokens [n, candidates, max_tokens], without the end
-    token and padded with `pad_id`, and float32 scores [n, candidates], best first: the log-probability that the *model*
-    gives the sequence and its end, among all tokens of the item's legal words or of the vocabulary, divided by their
-    length ^ `length_penalty`. The diversity penalty decides which sequences are found, it is not in their scores. A
-    sequence that two groups found is returned once; missing ones have score -inf.
+    input_ids, attention_mask: [n, S]. prompt: embeddings [n, S, d] that are read instead of the ids. legal: the words
+    of each item that may be written, each once, and what must be said of it. Without them `allowed`: bool [V], tokens
+    that may be written (null: all but padding). The end token may follow whole words, or any token, but not come first.
+    Returns tokens [n, candidates, max_tokens], without the end token and padded with `pad_id`, and float32 scores [n,
+    candidates], best first: the log-probability that the *model* gives the sequence and its end, among all tokens of
+    the item's legal words or of the vocabulary, divided by their length ^ `length_penalty`. The diversity penalty
+    decides which sequences are found, it is not in their scores. A sequence that two groups found is returned once;
+    missing ones have score -inf.
     """
     if candidates % groups:
         raise ValueError(f"{groups} groups do not divide {candidates} candidates")
@@ -52,7 +54,7 @@ def propose(
         options: AnyTokens | OwnTokens = AnyTokens(model, allowed, pad_id, wanted, device)
     else:
         options = OwnTokens(model, legal.to(device), max_tokens, wanted)
-    cache = model.prefill(input_ids, attention_mask, capacity=1 + candidates * max_tokens)
+    cache = model.prefill(input_ids if prompt is None else prompt, attention_mask, capacity=1 + candidates * max_tokens)
     beams = _Beams.start(len(input_ids), groups, candidates // groups, max_tokens, pad_id, device)
     start = torch.full_like(input_ids[:, :1], model.start_token)
     parents = torch.zeros_like(start)

@@ -6,7 +6,7 @@ Batches are made from the set of items, not from their order, so the same items 
 from __future__ import annotations
 
 from collections.abc import Generator as Generated
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from components.networks.cpu import on_threads
 from components.networks.families import seq2seq_model
 from components.networks.lengths import WIDTH, batches_of_like_length
 from components.networks.rounding import round_up
+from components.networks.views import at_ends
 from components.progress import Progress
 from components.settings.params import Index
 from components.textid.table.taken import TakenIds
@@ -43,6 +44,8 @@ class Generator:
     max_item_tokens: int
     own: OwnWords
     """Of the whole catalogue."""
+    rows: Mapping[str, int]
+    """Item id -> its number among the views of the model, where it has some (networks/views.py)."""
     lexicon: Lexicon | None
     """The legal words of the items that are asked for; null: any words may be written."""
     progress: Progress
@@ -62,7 +65,7 @@ class Generator:
     ) -> list[list[Candidate]]:
         """Readable candidates of each item, best first; the same on all processes that share the work."""
         encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
-        own = [self.own.row_of[item] for item, _ in items]
+        own, numbers = [self.own.row_of[item] for item, _ in items], [self.rows.get(item, -1) for item, _ in items]
         found: list[list[Candidate]] = [[] for _ in items]
         lengths = [len(row) for row in encoded]
         batches = batches_of_like_length(lengths, self.settings.batch_items, longest_first=True)
@@ -70,7 +73,7 @@ class Generator:
         training = self.model.training
         self.model.eval()
         try:
-            with closing(self._each(self.share.turns(batches), encoded, own, penalty, max_tokens)) as written:
+            with closing(self._each(self.share.turns(batches), encoded, own, numbers, penalty, max_tokens)) as written:
                 for batch in self.progress.track(written, task, total=self.share.most(batches)):
                     if batch is None:
                         continue
@@ -99,6 +102,7 @@ class Generator:
         turns: Iterable[list[int] | None],
         encoded: list[list[int]],
         own: list[int],
+        numbers: list[int],
         penalty: float,
         max_tokens: int,
     ) -> Generated[_Written | None, None, None]:
@@ -111,23 +115,29 @@ class Generator:
             if rows is None:
                 return None
             texts, words = [encoded[row] for row in rows], [own[row] for row in rows]
-            return rows, *self._propose(texts, words, penalty, max_tokens)
+            return rows, *self._propose(texts, words, [numbers[row] for row in rows], penalty, max_tokens)
 
         if self.model.device.type == "cpu":
             yield from on_threads(write, turns)
         else:
             yield from map(write, turns)
 
-    def _propose(self, rows: list[list[int]], own: list[int], penalty: float, max_tokens: int) -> tuple[Tokens, Scores]:
-        """Candidates of items from the tokens of their texts, and their rows in `self.own`."""
+    @torch.inference_mode()
+    def _propose(
+        self, rows: list[list[int]], own: list[int], numbers: list[int], penalty: float, max_tokens: int
+    ) -> tuple[Tokens, Scores]:
+        """Candidates of items from the tokens of their texts, their rows in `self.own`, and those of their views."""
         pad = pad_id(self.tokenizer)
         width = round_up(max(map(len, rows)), WIDTH)
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
         lengths = torch.tensor([len(row) for row in rows])
+        ids = ids.to(self.model.device, non_blocking=True)
+        mask = (torch.arange(width) < lengths[:, None]).long().to(self.model.device, non_blocking=True)
         tokens, scores = propose(
             self.language_model,
-            ids.to(self.model.device, non_blocking=True),
-            (torch.arange(width) < lengths[:, None]).long().to(self.model.device, non_blocking=True),
+            ids,
+            mask,
+            prompt=at_ends(self.language_model, ids, mask, numbers),
             candidates=self.settings.candidates,
             groups=self.settings.groups,
             diversity_penalty=penalty,

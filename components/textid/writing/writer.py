@@ -51,6 +51,7 @@ def write_ids(
 ) -> tuple[IdTable, dict[str, Any]]:
     """A unique ID for every item, in the order of `item_ids`, and a report of counts and qualities.
 
+    model: where it reads views (networks/views.py), they are those of `item_ids`, in this order.
     taken: items in it keep their ID; the IDs of items that are gone from the catalogue are not given to others.
     device: where the model is moved to (default: where it is). share: processes that all call this with the same
     arguments share the batches; all of them return what one process alone would. Raises `BadInput` if
@@ -71,7 +72,8 @@ def write_ids(
         rows = [own.row_of[item] for item, _ in new]
         lexicon = Lexicon(tokenizer, own, twins, texts, rows, max_tokens=settings.max_tokens)
     progress = progress or Progress()
-    generator = Generator(model, tokenizer, settings, max_item_tokens, own, lexicon, progress, device, share)
+    numbers = {item: number for number, item in enumerate(item_ids)}
+    generator = Generator(model, tokenizer, settings, max_item_tokens, own, numbers, lexicon, progress, device, share)
     given, counts = _give(new, generator, taken_ids, settings)
     left = {item: generator.first_choices.get(item, "") for item, _ in new if item not in given}
     given |= last_resort(left, texts, own, twins if settings.faithful else Twins({}), taken_ids)

@@ -17,6 +17,8 @@ from typing import Any
 from components.processes.environment import prepare
 from components.processes.torchrun import run_job, run_ranks
 from components.progress import Progress
+from components.recommender.item_views import GENERATOR
+from components.recommender.item_views import load as load_views
 from components.recommender.pair import Pair
 from components.settings.params import Index
 from components.storage import parquet
@@ -64,6 +66,7 @@ def _write(job: IndexJob, progress: Progress) -> tuple[IdTable, dict[str, Any]]:
     """Alone, or as one of torchrun's processes, of which the first leaves the result in `job.work`."""
     pair = Pair.load(job.pair)
     columns = parquet.read(job.items_clean, ["item_id", "text"]).to_pydict()
+    load_views(pair.generator, job.pair, columns["item_id"], GENERATOR)
     with joined(job.device) as ranks:
         table, report = write_ids(
             pair.generator,

@@ -12,7 +12,7 @@ from components.networks.copying import ready_to_copy
 from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
-from components.recommender.item_views import attach
+from components.networks.views import attach
 from components.recommender.pair import GENERATOR, RECOMMENDER, TOKENIZER
 from components.recommender.prompts.phrasings import prompts_of
 from components.sampling import derive
@@ -116,7 +116,7 @@ def _generator(context: Context) -> Any:
     model = build(name, **_size(context), dropout=0.0, seed=derive(seed, "generator"))
     if name == SCRATCH:
         ready_to_copy(model, seed=derive(seed, "copying"))
-    return _prepared(model, context, name, "generator")
+    return _with_views(_prepared(model, context, name, "generator"), context)
 
 
 def _recommender(context: Context) -> Any:
@@ -124,9 +124,13 @@ def _recommender(context: Context) -> Any:
     if context.start is not None:
         return _adapted(load_model(context.start.folder / RECOMMENDER, train.family), context, "recommender")
     model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
-    model = _prepared(model, context, train.backbone, "recommender")
+    return _with_views(_prepared(model, context, train.backbone, "recommender"), context)
+
+
+def _with_views(model: Any, context: Context) -> Any:
+    """With layers for the views of `train.views`."""
     if context.views:
-        attach(model, context.views, dropout=train.view_dropout)
+        attach(model, context.views, dropout=context.job.train.view_dropout)
     return model
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.networks.families import seq2seq_model
+from components.networks.views import at_ends
 from components.recommender.batches.batch import IGNORED, Batch, labels_of
 from components.recommender.loss.batch_loss import batch_loss
 from components.textid.words.distinctive import cold_start_targets
@@ -77,7 +78,8 @@ class ColdStart:
         targets = torch.from_numpy(labels).to(device, non_blocking=True)
         batch = Batch(input_ids, mask, targets, int((labels != IGNORED).sum()))
         with autocast(context.job.train.precision, device):
-            loss = batch_loss(self._generator, batch)
+            read = at_ends(self._generator, input_ids, mask, rows.numbers)
+            loss = batch_loss(self._generator, batch, embeddings=read)
         return loss.total, loss.count
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:

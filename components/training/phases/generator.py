@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.networks.families import seq2seq_model
 from components.networks.interface import LanguageModel
+from components.networks.views import at_ends
 from components.recommender.batches.batch import MAX_TOKENS, Batch, batch_of
 from components.recommender.batches.samples import Rows
 from components.recommender.loss.batch_loss import batch_loss
@@ -87,7 +88,7 @@ class GeneratorPhase:
         items = np.concatenate(groups)
         soft = write_soft(
             self._generator,
-            [texts.tensors(group, device) for group in groups],
+            [self._read(group, *texts.tensors(group, device)) for group in groups],
             max_tokens=self.context.job.index.max_tokens,
             never=self.never,
             legal=self.legal(items),
@@ -95,6 +96,11 @@ class GeneratorPhase:
         if not self._settings.soft:
             soft = soft.straight_through()
         return self.spliced(rows, histories, soft, {int(item): place for place, item in enumerate(items)})
+
+    def _read(self, items: NDArray[np.integer], input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What the generator reads of items: token ids, or embeddings with their views; and the mask."""
+        read = at_ends(self._generator, input_ids, mask, items)
+        return input_ids if read is None else read, mask
 
     def legal(self, items: NDArray[np.integer]) -> LegalWords | None:
         """The words that may be said of items, by number; None where any may."""

@@ -73,9 +73,10 @@ def write_soft(
 ) -> SoftIds:
     """Soft IDs of items from their texts, with the encoder run once.
 
-    `texts`: (input ids [n, S], mask [n, S]) of groups of items of like length, each with an S of its own. An ID has 1
-    to `max_tokens` tokens, none of `never` (padding, unknown) among them. legal: the legal words of all items, in the
-    order of the groups; distributions are then those among the tokens of an item's words. An item without any is free.
+    `texts`: (input ids [n, S] or embeddings [n, S, d], mask [n, S]) of groups of items of like length, each with an S
+    of its own. An ID has 1 to `max_tokens` tokens, none of `never` (padding, unknown) among them. legal: the legal
+    words of all items, in the order of the groups; distributions are then those among the tokens of an item's words. An
+    item without any is free.
     """
     own = None if legal is None else _Own.of(legal, generator)
     encoded = [(generator.encode(ids, mask), mask) for ids, mask in texts]
