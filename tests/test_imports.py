@@ -110,7 +110,7 @@ FLOORS = {
     "networks": [
         "rounding device tokenizer",
         "cpu",
-        "lengths hub copying scratch lean beam_cache slots",
+        "lengths hub copying scratch lean beam_cache slots word_vectors",
         "interface",
         "encoder_decoder causal",
         "t5 bart",

@@ -150,6 +150,10 @@ class Train(Section):
     trim_vocabulary: bool = True
     """Keep only the pieces that item texts, IDs and prompts use, with special tokens and single characters, so that any
     new text can still be written. The output layer costs as much as the vocabulary is large: mT5 has 250,000 pieces."""
+    word_vectors: str | None = None
+    """Static word vectors from which the token embeddings of a recommender from scratch start, so that words of like
+    meaning begin near to each other: `wordllama` (the package of the extra `words`), or a folder with tokenizer.json
+    and one matrix of token vectors as safetensors. null: they start at random."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
     """Dropout of a recommender from scratch. A generator from scratch has none, as it must learn to copy words."""
     device: str = "auto"
@@ -247,6 +251,11 @@ class Train(Section):
             raise ValueError(
                 f"views are {', '.join(self.views)} and {other} is {getattr(self, other)}: vectors of views are "
                 f"learned with the whole model, from the beginning; set views to [], or {other} to its default"
+            )
+        if self.word_vectors is not None and self.backbone != "scratch":
+            raise ValueError(
+                f"word_vectors is {self.word_vectors} and backbone is {self.backbone}, whose embeddings are pretrained; "
+                "set word_vectors to null, or backbone to scratch"
             )
         if self.user_id and self.family == "decoder-only":
             raise ValueError(
