@@ -38,7 +38,7 @@ _MEND = (
 
 
 def files_of(name: str, *, workspace: Path = Path(), where: str = _WHERE) -> tuple[Path, Path]:
-    """The tokenizer and the matrix of the package or of a folder in `workspace`. Raises `BadInput` where there are none."""
+    """The tokenizer and the matrix of the package, or of a folder in `workspace`; `BadInput` without them."""
     found: tuple[list[Path], list[Path]]
     if name == PACKAGE:
         spec = find_spec(PACKAGE)

@@ -76,6 +76,10 @@ class RecommenderTraining(Section):
     so the larger the vocabulary is; trained to the end it was a little behind (docs/log.md)."""
     label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
     """Mass of the target distribution that is spread over all tokens of the loss."""
+    id_word_dropout: float = bounded(0.0, low=0.0, high=0.9)
+    """Share of the items in training prompts that are written by another wording: their ID without some of its words,
+    or with other words of their own text in these places (textid/words/wordings.py). What is taught is the ID; a
+    decoder-only model, which reads what it is taught, is not taught such an item there. 0: always the ID."""
     grad_clip: float = bounded(1.0, low=0.0)
     """Largest gradient norm (0: not clipped)."""
     prefixes: Literal["all", "one"] = "all"
@@ -254,7 +258,7 @@ class Train(Section):
             )
         if self.word_vectors is not None and self.backbone != "scratch":
             raise ValueError(
-                f"word_vectors is {self.word_vectors} and backbone is {self.backbone}, whose embeddings are pretrained; "
+                f"word_vectors is {self.word_vectors} and backbone is {self.backbone}, which brings its own; "
                 "set word_vectors to null, or backbone to scratch"
             )
         if self.user_id and self.family == "decoder-only":
