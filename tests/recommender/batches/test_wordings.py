@@ -85,7 +85,10 @@ def test_prompts_are_reworded_and_targets_are_ids(family: Family, others: OtherW
             items, reworded = items + 1, reworded + (said != tuple(TOKEN_IDS[item]))
             seen.add((item, said))
         if family == "decoder-only":
-            assert len(batch.choices.chosen) == int((labels != IGNORED).sum())
+            chosen, flat = batch.choices, batch.labels.flatten()
+            assert flat[chosen.first].tolist() == chosen.opening[chosen.first_labels].tolist()
+            assert flat[chosen.later].tolist() == chosen.options[chosen.chosen].tolist()
+            assert len(chosen.first) == sum(len(split(row[row != IGNORED].tolist())) for row in labels)
     assert 0.2 < reworded / items < 0.5 and len(seen) > 8  # some have no other wording
 
 
