@@ -122,9 +122,15 @@ def read(workspace: Path, params: Params) -> None:
 
 
 def open_shop(
-    workspace: Path, params: Params, *, bundle: Path | None = None, progress: Progress | None = None
+    workspace: Path,
+    params: Params,
+    *,
+    bundle: Path | None = None,
+    writer: Path | None = None,
+    progress: Progress | None = None,
 ) -> Opened:
-    """What `read` published, as a catalogue with IDs and its histories. `bundle`: whose generator writes the IDs."""
+    """What `read` published, as a catalogue with IDs and its histories. The IDs are written by the generator of
+    `bundle`, or by the instruct model in the folder `writer`, or by rule."""
     from components.data.clean.whole import whole
     from components.foundation.ids import written
     from components.recommender.catalogue import Catalogue
@@ -134,7 +140,9 @@ def open_shop(
 
     shop = whole(params.clean, params.seed, Layout(workspace, params.dataset))
     item_ids, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
-    table, report, tokenizer = written(item_ids, texts, params.index, bundle=bundle, progress=progress)
+    table, report, tokenizer = written(
+        item_ids, texts, params.index, bundle=bundle, writer=writer, progress=progress
+    )
     titles = dict(zip(item_ids, shop.items["title"].to_list(), strict=True)) if "title" in shop.items.columns else {}
     catalogue = Catalogue(table, titles, shop.aliases, params.clean.drop_repeats)
     places = [catalogue.places(history) for history in shop.histories["history"].to_list()]

@@ -30,6 +30,7 @@ def zero_shot(
     *,
     foundation: Path | None,
     bundle: Path | None,
+    writer: Path | None,
     tier: str | None,
     k: int,
     judge_users: int,
@@ -42,11 +43,13 @@ def zero_shot(
     """
     from components import zero_shot as rooms
 
+    if bundle is not None and writer is not None:
+        raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
     ranker = None if foundation is None else rooms.load_foundation(foundation)
     params = _workspace(path, out, say)
     with reporting(Console()) as progress:
         rooms.read(out, params)
-        opened = rooms.open_shop(out, params, bundle=bundle, progress=progress)
+        opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
         chosen = opened.tier if tier is None else rooms.tier_of(tier)
         recommender = opened.recommender(chosen, ranker)
         recommender.save(out / "recommender")
