@@ -140,9 +140,7 @@ def open_shop(
 
     shop = whole(params.clean, params.seed, Layout(workspace, params.dataset))
     item_ids, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
-    table, report, tokenizer = written(
-        item_ids, texts, params.index, bundle=bundle, writer=writer, progress=progress
-    )
+    table, report, tokenizer = written(item_ids, texts, params.index, bundle=bundle, writer=writer, progress=progress)
     titles = dict(zip(item_ids, shop.items["title"].to_list(), strict=True)) if "title" in shop.items.columns else {}
     catalogue = Catalogue(table, titles, shop.aliases, params.clean.drop_repeats)
     places = [catalogue.places(history) for history in shop.histories["history"].to_list()]

@@ -150,7 +150,7 @@ FLOORS = {
     ],
     "foundation": [
         "tiers columns ids",
-        "standard",
+        "standard language",
         "foundation catalogue",
         "teaching rivals judging weights",
         "trial school",

@@ -35,8 +35,9 @@ def written(
 
     bundle: a trained pair or bundle, whose generator writes words of each item's own text alone (`settings.faithful`).
     writer: the folder of a pretrained instruct model, which is asked for words of each item's own text
-    (textid/writing/instructed.py). Without either an ID is the most distinctive words of its text, in the order they occur, and a tokenizer is trained on
-    the texts. Raises `BadInput` for a bundle that cannot be read, or too few tokens for unique IDs.
+    (textid/writing/instructed.py). Without either an ID is the most distinctive words of its text, in the order they
+    occur, and a tokenizer is trained on the texts. Raises `BadInput` for a bundle or a model that cannot be read, or
+    too few tokens for unique IDs.
     """
     if bundle is not None:
         return _generated(item_ids, texts, settings, bundle, progress)

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged, Ranks, judged, ranks_of
+from components.foundation.language import Language, WithLanguage
 from components.foundation.rivals import RIVALS, rivals
 from components.foundation.tiers import ABSENT, TIERS, Tier, rank_settings
+from components.foundation.weights import language_weight
 from components.progress import Progress
 from components.ranking.features import COUNTS_AND_TIMES
 from components.ranking.fusion import Fusion
@@ -24,7 +26,7 @@ from components.settings import foundation as settings
 from components.settings.ranking import Fusion as Weights
 from components.voices.learned import Learned
 
-FOUNDATION, FIXED, OWN = "foundation", "fixed_weights", "taught_here"
+FOUNDATION, FIXED, OWN, LANGUAGE = "foundation", "fixed_weights", "taught_here", "fixed_weights_language"
 """Names of contenders, beside those of the rivals."""
 
 
@@ -45,13 +47,14 @@ def trial(
     core: int,
     masked: bool,
     own: Own | None = None,
+    language: Language | None = None,
     tiers: Sequence[Tier] = TIERS,
     progress: Progress | None = None,
 ) -> dict[Tier, Judged]:
     """Tier -> what came of it; ours is the foundation ranker, without one the fixed weights.
 
     `learned` knows no target of `held`. Everybody is asked the same users and ranks the whole catalogue, the user's own
-    items left out where `masked`.
+    items left out where `masked`. `language`: a contender more, the fixed weights and what it adds to them.
     """
     chosen = settings.Foundation() if foundation is None else foundation.chosen
     readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
@@ -68,7 +71,10 @@ def trial(
         names = [name for each in TIERS[: TIERS.index(tier) + 1] for name in RIVALS[each]]
         ranks = {name: known[name] for name in names}
         fusion = Weights(weights=dict(weights[tier]), voices=readers.voices)
-        ranks[FIXED] = ranks_of(Fusion.of(reader.voices, learned.catalogue, fusion), held, masked=masked)
+        by_weights = Fusion.of(reader.voices, learned.catalogue, fusion)
+        ranks[FIXED] = ranks_of(by_weights, held, masked=masked)
+        if language is not None:
+            ranks[LANGUAGE] = ranks_of(WithLanguage(by_weights, language, language_weight()), held, masked=masked)
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)
             if foundation is not None:

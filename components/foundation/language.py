@@ -1,0 +1,111 @@
+"""What a language model adds to a sum of voices: for the sum's best items, how much likelier their IDs are after the
+history than for anybody.
+
+    language = Language.of(bundle, item_ids, texts, params.index, drop_repeats=True)
+    both = WithLanguage(fusion, language, weight=0.03)         # a scorer as any
+
+The gain is log-probability of the ID over the trie of the shop, less that with an empty history (the prior), which
+takes out that some words are frequent. Items beyond the sum's best keep their scores, and never pass those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.foundation.ids import written
+from components.progress import Progress
+from components.ranking.lists import Held
+from components.ranking.training import gains as gains_of
+from components.recommender.catalogue import Catalogue
+from components.recommender.engine import Engine
+from components.settings.decoding import Decoding
+from components.settings.params import Index
+from components.storage.ragged import Ints, Ragged
+from components.textid.table.id_table import IdTable
+from components.voices.fading import Days
+from components.voices.lists import Scores, best, places
+from components.voices.voice import Scorer
+
+MOST = 100
+"""Best items of the sum that the language model is asked about."""
+_DECODING = Decoding(scores="trie")
+
+
+class Language:
+    """The recommender of a bundle over the IDs of another shop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Path,
+        item_ids: Sequence[str],
+        texts: Sequence[str],
+        settings: Index,
+        *,
+        drop_repeats: bool,
+        progress: Progress | None = None,
+    ) -> Self:
+        """The bundle's own generator writes the IDs. Raises `BadInput` for a bundle that cannot be read."""
+        table: IdTable = written(item_ids, texts, settings, bundle=bundle, progress=progress)[0]
+        return cls(Engine.load(bundle, device="cpu", catalogue=Catalogue(table, drop_repeats=drop_repeats)))
+
+    def gains(self, histories: Ragged, candidates: Ragged) -> NDArray[np.float32]:
+        """[candidates.values] log-probability of each candidate of each history, less its prior; nats."""
+        ids = self._engine.catalogue.table.item_ids
+        said = [[ids[item] for item in history] for history in histories]
+        return self._engine.scores(said, candidates, _DECODING) - self._prior[candidates.values]
+
+    @cached_property
+    def _prior(self) -> NDArray[np.float32]:
+        """[items] with an empty history."""
+        items = range(len(self._engine.catalogue.table))
+        parts = Ragged.of([list(items[start : start + MOST]) for start in items[::MOST]])
+        return self._engine.scores([[]] * len(parts), parts, _DECODING)
+
+
+class WithLanguage(Scorer):
+    """A sum, and `weight` times the gain of its best items."""
+
+    def __init__(self, base: Scorer, language: Language, weight: float) -> None:
+        super().__init__(base.catalogue, {})
+        self._base, self._language, self._weight = base, language, weight
+
+    def scores(self, histories: Ragged, days: Days) -> Scores:
+        found, rows, items, gains = self.parts(histories, days)
+        found[rows, items] += np.float32(self._weight) * gains
+        return found
+
+    def parts(self, histories: Ragged, days: Days) -> tuple[Scores, Ints, Ints, NDArray[np.float32]]:
+        """The sum [users, items]; row, item and gain of what is asked about, the least gain of each user being 0."""
+        found = self._base.scores(histories, days)
+        excluded = histories if self.catalogue.drop_repeats else None
+        listed, _ = best(found.copy(), MOST, least=self._base.LEAST, excluded=excluded)
+        rows, columns = np.nonzero(listed >= 0)
+        items = listed[rows, columns]
+        counts = np.bincount(rows, minlength=len(histories))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        gains = self._language.gains(histories, Ragged(offsets, items))
+        least = np.full(len(histories), np.inf, np.float32)
+        np.minimum.at(least, rows, gains)
+        return found, rows, items, gains - least[rows]
+
+
+def ndcg_by_weight(both: WithLanguage, held: Held, weights: Sequence[float]) -> dict[float, float]:
+    """Weight -> NDCG@10 on some targets: what a source chooses by."""
+    found, rows, items, gains = both.parts(held.histories, held.days)
+    excluded = held.histories if both.catalogue.drop_repeats else None
+    values = {}
+    for weight in weights:
+        scores = found.copy()
+        scores[rows, items] += np.float32(weight) * gains
+        values[weight] = float(gains_of(places(scores, held.targets, least=both.LEAST, excluded=excluded)).mean())
+    return values
