@@ -4,6 +4,8 @@
     python -m benchmarks.foundation --teach     # 3,500 users of each; components/foundation/weights.json too
     python -m benchmarks.foundation                                            # all targets, with work/foundation
     python -m benchmarks.foundation --targets amazon-scientific --own --curve  # and a ranker taught there; fewer users
+    python -m benchmarks.foundation --bundle PAIR --language-source amazon-toys     # the weight of its language model
+    python -m benchmarks.foundation --bundle PAIR --targets amazon-scientific       # a contender more
 
 Prints one JSON line: `catalogues.NAME.TIER` with TIER text_only, statistics, stream and keys ndcg_at_10, rival (name
 and figure of the best of the tier's rivals), difference, difference_low, difference_high (ours minus the rival, paired
@@ -39,6 +41,7 @@ from components.errors import BadInput
 from components.evaluation.arrays import Cases
 from components.foundation.columns import for_shop
 from components.foundation.foundation import Foundation
+from components.foundation.ids import written
 from components.foundation.judging import Judged
 from components.foundation.language import Language, WithLanguage, ndcg_by_weight
 from components.foundation.school import taught_by
@@ -147,7 +150,8 @@ def choose_language(chosen: argparse.Namespace) -> None:
 
 def _language(bundle: Path, shop: Shop, params: Params) -> Language:
     items, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
-    return Language.of(bundle, items, texts, params.index, drop_repeats=shop.drop_repeats)
+    table = written(items, texts, params.index, bundle=bundle)[0]
+    return Language.load(bundle, table, drop_repeats=shop.drop_repeats)
 
 
 def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from components.foundation.tiers import Tier
     from components.ranking.lists import Held
     from components.settings.foundation import Foundation as Settings
+    from components.textid.table.id_table import IdTable
     from components.voices.learned import Learned
     from components.voices.voice import Scorer
 
@@ -159,20 +160,28 @@ def judge(
     foundation: Foundation | None,
     *,
     most_users: int,
+    bundle: Path | None = None,
+    ids: IdTable | None = None,
     progress: Progress | None = None,
 ) -> dict[Tier, Judged]:
     """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
 
     Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
-    learns from. Raises `BadInput` for a shop with too few histories, `GateRefused` where they do not pass.
+    learns from. With `bundle` its language model is a contender more, beside the fixed weights; `ids`: those that its
+    generator wrote (`Opened.learned`). Raises `BadInput` for a shop with too few histories, `GateRefused` where they
+    do not pass.
     """
     from components import stages
+    from components.foundation.language import Language
     from components.foundation.trial import trial
     from components.foundation.weights import preset
 
     stages.validate(workspace, params)
     stages.clean(workspace, params)
     learned, asked = _split(workspace, params, on="test", most_users=most_users)
+    language = None
+    if bundle is not None and ids is not None:
+        language = Language.load(bundle, ids.only(asked.item_ids), drop_repeats=params.clean.drop_repeats)
     return trial(
         learned,
         _held(asked),
@@ -180,6 +189,7 @@ def judge(
         preset(),
         core=_core(params),
         masked=params.clean.drop_repeats,
+        language=language,
         progress=progress,
     )
 

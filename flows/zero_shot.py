@@ -59,7 +59,10 @@ def zero_shot(
         judged = {}
         if judge_users and len(opened.learned.histories.values):
             try:
-                judged = rooms.judge(out, params, ranker, most_users=judge_users, progress=progress)
+                ids = opened.learned.catalogue.table
+                judged = rooms.judge(
+                    out, params, ranker, most_users=judge_users, bundle=bundle, ids=ids, progress=progress
+                )
             except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
                 say(f"not judged: {error}")
     for line in rooms.table(judged):

@@ -1,7 +1,7 @@
 """What a language model adds to a sum of voices: for the sum's best items, how much likelier their IDs are after the
 history than for anybody.
 
-    language = Language.of(bundle, item_ids, texts, params.index, drop_repeats=True)
+    language = Language.load(bundle, written(item_ids, texts, params.index, bundle=bundle)[0], drop_repeats=True)
     both = WithLanguage(fusion, language, weight=0.03)         # a scorer as any
 
 The gain is log-probability of the ID over the trie of the shop, less that with an empty history (the prior), which
@@ -18,14 +18,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from components.foundation.ids import written
-from components.progress import Progress
 from components.ranking.lists import Held
 from components.ranking.training import gains as gains_of
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.settings.decoding import Decoding
-from components.settings.params import Index
 from components.storage.ragged import Ints, Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.fading import Days
@@ -44,18 +41,8 @@ class Language:
         self._engine = engine
 
     @classmethod
-    def of(
-        cls,
-        bundle: Path,
-        item_ids: Sequence[str],
-        texts: Sequence[str],
-        settings: Index,
-        *,
-        drop_repeats: bool,
-        progress: Progress | None = None,
-    ) -> Self:
-        """The bundle's own generator writes the IDs. Raises `BadInput` for a bundle that cannot be read."""
-        table: IdTable = written(item_ids, texts, settings, bundle=bundle, progress=progress)[0]
+    def load(cls, bundle: Path, table: IdTable, *, drop_repeats: bool) -> Self:
+        """`table`: IDs that the bundle's own generator wrote (`ids.written`). Raises `BadInput` for no bundle."""
         return cls(Engine.load(bundle, device="cpu", catalogue=Catalogue(table, drop_repeats=drop_repeats)))
 
     def gains(self, histories: Ragged, candidates: Ragged) -> NDArray[np.float32]:
