@@ -42,7 +42,9 @@ def convert(gguf: Path, out: Path) -> None:
             "the library gguf is not installed", where=str(gguf), mend="pip install -c constraints.txt 'idiom[smollm2]'"
         )
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     place: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **place)
