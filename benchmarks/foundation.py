@@ -56,7 +56,7 @@ from components.settings.foundation import Foundation as Settings
 from components.settings.params import Params
 from components.settings.ranking import Fusion as Weights
 from components.settings.voices import Voices
-from components.storage.artifacts import publish_json
+from components.storage.artifacts import publish_json, read_json
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 
@@ -127,7 +127,7 @@ def teach(chosen: argparse.Namespace) -> None:
         foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
     foundation.save(chosen.foundation)
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
-    publish_json(PRESET, {"made_by": command, "sources": list(SOURCES), "weights": weights})
+    publish_json(PRESET, read_json(PRESET) | {"made_by": command, "sources": list(SOURCES), "weights": weights})
     print(json.dumps({"benchmark": "foundation", "taught": foundation.facts, "weights": weights} | machine.facts()))
 
 
@@ -144,7 +144,7 @@ def choose_language(chosen: argparse.Namespace) -> None:
         values = ndcg_by_weight(both, _held(asked), LANGUAGE_GRID)
     best = max(values, key=lambda weight: values[weight])
     about = {"weight": best, "source": raw.name, "users": len(asked.targets), "ndcg_at_10": values}
-    publish_json(PRESET, {**json.loads(PRESET.read_text()), "language": about})
+    publish_json(PRESET, read_json(PRESET) | {"language": about})
     print(json.dumps({"benchmark": "foundation", "language": about} | machine.facts()))
 
 
