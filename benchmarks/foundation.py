@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
     parser.add_argument("--curve", action="store_true", help="the stream of fewer users")
     parser.add_argument("--bundle", type=Path, help="its language model beside the fixed weights: a contender more")
+    parser.add_argument("--instruct", type=Path, help="the same of an instruct model that nobody taught, as SmolLM2")
     parser.add_argument("--language-source", help="folder of --data by whose validation its weight is chosen instead")
     parser.add_argument("--teach", action="store_true", help="teach --foundation and choose the fixed weights instead")
     parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
@@ -108,7 +109,7 @@ def main() -> None:
             learned, held = replace(shop.learned(asked), seed=params.seed), _held(asked)
             ask: dict[str, Any] = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
             own = Own(_held(_valid(shop, chosen.users, params.seed))) if chosen.own else None
-            language = _language(chosen.bundle, shop, params) if chosen.bundle else None
+            language = _language(chosen, shop, params)
             tiers = trial(learned, held, foundation, preset(), own=own, language=language, progress=progress, **ask)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}
@@ -132,26 +133,36 @@ def teach(chosen: argparse.Namespace) -> None:
 
 
 def choose_language(chosen: argparse.Namespace) -> None:
-    """The weight of a language model's gain, by a source that did not teach it, in the tier `text_only`."""
+    """The weight of a language model's gain, by a source that did not teach it, in the tier `text_only`; that of a
+    bundle is committed."""
     with tempfile.TemporaryDirectory() as folder:
         raw = chosen.data / chosen.language_source
         params = settings(Path(folder) / "none", raw)
         shop = read(params, raw, Path(folder) / raw.name, params.clean.ties)
         asked = _valid(shop, chosen.users, params.seed)
         learned = replace(shop.learned(asked), seed=params.seed)
+        language = _language(chosen, shop, params)
+        if language is None:
+            raise BadInput("no language model is named", where="--language-source", mend="give --bundle or --instruct")
         weights = Weights(weights=preset()["text_only"], voices=for_shop(Voices(), learned.texts))
-        both = WithLanguage(Fusion.build(learned, weights), _language(chosen.bundle, shop, params), 0.0)
+        both = WithLanguage(Fusion.build(learned, weights), language, 0.0)
         values = ndcg_by_weight(both, _held(asked), LANGUAGE_GRID)
     best = max(values, key=lambda weight: values[weight])
     about = {"weight": best, "source": raw.name, "users": len(asked.targets), "ndcg_at_10": values}
-    publish_json(PRESET, read_json(PRESET) | {"language": about})
+    if chosen.bundle:
+        publish_json(PRESET, read_json(PRESET) | {"language": about})
     print(json.dumps({"benchmark": "foundation", "language": about} | machine.facts()))
 
 
-def _language(bundle: Path, shop: Shop, params: Params) -> Language:
+def _language(chosen: argparse.Namespace, shop: Shop, params: Params) -> Language | None:
+    """Over the IDs of the bundle's generator, or over those that a rule makes; None where neither is named."""
     items, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
-    table = written(items, texts, params.index, bundle=bundle)[0]
-    return Language.load(bundle, table, drop_repeats=shop.drop_repeats)
+    if chosen.bundle is None and chosen.instruct is None:
+        return None
+    table = written(items, texts, params.index, bundle=chosen.bundle)[0]
+    if chosen.bundle:
+        return Language.load(chosen.bundle, table, drop_repeats=shop.drop_repeats)
+    return Language.instructed(chosen.instruct, items, table.words, drop_repeats=shop.drop_repeats)
 
 
 def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:

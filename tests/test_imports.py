@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
     "ranking": FOUNDATIONS | {"networks.cpu", "textid", "recommender", "voices"},
-    "foundation": FOUNDATIONS | {"textid", "recommender", "voices", "ranking"},
+    # A pretrained model that no bundle holds is asked as it is.
+    "foundation": FOUNDATIONS | {"networks.families", "textid", "recommender", "voices", "ranking"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
@@ -116,6 +117,7 @@ FLOORS = {
         "t5 bart",
         "families",
         "backbone lean",
+        "smollm2",
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [

@@ -11,26 +11,32 @@ takes out that some words are frequent. Items beyond the sum's best keep their s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from components.networks.families import language_model
 from components.ranking.lists import Held
 from components.ranking.training import gains as gains_of
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
+from components.recommender.prompts.phrasings import Pieces
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ints, Ragged
 from components.textid.table.id_table import IdTable
+from components.textid.words.tokenizer import end_id
+from components.textid.writing import instructed
 from components.voices.fading import Days
 from components.voices.lists import Scores, best, places
 from components.voices.voice import Scorer
 
 MOST = 100
 """Best items of the sum that the language model is asked about."""
+_NEWEST = 10
+"""Items of a history that an instruct model is told."""
 _DECODING = Decoding(scores="trie")
 
 
@@ -39,24 +45,45 @@ class Language:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._known = np.full(len(engine.catalogue.table), np.nan, np.float32)
 
     @classmethod
     def load(cls, bundle: Path, table: IdTable, *, drop_repeats: bool) -> Self:
         """`table`: IDs that the bundle's own generator wrote (`ids.written`). Raises `BadInput` for no bundle."""
         return cls(Engine.load(bundle, device="cpu", catalogue=Catalogue(table, drop_repeats=drop_repeats)))
 
+    @classmethod
+    def instructed(cls, folder: Path, item_ids: Sequence[str], names: Sequence[str], *, drop_repeats: bool) -> Self:
+        """A pretrained instruct model that nobody taught to recommend, asked in its own chat form: `names` are IDs.
+
+        Raises `BadInput` for a folder without one.
+        """
+        model, tokenizer = instructed.load(folder)
+        table = IdTable.from_words(tokenizer, dict(zip(item_ids, names, strict=True)))
+        head, tail = instructed.around(tokenizer, instructed.NEXT)
+        line = tuple(tokenizer.encode("\n", add_special_tokens=False))
+        engine = Engine(
+            language_model(model, end_token=end_id(tokenizer)),
+            Pieces(heads=(tuple(head),), tails=(tuple(tail),), separator=line),
+            Catalogue(table, drop_repeats=drop_repeats),
+            max_history=_NEWEST,
+            device=torch.device("cpu"),
+        )
+        return cls(engine)
+
     def gains(self, histories: Ragged, candidates: Ragged) -> NDArray[np.float32]:
         """[candidates.values] log-probability of each candidate of each history, less its prior; nats."""
         ids = self._engine.catalogue.table.item_ids
         said = [[ids[item] for item in history] for history in histories]
-        return self._engine.scores(said, candidates, _DECODING) - self._prior[candidates.values]
+        return self._engine.scores(said, candidates, _DECODING) - self._priors(candidates.values)
 
-    @cached_property
-    def _prior(self) -> NDArray[np.float32]:
-        """[items] with an empty history."""
-        items = range(len(self._engine.catalogue.table))
-        parts = Ragged.of([list(items[start : start + MOST]) for start in items[::MOST]])
-        return self._engine.scores([[]] * len(parts), parts, _DECODING)
+    def _priors(self, items: NDArray[np.integer]) -> NDArray[np.float32]:
+        """[n] the score of each item with an empty history; each item is asked about once."""
+        new = np.unique(items)
+        new = new[np.isnan(self._known[new])]
+        parts = Ragged.of([new[start : start + MOST].tolist() for start in range(0, len(new), MOST)])
+        self._known[new] = self._engine.scores([[]] * len(parts), parts, _DECODING)
+        return self._known[items]
 
 
 class WithLanguage(Scorer):

@@ -9,7 +9,7 @@ The model answers with words of the item's own text alone, as every generator do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,32 @@ MAX_ITEM_TOKENS = 48
 """Tokens of an item's text that are read: brand and name stand first."""
 _SEARCH: dict[str, Any] = {"candidates": 4, "groups": 2, "batch_items": 32, "faithful": True}
 """Fewer candidates than of a small generator, as each costs more; an ID of other words would be anything at all."""
-_TASK = "You name products: brand, kind, and what sets it apart. Use words of the text."
-_EXAMPLES = (
+_ITEM = "\ue000"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an instruct model is to do, and examples of it."""
+
+    told: str
+    examples: tuple[tuple[str, str], ...] = ()
+
+
+NAME = Task(
+    "You name products: brand, kind, and what sets it apart. Use words of the text.",
     (
-        "crabtree evelyn gardeners hand cream 3 4 oz beauty skin care hands nails",
-        "crabtree evelyn gardeners hand cream",
-    ),
-    (
-        "melissa doug wooden building blocks set 100 pieces toys games building toys",
-        "melissa doug wooden building blocks",
+        (
+            "crabtree evelyn gardeners hand cream 3 4 oz beauty skin care hands nails",
+            "crabtree evelyn gardeners hand cream",
+        ),
+        (
+            "melissa doug wooden building blocks set 100 pieces toys games building toys",
+            "melissa doug wooden building blocks",
+        ),
     ),
 )
-"""Without them the answers are numbers and categories as often as names."""
-_ITEM = "\ue000"
+"""Without examples the answers are numbers and categories as often as names."""
+NEXT = Task("Somebody took these things, one after the other. Name what they take next.")
 
 
 def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -61,16 +74,16 @@ def search(settings: Index) -> Index:
 
 def prompts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
     """Token ids of what the model is asked about each text, of whose words at most `max_tokens` tokens are read."""
-    head, tail = _around(tokenizer)
+    head, tail = around(tokenizer, NAME)
     return [[*head, *row[:max_tokens], *tail] for row in encode_words(tokenizer, texts)]
 
 
 @cache
-def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens before and behind the words of an item."""
-    told = [{"role": "system", "content": _TASK}]
-    for text, name in _EXAMPLES:
-        told += [{"role": "user", "content": text}, {"role": "assistant", "content": name}]
+def around(tokenizer: Any, task: Task) -> tuple[list[int], list[int]]:
+    """The tokens before and behind what the model is asked about."""
+    told = [{"role": "system", "content": task.told}]
+    for text, answer in task.examples:
+        told += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
     told.append({"role": "user", "content": _ITEM})
     said = tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
     head, tail = (tokenizer.encode(part, add_special_tokens=False) for part in said.split(_ITEM))
