@@ -4,6 +4,8 @@
     python -m benchmarks.foundation --teach     # 3,500 users of each; components/foundation/weights.json too
     python -m benchmarks.foundation                                            # all targets, with work/foundation
     python -m benchmarks.foundation --targets amazon-scientific --own --curve  # and a ranker taught there; fewer users
+    python -m benchmarks.foundation --bundle PAIR --language-source amazon-toys     # the weight of its language model
+    python -m benchmarks.foundation --bundle PAIR --targets amazon-scientific       # a contender more
 
 Prints one JSON line: `catalogues.NAME.TIER` with TIER text_only, statistics, stream and keys ndcg_at_10, rival (name
 and figure of the best of the tier's rivals), difference, difference_low, difference_high (ours minus the rival, paired
@@ -37,17 +39,24 @@ from benchmarks.shop import Shop, read, settings
 from components.console import Console
 from components.errors import BadInput
 from components.evaluation.arrays import Cases
+from components.foundation.columns import for_shop
 from components.foundation.foundation import Foundation
+from components.foundation.ids import written
 from components.foundation.judging import Judged
+from components.foundation.language import Language, WithLanguage, ndcg_by_weight
 from components.foundation.school import taught_by
 from components.foundation.tiers import TIERS, Tier
 from components.foundation.trial import Own, trial
 from components.foundation.weights import PRESET, preset
 from components.progress import reporting
+from components.ranking.fusion import Fusion
 from components.ranking.lists import Held
 from components.sampling import derive
 from components.settings.foundation import Foundation as Settings
-from components.storage.artifacts import publish_json
+from components.settings.params import Params
+from components.settings.ranking import Fusion as Weights
+from components.settings.voices import Voices
+from components.storage.artifacts import publish_json, read_json
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 
@@ -58,6 +67,7 @@ SAMPLED = {"movielens-1m": 1500}
 """Catalogues of which so many users are all that is known: a history of 165 films makes thousands of pairs."""
 STEPS = (0, 10, 30, 100, 300, 1000)
 """Users of the target whose histories are known, in the curve."""
+LANGUAGE_GRID = (0.0, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 WAYS = ("foundation", "fixed_weights", "item_graph", "graph", "text_words")
 
 
@@ -69,12 +79,18 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
     parser.add_argument("--curve", action="store_true", help="the stream of fewer users")
+    parser.add_argument("--bundle", type=Path, help="its language model beside the fixed weights: a contender more")
+    parser.add_argument("--instruct", type=Path, help="the same of an instruct model that nobody taught, as SmolLM2")
+    parser.add_argument("--language-source", help="folder of --data by whose validation its weight is chosen instead")
     parser.add_argument("--teach", action="store_true", help="teach --foundation and choose the fixed weights instead")
     parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
     parser.add_argument("--weight-users", type=int, default=200, help="users of each source who choose the weights")
     chosen = parser.parse_args()
     if chosen.teach:
         teach(chosen)
+        return
+    if chosen.language_source:
+        choose_language(chosen)
         return
     found: dict[str, Any] = {"benchmark": "foundation", "catalogues": {}, "seconds": {}}
     foundation = None
@@ -93,7 +109,8 @@ def main() -> None:
             learned, held = replace(shop.learned(asked), seed=params.seed), _held(asked)
             ask: dict[str, Any] = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
             own = Own(_held(_valid(shop, chosen.users, params.seed))) if chosen.own else None
-            tiers = trial(learned, held, foundation, preset(), own=own, progress=progress, **ask)
+            language = _language(chosen, shop, params)
+            tiers = trial(learned, held, foundation, preset(), own=own, language=language, progress=progress, **ask)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}
             if chosen.curve:
@@ -111,8 +128,41 @@ def teach(chosen: argparse.Namespace) -> None:
         foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
     foundation.save(chosen.foundation)
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
-    publish_json(PRESET, {"made_by": command, "sources": list(SOURCES), "weights": weights})
+    publish_json(PRESET, read_json(PRESET) | {"made_by": command, "sources": list(SOURCES), "weights": weights})
     print(json.dumps({"benchmark": "foundation", "taught": foundation.facts, "weights": weights} | machine.facts()))
+
+
+def choose_language(chosen: argparse.Namespace) -> None:
+    """The weight of a language model's gain, by a source that did not teach it, in the tier `text_only`; that of a
+    bundle is committed."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = chosen.data / chosen.language_source
+        params = settings(Path(folder) / "none", raw)
+        shop = read(params, raw, Path(folder) / raw.name, params.clean.ties)
+        asked = _valid(shop, chosen.users, params.seed)
+        learned = replace(shop.learned(asked), seed=params.seed)
+        language = _language(chosen, shop, params)
+        if language is None:
+            raise BadInput("no language model is named", where="--language-source", mend="give --bundle or --instruct")
+        weights = Weights(weights=preset()["text_only"], voices=for_shop(Voices(), learned.texts))
+        both = WithLanguage(Fusion.build(learned, weights), language, 0.0)
+        values = ndcg_by_weight(both, _held(asked), LANGUAGE_GRID)
+    best = max(values, key=lambda weight: values[weight])
+    about = {"weight": best, "source": raw.name, "users": len(asked.targets), "ndcg_at_10": values}
+    if chosen.bundle:
+        publish_json(PRESET, read_json(PRESET) | {"language": about})
+    print(json.dumps({"benchmark": "foundation", "language": about} | machine.facts()))
+
+
+def _language(chosen: argparse.Namespace, shop: Shop, params: Params) -> Language | None:
+    """Over the IDs of the bundle's generator, or over those that a rule makes; None where neither is named."""
+    items, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
+    if chosen.bundle is None and chosen.instruct is None:
+        return None
+    table = written(items, texts, params.index, bundle=chosen.bundle)[0]
+    if chosen.bundle:
+        return Language.load(chosen.bundle, table, drop_repeats=shop.drop_repeats)
+    return Language.instructed(chosen.instruct, items, table.words, drop_repeats=shop.drop_repeats)
 
 
 def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:

@@ -130,7 +130,7 @@ class Alone:
 def main() -> None:
     """Parse the arguments, measure all ways, print one JSON line."""
     arguments = _arguments()
-    catalogue, source = _texts(arguments.items)
+    catalogue, source = item_texts(arguments.items)
     texts = catalogue[:: len(catalogue) // arguments.items][: arguments.items]
     item_ids = [f"i{number:07d}" for number in range(len(texts))]
     tokenizer = train_tokenizer(catalogue, vocabulary_size=arguments.vocabulary_size)
@@ -195,7 +195,7 @@ def _rates(ways: dict[str, tuple[int, Callable[[], Any]]], repeats: int) -> dict
     return {name: items / seconds[name] for name, (items, _) in ways.items()}
 
 
-def _texts(least: int) -> tuple[list[str], str]:
+def item_texts(least: int) -> tuple[list[str], str]:
     """A catalogue of at least so many item texts, and where it is from."""
     path = BEAUTY / "items.jsonl.gz"
     if path.is_file():

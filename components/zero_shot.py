@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from components.ranking.lists import Held
     from components.settings.foundation import Foundation as Settings
     from components.storage.vectors import Vectors
+    from components.textid.table.id_table import IdTable
     from components.voices.learned import Learned
     from components.voices.voice import Scorer
 
@@ -140,9 +141,15 @@ def look(workspace: Path, params: Params, progress: Progress | None = None) -> P
 
 
 def open_shop(
-    workspace: Path, params: Params, *, bundle: Path | None = None, progress: Progress | None = None
+    workspace: Path,
+    params: Params,
+    *,
+    bundle: Path | None = None,
+    writer: Path | None = None,
+    progress: Progress | None = None,
 ) -> Opened:
-    """What `read` published, as a catalogue with IDs and its histories. `bundle`: whose generator writes the IDs."""
+    """What `read` published, as a catalogue with IDs and its histories. The IDs are written by the generator of
+    `bundle`, or by the instruct model in the folder `writer`, or by rule."""
     from components.data.clean.whole import whole
     from components.foundation.ids import written
     from components.recommender.catalogue import Catalogue
@@ -152,7 +159,7 @@ def open_shop(
 
     shop = whole(params.clean, params.seed, Layout(workspace, params.dataset))
     item_ids, texts = shop.items["item_id"].to_list(), shop.items["text"].to_list()
-    table, report, tokenizer = written(item_ids, texts, params.index, bundle=bundle, progress=progress)
+    table, report, tokenizer = written(item_ids, texts, params.index, bundle=bundle, writer=writer, progress=progress)
     titles = dict(zip(item_ids, shop.items["title"].to_list(), strict=True)) if "title" in shop.items.columns else {}
     catalogue = Catalogue(table, titles, shop.aliases, params.clean.drop_repeats)
     places = [catalogue.places(history) for history in shop.histories["history"].to_list()]
@@ -171,20 +178,28 @@ def judge(
     foundation: Foundation | None,
     *,
     most_users: int,
+    bundle: Path | None = None,
+    ids: IdTable | None = None,
     progress: Progress | None = None,
 ) -> dict[Tier, Judged]:
     """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
 
     Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
-    learns from. Raises `BadInput` for a shop with too few histories, `GateRefused` where they do not pass.
+    learns from. With `bundle` its language model is a contender more, beside the fixed weights; `ids`: those that its
+    generator wrote (`Opened.learned`). Raises `BadInput` for a shop with too few histories, `GateRefused` where they
+    do not pass.
     """
     from components import stages
+    from components.foundation.language import Language
     from components.foundation.trial import trial
     from components.foundation.weights import preset
 
     stages.validate(workspace, params)
     stages.clean(workspace, params)
     learned, asked = _split(workspace, params, on="test", most_users=most_users)
+    language = None
+    if bundle is not None and ids is not None:
+        language = Language.load(bundle, ids.only(asked.item_ids), drop_repeats=params.clean.drop_repeats)
     return trial(
         learned,
         _held(asked),
@@ -192,6 +207,7 @@ def judge(
         preset(),
         core=_core(params),
         masked=params.clean.drop_repeats,
+        language=language,
         progress=progress,
     )
 

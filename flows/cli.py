@@ -322,6 +322,9 @@ def zero_shot(
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle whose generator writes the IDs (none: the most distinctive words).")
     ] = None,
+    writer: Annotated[
+        Path | None, typer.Option(help="Folder of a pretrained instruct model that writes the IDs, as SmolLM2.")
+    ] = None,
     tier: Annotated[
         str | None, typer.Option(help="text_only, statistics or stream: what may be known of the shop (none: all).")
     ] = None,
@@ -333,8 +336,8 @@ def zero_shot(
     from flows.zero_shot import zero_shot as run
 
     folder = out or workspace / "work" / "zero-shot" / path.resolve().name
-    how = {"foundation": foundation, "bundle": bundle, "tier": tier, "k": k, "judge_users": judge_users}
-    run(path, folder, **how, say=typer.echo)  # type: ignore[arg-type]
+    who: dict[str, Any] = {"foundation": foundation, "bundle": bundle, "writer": writer}
+    run(path, folder, **who, tier=tier, k=k, judge_users=judge_users, say=typer.echo)
 
 
 @command

@@ -30,6 +30,7 @@ def zero_shot(
     *,
     foundation: Path | None,
     bundle: Path | None,
+    writer: Path | None,
     tier: str | None,
     k: int,
     judge_users: int,
@@ -42,12 +43,14 @@ def zero_shot(
     """
     from components import zero_shot as rooms
 
+    if bundle is not None and writer is not None:
+        raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
     ranker = None if foundation is None else rooms.load_foundation(foundation)
     params = _workspace(path, out, say)
     with reporting(Console()) as progress:
         rooms.read(out, params)
         params = rooms.look(out, params, progress)
-        opened = rooms.open_shop(out, params, bundle=bundle, progress=progress)
+        opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
         chosen = opened.tier if tier is None else rooms.tier_of(tier)
         recommender = opened.recommender(chosen, ranker)
         recommender.save(out / "recommender")
@@ -57,7 +60,10 @@ def zero_shot(
         judged = {}
         if judge_users and len(opened.learned.histories.values):
             try:
-                judged = rooms.judge(out, params, ranker, most_users=judge_users, progress=progress)
+                ids = opened.learned.catalogue.table
+                judged = rooms.judge(
+                    out, params, ranker, most_users=judge_users, bundle=bundle, ids=ids, progress=progress
+                )
             except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
                 say(f"not judged: {error}")
     for line in rooms.table(judged):

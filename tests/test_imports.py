@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "recommender": FOUNDATIONS | {"networks", "textid"},
     "voices": FOUNDATIONS | {"textid", "recommender"},
     "ranking": FOUNDATIONS | {"networks.cpu", "textid", "recommender", "voices"},
-    "foundation": FOUNDATIONS | {"textid", "recommender", "voices", "ranking"},
+    # A pretrained model that no bundle holds is asked as it is.
+    "foundation": FOUNDATIONS | {"networks.families", "textid", "recommender", "voices", "ranking"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.
@@ -116,12 +117,13 @@ FLOORS = {
     "networks": [
         "rounding device tokenizer",
         "cpu",
-        "lengths hub copying scratch lean beam_cache slots",
+        "lengths hub copying scratch lean beam_cache slots word_vectors",
         "interface",
         "encoder_decoder causal",
         "t5 bart",
         "families views",
         "backbone lean",
+        "smollm2",
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [
@@ -156,7 +158,7 @@ FLOORS = {
     ],
     "foundation": [
         "tiers columns ids",
-        "standard",
+        "standard language",
         "foundation catalogue",
         "teaching rivals judging weights",
         "trial school",

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged, Ranks, judged, ranks_of
+from components.foundation.language import Language, WithLanguage
 from components.foundation.rivals import RIVALS, rivals
 from components.foundation.tiers import ABSENT, TIERS, Tier, rank_settings
-from components.foundation.weights import with_views
+from components.foundation.weights import language_weight, with_views
 from components.progress import Progress
 from components.ranking.features import COUNTS_AND_TIMES
 from components.ranking.fusion import Fusion
@@ -26,7 +27,8 @@ from components.settings.ranking import Fusion as Weights
 from components.voices.learned import Learned
 from components.voices.load import build
 
-FOUNDATION, FIXED, OWN, WITHOUT_VIEWS = "foundation", "fixed_weights", "taught_here", "without_views"
+FOUNDATION, FIXED, OWN = "foundation", "fixed_weights", "taught_here"
+LANGUAGE, WITHOUT_VIEWS = "fixed_weights_language", "without_views"
 """Names of contenders, beside those of the rivals."""
 
 
@@ -47,13 +49,14 @@ def trial(
     core: int,
     masked: bool,
     own: Own | None = None,
+    language: Language | None = None,
     tiers: Sequence[Tier] = TIERS,
     progress: Progress | None = None,
 ) -> dict[Tier, Judged]:
     """Tier -> what came of it; ours is the foundation ranker, without one the fixed weights.
 
     `learned` knows no target of `held`. Everybody is asked the same users and ranks the whole catalogue, the user's own
-    items left out where `masked`.
+    items left out where `masked`. `language`: a contender more, the fixed weights and what it adds to them.
     """
     chosen = settings.Foundation() if foundation is None else foundation.chosen
     readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
@@ -73,11 +76,16 @@ def trial(
         fixed = {FIXED: with_views(weights[tier], learned.views)}
         if learned.views:
             fixed[WITHOUT_VIEWS] = dict(weights[tier])
-        for name, each in fixed.items():
-            fusion = Fusion.of(
+        by_weights = {
+            name: Fusion.of(
                 {**reader.voices, **likenesses}, learned.catalogue, Weights(weights=each, voices=readers.voices)
             )
-            ranks[name] = ranks_of(fusion, held, masked=masked)
+            for name, each in fixed.items()
+        }
+        ranks |= {name: ranks_of(each, held, masked=masked) for name, each in by_weights.items()}
+        if language is not None:
+            both = WithLanguage(by_weights[FIXED], language, language_weight())
+            ranks[LANGUAGE] = ranks_of(both, held, masked=masked)
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)
             if foundation is not None:

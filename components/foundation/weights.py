@@ -76,6 +76,11 @@ def with_views(weights: Mapping[str, float], views: Mapping[str, Vectors]) -> di
     return {**weights, **own}
 
 
+def language_weight(path: Path = PRESET) -> float:
+    """What a nat of a language model's gain counts (`language.WithLanguage`), in each tier; 0 where none was chosen."""
+    return float(read_json(path).get("language", {}).get("weight", 0.0))
+
+
 def source_of(readers: Readers, learned: Learned, held: Held, *, most: int) -> Source:
     """The scores of at most `most` users, their own items left out; `learned` knows none of their targets."""
     some = held.some(most, learned.seed)

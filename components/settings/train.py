@@ -76,6 +76,10 @@ class RecommenderTraining(Section):
     so the larger the vocabulary is; trained to the end it was a little behind (docs/log.md)."""
     label_smoothing: float = bounded(0.0, low=0.0, high=0.9)
     """Mass of the target distribution that is spread over all tokens of the loss."""
+    id_word_dropout: float = bounded(0.0, low=0.0, high=0.9)
+    """Share of the items in training prompts that are written by another wording: their ID without some of its words,
+    or with other words of their own text in these places (textid/words/wordings.py). What is taught is the ID; a
+    decoder-only model, which reads what it is taught, is not taught such an item there. 0: always the ID."""
     grad_clip: float = bounded(1.0, low=0.0)
     """Largest gradient norm (0: not clipped)."""
     prefixes: Literal["all", "one"] = "all"
@@ -150,6 +154,10 @@ class Train(Section):
     trim_vocabulary: bool = True
     """Keep only the pieces that item texts, IDs and prompts use, with special tokens and single characters, so that any
     new text can still be written. The output layer costs as much as the vocabulary is large: mT5 has 250,000 pieces."""
+    word_vectors: str | None = None
+    """Static word vectors from which the token embeddings of a recommender from scratch start, so that words of like
+    meaning begin near to each other: `wordllama` (the package of the extra `words`), or a folder with tokenizer.json
+    and one matrix of token vectors as safetensors. null: they start at random."""
     dropout: float = bounded(0.1, low=0.0, high=0.9)
     """Dropout of a recommender from scratch. A generator from scratch has none, as it must learn to copy words."""
     device: str = "auto"
@@ -247,6 +255,11 @@ class Train(Section):
             raise ValueError(
                 f"views are {', '.join(self.views)} and {other} is {getattr(self, other)}: vectors of views are "
                 f"learned with the whole model, from the beginning; set views to [], or {other} to its default"
+            )
+        if self.word_vectors is not None and self.backbone != "scratch":
+            raise ValueError(
+                f"word_vectors is {self.word_vectors} and backbone is {self.backbone}, which brings its own; "
+                "set word_vectors to null, or backbone to scratch"
             )
         if self.user_id and self.family == "decoder-only":
             raise ValueError(

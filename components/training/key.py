@@ -44,6 +44,10 @@ def train_key(layout: Layout, params: Params) -> str:
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
     # A model of the hub is known by its name, one in a folder by what lies there.
     given += [layout.workspace / name for name in params.train.pretrained if (layout.workspace / name).is_dir()]
+    if params.train.word_vectors and params.train.start is None:  # a pair that goes on has its embeddings
+        from components.networks.word_vectors import files_of  # with torch, which a command line does without
+
+        given += files_of(params.train.word_vectors, workspace=layout.workspace)
     given += [start_manifest(layout.workspace / params.train.start)] if params.train.start else []
     given += [file for name in params.catalogues for file in _tables(layout.taught_by(name))]
     if params.train.views:

@@ -12,18 +12,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from safetensors import SafetensorError
 
 from components.errors import BadInput, Interrupted
+from components.networks import word_vectors
 from components.networks.backbone import SCRATCH
 from components.processes.nodes import Nodes
 from components.processes.signals import Stop
 from components.processes.torchrun import run_ranks
 from components.progress import Progress
 from components.recommender.catalogue import ID_TABLE
-from components.recommender.pair import CATALOGUES, Pair
+from components.recommender.pair import CATALOGUES, TOKENIZER, Pair
 from components.settings.params import to_dict
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import sha256, write_manifest
@@ -90,6 +92,8 @@ def _run(job: Job, ranks: Ranks, stop: Stop, progress: Progress) -> dict[str, An
     data = tables.load(job, ranks)
     context = Context.build(job, data, tokenizer_of(job, data, ranks), ranks)
     state, recommender = fresh_models(context)
+    if said := word_vectors.read_said(job.work / TOKENIZER):
+        progress.note(str(said))
     checkpoints = Checkpoints(job.work, job.train_key)
     checkpointer = Checkpointer(state, checkpoints, ranks, stop, seconds=job.train.checkpoint_seconds)
     alternation = Alternation(context, state, recommender, checkpointer, progress)
@@ -129,6 +133,7 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
             adapted = model is state.recommender if context.start else name != SCRATCH
             if adapted:
                 merge(model)
+    said = word_vectors.read_said(job.work / TOKENIZER)
     facts = {
         "family": job.train.family,
         "train_key": job.train_key,
@@ -146,6 +151,7 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
         "items": len(best.table),
         "refit": job.train.refit,
         "start": context.start.said() if context.start else None,
+        "word_vectors": said and asdict(said),
     }
     first, *further = context.data.shops
     if further:

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from components.errors import BadInput, first_line
 from components.networks.backbone import load_model
 from components.networks.hub import locate
 from components.networks.lengths import batches_of_like_length
 from components.networks.tokenizer import load_tokenizer
+from components.networks.word_vectors import StaticVectors
 from components.progress import Progress
 from components.storage.vectors import Vectors
 from components.textid.words.tokenizer import encode_texts
@@ -104,16 +105,10 @@ def _network(model: Any) -> Encode:
 
 
 def _static(texts: Sequence[str], folder: Path) -> tuple[list[list[int]], Encode]:
-    from tokenizers import Tokenizer
-
-    (file,) = folder.glob("*.safetensors")
-    with safe_open(file, "np") as stored:
-        (name,) = stored.keys()
-        rows = stored.get_tensor(name).astype(np.float32)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(TOKENS)
-    tokens = [each.ids for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    vectors = StaticVectors.load(str(folder.resolve()), where=_WHERE)
+    rows = vectors.rows
+    vectors.tokenizer.enable_truncation(TOKENS)
+    tokens = [each.ids for each in vectors.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     def encode(tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         total = (rows[tokens] * mask[..., None]).sum(axis=1)

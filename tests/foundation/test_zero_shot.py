@@ -56,7 +56,7 @@ def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -
     """Prevents: a command that needs a training elsewhere first; and too few histories that end in a traceback."""
     raw = write_shop(tmp_path / "young", users=1)
     lines: list[str] = []
-    ask = {"foundation": None, "bundle": None, "tier": "text_only", "k": 2, "judge_users": 50}
+    ask = {"foundation": None, "bundle": None, "writer": None, "tier": "text_only", "k": 2, "judge_users": 50}
     zero_shot(raw, tmp_path / "out", **ask, say=lines.append)  # type: ignore[arg-type]
     assert any(line.startswith("not judged") for line in lines)
     assert not any(line.startswith("     ") for line in lines), "texts alone know of nobody else's history"

@@ -105,7 +105,7 @@ def test_every_documented_backbone_can_be_set(repository: Path) -> None:
     """Prevents settings in docs/backbones.md that are refused, or whose keys were renamed."""
     page = (repository / "docs" / "backbones.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for block in blocks:
         assert from_dict(yaml.safe_load(block)).train.backbone
 

@@ -51,7 +51,9 @@ def test_a_model_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> None
     for file in (layout.items_clean, layout.histories, layout.valid_targets, tmp_path / "t5" / "model.safetensors"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"first")
-    params = replace(params, train=replace(params.train, backbone="t5"))
-    key = keys.train_key(layout, params)
+    (tmp_path / "t5" / "tokenizer.json").write_bytes(b"first")
+    pretrained, words = ({"backbone": "t5"}, {"word_vectors": "t5"})
+    of_each = [replace(params, train=replace(params.train, **change)) for change in (pretrained, words)]
+    before = [keys.train_key(layout, each) for each in of_each]
     (tmp_path / "t5" / "model.safetensors").write_bytes(b"other")
-    assert keys.train_key(layout, params) != key
+    assert not set(before) & {keys.train_key(layout, each) for each in of_each}

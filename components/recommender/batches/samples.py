@@ -25,7 +25,8 @@ from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.batches.soft_targets import Teacher
-from components.recommender.batches.training_set import TrainingSet, last_tokens, tokens_between
+from components.recommender.batches.training_set import TrainingSet, last_tokens
+from components.recommender.batches.wordings import Wordings
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged
@@ -42,6 +43,8 @@ class Rows(Drawn):
     """[rows]: place of each sample's target in the histories."""
     first: Ints
     """[rows]: place of the oldest item that is read before it; the target's own place if there is none."""
+    wordings: Ints
+    """[rows]: seeds of the wordings of each prompt's items."""
     labels: Ints
     """[rows]: tokens that the label of each is padded to; in a batch that of the longest counts for all."""
 
@@ -72,6 +75,7 @@ class Samples(TrainingSet[Rows]):
         mixture: Mixture | None = None,
         teacher: Teacher | None = None,
         weight: float = 0.0,
+        wordings: Wordings | None = None,
     ) -> None:
         super().__init__(
             histories,
@@ -84,6 +88,7 @@ class Samples(TrainingSet[Rows]):
             mixture=mixture,
             teacher=teacher,
             weight=weight,
+            wordings=wordings,
         )
         self._end = end_token
         self._ids = Ragged.of(token_ids)
@@ -115,7 +120,8 @@ class Samples(TrainingSet[Rows]):
         if self._users is not None:
             at = self._put(input_ids, at, self._users, rows.targets)
         at = self._put(input_ids, at, self._heads, rows.templates)
-        row, column, token, place = tokens_between(self._separated, self._items, rows.first, rows.targets)
+        written = self._between(rows.first, rows.targets, rows.wordings, last=False)
+        row, column, token, place = written.row, written.column, written.token, written.place
         held = np.bincount(row, minlength=len(rows))
         held -= np.minimum(held, self._open)
         kept = column < held[row]
@@ -159,7 +165,7 @@ class Samples(TrainingSet[Rows]):
         first, lengths = self._plan(targets, templates)
         own = self._label_tokens(self._items[targets])
         labels = self.label_lengths[np.searchsorted(self.label_lengths, own)]
-        return Rows(templates, 0, targets, first, labels), lengths
+        return Rows(templates, 0, targets, first, self._draws(random, len(targets)), labels), lengths
 
     def _new_and_old(self, known: Ints) -> Pools:
         begin, all_of = self._offsets[:-1] + 1, np.diff(self._prefixes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Generic
 
@@ -22,6 +23,7 @@ from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.soft_targets import SoftTargets, Teacher
+from components.recommender.batches.wordings import Wordings
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
@@ -33,7 +35,8 @@ class TrainingSet(ABC, Generic[R]):
     number, without the end token. `max_history`, `max_tokens`: most items and tokens of a prompt. `paths`: of the same
     IDs, for a loss over the trie. `known` [users]: how many items of each history, from the oldest on, a model has
     learned that is trained further (`update`). `mixture`: whose the histories are, where there are several
-    catalogues. `teacher`: has a part of `weight` in the labels, if there is one."""
+    catalogues. `teacher`: has a part of `weight` in the labels, if there is one. `wordings`: other wordings of the
+    IDs, which stand in some of the prompts' places."""
 
     def __init__(
         self,
@@ -48,12 +51,18 @@ class TrainingSet(ABC, Generic[R]):
         mixture: Mixture | None = None,
         teacher: Teacher | None = None,
         weight: float = 0.0,
+        wordings: Wordings | None = None,
     ) -> None:
-        self._known, self._mixture = known, mixture
+        self._known, self._mixture, self._wordings = known, mixture, wordings
         self._taught_by = None if teacher is None else (teacher.over(histories), weight)
         self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
         self._separated = Ragged.of([(*item, *pieces.separator) for item in token_ids])
+        self._forms = self._separated
+        """What `_between` writes: the IDs and behind them their other wordings, each with a separator."""
+        if wordings is not None:
+            others = ((*row.tolist(), *pieces.separator) for row in wordings.tokens)
+            self._forms = Ragged.of([*map(tuple, (row.tolist() for row in self._separated)), *others])
         self._before = Lookback(self._items, self._separated.lengths, max_history)
         self._lengths: dict[Prefixes, Ints] = {}
         self._of_catalogues: dict[Prefixes, list[Places]] = {}
@@ -130,6 +139,25 @@ class TrainingSet(ABC, Generic[R]):
         assert prefixes == "one", "a kind of sample says which are whose"
         return np.flatnonzero(users[self._learners])
 
+    def _draws(self, random: np.random.Generator, count: int) -> Ints:
+        """[count] seeds of rows, for `_between`; nothing is drawn where there is one wording."""
+        return np.zeros(count, np.int64) if self._wordings is None else random.integers(2**62, size=count)
+
+    def _between(self, first: Ints, end: Ints, seeds: Ints, *, last: bool) -> Written:
+        """The tokens of the items items[first[i]:end[i]] and their separators; with `seeds` [slices] some by another
+        wording, never the last one of a slice where it is one that is taught (`last`)."""
+        row, column, item = slices(self._items, first, end - first)
+        form = item
+        if self._wordings is not None:
+            form = self._wordings.drawn(item, seeds[row], column)
+            if last:
+                form = np.where(first[row] + column == end[row] - 1, item, form)
+        own = np.asarray(form == item)
+        number, _, token = self._forms.gather(form)
+        place, row = (first[row] + column)[number], row[number]
+        column = np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row]
+        return Written(row, column, token, place, own[number], own)
+
     @cached_property
     def _soft(self) -> SoftTargets | None:
         """What the teacher makes of the labels."""
@@ -164,19 +192,24 @@ class TrainingSet(ABC, Generic[R]):
         return self._offsets[users] + random.integers(1, self._offsets[users + 1] - self._offsets[users])
 
 
-def tokens_between(
-    tokens: Ragged, items: NDArray[np.integer], first: Ints, end: Ints
-) -> tuple[Ints, Ints, NDArray[np.int32], Ints]:
-    """The tokens of the items items[first[i]:end[i]], end to end; `tokens` holds them by item number.
+@dataclass(frozen=True)
+class Written:
+    """The tokens of some slices of the histories, end to end."""
 
-    Returns of each token: its row i, its place in the row, itself, and the place in `items` of the item it is of.
-    """
-    row, column, item = slices(items, first, end - first)
-    number, _, token = tokens.gather(item)
-    place, row = (first[row] + column)[number], row[number]
-    return row, np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row], token, place
+    row: Ints
+    """[tokens] the slice."""
+    column: Ints
+    """[tokens] place in it."""
+    token: NDArray[np.int32]
+    """[tokens]"""
+    place: Ints
+    """[tokens] the place in the histories of the item that a token is of."""
+    own: NDArray[np.bool_]
+    """[tokens] whether it is of the item's ID, and not of another wording."""
+    own_items: NDArray[np.bool_]
+    """[items] the same of each item of the slices."""
 
 
 def last_tokens(row: Ints, place: Ints) -> Ints:
-    """Which of the tokens of `tokens_between` are the last of their item."""
+    """Which of the tokens of a `Written` are the last of their item."""
     return np.flatnonzero(np.append((row[1:] != row[:-1]) | (place[1:] != place[:-1]), True)[: len(row)])

@@ -24,8 +24,8 @@ from components.recommender.batches.batch import IGNORED, PAD, Batch, Ends
 from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.batches.training_set import TrainingSet, last_tokens, tokens_between
-from components.storage.ragged import Ints, Ragged
+from components.recommender.batches.training_set import TrainingSet, last_tokens
+from components.storage.ragged import Ints, Ragged, slices
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class WindowRows(Drawn):
     """The windows of one batch, their phrasings, and the length they are padded to."""
 
     spans: Spans
+    wordings: Ints
+    """[rows]: seeds of the wordings of each window's items."""
 
 
 class Windows(TrainingSet[WindowRows]):
@@ -55,7 +57,8 @@ class Windows(TrainingSet[WindowRows]):
     window teaches both items that a model has learned and others.
 
     `pieces` are closed and have no tails (`Prompts.open_ended`). The first item of a history is taught too, from the
-    prompt without items: what is likely for anyone.
+    prompt without items: what is likely for anyone. With `wordings` an item that another wording stands for is read and
+    not taught: what it is read as is what it would be taught as.
     """
 
     @cached_property
@@ -127,7 +130,7 @@ class Windows(TrainingSet[WindowRows]):
     def _draw_at(self, ends: NDArray[np.integer], random: np.random.Generator) -> tuple[WindowRows, Ints]:
         templates = random.integers(len(self._head_lengths), size=len(ends))
         spans, tokens = self.spans(ends)
-        return WindowRows(templates, 0, spans), self._head_lengths[templates] + tokens
+        return WindowRows(templates, 0, spans, self._draws(random, len(ends))), self._head_lengths[templates] + tokens
 
     def _longest(self) -> int:
         anywhere = evenly(len(self._items)) + 1  # a window of one target may end at any item, and be longer than all
@@ -143,9 +146,10 @@ class Windows(TrainingSet[WindowRows]):
         labels = np.full((len(rows), rows.length + 1), IGNORED, dtype=np.int64)
         row, column, token = self._heads.gather(rows.templates)
         tokens[row, column] = token
-        row, column, token, place = tokens_between(self._separated, self._items, spans.first, spans.end)
+        written = self._between(spans.first, spans.end, rows.wordings, last=True)
+        row, column, token, place = written.row, written.column, written.token, written.place
         tokens[row, heads[row] + column] = token
-        taught = place >= spans.taught[row]
+        taught = (place >= spans.taught[row]) & written.own  # what is taught is the ID
         labels[row[taught], (heads[row] + column)[taught]] = token[taught]
         mask = np.arange(1, rows.length + 1) < (heads + np.bincount(row, minlength=len(rows)))[:, None]
         # The end of the last item of a row is written, never read.
@@ -165,5 +169,8 @@ class Windows(TrainingSet[WindowRows]):
             batch = replace(batch, soft=self._soft.of(place[begins], self._items[place[begins]], places[begins]))
         if not self.paths:
             return batch
-        nodes = tokens_between(self.paths.nodes, self._items, spans.first, spans.end)[2]
-        return batch.over(self.paths.choices(places[taught], nodes[taught]))
+        row, column, item = slices(self._items, spans.first, spans.end - spans.first)
+        of_taught = (spans.first[row] + column >= spans.taught[row]) & written.own_items
+        owner, _, node = self.paths.nodes.gather(item)
+        nodes = node[of_taught[owner]]
+        return batch.over(self.paths.choices(places[taught], nodes))

@@ -67,6 +67,12 @@ class IdTable:
         """Item id -> row."""
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
+    def only(self, item_ids: Sequence[str]) -> IdTable:
+        """The rows of some items, in their order. Raises `KeyError` for one that is not in the table."""
+        rows = [self.row_of[item] for item in item_ids]
+        words, tokens = (self.words[row] for row in rows), (self.token_ids[row] for row in rows)
+        return IdTable(tuple(item_ids), tuple(words), tuple(tokens))
+
     def save(self, path: Path) -> None:
         """Write parquet, atomically; equal tables give equal bytes."""
         columns = [

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.networks.cpu import on_threads
-from components.networks.families import seq2seq_model
+from components.networks.families import language_model
 from components.networks.lengths import WIDTH, batches_of_like_length
 from components.networks.rounding import round_up
 from components.networks.views import at_ends
@@ -25,6 +25,7 @@ from components.textid.words.own import OwnWords
 from components.textid.words.tokenizer import encode_texts, end_id, pad_id
 from components.textid.writing.candidates import Candidate, allowed_tokens, readable
 from components.textid.writing.diverse import propose
+from components.textid.writing.instructed import prompts
 from components.textid.writing.legal import Lexicon
 from components.textid.writing.share import ALONE, Share
 
@@ -55,7 +56,7 @@ class Generator:
     def __post_init__(self) -> None:
         if self.device is not None:
             self.model.to(torch.device(self.device))  # type: ignore[arg-type]
-        self.language_model = seq2seq_model(self.model, end_token=end_id(self.tokenizer))
+        self.language_model = language_model(self.model, end_token=end_id(self.tokenizer))
         self.allowed = allowed_tokens(self.tokenizer)
         self.known_words = frozenset(self.own.words)
         self.first_choices: dict[str, str] = {}
@@ -64,8 +65,12 @@ class Generator:
         self, items: list[tuple[str, str]], taken_ids: TakenIds, penalty: float, max_tokens: int, task: str
     ) -> list[list[Candidate]]:
         """Readable candidates of each item, best first; the same on all processes that share the work."""
-        encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
         own, numbers = [self.own.row_of[item] for item, _ in items], [self.rows.get(item, -1) for item, _ in items]
+        if self.model.config.is_encoder_decoder:  # it was taught to write IDs
+            encoded = encode_texts(self.tokenizer, [text for _, text in items], max_tokens=self.max_item_tokens)
+        else:
+            said = [" ".join(self.own.words[number] for number in self.own.documents.row(row)) for row in own]
+            encoded = prompts(self.tokenizer, said, max_tokens=self.max_item_tokens)
         found: list[list[Candidate]] = [[] for _ in items]
         lengths = [len(row) for row in encoded]
         batches = batches_of_like_length(lengths, self.settings.batch_items, longest_first=True)

@@ -13,10 +13,14 @@ from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.networks.views import attach
+from components.networks.word_vectors import Said, StaticVectors, files_of
+from components.networks.word_vectors import read as read_vectors
 from components.recommender.pair import GENERATOR, RECOMMENDER, TOKENIZER
 from components.recommender.prompts.phrasings import prompts_of
 from components.sampling import derive
+from components.settings.sizes import parse_size
 from components.storage.artifacts import publish_json, read_json
+from components.storage.manifest import sha256
 from components.textid.words.tokenizer import end_id, pad_id, train_tokenizer
 from components.textid.words.trim import named_tokens, trim_model, trim_tokenizer
 from components.training.checkpoints.state import TrainingState
@@ -42,7 +46,7 @@ def tokenizer_of(job: Job, data: Dataset, ranks: Ranks) -> Any:
     if job.train.lora_rank:
         lora.check_installed()
     write = partial(_write_tokenizer, job, data)
-    return load_tokenizer(write_once(job.work / "tokenizer", job.train_key, ranks, write))
+    return load_tokenizer(write_once(job.work / TOKENIZER, job.train_key, ranks, write))
 
 
 def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
@@ -69,6 +73,17 @@ def _write_tokenizer(job: Job, data: Dataset, folder: Path) -> None:
             if settings.backbone != SCRATCH:
                 publish_json(folder / KEPT, kept)
     save_tokenizer(tokenizer, folder)
+    if settings.word_vectors is not None:
+        _write_vectors(tokenizer, job, folder)
+
+
+def _write_vectors(tokenizer: Any, job: Job, folder: Path) -> None:
+    """The token embeddings that start from word vectors, beside the tokenizer: the same for all ranks."""
+    name = job.train.word_vectors or ""
+    width, seed = parse_size(job.train.size)["d_model"], derive(job.seed, "word vectors")
+    started = StaticVectors.load(name).started(tokenizer, width=width, seed=seed)
+    said = Said(name, sha256(files_of(name)[1]), len(started.found), int(started.found.sum()))
+    started.save(folder, said)
 
 
 def _check_shared(tokenizer: Any, job: Job) -> None:
@@ -124,6 +139,8 @@ def _recommender(context: Context) -> Any:
     if context.start is not None:
         return _adapted(load_model(context.start.folder / RECOMMENDER, train.family), context, "recommender")
     model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
+    if started := read_vectors(context.job.work / TOKENIZER):
+        started.put(model)
     return _with_views(_prepared(model, context, train.backbone, "recommender"), context)
 
 
@@ -151,7 +168,7 @@ def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
     """
     if name == SCRATCH:
         return model
-    kept = context.job.work / "tokenizer" / KEPT
+    kept = context.job.work / TOKENIZER / KEPT
     if kept.exists():
         trim_model(model, read_json(kept))
     check_fit(model.config, context.tokenizer, name=name)

@@ -12,6 +12,7 @@ from components.recommender.batches.epochs import Epoch
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.windows import Windows
+from components.recommender.batches.wordings import Wordings
 from components.recommender.item_views import placed
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.user_ids import UserIds
@@ -20,6 +21,8 @@ from components.recommender.trie.trie import Trie
 from components.sampling import derive
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.textid.words.own import OwnWords
+from components.textid.words.wordings import other_wordings
 from components.training.context import Context
 from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
@@ -106,8 +109,9 @@ def training_set(
     Prefixes of histories for an encoder-decoder; whole histories for a decoder-only model, of which one forward
     supervises every item.
     """
+    other = wordings(context, table)
     if context.job.train.family == "encoder-decoder":
-        return samples(context, table, histories, known)
+        return samples(context, table, histories, known, other)
     histories = histories or context.data.histories
     return Windows(
         histories,
@@ -119,10 +123,17 @@ def training_set(
         mixture=context.mixture(histories),
         teacher=context.teacher,
         weight=context.job.train.distil.weight,
+        wordings=other,
     )
 
 
-def samples(context: Context, table: IdTable, histories: Ragged | None = None, known: Known | None = None) -> Samples:
+def samples(
+    context: Context,
+    table: IdTable,
+    histories: Ragged | None = None,
+    known: Known | None = None,
+    other: Wordings | None = None,
+) -> Samples:
     """Prefixes of the training histories, or of others; IDs in prompts and labels are those of `table`."""
     histories, users = histories or context.data.histories, user_ids(context, table)
     return Samples(
@@ -137,7 +148,19 @@ def samples(context: Context, table: IdTable, histories: Ragged | None = None, k
         mixture=context.mixture(histories),
         teacher=context.teacher,
         weight=context.job.train.distil.weight,
+        wordings=other,
     )
+
+
+def wordings(context: Context, table: IdTable) -> Wordings | None:
+    """Other wordings of the IDs of `table`, where `train.recommender.id_word_dropout` is on."""
+    share = context.job.train.recommender.id_word_dropout
+    if not share:
+        return None
+    own = OwnWords.of(table.item_ids, context.data.texts)
+    seed = derive(context.job.seed, "other wordings", table.digest())
+    others = other_wordings(list(table.words), Ragged.of(table.token_ids), own, context.tokenizer, seed=seed)
+    return Wordings(others.tokens, others.offsets, share)
 
 
 def user_ids(context: Context, table: IdTable) -> UserIds | None:

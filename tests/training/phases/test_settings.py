@@ -51,6 +51,19 @@ def test_a_voice_teaches_where_it_is_named(make_job: MakeJob, family: Family) ->
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.parametrize("family", ["encoder-decoder", "decoder-only"])
+def test_items_are_reworded_where_that_is_asked_for(make_job: MakeJob, family: Family) -> None:
+    """Prevents `id_word_dropout` from being accepted and not used,."""
+    losses = []
+    for share in (0.0, 0.5):
+        settings = RecommenderTraining(batch_size=8, id_word_dropout=share)
+        world = world_of(make_job(dropout=0.0, family=family, recommender=settings))
+        phase = world.recommender_phase()
+        losses.append([phase.loss(rows)[0].item() for rows in phase.batches(0)])
+        assert (training_set(world.context, world.table)._wordings is None) == (share == 0.0)
+    assert losses[0] != losses[1]
+
+
 def test_the_generator_learns_from_as_much_as_it_is_set_to(make_job: MakeJob) -> None:
     """Prevents fewer users than `samples`, where they are no whole number of batches, and histories that are longer
     than those which the recommender has learned to read."""
