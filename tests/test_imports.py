@@ -119,7 +119,7 @@ FLOORS = {
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [
-        "prompts",
+        "prompts soft_prompt",
         "trie",
         "batches catalogue",
         "loss interface item_views",

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from components.errors import BadInput
 from components.networks.interface import LanguageModel, Placed
+from components.recommender import soft_prompt
 from components.recommender.batches.batch import Ends
 from components.storage import vectors
 
@@ -76,7 +77,10 @@ def detach(model: Any) -> None:
 
 
 def placed(model: LanguageModel, input_ids: Tensor, ends: Ends | None) -> Tensor | None:
-    """Embeddings [rows, S, d] of prompts with the views of each item added where it ends; None without views."""
+    """Embeddings [rows, S, d] of prompts with the views of each item added where it ends, or with a soft prompt in
+    front; None where the model has neither. No model has both."""
+    if soft := soft_prompt.soft_prompt_of(model.module):
+        return soft_prompt.read(model, input_ids, soft)
     views = views_of(model.module)
     if views is None or ends is None:
         return None

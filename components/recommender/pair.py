@@ -54,11 +54,13 @@ class Pair:
         """Write all parts into `directory`, which is made if need be; the manifest is left to the caller."""
         from components.networks.backbone import save_model
         from components.networks.tokenizer import save_tokenizer
-        from components.recommender import item_views
+        from components.recommender import item_views, soft_prompt
 
         directory.mkdir(parents=True, exist_ok=True)
         save_model(self.generator, directory / GENERATOR)
         item_views.save(self.recommender, directory, self.table.item_ids)
+        soft_prompt.save(self.recommender, directory)
+        soft_prompt.detach(self.recommender)
         item_views.detach(self.recommender)  # the folder of a model is one that any library reads
         save_model(self.recommender, directory / RECOMMENDER)
         save_tokenizer(self.tokenizer, directory / TOKENIZER)

@@ -201,6 +201,12 @@ class Train(Section):
     is new to it as `continual` says. There is no cold start and no generator phase, whatever `rounds` says. `idiom
     retrain --from champion` brings the champion's bundle and writes its folder here, named by its content: DVC sees
     this name, and not what lies in a folder of another name. null: from the beginning."""
+    start_elsewhere: bool = False
+    """The pair of `start` is of another shop: none of its IDs, items and users is taken over, even where ids are the
+    same here. `idiom adapt` sets it."""
+    soft_prompt: int = bounded(0, low=0, high=200)
+    """Learned vectors in front of every prompt, which alone are trained (recommender/soft_prompt.py); the weights of
+    `start` stay as they are. 0: none."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
@@ -238,7 +244,22 @@ class Train(Section):
         ):
             needed = "must name a table" if self.ids == "imported" else "must be null, as it would not be read"
             raise ValueError(f"imported_ids {needed}, where ids is {self.ids}")
+        self._check_start()
         self._check_mixture()
+
+    def _check_start(self) -> None:
+        """What can only be asked of a training that goes on."""
+        for name, asked in (("start_elsewhere", self.start_elsewhere), ("soft_prompt", self.soft_prompt)):
+            if asked and self.start is None:
+                raise ValueError(f"{name} is {asked} and start is null: there is no pair to adapt; leave {name} out")
+        if self.soft_prompt:
+            others = {"lora_rank": self.lora_rank, "user_id": self.user_id, "continual.kl": self.continual.kl}
+            for name, value in others.items():
+                if value:
+                    raise ValueError(
+                        f"soft_prompt is {self.soft_prompt} and {name} is {value}: a soft prompt stands first and "
+                        f"learns alone, while the weights stay as they are; set one of the two to its least"
+                    )
 
     def _check_mixture(self) -> None:
         """Settings that cannot go together, refused before any stage runs."""

@@ -204,7 +204,7 @@ class Alternation:
         row: dict[str, Any] = {"event": "start", "steps": self._state.steps, **start.said(), "users": known.counts}
         self._judge(0, row)
         self._state.log.append(row)
-        if start.taught is None:
+        if start.taught is None and not self._context.job.train.start_elsewhere:
             self._progress.note(f"{start.folder} does not say what it was taught: every history is new to it")
         counts = ", ".join(f"{count:,} {reason}" for reason, count in known.counts.items() if count)
         self._progress.note(f"going on from {start.folder}; users by what is new of them: {counts}")

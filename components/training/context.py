@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,7 @@ class Context:
         start = Start.read(job)
         texts = ItemTexts.tokenise(job, data.texts, tokenizer, ranks)
         prompts = start.prompts if start else prompts_of(job.train.family)
+        prompts = replace(prompts, soft=job.train.soft_prompt)
         pieces = prompts.tokenise(tokenizer)
         given = given_table(job, tokenizer, taken=start.table if start else None)
         return cls(job, data, tokenizer, prompts, pieces, texts, ranks, start, given)
