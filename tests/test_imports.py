@@ -55,6 +55,8 @@ MAY_IMPORT = {
     "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
+    "adapt": FOUNDATIONS
+    | {"stages", "training.key", "recommender", "ranking.training", "evaluation.arrays", "registry.bundle"},
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.
     "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
     "__main__": FOUNDATIONS | {"stages", "catalogues"},
@@ -67,6 +69,7 @@ MAY_IMPORT = {
         "stages",
         "catalogues",
         "zero_shot",
+        "adapt",
         "registry",
         "scoring",
         "ranking.load",

@@ -20,8 +20,8 @@ from components.networks.families import language_model
 from components.networks.interface import LanguageModel
 from components.networks.lengths import batches_of_like_length
 from components.progress import Progress
-from components.recommender.batches.batch import MAX_TOKENS, Ends, pad_prompts
 from components.recommender import soft_prompt
+from components.recommender.batches.batch import MAX_TOKENS, Ends, pad_prompts
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Times, check_k, named
 from components.recommender.item_views import load as load_views

@@ -63,7 +63,7 @@ def adapting(folder: Path, family: str, name: str, **changes: Any) -> Job:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_way_learns_what_it_says(sources: dict[str, Path], family: str, way: str) -> None:
-    """Prevents IDs of another shop's items under the same ids, users taken for known, and a frozen model that learns."""
+    """Prevents IDs of the old shop under the same ids, users taken for known, and a frozen model that learns."""
     if way == "lora":
         pytest.importorskip("peft", reason="LoRA is an extra")
     folder = sources[family]
@@ -80,7 +80,7 @@ def test_each_way_learns_what_it_says(sources: dict[str, Path], family: str, way
     assert start["users"] == {"new": 14}
     new, old = (load_file(pair / "recommender" / "model.safetensors") for pair in (job.out, folder / "source" / "pair"))
     assert new.keys() == old.keys()
-    chosen = [row for row in log if row["event"] == "chosen"][0]["epoch"]
+    chosen = next(row for row in log if row["event"] == "chosen")["epoch"]
     same = all(torch.equal(new[name], old[name]) for name in old)
     assert same == (way == "prompt" or chosen == 0)
     assert (job.out / FILE).is_file() == (way == "prompt")
