@@ -40,6 +40,7 @@ WAYS: dict[Way, dict[str, Any]] = {
 _OWN: dict[str, Any] = {
     **{"ranks": 1, "nodes": 1, "node_rank": None, "rendezvous": None, "device": "auto", "refit": False},
     **{"imported_ids": None, "views": [], "ids": "generated", "lora_rank": 0, "soft_prompt": 0},
+    "schedule": "alternation",
 }
 """Settings of a training that are of the place, the catalogue or the way, and not taken over."""
 _TAUGHT = ("ingest", "validate", "views", "clean", "train", "index", "rank")
@@ -112,14 +113,14 @@ def judge(
     layout = Layout(workspace, params.dataset)
     metrics, mode = read_json(layout.metrics), read_json(layout.mode)
     before = workspace / "work" / START
-    _with_ids(workspace / str(params.train.start), layout.id_table, before)
-    asked = _asked(layout, on="test", most_users=most_users, seed=params.seed)
+    with_ids(workspace / str(params.train.start), layout.id_table, before)
+    asked = asked_by(layout, on="test", most_users=most_users, seed=params.seed)
     found = {
         "taught_by": (read_json(layout.pair / "pair.json").get("start") or {}).get("taught_by", []),
         "mode": mode["mode"],
         "headline": read_json(layout.headline),
         "baselines": _baselines(metrics),
-        "language_model": _beside(before, layout.pair, asked, progress),
+        "language_model": beside(before, layout.pair, asked, progress),
         "forgotten": {source.name: _forgotten(layout.pair, source, params, most_users, progress) for source in sources},
     }
     publish_json(layout.root / "adapted.json", found)
@@ -165,9 +166,9 @@ def _forgotten(pair: Path, source: Path, params: Params, most_users: int, progre
     layout, start = _tables_of(source), pair.parents[3] / str(params.train.start)
     work = pair.parents[3] / "work"
     for folder, of in ((work / f"{START}-on-{source.name}", start), (work / f"adapted-on-{source.name}", pair)):
-        _with_ids(of, layout.id_table, folder)
-    asked = _asked(layout, on="valid", most_users=most_users, seed=params.seed)
-    return _beside(work / f"{START}-on-{source.name}", work / f"adapted-on-{source.name}", asked, progress)
+        with_ids(of, layout.id_table, folder)
+    asked = asked_by(layout, on="valid", most_users=most_users, seed=params.seed)
+    return beside(work / f"{START}-on-{source.name}", work / f"adapted-on-{source.name}", asked, progress)
 
 
 def _tables_of(source: Path) -> Layout:
@@ -179,20 +180,23 @@ def _tables_of(source: Path) -> Layout:
     return layout
 
 
-def _with_ids(pair: Path, id_table: Path, out: Path) -> None:
-    """The weights of a pair or bundle as a pair of another catalogue, whose ID table is given."""
+def with_ids(pair: Path, id_table: Path, out: Path) -> None:
+    """The weights of a pair or bundle as a pair of another catalogue, whose ID table is given; it was taught nothing of
+    it."""
+    from components.ranking.modes import CHOICE, HYBRID
     from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS
     from components.recommender.pair import CATALOGUES
     from components.storage.manifest import MANIFEST, write_manifest
+    from components.training.packed.taught import TAUGHT
 
-    left = shutil.ignore_patterns(MANIFEST, CATALOGUES, ITEMS, ALIASES, "hybrid", "generator")
+    left = shutil.ignore_patterns(MANIFEST, CATALOGUES, ITEMS, ALIASES, TAUGHT, HYBRID, CHOICE)
     with publishing(out) as folder:
         shutil.copytree(pair, folder, ignore=left)
         shutil.copyfile(id_table, folder / ID_TABLE)
         write_manifest(folder)
 
 
-def _asked(layout: Layout, *, on: str, most_users: int, seed: int) -> Cases:
+def asked_by(layout: Layout, *, on: str, most_users: int, seed: int) -> Cases:
     import polars as pl
 
     from components.evaluation.arrays import cases
@@ -205,7 +209,7 @@ def _asked(layout: Layout, *, on: str, most_users: int, seed: int) -> Cases:
     return cases(items, histories, valid, targets, max_users=most_users, seed=seed)
 
 
-def _beside(start: Path, adapted: Path, asked: Cases, progress: Progress) -> dict[str, Any]:
+def beside(start: Path, adapted: Path, asked: Cases, progress: Progress) -> dict[str, Any]:
     """NDCG@10 of two models of one catalogue, the difference paired over users."""
     from components.ranking.training import gains, paired
     from components.recommender.engine import Engine

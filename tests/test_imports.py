@@ -56,7 +56,16 @@ MAY_IMPORT = {
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "data.clean.whole", *LEARNING, "evaluation.arrays"},
     "adapt": FOUNDATIONS
-    | {"stages", "training.key", "recommender", "ranking.training", "evaluation.arrays", "registry.bundle"},
+    | {
+        "stages",
+        "training.key",
+        "training.packed",
+        "recommender",
+        "ranking.training",
+        "ranking.modes",
+        "evaluation.arrays",
+        "registry.bundle",
+    },
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.
     "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
     "__main__": FOUNDATIONS | {"stages", "catalogues"},

@@ -19,6 +19,7 @@ from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
+from components.training.packed.tasks import tasks_of
 from components.training.packed.taught import Known, Marks, item_marks, prolonged_users
 from components.training.packed.texts import ItemTexts
 from components.training.start import Start
@@ -73,6 +74,12 @@ class Context:
         if self.start is None:
             return None
         return self.start.known(prolonged_users(self.data), self.data.with_validation(), self._items)
+
+    @cached_property
+    def tasks(self) -> Mixture | None:
+        """The task of each training history, where the recommender learns to adapt (`train.schedule: reptile`)."""
+        train = self.job.train
+        return tasks_of(self.data, self.texts, train.meta, seed=self.job.seed) if train.schedule == "reptile" else None
 
     @cached_property
     def _items(self) -> Marks:
