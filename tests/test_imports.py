@@ -136,7 +136,7 @@ FLOORS = {
         "batches catalogue",
         "loss interface item_views",
         "search pair",
-        "engine",
+        "engine average",
     ],
     "voices": [
         "fading matrix lists sequence_network",
@@ -157,7 +157,7 @@ FLOORS = {
         "training",
         "teaching hybrid fusion",
         "modes shortened views",
-        "deletion",
+        "deletion experts",
         "load choosing explaining leaving",
     ],
     "foundation": [
