@@ -1,6 +1,7 @@
 """From how many of its users on is a new shop better served by what it taught itself, and by which way to learn?
 
-    python -m benchmarks.adaptation --teach amazon-beauty amazon-toys --sample-users 1500     # work/foundation-lm
+    python -m benchmarks.adaptation --teach amazon-beauty amazon-toys           # a model in work/foundation-lm
+    python -m benchmarks.adaptation --teach "amazon-beauty:Hair Care" amazon-beauty:Face --epochs 12    # in minutes
     python -m benchmarks.adaptation --targets amazon-scientific                 # killed, it goes on where it was
     python -m benchmarks.adaptation --targets amazon-scientific --users 0 10 30 --draws 2 --test-users 300 --ways full
     python -m benchmarks.adaptation --draw-from benchmarks/results/adaptation.json --figure docs/images/adaptation.svg
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -36,7 +38,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
-from benchmarks.shop import Shop, read, settings
+from benchmarks.shop import Shop, only, read, settings
 from components import adapt, catalogues, stages
 from components.data.ingest.sniff import suggest
 from components.errors import BadInput, StageError
@@ -79,7 +81,9 @@ SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--targets", nargs="+", default=["amazon-scientific"], help="folders of --data")
+    parser.add_argument(
+        "--targets", nargs="+", default=["amazon-scientific"], help="folders of --data, or FOLDER:CATEGORY"
+    )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--start", type=Path, default=ROOT / "work" / "foundation-lm", help="workspace of --teach")
     parser.add_argument("--meta", type=Path, help="a workspace of --teach --schedule reptile: the way `meta`")
@@ -124,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def teach(chosen: argparse.Namespace) -> dict[str, Any]:
     """Train one model on several catalogues in the workspace `--start`, by the stages of the graph."""
     workspace: Path = chosen.start
-    first, *further = [_catalogue(workspace, chosen.data / name, chosen.sample_users) for name in chosen.teach]
+    categories = {_name(each): each.partition(":")[2] for each in chosen.teach}
+    first, *further = [_catalogue(workspace, chosen.data, each, chosen.sample_users) for each in chosen.teach]
     own = {"dataset": first.pop("dataset"), **first, "catalogues": {each.pop("dataset"): each for each in further}}
     small = {
         "family": "decoder-only",
@@ -141,14 +146,22 @@ def teach(chosen: argparse.Namespace) -> dict[str, Any]:
         stages.run(stage, workspace, params)
         for name in params.catalogues:
             catalogues.run(f"{stage}-of", workspace, params, name)
+        for name in categories if stage == "ingest" else ():
+            only(Layout(workspace, name), categories[name])
     (workspace / "params.json").write_text(json.dumps(own))
     stages.run("train", workspace, params)
     stages.run("index", workspace, params)
     return {key: read_json(_start(workspace) / "pair.json")[key] for key in ("catalogues", "valid", "epoch", "items")}
 
 
-def _catalogue(workspace: Path, raw: Path, sample_users: int) -> dict[str, Any]:
+def _name(asked: str) -> str:
+    """Of a folder or FOLDER:CATEGORY, as a name of a catalogue."""
+    return re.sub(r"[^a-z0-9]+", "-", asked.lower().removeprefix("amazon-"))
+
+
+def _catalogue(workspace: Path, data: Path, asked: str, sample_users: int) -> dict[str, Any]:
     """The settings of one catalogue, as `idiom init` would write them, its files linked into the workspace."""
+    raw = data / asked.partition(":")[0]
     found = suggest(raw)["params"]
     link = workspace / "data" / raw.name
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +170,7 @@ def _catalogue(workspace: Path, raw: Path, sample_users: int) -> dict[str, Any]:
     kept = {key: found[key] for key in ("ingest", "clean", "validate") if key in found}
     kept["ingest"]["path"] = f"data/{raw.name}"
     kept.setdefault("clean", {})["sample_users"] = sample_users
-    return {"dataset": raw.name.replace("amazon-", ""), **kept}
+    return {"dataset": _name(asked), **kept}
 
 
 def _start(workspace: Path) -> Path:
@@ -186,12 +199,14 @@ class Target:
 
     @classmethod
     def read(cls, name: str, chosen: argparse.Namespace, start: Path | None) -> Target:
-        raw = chosen.data / name
+        folder, _, category = name.partition(":")
+        raw = chosen.data / folder
+        name = _name(name)
         params = replace(settings(Path("none"), raw), dataset=name)
         manifest = sha256(start / MANIFEST) if start else ""
         decides = {"clean": to_dict(params.clean), "start": manifest, "epochs": chosen.epochs, "seed": params.seed}
         work = chosen.work / name / digest({**decides, "asked": chosen.test_users})[:16]
-        shop = read(params, raw, work, params.clean.ties)
+        shop = read(params, raw, work, params.clean.ties, category)
         asked = shop.cases(refit=False, on="test", max_users=chosen.test_users, seed=params.seed)
         learned = replace(shop.learned(asked), seed=params.seed)
         here: Path | None = None

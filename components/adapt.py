@@ -43,7 +43,8 @@ _OWN: dict[str, Any] = {
     "schedule": "alternation",
 }
 """Settings of a training that are of the place, the catalogue or the way, and not taken over."""
-_TAUGHT = ("ingest", "validate", "views", "clean", "train", "index", "rank")
+_TABLES = ("ingest", "validate", "views", "clean")
+_TAUGHT = (*_TABLES, "train", "index", "rank")
 START = "start"
 """Folder under the workspace's `work/`: the model as it was, with the new shop's IDs."""
 
@@ -83,6 +84,52 @@ def kept(folder: Path, workspace: Path) -> str:
         with publishing(workspace / name) as temporary:
             shutil.copytree(folder, temporary)
     return name
+
+
+def averaged(folders: Sequence[Path], workspace: Path) -> Path:
+    """A pair or bundle with the mean weights of several that went on from one start. Raises `BadInput` as `average`."""
+    from components.recommender.average import average
+
+    out = workspace / "work" / "average"
+    average(folders, out)
+    return out
+
+
+def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: Progress) -> dict[str, Any]:
+    """Bundles of other shops as one recommender for this one, nothing trained; saved in `workspace`/recommender and
+    judged on the test set beside each expert alone. Raises `BadInput` for a bundle without the texts that taught it.
+    """
+    from components.foundation.ids import written
+    from components.ranking.experts import Experts, gates_by_text, save
+    from components.recommender.catalogue import ITEMS, Catalogue, read_aliases
+    from components.storage import parquet
+    from components.storage.manifest import MANIFEST
+
+    for name in _TABLES:
+        stages.run(name, workspace, params)
+    layout, work = Layout(workspace, params.dataset), workspace / "work" / "experts"
+    items = parquet.read(layout.items_clean, ["item_id", "title", "text"]).to_pydict()
+    texts = [text or "" for text in items["text"]]
+    pairs, taught, tables = {}, {}, {}
+    for bundle in bundles:
+        name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
+        if name in pairs:
+            raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
+        taught[name] = [text or "" for text in parquet.read(bundle / ITEMS, ["text"])["text"].to_pylist()]
+        tables[name], _, _ = written(items["item_id"], texts, params.index, bundle=bundle, progress=progress)
+        pairs[name] = work / name
+        tables[name].save(work / f"{name}.parquet")
+        with_ids(bundle, work / f"{name}.parquet", pairs[name])
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
+    aliases = read_aliases(layout.aliases)
+    catalogue = Catalogue(next(iter(tables.values())), titles, aliases, params.clean.drop_repeats)
+    gates = gates_by_text(texts, taught)
+    save(workspace / "recommender", pairs, catalogue, gates)
+    asked, together = asked_by(layout, on="test", most_users=2000, seed=params.seed), workspace / "recommender"
+    found = {name: compared(Experts.load(together), pair, asked, progress) for name, pair in pairs.items()}
+    report = {"gates": gates, "over": found}
+    publish_json(workspace / "experts.json", report)
+    return report
 
 
 def way_of(name: str) -> Way:
@@ -211,12 +258,21 @@ def asked_by(layout: Layout, *, on: str, most_users: int, seed: int) -> Cases:
 
 def beside(start: Path, adapted: Path, asked: Cases, progress: Progress) -> dict[str, Any]:
     """NDCG@10 of two models of one catalogue, the difference paired over users."""
+    from components.recommender.engine import Engine
+
+    found = compared(Engine.load(adapted), start, asked, progress)
+    return {"start": found.pop("other"), "adapted": found.pop("ours"), **found}
+
+
+def compared(ours: Recommender, other: Path, asked: Cases, progress: Progress) -> dict[str, Any]:
+    """NDCG@10 of a recommender and of the model in a folder, and the difference, ours minus the other, paired over
+    users, with its 95 % interval."""
     from components.ranking.training import gains, paired
     from components.recommender.engine import Engine
 
-    both = [gains(ranks(Engine.load(each), asked, progress)) for each in (start, adapted)]
-    mean, low, high = paired(both[1] - both[0])
-    figures = {"start": float(both[0].mean()), "adapted": float(both[1].mean())}
+    both = [gains(ranks(each, asked, progress)) for each in (ours, Engine.load(other))]
+    mean, low, high = paired(both[0] - both[1])
+    figures = {"ours": float(both[0].mean()), "other": float(both[1].mean())}
     differences = {"difference": mean, "difference_low": low, "difference_high": high}
     return {"users": len(asked.targets), **{name: round(each, 6) for name, each in (figures | differences).items()}}
 

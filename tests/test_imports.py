@@ -60,6 +60,8 @@ MAY_IMPORT = {
         "stages",
         "training.key",
         "training.packed",
+        "foundation.ids",
+        "ranking.experts",
         "recommender",
         "ranking.training",
         "ranking.modes",

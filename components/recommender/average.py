@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -41,7 +42,7 @@ def average(pairs: Sequence[Path], out: Path) -> None:
         }:
             raise _no_mean("weights of other names or shapes", each, first)
     mean = {
-        name: (sum(found[name].double() for found in weights) / len(weights)).to(tensor.dtype).contiguous()
+        name: torch.stack([found[name].double() for found in weights]).mean(0).to(tensor.dtype).contiguous()
         for name, tensor in weights[0].items()
     }
     with safe_open(first / RECOMMENDER / _WEIGHTS, framework="pt") as file:

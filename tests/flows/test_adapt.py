@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 from components import adapt as rooms
 from components import stages
 from components.errors import BadInput
+from components.registry.answers import Answers
 from components.registry.bundle import bundle_sha256
 from components.registry.store import connect
 from components.settings.file import from_dict, load
 from components.storage.layout import Layout
-from flows.adapt import adapt
+from components.storage.manifest import write_manifest
+from flows.adapt import adapt, experts
 from flows.initialise import initialise
 from tests.foundation.shops import write_shop
 from tests.registry.conftest import own_store  # noqa: F401 - every test has a store of its own
@@ -59,6 +62,22 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> No
     (forgotten,) = report["forgotten"].values()
     assert forgotten["users"] > 30 and list(report["forgotten"]) == ["alpha"]
     assert any(line.startswith("adapted") and "taught by alpha" in line for line in lines)
+
+
+def test_experts_answer_together(source: Path, tmp_path: Path) -> None:
+    """Prevents experts that are asked with each other's IDs, and a recommender that nobody can load or serve."""
+    before, lines = Layout(source, "alpha").bundle, list[str]()
+    other = tmp_path / "beta"
+    shutil.copytree(before, other, ignore=shutil.ignore_patterns("manifest.json"))
+    write_manifest(other, kind="bundle", dataset="beta")
+    out, raw = tmp_path / "out", write_shop(tmp_path / "gamma", users=50, seed=3, brands=False)
+    experts([before, other], raw, out, say=lines.append)
+    report = json.loads((out / "experts.json").read_text())
+    assert report["gates"] == {"alpha": 0.5, "beta": 0.5} and report["over"]["beta"]["difference"] == 0.0
+    (answer,) = Answers.of(out / "recommender")([["i00", "i01"]], [3])
+    assert len(answer["item_ids"]) == 3 and not {"i00", "i01"} & {*answer["item_ids"]}
+    assert sum("gate 0.50" in line for line in lines) == 2
+    assert rooms.averaged([before, other], tmp_path).is_dir()
 
 
 def test_settings_are_those_of_the_pair_but_for_the_place() -> None:
