@@ -72,4 +72,6 @@ def only(layout: Layout, category: str) -> None:
         items, events = (pl.read_parquet(path) for path in (layout.items, layout.interactions))
         items = items.filter(pl.col("categories").list.contains(category))
         items.write_parquet(layout.items)
-        events.filter(pl.col("item_id").is_in(items["item_id"].implode())).write_parquet(layout.interactions)
+        events = events.filter(pl.col("item_id").is_in(items["item_id"].implode()))
+        place = pl.col("position").rank("ordinal").over("user_id") - 1
+        events.with_columns(place.cast(events.schema["position"])).write_parquet(layout.interactions)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from components import stages
 from components.errors import BadInput
+from components.evaluation.model_card import adaptation
 from components.progress import Progress
 from components.settings.params import Params, to_dict
 from components.settings.train import Train
@@ -170,7 +171,7 @@ def judge(
         "language_model": beside(before, layout.pair, asked, progress),
         "forgotten": {source.name: _forgotten(layout.pair, source, params, most_users, progress) for source in sources},
     }
-    publish_json(layout.root / "adapted.json", found)
+    publish_json(layout.adapted, found)
     return found
 
 
@@ -190,15 +191,7 @@ def in_words(report: Mapping[str, Any]) -> list[str]:
     """Lines for a terminal."""
     lines = [f"answers in mode {report['mode']}: NDCG@10 {report['headline']['ndcg_at_10']:.4f} on the test set"]
     lines += [f"  {name}: {figure:.4f}" for name, figure in report["baselines"].items()]
-    of = {"the language model alone": report["language_model"]}
-    of |= {f"forgotten of {name} (its validation targets)": each for name, each in report["forgotten"].items()}
-    for name, each in of.items():
-        mean, low, high = (each[key] for key in ("difference", "difference_low", "difference_high"))
-        lines.append(
-            f"{name}: {each['start']:.4f} before, {each['adapted']:.4f} after, {mean:+.4f} "
-            f"(95 % {low:+.4f} to {high:+.4f}) of {each['users']:,} users"
-        )
-    return lines
+    return lines + [f"{name}: {said}" for name, said in adaptation(report)]
 
 
 def _baselines(metrics: Mapping[str, Any]) -> dict[str, float]:

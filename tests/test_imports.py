@@ -66,6 +66,7 @@ MAY_IMPORT = {
         "ranking.training",
         "ranking.modes",
         "evaluation.arrays",
+        "evaluation.model_card",
         "registry.bundle",
     },
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.

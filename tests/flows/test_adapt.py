@@ -48,7 +48,7 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> No
     how: dict[str, Any] = {"way": "prompt", "epochs": 1, "sources": [source / "alpha"], "sample_users": 0}
     adapt(str(before.bundle), raw, out, **how, register=True, workspace=source, say=lines.append)
     layout = Layout(out, "gamma")
-    report = json.loads((layout.root / "adapted.json").read_text())
+    report = json.loads(layout.adapted.read_text())
     own = report["language_model"]
     assert report["taught_by"] == ["alpha"] and own["users"] == 50
     assert own["difference_low"] <= own["difference"] <= own["difference_high"]
@@ -58,7 +58,8 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> No
     (version,) = connect(source).search_model_versions("name = 'idiom-gamma'")
     assert version.tags["idiom.start"] == f"idiom-alpha version 1, bundle {bundle_sha256(before.bundle)[:16]}"
     assert version.tags["idiom.taught_by"] == "alpha, gamma"
-    assert "Taught by" in layout.model_card.read_text() and "alpha, gamma" in layout.model_card.read_text()
+    card = layout.model_card.read_text()
+    assert "Taught by" in card and "alpha, gamma" in card and "Forgotten of alpha" in card
     (forgotten,) = report["forgotten"].values()
     assert forgotten["users"] > 30 and list(report["forgotten"]) == ["alpha"]
     assert any(line.startswith("adapted") and "taught by alpha" in line for line in lines)
