@@ -12,6 +12,8 @@ text (TF-IDF of the history), graph, graph_text (fixed weights), ranker (the fou
 of the language model: scratch, and from the start by `full`, `lora`, `prompt`; hybrid: the mode that validation chooses
 of the model adapted by `full` and the shop's own ranker; meta: `full`, from the start that `--teach ... --schedule
 reptile --start META` taught, where `--meta META` names it. With 0 users nothing learns: the start as it is.
+`experts.NAME` (`--experts A B`): models that one source each taught, in one list gated by likeness of texts, with no
+step of training here, against the start (one model of all sources, of the size of each) and each expert alone; paired.
 WAY_after_1, _3, _5 (`--new-users`): the same of users of whom so many interactions are known, the newest.
 
 All language models have the same IDs, which the start's generator wrote from texts, the same size, rate and number of
@@ -49,6 +51,7 @@ from components.foundation.tiers import Tier
 from components.foundation.trial import trial
 from components.foundation.weights import preset
 from components.progress import Progress
+from components.ranking import experts
 from components.ranking.lists import Held
 from components.ranking.load import modes
 from components.ranking.modes import Choice
@@ -65,6 +68,7 @@ from components.storage.job import from_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, digest, sha256
 from components.storage.ragged import Ragged
+from components.textid.table.id_table import IdTable
 from components.training.job import Job
 from components.training.run import train
 from components.voices.learned import Learned
@@ -88,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, default=ROOT / "work" / "foundation-lm", help="workspace of --teach")
     parser.add_argument("--meta", type=Path, help="a workspace of --teach --schedule reptile: the way `meta`")
     parser.add_argument("--schedule", default="alternation", choices=["alternation", "reptile"], help="of --teach")
+    parser.add_argument("--experts", type=Path, nargs="+", default=[], help="workspaces of --teach, in one list")
     parser.add_argument("--new-users", action="store_true", help="ask with the newest 1, 3 and 5 items, too")
     parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation", help="a foundation ranker")
     parser.add_argument("--users", nargs="+", default=USERS, help="how many users are known: numbers, shares, all")
@@ -118,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["curve"][name] = target.curve(foundation)
         found["forgotten"][name] = target.forgotten(chosen.start) if start else {}
         found["about"][name] = target.about()
+        if chosen.experts and start:
+            found.setdefault("experts", {})[name] = target.together(chosen.experts)
         found["seconds"][name] = round(time.perf_counter() - began, 1)
     found |= {"draws": chosen.draws, "epochs": chosen.epochs}
     print(json.dumps(found | machine.facts()))
@@ -345,6 +352,28 @@ class Target:
         if recommender is None:
             return dict.fromkeys(asked)
         return {name: round(float(gains(adapt.ranks(recommender, each)).mean()), 6) for name, each in asked.items()}
+
+    def together(self, workspaces: Sequence[Path]) -> dict[str, Any]:
+        """Experts in one list: their gates, and how they stand beside the start and beside each of them alone."""
+        assert self.start is not None
+        pairs, taught, tables = {}, {}, {}
+        texts = self.shop.items["text"].to_list()
+        for workspace in workspaces:
+            source = Layout(workspace, read_json(workspace / "params.json")["dataset"])
+            work = self.work / "experts" / source.dataset
+            pairs[source.dataset], _ = _with_ids(_start(workspace), work, self.shop)
+            taught[source.dataset] = pl.read_parquet(source.items_clean)["text"].to_list()
+            tables[source.dataset] = IdTable.load(work / "ids.parquet")
+        gates = experts.gates_by_text(texts, taught)
+        catalogue = Catalogue(next(iter(tables.values())), drop_repeats=self.shop.drop_repeats)
+        together = self.work / "experts" / "together"
+        experts.save(together, pairs, catalogue, gates)
+        ours = experts.Experts.load(together)
+        over = {
+            name: adapt.compared(ours, pair, self.asked, Progress())
+            for name, pair in (pairs | {"joint": self.start}).items()
+        }
+        return {"gates": gates, "over": over}
 
     def forgotten(self, workspace: Path) -> dict[str, Any]:
         """WAY -> the start and the adapted model on the validation targets of the first source."""

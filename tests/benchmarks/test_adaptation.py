@@ -23,7 +23,7 @@ def test_a_curve_goes_on_where_it_was_and_is_drawn(tmp_path: Path, capsys: pytes
     assert set(taught["catalogues"]) == {"alpha", "beta"}
     asked = [*both, "--targets", "gamma", "--users", "0", "6", "all", "--draws", "2", "--test-users", "20"]
     asked += ["--ways", "scratch", "full", "prompt", "--work", str(tmp_path / "curve"), "--foundation", "none"]
-    adaptation.main([*asked, "--new-users"])
+    adaptation.main([*asked, "--new-users", "--experts", str(tmp_path / "lm")])
     line = capsys.readouterr().out
     found = json.loads(line)
     curve, about = found["curve"]["gamma"], found["about"]["gamma"]
@@ -33,6 +33,8 @@ def test_a_curve_goes_on_where_it_was_and_is_drawn(tmp_path: Path, capsys: pytes
     assert curve["0"]["full"] == curve["0"]["prompt"] and curve["0"]["scratch"]["ndcg_at_10"] is None
     assert curve["6"]["graph"]["ndcg_at_10"] < curve[str(about["users"])]["graph"]["ndcg_at_10"]
     assert set(found["forgotten"]["gamma"]) == {"full", "prompt"}
+    assert found["experts"]["gamma"]["gates"] == {"alpha": 1.0}
+    assert found["experts"]["gamma"]["over"]["joint"]["difference"] == 0.0, "the one expert is the start"
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "curve").rglob("done/*.json")}
     adaptation.main([*asked, "--new-users"])
     assert json.loads(capsys.readouterr().out)["curve"] == found["curve"]
