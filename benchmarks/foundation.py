@@ -3,15 +3,15 @@
     idiom foundation ../shared/data/amazon-{beauty,toys,sports} --out work/foundation
     python -m benchmarks.foundation --teach     # 3,500 users of each; components/foundation/weights.json too
     python -m benchmarks.foundation                                            # all targets, with work/foundation
-    python -m benchmarks.foundation --targets amazon-scientific --own --curve  # and a ranker taught there; fewer users
+    python -m benchmarks.foundation --targets amazon-scientific --own          # and a ranker taught there
     python -m benchmarks.foundation --bundle PAIR --language-source amazon-toys     # the weight of its language model
     python -m benchmarks.foundation --bundle PAIR --targets amazon-scientific       # a contender more
+    python -m benchmarks.foundation --curve ...                                # fewer users: benchmarks/adaptation.py
 
 Prints one JSON line: `catalogues.NAME.TIER` with TIER text_only, statistics, stream and keys ndcg_at_10, rival (name
 and figure of the best of the tier's rivals), difference, difference_low, difference_high (ours minus the rival, paired
 over users, 95 %); `all` has every contender, `over` the difference from each. Ours is the foundation ranker where
-`--foundation` is there, else the sum with fixed weights; `how_to_train` says the command then. `curve.NAME.USERS.WAY`
-(--curve): the stream of so many of the target's users, drawn once, and the same users asked.
+`--foundation` is there, else the sum with fixed weights; `how_to_train` says the command then.
 
 Leave-one-out, the whole catalogue ranked, the user's items left out, voices built without the last two items of every
 user; ties as `idiom init` sets them: drawn where they follow the item ids, the file's where nothing ties or the file
@@ -25,16 +25,13 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import machine
+from benchmarks import adaptation, machine
 from benchmarks.shop import Shop, read, settings
 from components.console import Console
 from components.errors import BadInput
@@ -45,19 +42,16 @@ from components.foundation.ids import written
 from components.foundation.judging import Judged
 from components.foundation.language import Language, WithLanguage, ndcg_by_weight
 from components.foundation.school import taught_by
-from components.foundation.tiers import TIERS, Tier
 from components.foundation.trial import Own, trial
 from components.foundation.weights import PRESET, preset
 from components.progress import reporting
 from components.ranking.fusion import Fusion
 from components.ranking.lists import Held
-from components.sampling import derive
 from components.settings.foundation import Foundation as Settings
 from components.settings.params import Params
 from components.settings.ranking import Fusion as Weights
 from components.settings.voices import Voices
 from components.storage.artifacts import publish_json, read_json
-from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,23 +59,23 @@ TARGETS = ("amazon-scientific", "amazon14-electronics-sample", "movielens-1m", "
 SOURCES = ("amazon-toys", "amazon-beauty", "amazon-sports")
 SAMPLED = {"movielens-1m": 1500}
 """Catalogues of which so many users are all that is known: a history of 165 films makes thousands of pairs."""
-STEPS = (0, 10, 30, 100, 300, 1000)
-"""Users of the target whose histories are known, in the curve."""
 LANGUAGE_GRID = (0.0, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
-WAYS = ("foundation", "fixed_weights", "item_graph", "graph", "text_words")
 
 
 def main() -> None:
+    if "--curve" in sys.argv[1:]:
+        adaptation.main([each for each in sys.argv[1:] if each != "--curve"])
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=TARGETS, help="folders of --data")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation")
     parser.add_argument("--users", type=int, default=2000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
-    parser.add_argument("--curve", action="store_true", help="the stream of fewer users")
     parser.add_argument("--bundle", type=Path, help="its language model beside the fixed weights: a contender more")
     parser.add_argument("--instruct", type=Path, help="the same of an instruct model that nobody taught, as SmolLM2")
     parser.add_argument("--language-source", help="folder of --data by whose validation its weight is chosen instead")
+    parser.add_argument("--curve", action="store_true", help="the adaptation curve instead, with its own options")
     parser.add_argument("--teach", action="store_true", help="teach --foundation and choose the fixed weights instead")
     parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
     parser.add_argument("--weight-users", type=int, default=200, help="users of each source who choose the weights")
@@ -113,8 +107,6 @@ def main() -> None:
             tiers = trial(learned, held, foundation, preset(), own=own, language=language, progress=progress, **ask)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}
-            if chosen.curve:
-                found.setdefault("curve", {})[name] = curve(learned, held, foundation, **ask)
             found["seconds"][name] = round(time.perf_counter() - started, 1)
             print(json.dumps({name: found["catalogues"][name]}), file=sys.stderr)
     print(json.dumps(found | machine.facts()))
@@ -170,30 +162,6 @@ def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:
     shop = read(params, raw, folder / raw.name, params.clean.ties)
     asked = shop.cases(refit=False, on="valid", max_users=1, seed=params.seed)
     return raw.name, replace(shop.learned(asked), seed=params.seed), params.clean.min_item_interactions
-
-
-def curve(
-    learned: Learned, held: Held, foundation: Foundation | None, *, core: int, masked: bool
-) -> dict[str, dict[str, Any]]:
-    """USERS -> WAY -> NDCG@10, of the tier `stream`; with nobody's history of the tier `text_only`."""
-    order = np.random.default_rng(derive(learned.seed, "curve")).permutation(len(learned.histories))
-    found: dict[str, dict[str, Any]] = {}
-    for users in (*STEPS, len(order)):
-        if users > len(order) or str(users) in found:
-            continue
-        some, tier = _of_users(learned, np.sort(order[:users])), "stream" if users else "text_only"
-        tiers: Sequence[Tier] = [each for each in TIERS if each == tier]
-        figures = trial(some, held, foundation, preset(), core=core, masked=masked, tiers=tiers)[tiers[0]].figures
-        found[str(users)] = {way: {"ndcg_at_10": round(figures[way], 6)} for way in WAYS if way in figures}
-    return found
-
-
-def _of_users(learned: Learned, rows: np.ndarray) -> Learned:
-    """What is known of the catalogue where these are all its users."""
-    offsets = np.concatenate([[0], np.cumsum(learned.histories.lengths_of(rows))]).astype(np.int64)
-    _, _, values = learned.histories.gather(rows)
-    _, _, days = Ragged(learned.histories.offsets, learned.days).gather(rows)
-    return replace(learned, histories=Ragged(offsets, values), known_days=days)
 
 
 def _valid(shop: Shop, users: int, seed: int) -> Cases:

@@ -58,13 +58,20 @@ def read(params: Params, raw: Path, workspace: Path, ties: Ties, category: str =
     """Raw files -> clean tables, by the project's own stages; of the items of one category alone, if one is named."""
     layout = Layout(workspace, params.dataset)
     ingest(params.ingest, raw, layout)
-    if category:
-        items, events = (pl.read_parquet(path) for path in (layout.items, layout.interactions))
-        items = items.filter(pl.col("categories").list.contains(category))
-        items.write_parquet(layout.items)
-        events.filter(pl.col("item_id").is_in(items["item_id"].implode())).write_parquet(layout.interactions)
+    only(layout, category)
     publish_json(layout.verdict, {"passed": True})  # whether shuffled data would pass is not the question here
     clean(replace(params.clean, ties=ties), params.seed, layout)
     tables = (layout.items_clean, layout.histories, layout.valid_targets, layout.test_targets)
     items, histories, valid, test = (pl.read_parquet(path) for path in tables)
     return Shop(items, histories, valid, test, drop_repeats=params.clean.drop_repeats)
+
+
+def only(layout: Layout, category: str) -> None:
+    """Leave in the canonical tables the items of one category alone; "": all."""
+    if category:
+        items, events = (pl.read_parquet(path) for path in (layout.items, layout.interactions))
+        items = items.filter(pl.col("categories").list.contains(category))
+        items.write_parquet(layout.items)
+        events = events.filter(pl.col("item_id").is_in(items["item_id"].implode()))
+        place = pl.col("position").rank("ordinal").over("user_id") - 1
+        events.with_columns(place.cast(events.schema["position"])).write_parquet(layout.interactions)

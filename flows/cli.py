@@ -54,7 +54,7 @@ WhoAnswers = Annotated[
 GROUPS = {
     "Train": ("init", "retrain", "repro", "ablate", "backfill"),
     "Data that change": ("ingest", "add_items", "monitor", "forget"),
-    "Recommend": ("recommend", "score", "serve", "zero_shot", "foundation"),
+    "Recommend": ("recommend", "score", "serve", "zero_shot", "foundation", "adapt", "experts"),
     "Versions": ("compare", "promote", "rollback", "lineage", "reproduce"),
     "Operate": ("ui", "deploy", "stack", "doctor"),
 }
@@ -355,6 +355,54 @@ def foundation(
     from flows.zero_shot import foundation as run
 
     run(paths, workspace / out, users=users, weights=weights, weight_users=weight_users, say=typer.echo)
+
+
+@command
+def adapt(
+    bundle: Annotated[
+        str, typer.Argument(help="What is adapted: a bundle's folder, or a version of the workspace (champion, 12).")
+    ],
+    path: Annotated[Path, typer.Argument(help="Folder with the raw files of the new shop.")],
+    way: Annotated[
+        Literal["full", "lora", "prompt"],
+        typer.Option(help="What learns: all weights, matrices of low rank, or vectors in front of the prompt."),
+    ] = "full",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs; the best on validation is kept, or none.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option(help="Workspace to write (none: work/adapt/NAME).", show_default=False)
+    ] = None,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option(help="WORKSPACE/DATASET of a shop that taught it: what is forgotten of it is measured."),
+    ] = None,
+    average: Annotated[
+        list[Path] | None, typer.Option(help="Bundle that went on from one start with BUNDLE; the mean is adapted.")
+    ] = None,
+    sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
+    register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
+    workspace: Workspace = HERE,
+) -> None:
+    """A model that other shops taught, adapted to a new one: IDs, voices and ranker of the new shop, judged once."""
+    from flows.adapt import adapt as run
+
+    folder = out or workspace / "work" / "adapt" / path.resolve().name
+    how = {"way": way, "epochs": epochs, "sample_users": sample_users, "register": register, "workspace": workspace}
+    run(bundle, path, folder, **how, sources=source or [], others=average or [], say=typer.echo)  # type: ignore[arg-type]
+
+
+@command
+def experts(
+    path: Annotated[Path, typer.Argument(help="Folder with the raw files of the new shop.")],
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of other shops, which answer together.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Workspace to write (none: work/experts/NAME).", show_default=False)
+    ] = None,
+    workspace: Workspace = HERE,
+) -> None:
+    """Models of several shops answer for a new one together, gated by how alike their texts are; nothing is trained."""
+    from flows.adapt import experts as run
+
+    run(bundles, path, out or workspace / "work" / "experts" / path.resolve().name, say=typer.echo)
 
 
 @command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,19 @@ class Initialised:
     backup: Path | None
 
 
-def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: bool = False) -> Initialised:
+def initialise(
+    workspace: Path,
+    path: Path,
+    *,
+    sample_users: int = 0,
+    force: bool = False,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Initialised:
     """Write `workspace`/params.yaml for the raw files in `path`, linked to data/raw/NAME if they lie elsewhere.
 
-    Raises `BadInput` for files that no reader understands, and for a link of that name that points elsewhere
-    (`force` replaces it). Everything is checked before anything is written.
+    more: settings of sections, in place of what is suggested. Raises `BadInput` for files that no reader understands,
+    and for a link of that name that points elsewhere (`force` replaces it). Everything is checked before anything is
+    written.
     """
     from components.data.ingest.sniff import suggest
 
@@ -56,6 +65,7 @@ def initialise(workspace: Path, path: Path, *, sample_users: int = 0, force: boo
         params["clean"] = {**params["clean"], "sample_users": sample_users}
     if shutil.which("nvidia-smi") is None:
         params["train"] = ON_A_CPU | params["train"]
+    params |= {name: params.get(name, {}) | dict(section) for name, section in (more or {}).items()}
     # Its versions must not become challengers of another catalogue's champion.
     params["register"] = {"model_name": f"idiom-{params['dataset']}", **params["register"]}
     from_dict(params, where="what `idiom init` would write")

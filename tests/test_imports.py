@@ -56,6 +56,20 @@ MAY_IMPORT = {
     "stages": FOUNDATIONS | {"data", "views", *LEARNING, "evaluation", "registry"},
     # Connects the rooms for shops outside the graph.
     "zero_shot": FOUNDATIONS | {"stages", "views", "data.clean.whole", *LEARNING, "evaluation.arrays"},
+    "adapt": FOUNDATIONS
+    | {
+        "stages",
+        "training.key",
+        "training.packed",
+        "foundation.ids",
+        "ranking.experts",
+        "recommender",
+        "ranking.training",
+        "ranking.modes",
+        "evaluation.arrays",
+        "evaluation.model_card",
+        "registry.bundle",
+    },
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.
     "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
     "__main__": FOUNDATIONS | {"stages", "catalogues"},
@@ -68,6 +82,7 @@ MAY_IMPORT = {
         "stages",
         "catalogues",
         "zero_shot",
+        "adapt",
         "registry",
         "scoring",
         "ranking.load",
@@ -127,12 +142,12 @@ FLOORS = {
     ],
     "textid": ["words", "table", "writing"],
     "recommender": [
-        "prompts",
+        "prompts soft_prompt",
         "trie",
         "batches catalogue",
         "loss interface item_views",
         "search pair",
-        "engine",
+        "engine average",
     ],
     "voices": [
         "fading matrix lists sequence_network",
@@ -153,7 +168,7 @@ FLOORS = {
         "training",
         "teaching hybrid fusion",
         "modes shortened views",
-        "deletion",
+        "deletion experts",
         "load choosing explaining leaving",
     ],
     "foundation": [

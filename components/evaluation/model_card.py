@@ -54,8 +54,26 @@ def model_card(layout: Layout, params: Params) -> dict[str, Any]:
             "lines": [*trust_box.doubts(metrics), *trust_box.facts(metrics)] if found else [],
         },
         **_ids(layout, params),
-        "facts": [("Made by", _made_by(metrics, params)), *trust_box.provenance(metrics)],
+        "facts": [("Made by", _made_by(metrics, params)), *_adapted(layout), *trust_box.provenance(metrics)],
     }
+
+
+def adaptation(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an adaptation was worth, as a name and a sentence: of adapted.json."""
+    of = {"Language model alone": report["language_model"]}
+    of |= {f"Forgotten of {name}, on its validation targets": each for name, each in report["forgotten"].items()}
+    return [
+        (
+            name,
+            f"NDCG@10 {each['start']:.4f} before, {each['adapted']:.4f} after: {each['difference']:+.4f} "
+            f"(95 % {each['difference_low']:+.4f} to {each['difference_high']:+.4f}) of {each['users']:,} users",
+        )
+        for name, each in of.items()
+    ]
+
+
+def _adapted(layout: Layout) -> list[tuple[str, str]]:
+    return adaptation(read_json(layout.adapted)) if layout.adapted.is_file() else []
 
 
 def _made_by(metrics: Mapping[str, Any], params: Params) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import BadInput
+from components.ranking.experts import EXPERTS, Experts
 from components.ranking.modes import CHOICE, FUSION, HYBRID, Choice, Modes
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 
 def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recommender:
-    """`voices.load.load`; a hybrid; or, of a bundle with a ranker, all its modes. Raises `BadInput` as it does."""
+    """`voices.load.load`; a hybrid; experts; or all modes of a bundle with a ranker. Raises `BadInput` as it does."""
     found = read_json(directory / MANIFEST) if (directory / MANIFEST).is_file() else None
     kind = found.get("kind") if isinstance(found, dict) else None
     if kind == HYBRID:
         return _hybrid(directory)
+    if kind == EXPERTS:
+        return Experts.load(directory, device=device)
     if kind == FUSION:
         from components.ranking.fusion import Fusion
 

@@ -21,6 +21,7 @@ from components.networks.interface import LanguageModel
 from components.networks.lengths import batches_of_like_length
 from components.networks.views import views_of
 from components.progress import Progress
+from components.recommender import soft_prompt
 from components.recommender.batches.batch import MAX_TOKENS, Ends, pad_prompts
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation, Times, check_k, named
@@ -95,6 +96,7 @@ class Engine:
             refuse_other_ids(own.table, catalogue.table, where=f"the catalogue beside {directory}")
         catalogue = catalogue or own
         load_views(model, directory, catalogue.table.item_ids)
+        soft_prompt.load(model, directory)
         model = model.to(place).eval()
         return cls(
             language_model(model, end_token=tokenizer.eos_token_id),
@@ -188,11 +190,11 @@ class Engine:
 
     @torch.no_grad()
     def _read(self, input_ids: Tensor, prompts: Sequence[Prompt], items: Sequence[Sequence[int]]) -> Tensor:
-        """What the model reads of a batch of prompts: token ids, or embeddings with the views of the items."""
-        ids = input_ids.to(self._device, non_blocking=True)
-        if views_of(self._model.module) is None:
-            return ids
-        ends = Ends.of_prompts(prompts, items, closed=self._pieces.closed).to(self._device)
+        """What the model reads of a batch of prompts: token ids, or embeddings with the views of the items or a soft
+        prompt."""
+        ids, ends = input_ids.to(self._device, non_blocking=True), None
+        if views_of(self._model.module) is not None:
+            ends = Ends.of_prompts(prompts, items, closed=self._pieces.closed).to(self._device)
         embeddings = placed(self._model, ids, ends)
         return ids if embeddings is None else embeddings
 

@@ -22,6 +22,7 @@ from components.errors import BadInput
 from components.networks import views as networks
 from components.networks.interface import LanguageModel
 from components.networks.views import attach, views_of
+from components.recommender import soft_prompt
 from components.recommender.batches.batch import Ends
 from components.storage import vectors
 
@@ -31,7 +32,10 @@ RECOMMENDER, GENERATOR = "layers.safetensors", "generator.safetensors"
 
 
 def placed(model: LanguageModel, input_ids: Tensor, ends: Ends | None) -> Tensor | None:
-    """Embeddings [rows, S, d] of prompts with the views of each item added where it ends; None without views."""
+    """Embeddings [rows, S, d] of prompts with the views of each item added where it ends, or with a soft prompt in
+    front; None where the model has neither. No model has both."""
+    if soft := soft_prompt.soft_prompt_of(model.module):
+        return soft_prompt.read(model, input_ids, soft)
     return None if ends is None else networks.placed(model, input_ids, ends.rows, ends.columns, ends.items)
 
 

@@ -55,13 +55,15 @@ class Pair:
         from components.networks.backbone import save_model
         from components.networks.tokenizer import save_tokenizer
         from components.networks.views import detach
-        from components.recommender import item_views
+        from components.recommender import item_views, soft_prompt
 
         directory.mkdir(parents=True, exist_ok=True)
         models = {item_views.RECOMMENDER: self.recommender, item_views.GENERATOR: self.generator}
         item_views.save(models, directory, self.table.item_ids)
         for model in models.values():
             detach(model)  # the folder of a model is one that any library reads
+        soft_prompt.save(self.recommender, directory)
+        soft_prompt.detach(self.recommender)
         save_model(self.generator, directory / GENERATOR)
         save_model(self.recommender, directory / RECOMMENDER)
         save_tokenizer(self.tokenizer, directory / TOKENIZER)

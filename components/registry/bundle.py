@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from components.errors import BadInput
+from components.ranking.experts import EXPERTS
 from components.ranking.modes import CHOICE, FUSION, HYBRID
 from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS, read_aliases
 from components.recommender.pair import FACTS, PARAMS, refuse_other_ids
@@ -140,7 +141,7 @@ def verified(bundle: Path, digest: str | None = None) -> dict[str, Any]:
             where=str(bundle),
             mend="find out who changed it; restore it from a backup, or remove it and register the model again",
         )
-    if manifest.get("kind") not in ("bundle", HYBRID, FUSION) and voice(manifest.get("kind")) is None:
+    if manifest.get("kind") not in ("bundle", HYBRID, FUSION, EXPERTS) and voice(manifest.get("kind")) is None:
         mend = "take the output of the stage `register`, or a saved voice"
         raise BadInput("this is not a model bundle", where=str(bundle), mend=mend)
     _refuse_unsafe(bundle)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+TAUGHT_BY = "idiom.taught_by"
+"""Tag of a version that several catalogues taught: their names, those of what it was adapted from first."""
+
+
 def publish_card(client: MlflowClient, layout: Layout, version: ModelVersion, card: Mapping[str, Any]) -> None:
     """Write the card of a registered version and put it into its run. card: the template's other values."""
     from components.registry.bundle import BUNDLE
@@ -29,6 +33,11 @@ def publish_card(client: MlflowClient, layout: Layout, version: ModelVersion, ca
         ("Registered", f"{version.name} version {version.version}, {made:%Y-%m-%d %H:%M} UTC"),
         ("Commit", f"{commit}, with changes" if version.tags.get("idiom.git_dirty") == "true" else commit),
         ("Bundle", f"{version.tags[BUNDLE]} (SHA-256)"),
+        *(
+            (name, version.tags[tag])
+            for name, tag in (("Taught by", TAUGHT_BY), ("Goes on from", "idiom.start"))
+            if tag in version.tags
+        ),
         *card["facts"],
     ]
     cost = in_words(cost_of(client, str(version.run_id)))

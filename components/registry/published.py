@@ -34,15 +34,18 @@ def registration_of(layout: Layout) -> dict[str, Any] | None:
     return registered if registered["bundle_sha256"] == sha256(layout.bundle / MANIFEST) else None
 
 
-def find(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    """The version of model `name` that holds the bundle with this SHA-256, with its aliases; None if there is none."""
+def find(client: MlflowClient, name: str | None, digest: str) -> ModelVersion | None:
+    """The version of model `name`, or of any model, that holds the bundle with this SHA-256, with its aliases; None if
+    there is none."""
     from components.registry.bundle import BUNDLE  # its room's imports are not those of who asks for a path
 
-    found = client.search_model_versions(f"name = '{name}' and tags.`{BUNDLE}` = '{digest}'")
+    of_model = "" if name is None else f"name = '{name}' and "
+    found = client.search_model_versions(f"{of_model}tags.`{BUNDLE}` = '{digest}'")
     if not found:
         return None
     # Searching leaves the aliases out; asking for the one version brings them.
-    return client.get_model_version(name, min(found, key=lambda each: int(each.version)).version)
+    first = min(found, key=lambda each: int(each.version))
+    return client.get_model_version(first.name, first.version)
 
 
 def missing_version(workspace: Path, params: Params) -> str | None:

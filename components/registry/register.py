@@ -29,7 +29,7 @@ from components.registry.cost import TAG as COST_TAG
 from components.registry.cost import log_cost
 from components.registry.evidence import of_bundle
 from components.registry.log import log_model, log_results, metric_values
-from components.registry.model_card import publish_card
+from components.registry.model_card import TAUGHT_BY, publish_card
 from components.registry.names import ANSWER, cut
 from components.registry.pages import publish_pages
 from components.registry.patience import patient
@@ -155,7 +155,12 @@ def _new_version(
     pair = read_json(bundle / "pair.json")
     run_id, _ = run_for(client, layout.workspace, params, pair["train_key"])
     protocol = headline(metrics)["protocol"]
-    tags = {BUNDLE: digest, "idiom.protocol": protocol, **lineage.short(layout), **_start(client, name, pair)}
+    tags = {
+        BUNDLE: digest,
+        "idiom.protocol": protocol,
+        **lineage.short(layout),
+        **_start(client, name, layout.dataset, pair),
+    }
     with mlflow.start_run(run_id=run_id):
         describe(client, run_id, layout, params)
         log_results(client, run_id, layout, bundle, description)
@@ -190,13 +195,20 @@ def _new_version(
     return client.get_model_version(name, made.version)
 
 
-def _start(client: MlflowClient, name: str, pair: Mapping[str, Any]) -> dict[str, str]:
-    """A tag that says which version a training went on from, if it did."""
-    if not pair.get("start"):
-        return {}
-    digest = str(pair["start"]["sha256"])
-    before = find(client, name, digest)
-    return {"idiom.start": (f"version {before.version}, " if before else "") + f"bundle {digest[:16]}"}
+def _start(client: MlflowClient, name: str, dataset: str, pair: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that say which version a training went on from, if it did, and which catalogues taught the model, where
+    there are several."""
+    start = pair.get("start") or {}
+    taught = [*start.get("taught_by", []), *(pair.get("catalogues") or ([dataset] if start.get("taught_by") else []))]
+    tags = {TAUGHT_BY: ", ".join(dict.fromkeys(taught))} if taught else {}
+    if not start:
+        return tags
+    digest = str(start["sha256"])
+    before = find(client, name, digest) or find(client, None, digest)
+    said = ""
+    if before:
+        said = f"{'' if before.name == name else f'{before.name} '}version {before.version}, "
+    return {"idiom.start": f"{said}bundle {digest[:16]}", **tags}
 
 
 def store_lock(uri: str) -> AbstractContextManager[int]:

@@ -110,6 +110,19 @@ class ContinualTraining(Section):
 
 
 @dataclass(frozen=True)
+class MetaLearning(Section):
+    """Reptile in the recommender phase (`train.schedule: reptile`): tasks are the catalogues and, in each, clusters of
+    users by the texts of what they took."""
+
+    inner: int = bounded(8, low=2)
+    """Steps on one task, of which one after the other is taken."""
+    step: float = bounded(0.5, low=0.0, high=1.0)
+    """Share of the way that is kept after them; 1: what `alternation` does, in blocks of a task."""
+    clusters: int = bounded(4, low=1)
+    """Clusters of users in each catalogue."""
+
+
+@dataclass(frozen=True)
 class Distillation(Section):
     """What a voice knows, taught to the recommender as soft targets (recommender/batches/soft_targets.py)."""
 
@@ -178,6 +191,10 @@ class Train(Section):
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the trained model's forward, for all shapes at once. auto: on a GPU, and without where it fails,
     which is said; not on CPU. on: an error where it fails. A resumed run is then equal up to rounding only."""
+    schedule: Literal["alternation", "reptile"] = "alternation"
+    """How the recommender goes through its samples: all mixed, or in blocks of one task after which it goes back a part
+    of the way (`meta`), so that it becomes a start that adapts in few steps. docs/foundation.md says what that is
+    worth."""
     rounds: int = bounded(2, low=1)
     """Rounds of the alternation; the first has no generator phase, as there is no trained recommender yet."""
     max_item_tokens: int = bounded(64, low=1)
@@ -209,6 +226,12 @@ class Train(Section):
     is new to it as `continual` says. There is no cold start and no generator phase, whatever `rounds` says. `idiom
     retrain --from champion` brings the champion's bundle and writes its folder here, named by its content: DVC sees
     this name, and not what lies in a folder of another name. null: from the beginning."""
+    start_elsewhere: bool = False
+    """The pair of `start` is of another shop: none of its IDs, items and users is taken over, even where ids are the
+    same here. `idiom adapt` sets it."""
+    soft_prompt: int = bounded(0, low=0, high=200)
+    """Learned vectors in front of every prompt, which alone are trained (recommender/soft_prompt.py); the weights of
+    `start` stay as they are. 0: none."""
     checkpoint_seconds: float = bounded(60.0, low=0.0)
     """At most this many seconds of work are lost by a kill; one is written at every phase boundary as well."""
     generator: GeneratorTraining = field(default_factory=GeneratorTraining)
@@ -217,6 +240,8 @@ class Train(Section):
     """The recommender phase."""
     continual: ContinualTraining = field(default_factory=ContinualTraining)
     """How a training goes on from `start`."""
+    meta: MetaLearning = field(default_factory=MetaLearning)
+    """What `schedule: reptile` does."""
     distil: Distillation = field(default_factory=Distillation)
     """A voice that teaches the recommender. Off."""
 
@@ -246,7 +271,27 @@ class Train(Section):
         ):
             needed = "must name a table" if self.ids == "imported" else "must be null, as it would not be read"
             raise ValueError(f"imported_ids {needed}, where ids is {self.ids}")
+        self._check_start()
         self._check_mixture()
+
+    def _check_start(self) -> None:
+        """What can only be asked of a training that goes on, or cannot."""
+        if self.schedule == "reptile" and (self.start or self.refit or self.recommender.prefixes == "one"):
+            raise ValueError(
+                "schedule is reptile, which makes a start from all prefixes of all histories: leave out start, refit "
+                "and recommender.prefixes, or set schedule to alternation"
+            )
+        for name, asked in (("start_elsewhere", self.start_elsewhere), ("soft_prompt", self.soft_prompt)):
+            if asked and self.start is None:
+                raise ValueError(f"{name} is {asked} and start is null: there is no pair to adapt; leave {name} out")
+        if self.soft_prompt:
+            others = {"lora_rank": self.lora_rank, "user_id": self.user_id, "continual.kl": self.continual.kl}
+            for name, value in others.items():
+                if value:
+                    raise ValueError(
+                        f"soft_prompt is {self.soft_prompt} and {name} is {value}: a soft prompt stands first and "
+                        f"learns alone, while the weights stay as they are; set one of the two to its least"
+                    )
 
     def _check_mixture(self) -> None:
         """Settings that cannot go together, refused before any stage runs."""

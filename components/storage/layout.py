@@ -162,6 +162,11 @@ class Layout:
         return self.root / "evaluate" / "metrics.json"
 
     @property
+    def adapted(self) -> Path:
+        """Of a shop that a model of others was adapted to: what that was worth (`idiom adapt`)."""
+        return self.root / "evaluate" / "adapted.json"
+
+    @property
     def headline(self) -> Path:
         """The few figures of metrics.json that `dvc metrics` shows."""
         return self.root / "evaluate" / "headline.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -104,6 +104,8 @@ class Alternation:
         self._validation = Validation.sample(context)
         settings = context.job.train.recommender
         self._how = Optimisation(context.job.seed, settings.weight_decay, settings.grad_clip, settings.warmup_share)
+        if context.job.train.schedule == "reptile":
+            self._how = replace(self._how, meta=context.job.train.meta)
 
     def run(self) -> None:
         """All phases that are left. Raises `Interrupted` where the state is whole; who catches it saves."""
@@ -131,8 +133,9 @@ class Alternation:
 
     def optimizer_at(self, place: Place) -> torch.optim.Optimizer:
         """The empty optimizer of the phase at a place, to be filled from a checkpoint."""
-        generator = self._plan[place.phase].kind in ("cold_start", "generator")
-        return self._how.adamw(self._state.generator if generator else self._state.recommender)
+        kind = self._plan[place.phase].kind
+        generator = kind in ("cold_start", "generator")
+        return self._how.optimizer(self._state.generator if generator else self._state.recommender, kind)
 
     def _index(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Every item gets a fresh ID; returns what came of it in words, and its log line as the field `index`.
@@ -204,7 +207,7 @@ class Alternation:
         row: dict[str, Any] = {"event": "start", "steps": self._state.steps, **start.said(), "users": known.counts}
         self._judge(0, row)
         self._state.log.append(row)
-        if start.taught is None:
+        if start.taught is None and not self._context.job.train.start_elsewhere:
             self._progress.note(f"{start.folder} does not say what it was taught: every history is new to it")
         counts = ", ".join(f"{count:,} {reason}" for reason, count in known.counts.items() if count)
         self._progress.note(f"going on from {start.folder}; users by what is new of them: {counts}")

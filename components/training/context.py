@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from components.training.devices.ranks import Ranks
 from components.training.ids.given import given_table
 from components.training.job import Job
 from components.training.packed.dataset import Dataset
+from components.training.packed.tasks import tasks_of
 from components.training.packed.taught import Known, Marks, item_marks, prolonged_users
 from components.training.packed.texts import ItemTexts
 from components.training.start import Start
@@ -47,6 +48,7 @@ class Context:
         start = Start.read(job)
         texts = ItemTexts.tokenise(job, data.texts, tokenizer, ranks)
         prompts = start.prompts if start else prompts_of(job.train.family)
+        prompts = replace(prompts, soft=job.train.soft_prompt)
         pieces = prompts.tokenise(tokenizer)
         given = given_table(job, tokenizer, taken=start.table if start else None)
         return cls(job, data, tokenizer, prompts, pieces, texts, ranks, start, given)
@@ -72,6 +74,12 @@ class Context:
         if self.start is None:
             return None
         return self.start.known(prolonged_users(self.data), self.data.with_validation(), self._items)
+
+    @cached_property
+    def tasks(self) -> Mixture | None:
+        """The task of each training history, where the recommender learns to adapt (`train.schedule: reptile`)."""
+        train = self.job.train
+        return tasks_of(self.data, self.texts, train.meta, seed=self.job.seed) if train.schedule == "reptile" else None
 
     @cached_property
     def _items(self) -> Marks:

@@ -4,11 +4,13 @@
     start.table, start.known(users, histories, items)        # IDs that stand; what the recommender has learned
 
 Tokenizer, generator, prompts and weights are the pair's own (`models/fresh.py`), so settings that ask for others are
-refused. Whoever adapts a model to another shop starts in the same way: none of its items has an ID, and all is new.
+refused. Whoever adapts a model to another shop (`train.start_elsewhere`) starts in the same way: none of its items has
+an ID, and all is new, whatever ids the two shops share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,9 @@ class Start:
     table: IdTable
     prompts: Prompts
     taught: pa.Table | None
-    """None: the pair is from before this was kept."""
+    """None: the pair is from before this was kept, or of another shop."""
+    taught_by: tuple[str, ...] = ()
+    """Names of the catalogues that it was taught, where it is of another shop."""
 
     @classmethod
     def read(cls, job: Job) -> Start | None:
@@ -66,14 +70,18 @@ class Start:
         if (folder / VIEWS).is_dir():
             what, mend = "it reads views of items, and no training goes on from that", "set train.start to null"
             raise BadInput(what, where=str(folder), mend=mend)
+        prompts = Prompts.load(folder / PROMPTS)
         _refuse_another(job.train, facts, folder)
+        _refuse_soft_prompt(job.train, prompts, folder)
+        elsewhere = job.train.start_elsewhere
         return cls(
             folder=folder,
             facts=facts,
             digest=sha256(manifest),
-            table=IdTable.load(folder / ID_TABLE),
-            prompts=Prompts.load(folder / PROMPTS),
-            taught=taught.read(folder),
+            table=IdTable((), (), ()) if elsewhere else IdTable.load(folder / ID_TABLE),
+            prompts=prompts,
+            taught=None if elsewhere else taught.read(folder),
+            taught_by=taught_by(facts, read_json(manifest)) if elsewhere else (),
         )
 
     def known(self, users: Marks, histories: Ragged, items: Marks) -> Known:
@@ -102,7 +110,15 @@ class Start:
             "sha256": self.digest,
             "train_key": self.facts.get("train_key"),
             "generation": before.get("generation", 0) + 1,
+            **({"taught_by": list(self.taught_by)} if self.taught_by else {}),
         }
+
+
+def taught_by(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the catalogues that a pair was taught, the oldest first, by its pair.json and its manifest."""
+    own = manifest.get("dataset")
+    before = (facts.get("start") or {}).get("taught_by", [])
+    return tuple(dict.fromkeys([*before, *(facts.get("catalogues") or ([own] if own else []))]))
 
 
 def _refuse_another(train: Train, facts: dict[str, Any], folder: Path) -> None:
@@ -116,12 +132,22 @@ def _refuse_another(train: Train, facts: dict[str, Any], folder: Path) -> None:
                 where=f"params.yaml and train.start: {folder}",
                 mend=f"set train.{name} to {other!r}, or begin anew (train.start: null)",
             )
-    if facts.get("refit") and not train.refit:
+    if facts.get("refit") and not train.refit and not train.start_elsewhere:
         raise BadInput(
             "train.refit is false, and the pair that the training goes on from was taught validation items: it would "
             "be reported as if it had not been",
             where=f"params.yaml and train.start: {folder}",
             mend="set train.refit to true, or begin anew (train.start: null)",
+        )
+
+
+def _refuse_soft_prompt(train: Train, prompts: Prompts, folder: Path) -> None:
+    if prompts.soft and prompts.soft != train.soft_prompt:
+        raise BadInput(
+            f"train.soft_prompt is {train.soft_prompt}, and the pair that the training goes on from reads a soft "
+            f"prompt of {prompts.soft} vectors",
+            where=f"params.yaml and train.start: {folder}",
+            mend=f"set train.soft_prompt to {prompts.soft}, or start from the pair that it was adapted from",
         )
 
 

@@ -27,6 +27,8 @@ from components.foundation.teaching import lessons_of
 from components.foundation.teaching import teach as teach_lessons
 from components.foundation.tiers import TIERS
 from components.foundation.weights import preset
+from components.ranking.experts import EXPERTS, Experts
+from components.ranking.experts import save as save_experts
 from components.ranking.fusion import Fusion
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
@@ -84,7 +86,7 @@ MODES = ["modes, generate", "modes, rank", "modes, hybrid"]
 ZERO_SHOT = [FUSION, "foundation, stream", "foundation, text_only"]
 ENCODER = f"{VIEW}:encoder"
 VOICES = [*dict.fromkeys([*names(), *baselines()]), ENCODER]
-ASKED = ["engine, trie", "engine, vocabulary", *VOICES, HYBRID, *MODES, *ZERO_SHOT]
+ASKED = ["engine, trie", "engine, vocabulary", *VOICES, HYBRID, EXPERTS, *MODES, *ZERO_SHOT]
 
 
 @pytest.fixture(scope="module", params=ASKED)
@@ -139,6 +141,20 @@ def subject(
             return Modes(other, lambda: found.engine, lambda: ranker, Choice(scores, 0.5))
 
         return Subject(load(directory, device="cpu"), EVERYTHING, directory, bundle)
+    if kind == EXPERTS:
+        # Two networks, and two sets of words, of which the second is shown by nobody.
+        words = {"first": WORDS, "second": {item: f"{word} soap" for item, word in WORDS.items()}}
+        pairs = {}
+        for seed, (name, each) in enumerate(words.items()):
+            made = lambda *size, seed, kind, more=seed: make_model(*size, seed=seed + 5 * more, kind=kind)  # noqa: E731
+            pairs[name] = save_pair(directory.parent / name, made, tokenizer, words=each, drop_repeats=True)
+        save_experts(directory, pairs, catalogue, {"first": 0.6, "second": 0.4})
+        return Subject(
+            load(directory, device="cpu"),
+            EVERYTHING,
+            directory,
+            lambda other: Experts.load(directory, catalogue=other, device="cpu"),
+        )
     if kind == "engine":
         save_pair(directory, make_model, tokenizer, drop_repeats=True)
         catalogue.save(directory)

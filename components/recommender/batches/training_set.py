@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Generic
 
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from components.recommender.batches.batch import MAX_TOKENS, Batch
 from components.recommender.batches.epochs import Epoch, R, padded_lengths
-from components.recommender.batches.mixture import Mixture
+from components.recommender.batches.mixture import Mixed, Mixture
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.soft_targets import SoftTargets, Teacher
+from components.recommender.batches.tasks import Blocks
 from components.recommender.batches.wordings import Wordings
 from components.recommender.prompts.lookback import Lookback
 from components.recommender.prompts.phrasings import Pieces
@@ -86,6 +87,24 @@ class TrainingSet(ABC, Generic[R]):
             return self._draw(drawn[samples], random, prefixes)
 
         return Epoch(len(drawn), draw_mixed, self.lengths(prefixes), seed=seed, number=number, **sizes)
+
+    def in_tasks(
+        self, tasks: Mixture, *, inner: int, seed: int, number: int, batch_size: int, batch_tokens: int = 0
+    ) -> Blocks[R]:
+        """The batches of epoch `number` in blocks of `inner` of one task each: about as many as `epoch` has, shared out
+        among the tasks as a mixture shares out catalogues. `tasks`: whose the histories are."""
+        drawn = tasks.drawn([self._of_users(tasks.numbers == task, "all") for task in range(len(tasks.weights))],
+                            seed=seed, number=number)  # fmt: skip
+        sizes = {"batch_size": batch_size, "batch_tokens": batch_tokens}
+        epochs = []
+        for task, quota in enumerate(drawn.quotas):
+            own = replace(drawn, quotas=[quota if each == task else 0 for each in range(len(drawn.quotas))])
+
+            def draw(samples: Ints, random: np.random.Generator, own: Mixed = own) -> tuple[R, Ints]:
+                return self._draw(own[samples], random, "all")
+
+            epochs.append(Epoch(quota, draw, self.lengths(), seed=seed + task, number=number, **sizes))
+        return Blocks(epochs, inner=inner, seed=seed, number=number)
 
     def update(self, *, seed: int, number: int, replay: float, batch_size: int, batch_tokens: int = 0) -> Epoch[R]:
         """The batches of epoch `number` for a model that has learned the `known` items: all samples with others once,

@@ -107,6 +107,8 @@ class Prompts:
     open_ended: bool = False
     """The prompt is one long text without an end: the words of the template, then every item with its end token. What
     a decoder-only model reads and what it writes are then the same text. The separator is the end token."""
+    soft: int = 0
+    """So many end tokens stand in front of every prompt: a soft prompt (soft_prompt.py) is read in their place."""
 
     def __post_init__(self) -> None:
         for template in self.templates:
@@ -138,13 +140,16 @@ class Prompts:
         if self.open_ended:
             begin = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
             end = (tokenizer.eos_token_id,)
-            heads = tuple((*begin, *encode(template.removesuffix("{history}")), *end) for template in self.templates)
+            soft = end * self.soft
+            heads = tuple(
+                (*soft, *begin, *encode(template.removesuffix("{history}")), *end) for template in self.templates
+            )
             return Pieces(heads, tails=((),) * len(heads), separator=end, closed=True)
         # Looked up, not encoded: a comma encoded alone is two tokens, as T5 puts a space before it.
         separator = tokenizer.get_vocab().get(self.separator, tokenizer.eos_token_id)
         parts = [template.split("{history}") for template in self.templates]
         return Pieces(
-            heads=tuple(encode(head) for head, _ in parts),
+            heads=tuple((*(tokenizer.eos_token_id,) * self.soft, *encode(head)) for head, _ in parts),
             tails=tuple((*encode(tail), tokenizer.eos_token_id) for _, tail in parts),
             separator=(separator,),
         )
@@ -158,9 +163,9 @@ class Prompts:
         """Read what `save` wrote. Raises `BadInput` if it is missing or not that."""
         value = read_json(path)
         try:
-            open_ended = bool(value.get("open_ended", False))
-            return cls(tuple(map(str, value["templates"])), str(value["separator"]), open_ended)
-        except (KeyError, TypeError) as error:
+            how = bool(value.get("open_ended", False)), int(value.get("soft", 0))
+            return cls(tuple(map(str, value["templates"])), str(value["separator"]), *how)
+        except (KeyError, TypeError, ValueError) as error:
             raise BadInput(
                 f"does not hold prompts: {error!r}", where=str(path), mend="restore the file, or train again"
             ) from error

@@ -15,6 +15,7 @@ from components.networks.tokenizer import load_tokenizer, save_tokenizer
 from components.networks.views import attach
 from components.networks.word_vectors import Said, StaticVectors, files_of
 from components.networks.word_vectors import read as read_vectors
+from components.recommender import soft_prompt
 from components.recommender.pair import GENERATOR, RECOMMENDER, TOKENIZER
 from components.recommender.prompts.phrasings import prompts_of
 from components.sampling import derive
@@ -137,7 +138,10 @@ def _generator(context: Context) -> Any:
 def _recommender(context: Context) -> Any:
     train, seed = context.job.train, derive(context.job.seed, "recommender")
     if context.start is not None:
-        return _adapted(load_model(context.start.folder / RECOMMENDER, train.family), context, "recommender")
+        model = load_model(context.start.folder / RECOMMENDER, train.family)
+        if train.soft_prompt:
+            return _with_soft_prompt(model, context, context.start)
+        return _adapted(model, context, "recommender")
     model = build(train.backbone, family=train.family, **_size(context), dropout=train.dropout, seed=seed)
     if started := read_vectors(context.job.work / TOKENIZER):
         started.put(model)
@@ -180,6 +184,16 @@ def _prepared(model: Any, context: Context, name: str, role: str) -> Any:
             mend=f"set it to {positions} or less",
         )
     return _adapted(model, context, role)
+
+
+def _with_soft_prompt(model: Any, context: Context, start: Start) -> Any:
+    """With the soft prompt of the start, or one that begins as the words of the first prompt; it alone learns."""
+    soft_prompt.load(model, start.folder)
+    if soft_prompt.soft_prompt_of(model) is None:
+        words = context.pieces.heads[0][context.prompts.soft :]
+        soft_prompt.attach(model, context.job.train.soft_prompt, words=words)
+    soft_prompt.alone_learns(model)
+    return model
 
 
 def _adapted(model: Any, context: Context, role: str) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from components.networks.interface import LanguageModel
 from components.recommender.batches.epochs import Epoch
 from components.recommender.batches.samples import Samples
+from components.recommender.batches.tasks import Blocks
 from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.windows import Windows
 from components.recommender.batches.wordings import Wordings
@@ -60,7 +61,8 @@ class RecommenderPhase:
         self.compiled = Compiled(recommender.module, context.job.train.compile, context.ranks.device)
         self._settings, self._context, self._recommender, self._after = settings, context, recommender, after
         self._samples = training_set(context, table, histories, known)
-        self._epoch: Epoch[Any] | None = None
+        self._epoch: Epoch[Any] | Blocks[Any] | None = None
+        self._tasks = context.tasks
 
     @property
     def module(self) -> nn.Module:
@@ -71,7 +73,10 @@ class RecommenderPhase:
         seed = derive(self._context.job.seed, self.name, self.round)
         settings = self._settings
         sizes = {"batch_size": settings.batch_size, "batch_tokens": settings.batch_tokens}
-        if self._known is None:
+        if self._tasks is not None:
+            inner = self._context.job.train.meta.inner
+            self._epoch = self._samples.in_tasks(self._tasks, inner=inner, seed=seed, number=epoch, **sizes)
+        elif self._known is None:
             self._epoch = self._samples.epoch(seed=seed, number=epoch, prefixes=settings.prefixes, **sizes)
         else:
             self._epoch = self._samples.update(seed=seed, number=epoch, replay=self._continual.replay, **sizes)

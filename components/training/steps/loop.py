@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from components.errors import BadInput
 from components.progress import Progress
+from components.settings.train import MetaLearning
 from components.training.checkpoints.checkpoint import Checkpointer
 from components.training.checkpoints.state import Place, Sums, TrainingState
 from components.training.crash import crash_point
 from components.training.devices.forward import Compiled
 from components.training.devices.micro_batch import BatchRows, MicroBatch, Summed
 from components.training.devices.ranks import Ranks
+from components.training.steps.reptile import Reptile
 from components.training.steps.seeds import seed_torch
 
 _READ_EVERY = 32
@@ -65,11 +67,16 @@ class Optimisation:
     weight_decay: float
     grad_clip: float
     warmup_share: float
+    meta: MetaLearning | None = None
+    """Of the phase `recommender` alone: it learns to adapt."""
 
-    def adamw(self, module: nn.Module) -> torch.optim.Optimizer:
-        """A fresh optimizer; `fused` updates all weights in one pass, deterministic on CPU and GPU alike."""
+    def optimizer(self, module: nn.Module, phase: str) -> torch.optim.Optimizer:
+        """A fresh one for a phase; `fused` updates all weights in one pass, deterministic on CPU and GPU alike."""
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        return torch.optim.AdamW(trained, lr=0.0, weight_decay=self.weight_decay, fused=True)
+        how: dict[str, Any] = {"lr": 0.0, "weight_decay": self.weight_decay, "fused": True}
+        if self.meta and phase == "recommender":
+            return Reptile(trained, inner=self.meta.inner, step=self.meta.step, **how)
+        return torch.optim.AdamW(trained, **how)
 
     def rate(self, phase: Phase, step: int, steps: int) -> float:
         """Learning rate of a step of a phase."""
@@ -96,7 +103,7 @@ def train_phase(
     Raises `Interrupted` between two steps when a signal came, and `BadInput` when the loss is no longer a number.
     """
     place = state.place
-    state.optimizer = state.optimizer or how.adamw(phase.module)
+    state.optimizer = state.optimizer or how.optimizer(phase.module, phase.name)
     while place.epoch < phase.epochs:
         batches = phase.batches(place.epoch)
         if place.batch < len(batches):

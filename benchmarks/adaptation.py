@@ -1,0 +1,474 @@
+"""From how many of its users on is a new shop better served by what it taught itself, and by which way to learn?
+
+    python -m benchmarks.adaptation --teach amazon-beauty amazon-toys           # a model in work/foundation-lm
+    python -m benchmarks.adaptation --teach "amazon-beauty:Hair Care" amazon-beauty:Face --epochs 12    # in minutes
+    python -m benchmarks.adaptation --targets amazon-scientific                 # killed, it goes on where it was
+    python -m benchmarks.adaptation --targets amazon-scientific --users 0 10 30 --draws 2 --test-users 300 --ways full
+    python -m benchmarks.adaptation --draw-from benchmarks/results/adaptation.json --figure docs/images/adaptation.svg
+
+Prints one JSON line: `curve.NAME.USERS.WAY.ndcg_at_10`, the mean over draws of the users (`draws` has each), on one
+fixed set of test users. USERS: how many of the target's users are known, a number, a share such as 10%, or all. WAYs:
+text (TF-IDF of the history), graph, graph_text (fixed weights), ranker (the foundation ranker, where there is one);
+of the language model: scratch, and from the start by `full`, `lora`, `prompt`; hybrid: the mode that validation chooses
+of the model adapted by `full` and the shop's own ranker; meta: `full`, from the start that `--teach ... --schedule
+reptile --start META` taught, where `--meta META` names it. With 0 users nothing learns: the start as it is.
+`experts.NAME` (`--experts A B`): models that one source each taught, in one list gated by likeness of texts, with no
+step of training here, against the start (one model of all sources, of the size of each) and each expert alone; paired.
+WAY_after_1, _3, _5 (`--new-users`): the same of users of whom so many interactions are known, the newest.
+
+All language models have the same IDs, which the start's generator wrote from texts, the same size, rate and number of
+epochs, and the best epoch by the known users' validation items. `forgotten.NAME.WAY`: the start and what most users
+made of it (draw 0), on validation targets of the source that taught it first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import machine
+from benchmarks.shop import Shop, only, read, settings
+from components import adapt, catalogues, stages
+from components.data.ingest.sniff import suggest
+from components.errors import BadInput, StageError
+from components.evaluation.arrays import Cases
+from components.foundation.foundation import Foundation
+from components.foundation.ids import written
+from components.foundation.tiers import Tier
+from components.foundation.trial import trial
+from components.foundation.weights import preset
+from components.progress import Progress
+from components.ranking import experts
+from components.ranking.lists import Held
+from components.ranking.load import modes
+from components.ranking.modes import Choice
+from components.ranking.training import gains
+from components.recommender.catalogue import Catalogue
+from components.recommender.engine import Engine
+from components.recommender.interface import Recommender
+from components.sampling import derive
+from components.settings.file import from_dict
+from components.settings.params import Index, Params, to_dict
+from components.settings.train import ContinualTraining, Train
+from components.storage.artifacts import publish_json, read_json
+from components.storage.job import from_json
+from components.storage.layout import Layout
+from components.storage.manifest import MANIFEST, digest, sha256
+from components.storage.ragged import Ragged
+from components.textid.table.id_table import IdTable
+from components.training.job import Job
+from components.training.run import train
+from components.voices.learned import Learned
+
+ROOT = Path(__file__).resolve().parents[1]
+USERS = ("0", "10", "30", "100", "300", "1000", "10%", "all")
+MODEL_WAYS = ("scratch", *adapt.WAYS, "hybrid")
+VOICES = {"text": "text_words", "graph": "graph", "graph_text": "fixed_weights", "ranker": "foundation"}
+"""Way -> contender of a trial (components/foundation/trial.py)."""
+COLOURS = {"scratch": "#8C8C8C", "full": "#0072B2", "hybrid": "#D55E00", "graph_text": "#009E73"}
+"""Lines that are drawn; others are thin and grey."""
+SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--targets", nargs="+", default=["amazon-scientific"], help="folders of --data, or FOLDER:CATEGORY"
+    )
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--start", type=Path, default=ROOT / "work" / "foundation-lm", help="workspace of --teach")
+    parser.add_argument("--meta", type=Path, help="a workspace of --teach --schedule reptile: the way `meta`")
+    parser.add_argument("--schedule", default="alternation", choices=["alternation", "reptile"], help="of --teach")
+    parser.add_argument("--experts", type=Path, nargs="+", default=[], help="workspaces of --teach, in one list")
+    parser.add_argument("--new-users", action="store_true", help="ask with the newest 1, 3 and 5 items, too")
+    parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation", help="a foundation ranker")
+    parser.add_argument("--users", nargs="+", default=USERS, help="how many users are known: numbers, shares, all")
+    parser.add_argument("--draws", type=int, default=5, help="draws of these users")
+    parser.add_argument("--ways", nargs="*", default=MODEL_WAYS, help="of the language model; none: voices alone")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--test-users", type=int, default=1000, help="most users who are asked, chosen by a hash")
+    parser.add_argument("--work", type=Path, default=ROOT / "work" / "curve", help="what is done already")
+    parser.add_argument("--teach", nargs="+", help="teach --start by these folders of --data instead")
+    parser.add_argument("--sample-users", type=int, default=0, help="users of each that teaches (0: all)")
+    parser.add_argument("--size", default=SIZE, help="of the network that is taught")
+    parser.add_argument("--draw-from", type=Path, help="a line of this benchmark, to draw --figure of")
+    parser.add_argument("--figure", type=Path)
+    chosen = parser.parse_args(arguments)
+    if chosen.draw_from:
+        draw(json.loads(chosen.draw_from.read_text())["curve"], chosen.figure)
+        return
+    if chosen.teach:
+        print(json.dumps({"benchmark": "adaptation", "taught": teach(chosen)} | machine.facts()))
+        return
+    found: dict[str, Any] = {"benchmark": "adaptation", "curve": {}, "forgotten": {}, "seconds": {}, "about": {}}
+    start = _start(chosen.start) if chosen.ways else None
+    chosen.ways = [*chosen.ways, *(["meta"] if chosen.meta else [])]
+    foundation = Foundation.load(chosen.foundation) if chosen.foundation.is_dir() else None
+    for name in chosen.targets:
+        began = time.perf_counter()
+        target = Target.read(name, chosen, start)
+        found["curve"][name] = target.curve(foundation)
+        found["forgotten"][name] = target.forgotten(chosen.start) if start else {}
+        found["about"][name] = target.about()
+        if chosen.experts and start:
+            found.setdefault("experts", {})[name] = target.together(chosen.experts)
+        found["seconds"][name] = round(time.perf_counter() - began, 1)
+    found |= {"draws": chosen.draws, "epochs": chosen.epochs}
+    print(json.dumps(found | machine.facts()))
+    if chosen.figure:
+        draw(found["curve"], chosen.figure)
+
+
+def teach(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Train one model on several catalogues in the workspace `--start`, by the stages of the graph."""
+    workspace: Path = chosen.start
+    categories = {_name(each): each.partition(":")[2] for each in chosen.teach}
+    first, *further = [_catalogue(workspace, chosen.data, each, chosen.sample_users) for each in chosen.teach]
+    own = {"dataset": first.pop("dataset"), **first, "catalogues": {each.pop("dataset"): each for each in further}}
+    small = {
+        "family": "decoder-only",
+        "size": chosen.size,
+        "vocabulary_size": 3000,
+        "rounds": 1,
+        "schedule": chosen.schedule,
+    }
+    how = {"epochs": chosen.epochs, "batch_size": 16, "lr": 2e-3, "valid_users": 300, "valid_beams": 5}
+    own["train"] = {**small, "generator": {"cold_start_steps": 500}, "recommender": how}
+    own["index"] = {"candidates": 4, "groups": 4}
+    params = from_dict(own)
+    for stage in ("ingest", "validate", "clean"):
+        stages.run(stage, workspace, params)
+        for name in params.catalogues:
+            catalogues.run(f"{stage}-of", workspace, params, name)
+        for name in categories if stage == "ingest" else ():
+            only(Layout(workspace, name), categories[name])
+    (workspace / "params.json").write_text(json.dumps(own))
+    stages.run("train", workspace, params)
+    stages.run("index", workspace, params)
+    return {key: read_json(_start(workspace) / "pair.json")[key] for key in ("catalogues", "valid", "epoch", "items")}
+
+
+def _name(asked: str) -> str:
+    """Of a folder or FOLDER:CATEGORY, as a name of a catalogue."""
+    return re.sub(r"[^a-z0-9]+", "-", asked.lower().removeprefix("amazon-"))
+
+
+def _catalogue(workspace: Path, data: Path, asked: str, sample_users: int) -> dict[str, Any]:
+    """The settings of one catalogue, as `idiom init` would write them, its files linked into the workspace."""
+    raw = data / asked.partition(":")[0]
+    found = suggest(raw)["params"]
+    link = workspace / "data" / raw.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(raw.resolve(), target_is_directory=True)
+    kept = {key: found[key] for key in ("ingest", "clean", "validate") if key in found}
+    kept["ingest"]["path"] = f"data/{raw.name}"
+    kept.setdefault("clean", {})["sample_users"] = sample_users
+    return {"dataset": _name(asked), **kept}
+
+
+def _start(workspace: Path) -> Path:
+    """The pair that `teach` left. Raises `BadInput` where there is none."""
+    if not (workspace / "params.json").is_file():
+        mend = "python -m benchmarks.adaptation --teach SOURCE ... teaches one; --ways without any does without"
+        raise BadInput("there is no model to adapt", where=str(workspace), mend=mend)
+    return Layout(workspace, read_json(workspace / "params.json")["dataset"]).pair
+
+
+@dataclass(frozen=True)
+class Target:
+    """A shop that is adapted to: its tables, who is asked, and what is known already."""
+
+    name: str
+    shop: Shop
+    asked: Cases
+    learned: Learned
+    params: Params
+    chosen: argparse.Namespace
+    start: Path | None
+    """The model with this shop's IDs."""
+    work: Path
+    report: dict[str, Any]
+    """Of the IDs."""
+
+    @classmethod
+    def read(cls, name: str, chosen: argparse.Namespace, start: Path | None) -> Target:
+        folder, _, category = name.partition(":")
+        raw = chosen.data / folder
+        name = _name(name)
+        params = replace(settings(Path("none"), raw), dataset=name)
+        manifest = sha256(start / MANIFEST) if start else ""
+        decides = {"clean": to_dict(params.clean), "start": manifest, "epochs": chosen.epochs, "seed": params.seed}
+        work = chosen.work / name / digest({**decides, "asked": chosen.test_users})[:16]
+        shop = read(params, raw, work, params.clean.ties, category)
+        asked = shop.cases(refit=False, on="test", max_users=chosen.test_users, seed=params.seed)
+        learned = replace(shop.learned(asked), seed=params.seed)
+        here: Path | None = None
+        report: dict[str, Any] = {}
+        if start is not None:
+            here, report = _with_ids(start, work, shop)
+            if chosen.meta and not (work / "meta").is_dir():
+                adapt.with_ids(_start(chosen.meta), work / "ids.parquet", work / "meta")
+        return cls(name, shop, asked, learned, params, chosen, here, work, report)
+
+    def about(self) -> dict[str, Any]:
+        words = {key: self.report[key] for key in ("mean_tokens", "own_word_share") if key in self.report}
+        return {"items": len(self.asked.item_ids), "users": len(self.shop.histories), "ids": words,
+                "test_users": len(self.asked.targets), "ties": self.params.clean.ties}  # fmt: skip
+
+    def curve(self, foundation: Foundation | None) -> dict[str, dict[str, Any]]:
+        """USERS -> WAY -> figures."""
+        found: dict[str, dict[str, Any]] = {}
+        for asked in self.chosen.users:
+            number = _number(asked, len(self.learned.histories))
+            if number > len(self.learned.histories) or str(number) in found:
+                continue
+            whole = number in (0, len(self.learned.histories))
+            draws = [self._draw(number, each, foundation) for each in range(1 if whole else self.chosen.draws)]
+            found[str(number)] = {way: _mean([each[way] for each in draws]) for way in draws[0]}
+            print(json.dumps({self.name: {str(number): found[str(number)]}}), file=sys.stderr)
+        return found
+
+    def _draw(self, number: int, draw: int, foundation: Foundation | None) -> dict[str, float | None]:
+        """WAY -> NDCG@10 of one draw of so many users."""
+        rows = self._rows(number, draw)
+        some = {"voices": lambda: self._voices(rows, foundation)}
+        some |= {way: (lambda way=way: self._model(rows, number, draw, way)) for way in self.chosen.ways}
+        found: dict[str, float | None] = {}
+        for name, measure in some.items():
+            kept = self.work / "done" / f"{number}-{draw}-{name}.json"
+            if not kept.is_file():
+                publish_json(kept, measure())
+            found |= read_json(kept)
+        return found
+
+    def _rows(self, number: int, draw: int) -> np.ndarray:
+        """The users of a draw; a larger number holds the smaller ones."""
+        order = np.random.default_rng(derive(self.params.seed, "curve", draw)).permutation(len(self.learned.histories))
+        return np.sort(order[:number])
+
+    def _voices(self, rows: np.ndarray, foundation: Foundation | None) -> dict[str, float]:
+        some = of_users(self.learned, rows)
+        tier: Tier = "stream" if len(rows) else "text_only"
+        held = Held(self.asked.prompts, self.asked.prompt_days, self.asked.targets)
+        core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
+        judged = trial(some, held, foundation, preset(), core=core, masked=masked, tiers=(tier,))
+        figures = judged[tier].figures
+        return {way: round(figures[name], 6) for way, name in VOICES.items() if name in figures}
+
+    def _model(self, rows: np.ndarray, number: int, draw: int, way: str) -> dict[str, float | None]:
+        """NDCG@10 of a language model that these users taught in a way; None where there is nothing to teach it."""
+        if not number:
+            return self._figures(way, Engine.load(self._from(way)) if way in (*adapt.WAYS, "meta") else None)
+        with tempfile.TemporaryDirectory() as folder:
+            layout = Layout(Path(folder), self.name)
+            self._write(layout, rows)
+            kept = self.work / "pairs" / way if number == self._most and not draw and way in adapt.WAYS else None
+            self._teach(layout, way)
+            if kept and not kept.is_dir():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                layout.pair.rename(kept)
+            if way != "hybrid":
+                return self._figures(way, Engine.load(kept or layout.pair))
+            layout.id_table.parent.mkdir(parents=True)
+            layout.id_table.write_bytes((layout.pair / "id_table.parquet").read_bytes())
+            try:
+                stages.rank(Path(folder), self.params)
+            except StageError as error:
+                print(f"no ranker with {number} users: {error}", file=sys.stderr)
+                return self._figures(way, None)
+            choice = from_json(Choice, read_json(layout.mode))
+            print(f"{number} users, draw {draw}: {choice}", file=sys.stderr)
+            catalogue = Catalogue.load(layout.pair, drop_repeats=self.shop.drop_repeats)
+            return self._figures(way, modes(layout.pair, layout.hybrid, choice, catalogue=catalogue))
+
+    def _from(self, way: str) -> Path:
+        """What a way starts from."""
+        assert self.start is not None
+        return self.work / "meta" if way == "meta" else self.start
+
+    @property
+    def _most(self) -> int:
+        whole = len(self.learned.histories)
+        return max(number for number in (_number(each, whole) for each in self.chosen.users) if number <= whole)
+
+    def _write(self, layout: Layout, rows: np.ndarray) -> None:
+        """The clean tables of a shop with these users alone."""
+        layout.items_clean.parent.mkdir(parents=True)
+        users = self.shop.histories.sort("user_id")[rows]["user_id"].implode()
+        self.shop.items.write_parquet(layout.items_clean)
+        self.shop.histories.filter(pl.col("user_id").is_in(users)).write_parquet(layout.histories)
+        self.shop.valid.filter(pl.col("user_id").is_in(users)).write_parquet(layout.valid_targets)
+
+    def _teach(self, layout: Layout, way: str) -> None:
+        facts = read_json(self._from(way) / "pair.json")["train"]
+        more = adapt.adapting({"train": facts}, "start", "full", epochs=self.chosen.epochs)["train"]
+        base = from_dict({"train": more}).train
+        ids = self.work / "ids.tsv"
+        if way == "scratch":
+            phase = replace(base.recommender, epochs=self.chosen.epochs)
+            given = {"ids": "imported", "imported_ids": ids.name, "rounds": 1}
+            how: Train = replace(base, start=None, start_elsewhere=False, recommender=phase, **given)  # type: ignore[arg-type]
+        else:
+            learns = dict(adapt.WAYS["full" if way in ("meta", "hybrid") else adapt.way_of(way)])
+            continual = ContinualTraining(epochs=self.chosen.epochs, kl=0.0, **learns.pop("continual"))
+            how = replace(base, start_elsewhere=False, continual=continual, **learns)
+        train(
+            Job(
+                items_clean=layout.items_clean,
+                histories=layout.histories,
+                valid_targets=layout.valid_targets,
+                out=layout.pair,
+                work=layout.work("curve"),
+                train=how,
+                index=Index(),
+                seed=self.params.seed,
+                train_key="curve",
+                drop_repeats=self.shop.drop_repeats,
+                imported_ids=ids if way == "scratch" else None,
+                start=None if way == "scratch" else self._from(way),
+            ),
+            Progress(),
+        )
+
+    def _figures(self, way: str, recommender: Recommender | None) -> dict[str, float | None]:
+        """Of the test users and, with `--new-users`, of the same with fewer items."""
+        asked = {way: self.asked}
+        if self.chosen.new_users and way not in ("scratch", "hybrid"):
+            asked |= {f"{way}_after_{count}": newest(self.asked, count) for count in (1, 3, 5)}
+        if recommender is None:
+            return dict.fromkeys(asked)
+        return {name: round(float(gains(adapt.ranks(recommender, each)).mean()), 6) for name, each in asked.items()}
+
+    def together(self, workspaces: Sequence[Path]) -> dict[str, Any]:
+        """Experts in one list: their gates, and how they stand beside the start and beside each of them alone."""
+        assert self.start is not None
+        pairs, taught, tables = {}, {}, {}
+        texts = self.shop.items["text"].to_list()
+        for workspace in workspaces:
+            source = Layout(workspace, read_json(workspace / "params.json")["dataset"])
+            work = self.work / "experts" / source.dataset
+            pairs[source.dataset], _ = _with_ids(_start(workspace), work, self.shop)
+            taught[source.dataset] = pl.read_parquet(source.items_clean)["text"].to_list()
+            tables[source.dataset] = IdTable.load(work / "ids.parquet")
+        gates = experts.gates_by_text(texts, taught)
+        catalogue = Catalogue(next(iter(tables.values())), drop_repeats=self.shop.drop_repeats)
+        together = self.work / "experts" / "together"
+        experts.save(together, pairs, catalogue, gates)
+        ours = experts.Experts.load(together)
+        over = {
+            name: adapt.compared(ours, pair, self.asked, Progress())
+            for name, pair in (pairs | {"joint": self.start}).items()
+        }
+        return {"gates": gates, "over": over}
+
+    def forgotten(self, workspace: Path) -> dict[str, Any]:
+        """WAY -> the start and the adapted model on the validation targets of the first source."""
+        source = Layout(workspace, read_json(workspace / "params.json")["dataset"])
+        found = {}
+        for folder in sorted((self.work / "pairs").iterdir()) if (self.work / "pairs").is_dir() else []:
+            kept = self.work / "done" / f"forgotten-{folder.name}.json"
+            if not kept.is_file():
+                here = self.work / "on-source" / folder.name
+                adapt.with_ids(folder, source.id_table, here)
+                users = self.chosen.test_users
+                asked = adapt.asked_by(source, on="valid", most_users=users, seed=self.params.seed)
+                publish_json(kept, adapt.beside(source.pair, here, asked, Progress()))
+            found[folder.name] = read_json(kept)
+        return found
+
+
+def newest(asked: Cases, count: int) -> Cases:
+    """The same users with the newest items of their prompts alone."""
+
+    def cut(rows: Ragged) -> Ragged:
+        lengths = np.minimum(rows.lengths, count)
+        values = rows.values[rows.offsets[0] : rows.offsets[-1]]
+        kept = np.arange(len(values)) >= np.repeat(rows.offsets[1:] - lengths, rows.lengths)
+        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), values[kept])
+
+    times = asked.times and replace(asked.times, prompts=cut(asked.times.prompts))
+    return replace(asked, prompts=cut(asked.prompts), times=times)
+
+
+def of_users(learned: Learned, rows: np.ndarray) -> Learned:
+    """What is known of the catalogue where these are all its users."""
+    offsets = np.concatenate([[0], np.cumsum(learned.histories.lengths_of(rows))]).astype(np.int64)
+    _, _, values = learned.histories.gather(rows)
+    _, _, days = Ragged(learned.histories.offsets, learned.days).gather(rows)
+    return replace(learned, histories=Ragged(offsets, values), known_days=days)
+
+
+def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]]:
+    """The start with IDs for a shop, by its generator, and the report of these."""
+    here = work / "start"
+    if not here.is_dir():
+        facts = read_json(start / "pair.json")
+        table, report, _ = written(shop.items["item_id"].to_list(), shop.items["text"].to_list(),
+                                   from_json(Index, facts["index"]), bundle=start)  # fmt: skip
+        table.save(work / "ids.parquet")
+        rows = zip(table.item_ids, table.words, strict=True)
+        (work / "ids.tsv").write_text("item_id\twords\n" + "".join(f"{item}\t{words}\n" for item, words in rows))
+        publish_json(work / "ids.json", report)
+        adapt.with_ids(start, work / "ids.parquet", here)
+    return here, read_json(work / "ids.json")
+
+
+def _number(asked: str, users: int) -> int:
+    if asked == "all":
+        return users
+    return round(users * float(asked[:-1]) / 100) if asked.endswith("%") else int(asked)
+
+
+def draw(curves: dict[str, Any], path: Path) -> None:
+    """A picture a target: NDCG@10 by users that are known, a line a way; equal figures, equal bytes."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "adaptation", "svg.fonttype": "path"}):
+        figure = Figure(figsize=(5.6 * len(curves), 4), layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.patch.set_facecolor("white")
+        for axes, (name, curve) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+            for way in dict.fromkeys(way for each in curve.values() for way in each):
+                points = [(int(users), each[way]["ndcg_at_10"]) for users, each in curve.items() if way in each]
+                points = [(users, value) for users, value in points if value is not None]
+                shown = {"color": COLOURS.get(way, "#B0B0B0"), "linewidth": 2 if way in COLOURS else 1}
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, **shown)
+                axes.annotate(way, points[-1], xytext=(4, 0), textcoords="offset points", fontsize=7.5, va="center")
+            axes.set_xscale("symlog", linthresh=10)
+            axes.set_xticks(ticks := [int(users) for users in curve], [f"{each:,}" for each in ticks], fontsize=8)
+            axes.minorticks_off()
+            axes.margins(x=0.15)
+            axes.set_xlabel("users of the shop that are known", fontsize=8)
+            axes.set_title(f"NDCG@10 on {name}", fontsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _mean(draws: Sequence[float | None]) -> dict[str, Any]:
+    """Of those that have a figure."""
+    there = [each for each in draws if each is not None]
+    return {"ndcg_at_10": round(sum(there) / len(there), 6) if there else None, "draws": list(draws)}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BadInput as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,90 @@
+"""`idiom adapt`: a model that other shops taught, adapted to the shop in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from components.console import Console
+from components.progress import reporting
+from components.settings.file import load
+from components.storage.artifacts import read_json
+from flows.initialise import initialise
+
+Say = Callable[[str], None]
+
+
+def adapt(
+    bundle: str,
+    path: Path,
+    out: Path,
+    *,
+    way: str,
+    epochs: int,
+    sources: Sequence[Path],
+    sample_users: int,
+    register: bool,
+    workspace: Path,
+    say: Say,
+    others: Sequence[Path] = (),
+) -> None:
+    """Make a workspace for the shop in `path` at `out`, adapt `bundle` to it, judge and, if asked, register it.
+
+    bundle: a folder, or a version (number or alias) of the workspace's model. register: in the MLflow of `workspace`,
+    whose version is then named as what it was adapted from. others: bundles that went on from one start with `bundle`;
+    the mean of all is adapted. Raises `StageError` as the stages do.
+    """
+    from components import adapt as rooms
+    from components.recommender.pair import FACTS
+    from components.registry.store import tracking_uri
+
+    folder, chosen = _found(bundle, workspace), rooms.way_of(way)
+    if others:
+        folder = rooms.averaged([folder, *others], out)
+    start = rooms.kept(folder, out)
+    more = rooms.adapting(read_json(folder / FACTS), start, chosen, epochs=epochs)
+    done = initialise(out, path, sample_users=sample_users, force=True, more=more)
+    for line in done.lines:
+        say(line)
+    if register:  # training and version in one store, that of what was adapted
+        os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri(workspace.resolve()))
+    params = load(out / "params.yaml")
+    rooms.teach(out, params)
+    with reporting(Console()) as progress:
+        report = rooms.judge(out, params, sources=sources, progress=progress)
+    taught = report["taught_by"]
+    say(f"adapted  {folder}{', taught by ' + ', '.join(taught) if taught else ''} ({way}) to {params.dataset}")
+    for line in rooms.in_words(report):
+        say(line)
+    if register:
+        rooms.register(out, params)
+    say(f"saved    {rooms.bundle(out, params)}")
+
+
+def experts(bundles: Sequence[Path], path: Path, out: Path, *, say: Say) -> None:
+    """Make a workspace for the shop in `path` at `out`, in which the models in `bundles` answer together."""
+    from components import adapt as rooms
+
+    out.mkdir(parents=True, exist_ok=True)
+    for line in initialise(out, path, force=True).lines:
+        say(line)
+    with reporting(Console()) as progress:
+        report = rooms.experts(out, load(out / "params.yaml"), bundles, progress)
+    for name, found in report["over"].items():
+        say(
+            f"{name}: gate {report['gates'][name]:.2f}; NDCG@10 alone {found['other']:.4f}, together "
+            f"{found['ours']:.4f}, {found['difference']:+.4f} (95 % {found['difference_low']:+.4f} to "
+            f"{found['difference_high']:+.4f}) of {found['users']:,} users"
+        )
+    say(f"saved    {out / 'recommender'}")
+
+
+def _found(bundle: str, workspace: Path) -> Path:
+    """The folder of a pair or bundle, or a copy of that of a version. Raises `BadInput` where there is no version."""
+    from components.registry.champion import kept_bundle
+
+    folder = Path(bundle)
+    if not folder.is_dir() and os.sep not in bundle and (workspace / "params.yaml").is_file():
+        folder, _ = kept_bundle(workspace, load(workspace / "params.yaml"), bundle)
+    return folder

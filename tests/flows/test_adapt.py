@@ -1,0 +1,101 @@
+"""`idiom adapt`: a bundle of one shop, adapted to another, judged beside what it was, and registered as its child."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components import adapt as rooms
+from components import stages
+from components.errors import BadInput
+from components.registry.answers import Answers
+from components.registry.bundle import bundle_sha256
+from components.registry.store import connect
+from components.settings.file import from_dict, load
+from components.storage.layout import Layout
+from components.storage.manifest import write_manifest
+from flows.adapt import adapt, experts
+from flows.initialise import initialise
+from tests.foundation.shops import write_shop
+from tests.registry.conftest import own_store  # noqa: F401 - every test has a store of its own
+from tests.workspaces import MICRO, set_params
+
+_TAUGHT = ("ingest", "validate", "views", "clean", "train", "index", "rank", "evaluate", "register")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the bundle of a small shop is version 1 of its model."""
+    workspace = tmp_path_factory.mktemp("source")
+    initialise(workspace, write_shop(workspace.parent / "alpha", users=60))
+    set_params(workspace, {**MICRO, "clean": {}, "evaluate": {"ks": [5, 10], "beams": 10}})
+    params = load(workspace / "params.yaml")
+    for name in _TAUGHT:
+        stages.run(name, workspace, params)
+    return workspace
+
+
+def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> None:
+    """Prevents IDs of the old shop, figures without what they are better than, and a version that hides its origin."""
+    lines: list[str] = []
+    raw, out = write_shop(tmp_path / "gamma", users=50, seed=3, brands=False), tmp_path / "out"
+    before = Layout(source, "alpha")
+    how: dict[str, Any] = {"way": "prompt", "epochs": 1, "sources": [source / "alpha"], "sample_users": 0}
+    adapt(str(before.bundle), raw, out, **how, register=True, workspace=source, say=lines.append)
+    layout = Layout(out, "gamma")
+    report = json.loads(layout.adapted.read_text())
+    own = report["language_model"]
+    assert report["taught_by"] == ["alpha"] and own["users"] == 50
+    assert own["difference_low"] <= own["difference"] <= own["difference_high"]
+    assert own["difference"] == pytest.approx(own["adapted"] - own["start"], abs=2e-6)
+    assert {"item_graph", "popularity"} <= set(report["baselines"])
+    assert (layout.bundle / "soft_prompt.safetensors").is_file() and (layout.bundle / "hybrid").is_dir()
+    (version,) = connect(source).search_model_versions("name = 'idiom-gamma'")
+    assert version.tags["idiom.start"] == f"idiom-alpha version 1, bundle {bundle_sha256(before.bundle)[:16]}"
+    assert version.tags["idiom.taught_by"] == "alpha, gamma"
+    card = layout.model_card.read_text()
+    assert "Taught by" in card and "alpha, gamma" in card and "Forgotten of alpha" in card
+    (forgotten,) = report["forgotten"].values()
+    assert forgotten["users"] > 30 and list(report["forgotten"]) == ["alpha"]
+    assert any(line.startswith("adapted") and "taught by alpha" in line for line in lines)
+
+
+def test_experts_answer_together(source: Path, tmp_path: Path) -> None:
+    """Prevents experts that are asked with each other's IDs, and a recommender that nobody can load or serve."""
+    before, lines = Layout(source, "alpha").bundle, list[str]()
+    other = tmp_path / "beta"
+    shutil.copytree(before, other, ignore=shutil.ignore_patterns("manifest.json"))
+    write_manifest(other, kind="bundle", dataset="beta")
+    out, raw = tmp_path / "out", write_shop(tmp_path / "gamma", users=50, seed=3, brands=False)
+    experts([before, other], raw, out, say=lines.append)
+    report = json.loads((out / "experts.json").read_text())
+    assert report["gates"] == {"alpha": 0.5, "beta": 0.5} and report["over"]["beta"]["difference"] == 0.0
+    (answer,) = Answers.of(out / "recommender")([["i00", "i01"]], [3])
+    assert len(answer["item_ids"]) == 3 and not {"i00", "i01"} & {*answer["item_ids"]}
+    assert sum("gate 0.50" in line for line in lines) == 2
+    assert rooms.averaged([before, other], tmp_path).is_dir()
+
+
+def test_settings_are_those_of_the_pair_but_for_the_place() -> None:
+    """Prevents a training elsewhere with settings of this place, and a params.yaml that repeats every default."""
+    theirs = {
+        "family": "decoder-only",
+        "size": "micro",
+        "ranks": 4,
+        "refit": True,
+        "gone": 1,
+        "recommender": {"lr": 0.1},
+    }
+    found = rooms.adapting({"train": theirs, "index": {"max_tokens": 7}}, "work/bundles/a", "lora", epochs=2)
+    assert found["train"] == {
+        **{"family": "decoder-only", "size": "micro", "recommender": {"lr": 0.1}, "lora_rank": 8},
+        **{"start": "work/bundles/a", "start_elsewhere": True, "continual": {"epochs": 2, "kl": 0.0}},
+    }
+    assert from_dict(yaml.safe_load(yaml.safe_dump(found))).train.lora_rank == 8
+    with pytest.raises(BadInput, match="full, lora, prompt"):
+        rooms.way_of("soft")
