@@ -3,9 +3,10 @@
     idiom backfill --from 2024-01-01 --to 2024-06-30 --every 30
     idiom backfill --from ... --dask tcp://scheduler:8786    # each window on a Dask worker that sees the same folders
 
-A window is a workspace of its own, work/backfill/NAME/KEY, whose `ingest.until` is its day; what is done there is not
-done again, and a training that was killed goes on from its checkpoint. In MLflow one parent run has a child for each
-window, found again by its key. Nothing is registered: a model of last spring is no challenger.
+A window is a workspace of its own, work/backfill/KEY, whose `ingest.until` is its day; what is done there is not done
+again, by this range of days or another, and a training that was killed goes on from its checkpoint. In MLflow one
+parent run has a child for each window, found again by its key. Nothing is registered: a model of last spring is no
+challenger.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def backfill(
     refuse_unfit(workspace)
     name = f"{days[0]} to {days[-1]} every {every} days"
     experiment = f"{params.register.experiment or params.dataset}-backfill"
-    root = workspace / "work" / "backfill" / digest(name)[:16]
+    root = workspace / "work" / "backfill"
     windows = _windows(workspace, replace(params, register=replace(params.register, experiment=experiment)), days)
     with grid_lock(root) as lock:
         runs = GridRuns.open(workspace, experiment, name, {each.title: {"until": str(each.day)} for each in windows})
@@ -87,12 +88,18 @@ def backfill(
                 runs.failed(child(each), each.message)
                 say(f"{each.title}: failed: {each.message}")
                 return
-            metrics = read_json(Layout(each.place, params.dataset).metrics)
+            say(f"{each.title}: {_said(log(each))}, {sum(each.seconds.values()):.0f} s")
+
+        def log(each: Work) -> dict[str, Any]:
+            metrics: dict[str, Any] = read_json(Layout(each.place, params.dataset).metrics)
             runs.result(child(each), metrics, "test", each.seconds)
-            say(f"{each.title}: {_said(metrics)}, {sum(each.seconds.values()):.0f} s")
+            return metrics
 
         left = [each for each in works if not each.finished]
         say(f"{len(works)} windows, {len(works) - len(left)} of them done already")
+        for each in works:
+            if each.finished:  # by another range, or by a call that was killed before it could tell MLflow
+                log(each)
         status = "FAILED"
         try:
             if dask is None:

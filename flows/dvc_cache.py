@@ -1,6 +1,6 @@
 """Files of DVC's cache that no longer are what their name says: a disk that lies, an editor, a copy that broke off.
 
-    for path in damaged(workspace): ...        # those of dvc.lock, each hashed
+    for path in damaged(workspace): ...        # those of dvc.lock and of the drops, each hashed
     mend(workspace)                            # removes them, and brings them back from the remote or the workspace
 
 A file in the cache is named by the MD5 of its content. DVC believes a file there as long as it is read-only, so that a
@@ -36,7 +36,8 @@ class Mended:
 
 
 def damaged(workspace: Path) -> list[Path]:
-    """Files of the cache that dvc.lock names and whose content is another one. Reads all of them."""
+    """Files of the cache that dvc.lock or a drop's .dvc file names and whose content is another one. Reads all of them;
+    older versions are not looked at."""
     return [path for path in _named(workspace) if path.is_file() and _md5(path) != _name(path)]
 
 
@@ -61,39 +62,42 @@ def mend(workspace: Path, found: list[Path]) -> Mended:
 
 
 def _named(workspace: Path) -> Iterator[Path]:
-    """Paths in the cache of all that dvc.lock names: files, listings of folders, and what stands in those."""
-    lock = workspace / _LOCK
-    if not lock.is_file():
-        return
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    """Paths in the cache of all that stages and drops brought: files, listings of folders, and what stands in those."""
     cache, seen = _cache(workspace), set[str]()
-    for stage in stages.values():
-        for out in stage.get("outs", []):
-            md5 = out.get("md5", "")
-            if not md5 or md5 in seen:
+    for _, md5 in _outs(workspace):
+        if not md5 or md5 in seen:
+            continue
+        seen.add(md5)
+        listing = cache / md5[:2] / md5[2:]
+        yield listing
+        if md5.endswith(_DIR) and listing.is_file():
+            try:
+                inside = json.loads(listing.read_text(encoding="utf-8"))
+            except ValueError:  # it is among the damaged ones itself
                 continue
-            seen.add(md5)
-            listing = cache / md5[:2] / md5[2:]
-            yield listing
-            if md5.endswith(_DIR) and listing.is_file():
-                try:
-                    inside = json.loads(listing.read_text(encoding="utf-8"))
-                except ValueError:  # it is among the damaged ones itself
-                    continue
-                for each in inside:
-                    yield cache / each["md5"][:2] / each["md5"][2:]
+            for each in inside:
+                yield cache / each["md5"][:2] / each["md5"][2:]
+
+
+def _outs(workspace: Path) -> Iterator[tuple[Path, str]]:
+    """Path and MD5 of each output of dvc.lock, and of each data set's drops."""
+    lock = workspace / _LOCK
+    found = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}) if lock.is_file() else {}
+    for stage in found.get("stages", {}).values():
+        for out in stage.get("outs", []):
+            yield workspace / out["path"], out.get("md5", "")
+    for file in sorted((workspace / "data" / "drops").glob("*.dvc")):
+        for out in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("outs", []):
+            yield file.parent / out["path"], out.get("md5", "")
 
 
 def _outputs(workspace: Path) -> Iterator[Path]:
-    stages = (yaml.safe_load((workspace / _LOCK).read_text(encoding="utf-8")) or {}).get("stages", {})
-    for stage in stages.values():
-        for out in stage.get("outs", []):
-            path = workspace / out["path"]
-            yield from (
-                (each for each in path.rglob("*") if each.is_file())
-                if path.is_dir()
-                else ([path] if path.is_file() else [])
-            )
+    """The files of all outputs that lie in the workspace."""
+    for path, _ in _outs(workspace):
+        if path.is_dir():
+            yield from (each for each in path.rglob("*") if each.is_file())
+        elif path.is_file():
+            yield path
 
 
 def _cache(workspace: Path) -> Path:

@@ -68,16 +68,18 @@ def _measure(name: str, history: Sequence[Record]) -> dict[str, Any]:
         "says": "drifted" if now["drifted"] else "not measured" if now["value"] is None else "as before",
         "found": now["said"],
         "meaning": now["meaning"],
-        "rule": "" if now["value"] is None else _against(now["value"], now["threshold"], now["p"]),
+        "rule": "" if now["value"] is None else _against(now),
         "plot": _plot([each["value"] for _, each in kept], [each["drifted"] for _, each in kept], now["threshold"]),
         "alt": f"{_plain(name)} in {len(kept)} windows, {sum(each['drifted'] for _, each in kept)} of them drifted",
     }
 
 
-def _against(value: float, threshold: float, p: float | None) -> str:
-    """An effect beside its threshold: `0.310, at least 0.2; p 0.0012`."""
-    relation = "at least" if value >= threshold else "below"
-    return f"{value:.3f}, {relation} {threshold:g}" + ("" if p is None else f"; p {p:.2g}")
+def _against(now: dict[str, Any]) -> str:
+    """An effect beside its threshold, and the test: `0.310, at least 0.2; p 4e-15`."""
+    reaches = now["value"] >= now["threshold"]
+    chance = ", which chance may give" if reaches and not now["drifted"] else ""
+    test = "" if now["p"] is None else f"; p {now['p']:.2g}{chance}"
+    return f"{now['value']:.3f}, {'at least' if reaches else 'below'} {now['threshold']:g}{test}"
 
 
 def _plot(values: Sequence[float], drifted: Sequence[bool], threshold: float) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class GridRuns:
             if parents:
                 parent = parents[0].info.run_id
             else:
-                tags = {GRID: grid, "mlflow.source.name": "idiom ablate", "mlflow.source.type": "JOB"}
+                tags = {GRID: grid, "mlflow.source.name": "idiom", "mlflow.source.type": "JOB"}
                 parent = client.create_run(found, tags=tags, run_name=grid).info.run_id
             client.update_run(parent, status="RUNNING")
             client.log_dict(parent, {name: dict(changes) for name, changes in variants.items()}, "variants.json")
@@ -76,7 +76,7 @@ class GridRuns:
         if found:
             return found[0].info.run_id
         own = {TRAIN_KEY: train_key} if trains else {"idiom.trained_as": train_key, _JUDGED: judged}
-        tags = {_PARENT: self._parent, CELL: cell, NOTE: "One cell of an ablation.", **own}
+        tags = {_PARENT: self._parent, CELL: cell, NOTE: "One of the runs of its parent.", **own}
         run_id = client.create_run(self._experiment, tags=tags, run_name=cell).info.run_id
         if not trains:
             for key, text in lineage.flat(to_dict(params)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import dvc_cache
 from flows.doctor_state import Finding, code, leftovers, locks, store
 from tests.registry.workspace import empty_store
 
@@ -96,3 +98,15 @@ def test_the_environment_of_another_folder_is_said(tmp_path: Path, repository: P
     (tmp_path / "components").mkdir()
     finding = only(code(tmp_path))
     assert finding.status == "warn" and str(repository) in finding.what and "make env" in finding.mend
+
+
+def test_a_damaged_drop_is_found_and_mended_too(tmp_path: Path) -> None:
+    """Prevents: the one versioned copy of a drop, which no stage has as an output, damaged and pushed unseen."""
+    md5 = hashlib.md5(b"drop").hexdigest()
+    drop, file = tmp_path / "data" / "drops" / "demo", tmp_path / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    for path, content in ((drop, b"drop"), (file, b"other")):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    drop.with_suffix(".dvc").write_text(f"outs:\n- md5: {md5}\n  path: demo\n")
+    assert dvc_cache.damaged(tmp_path) == [file]
+    assert dvc_cache.mend(tmp_path, [file]).back == (md5,) and file.read_bytes() == b"drop"
