@@ -104,7 +104,8 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
         shop = replace(shop, histories=without(shop.histories, hidden_items(shop.items, chosen.hidden, params.seed)))
     asked = shop.cases(refit=False, on="valid", max_users=chosen.users, seed=params.seed)
     test = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
-    columns = [name for name in text_columns(shop.items) if name not in ("text", "title")]
+    labels = {medium.labels for medium in params.ingest.media.values()}  # of a picture, and so no text
+    columns = [name for name in text_columns(shop.items) if name not in ("text", "title", *labels)]
     voices = reading_all(params.voices, columns)
     views = vectors.load(layout.views, test.item_ids)
     variants = variants_of(views)
