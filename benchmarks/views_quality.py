@@ -91,7 +91,8 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
         result = measure(chosen, chosen.work or Path(folder), progress)
-    print(json.dumps({"benchmark": "views_quality", "dataset": chosen.dataset, **result, **machine.facts()}))
+    about = {"benchmark": "views_quality", "dataset": chosen.dataset, "options": sys.argv[1:]}
+    print(json.dumps({**about, **result, **machine.facts()}))
 
 
 def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> dict[str, Any]:
