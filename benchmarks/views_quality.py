@@ -91,7 +91,8 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, reporting(Console()) as progress:
         result = measure(chosen, chosen.work or Path(folder), progress)
-    print(json.dumps({"benchmark": "views_quality", "dataset": chosen.dataset, **result, **machine.facts()}))
+    about = {"benchmark": "views_quality", "dataset": chosen.dataset, "options": sys.argv[1:]}
+    print(json.dumps({**about, **result, **machine.facts()}))
 
 
 def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> dict[str, Any]:
@@ -104,7 +105,8 @@ def measure(chosen: argparse.Namespace, workspace: Path, progress: Progress) -> 
         shop = replace(shop, histories=without(shop.histories, hidden_items(shop.items, chosen.hidden, params.seed)))
     asked = shop.cases(refit=False, on="valid", max_users=chosen.users, seed=params.seed)
     test = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
-    columns = [name for name in text_columns(shop.items) if name not in ("text", "title")]
+    labels = {medium.labels for medium in params.ingest.media.values()}  # of a picture, and so no text
+    columns = [name for name in text_columns(shop.items) if name not in ("text", "title", *labels)]
     voices = reading_all(params.voices, columns)
     views = vectors.load(layout.views, test.item_ids)
     variants = variants_of(views)
