@@ -74,7 +74,9 @@ def trial(
         by_weights = Fusion.of(reader.voices, learned.catalogue, fusion)
         ranks[FIXED] = ranks_of(by_weights, held, masked=masked)
         if language is not None:
-            ranks[LANGUAGE] = ranks_of(WithLanguage(by_weights, language, language_weight()), held, masked=masked)
+            ranks[LANGUAGE] = ranks_of(
+                WithLanguage(by_weights, language, language_weight(language.kind)), held, masked=masked
+            )
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)
             if foundation is not None:
