@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation")
     parser.add_argument("--users", type=int, default=2000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
+    parser.add_argument("--tiers", nargs="+", choices=TIERS, default=TIERS)
     parser.add_argument("--bundle", type=Path, help="its language model beside the fixed weights: a contender more")
     parser.add_argument("--instruct", type=Path, help="the same of an instruct model that nobody taught, as SmolLM2")
     parser.add_argument("--language-source", help="folder of --data by whose validation its weight is chosen instead")
@@ -102,9 +103,10 @@ def main() -> None:
             asked = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
             learned, held = replace(shop.learned(asked), seed=params.seed), _held(asked)
             ask: dict[str, Any] = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
+            asks = ask | {"tiers": chosen.tiers, "progress": progress}
             own = Own(_held(_valid(shop, chosen.users, params.seed))) if chosen.own else None
             language = _language(chosen, shop, params)
-            tiers = trial(learned, held, foundation, preset(), own=own, language=language, progress=progress, **ask)
+            tiers = trial(learned, held, foundation, preset(), own=own, language=language, **asks)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}
             found["seconds"][name] = round(time.perf_counter() - started, 1)
@@ -125,8 +127,7 @@ def teach(chosen: argparse.Namespace) -> None:
 
 
 def choose_language(chosen: argparse.Namespace) -> None:
-    """The weight of a language model's gain, by a source that did not teach it, in the tier `text_only`; that of a
-    bundle is committed."""
+    """The weight of a language model's gain, by a source that did not teach it, in the tier `text_only`."""
     with tempfile.TemporaryDirectory() as folder:
         raw = chosen.data / chosen.language_source
         params = settings(Path(folder) / "none", raw)
@@ -141,9 +142,8 @@ def choose_language(chosen: argparse.Namespace) -> None:
         values = ndcg_by_weight(both, _held(asked), LANGUAGE_GRID)
     best = max(values, key=lambda weight: values[weight])
     about = {"weight": best, "source": raw.name, "users": len(asked.targets), "ndcg_at_10": values}
-    if chosen.bundle:
-        publish_json(PRESET, read_json(PRESET) | {"language": about})
-    print(json.dumps({"benchmark": "foundation", "language": about} | machine.facts()))
+    publish_json(PRESET, read_json(PRESET) | {language.kind: about})
+    print(json.dumps({"benchmark": "foundation", language.kind: about} | machine.facts()))
 
 
 def _language(chosen: argparse.Namespace, shop: Shop, params: Params) -> Language | None:

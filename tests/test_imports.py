@@ -173,9 +173,10 @@ FLOORS = {
     ],
     "foundation": [
         "tiers columns ids",
-        "standard language",
+        "standard",
         "foundation catalogue",
         "teaching rivals judging weights",
+        "language",
         "trial school",
     ],
     "training": [

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.foundation.weights import INSTRUCTED, TAUGHT, Kind
 from components.networks.families import language_model
 from components.ranking.lists import Held
 from components.ranking.training import gains as gains_of
@@ -43,14 +44,14 @@ _DECODING = Decoding(scores="trie")
 class Language:
     """The recommender of a bundle over the IDs of another shop."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, kind: Kind) -> None:
+        self._engine, self.kind = engine, kind
         self._known = np.full(len(engine.catalogue.table), np.nan, np.float32)
 
     @classmethod
     def load(cls, bundle: Path, table: IdTable, *, drop_repeats: bool) -> Self:
         """`table`: IDs that the bundle's own generator wrote (`ids.written`). Raises `BadInput` for no bundle."""
-        return cls(Engine.load(bundle, device="cpu", catalogue=Catalogue(table, drop_repeats=drop_repeats)))
+        return cls(Engine.load(bundle, device="cpu", catalogue=Catalogue(table, drop_repeats=drop_repeats)), TAUGHT)
 
     @classmethod
     def instructed(cls, folder: Path, item_ids: Sequence[str], names: Sequence[str], *, drop_repeats: bool) -> Self:
@@ -69,7 +70,7 @@ class Language:
             max_history=_NEWEST,
             device=torch.device("cpu"),
         )
-        return cls(engine)
+        return cls(engine, INSTRUCTED)
 
     def gains(self, histories: Ragged, candidates: Ragged) -> NDArray[np.float32]:
         """[candidates.values] log-probability of each candidate of each history, less its prior; nats."""

@@ -84,7 +84,7 @@ def trial(
         }
         ranks |= {name: ranks_of(each, held, masked=masked) for name, each in by_weights.items()}
         if language is not None:
-            both = WithLanguage(by_weights[FIXED], language, language_weight())
+            both = WithLanguage(by_weights[FIXED], language, language_weight(language.kind))
             ranks[LANGUAGE] = ranks_of(both, held, masked=masked)
         if foundation is not None or own is not None:
             lists = Lists.read(reader, held, progress)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +31,11 @@ from components.voices.lists import Scores, places
 from components.voices.load import VIEW
 
 PRESET = Path(__file__).with_name("weights.json")
+Kind = Literal["language", "instruct"]
+TAUGHT: Kind = "language"
+"""In the preset: a language model that a shop taught to recommend."""
+INSTRUCTED: Kind = "instruct"
+"""A pretrained one that nobody did."""
 GRID = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 RELATED, ALIKE = 0.3, 0.1
 """Weights of the voices of a shop's views: relations and labels; pictures, sounds and numbers. No source has any: they
@@ -76,9 +82,9 @@ def with_views(weights: Mapping[str, float], views: Mapping[str, Vectors]) -> di
     return {**weights, **own}
 
 
-def language_weight(path: Path = PRESET) -> float:
+def language_weight(kind: Kind, path: Path = PRESET) -> float:
     """What a nat of a language model's gain counts (`language.WithLanguage`), in each tier; 0 where none was chosen."""
-    return float(read_json(path).get("language", {}).get("weight", 0.0))
+    return float(read_json(path).get(kind, {}).get("weight", 0.0))
 
 
 def source_of(readers: Readers, learned: Learned, held: Held, *, most: int) -> Source:

@@ -55,7 +55,7 @@ def convert(gguf: Path, out: Path) -> None:
         raise BadInput(f"it cannot be read: {first_line(error)}", where=str(gguf), mend=mend) from error
     config = read.config
     del config.quantization_config  # what came from GGUF is not saved as it is
-    model = type(read)(config)
+    model: Any = type(read)(config)
     model.load_state_dict(read.state_dict())
     with publishing(out) as folder:
         save_model(model.to(torch.bfloat16), folder)

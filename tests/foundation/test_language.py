@@ -11,6 +11,9 @@ import pytest
 from components.foundation import language as room
 from components.foundation.ids import written
 from components.foundation.language import Language, WithLanguage, ndcg_by_weight
+from components.foundation.weights import language_weight
+from components.networks.tokenizer import load_tokenizer, save_tokenizer
+from components.progress import Progress
 from components.ranking.fusion import Fusion
 from components.ranking.lists import Held
 from components.recommender.catalogue import Catalogue
@@ -19,10 +22,14 @@ from components.settings.decoding import Decoding
 from components.settings.params import Index
 from components.settings.ranking import Fusion as Weights
 from components.storage.ragged import Ragged
+from components.training.job import Job
+from components.training.run import train
 from components.voices.learned import Learned
 from flows.zero_shot import zero_shot
 from tests.foundation.conftest import Done
-from tests.training.conftest import micro
+from tests.textid.writing.test_instructed import TEMPLATE
+from tests.training.conftest import micro, write_tables
+from tests.training.pretrained import checkpoint
 
 ITEMS = 30
 TITLES = [
@@ -35,11 +42,6 @@ TITLES = [
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair that was trained for a second."""
-    from components.progress import Progress
-    from components.training.job import Job
-    from components.training.run import train
-    from tests.training.conftest import write_tables
-
     root = tmp_path_factory.mktemp("taught")
     write_tables(root)
     files = [root / f"{name}.parquet" for name in ("items", "histories", "valid_targets")]
@@ -102,3 +104,17 @@ def test_zero_shot_judges_it_beside_the_fixed_weights(done: Done, bundle: Path, 
     zero_shot(done.raw, tmp_path / "out", bundle=bundle, **ask, say=lambda line: None)  # type: ignore[arg-type]
     judged = json.loads((tmp_path / "out" / "report.json").read_text())["judged"]
     assert {"fixed_weights", "fixed_weights_language"} <= set(judged["text_only"]["all"])
+
+
+def test_an_instruct_model_is_asked_what_comes_next(tmp_path: Path) -> None:
+    """Prevents: a history that it is not told, or told as one long word, and IDs of another item."""
+    folder = checkpoint(tmp_path / "model", "qwen2")
+    tokenizer = load_tokenizer(folder)
+    tokenizer.chat_template = TEMPLATE
+    save_tokenizer(tokenizer, folder)
+    language = Language.instructed(folder, [f"i{number}" for number in range(ITEMS)], TITLES, drop_repeats=True)
+    told = language._engine._prompt([0, 1])
+    said = tokenizer.decode(told.token_ids)
+    assert f"{TITLES[0]}\n{TITLES[1]}" in said and said.rstrip().endswith("<assistant>")
+    gains = language.gains(Ragged.of([[0, 1], [7]]), Ragged.of([[2, 3], [2]]))
+    assert np.isfinite(gains).all() and gains[0] != gains[2] and language_weight(language.kind) > 0
