@@ -17,7 +17,8 @@ step of training here, against the start (one model of all sources, of the size 
 WAY_after_1, _3, _5 (`--new-users`): the same of users of whom so many interactions are known, the newest.
 
 All language models have the same IDs, which the start's generator wrote from texts, the same size, rate and number of
-epochs, and the best epoch by the known users' validation items. `forgotten.NAME.WAY`: the start and what most users
+epochs (at least `--epochs`, and so many that there are `--steps`), and the best epoch by the known users' validation
+items; where that finds nothing, the last. `forgotten.NAME.WAY`: the start and what most users
 made of it (draw 0), on validation targets of the source that taught it first.
 """
 
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=5, help="draws of these users")
     parser.add_argument("--ways", nargs="*", default=MODEL_WAYS, help="of the language model; none: voices alone")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=80, help="at least; few users are gone through more often")
     parser.add_argument("--test-users", type=int, default=1000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "curve", help="what is done already")
     parser.add_argument("--teach", nargs="+", help="teach --start by these folders of --data instead")
@@ -126,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.experts and start:
             found.setdefault("experts", {})[name] = target.together(chosen.experts)
         found["seconds"][name] = round(time.perf_counter() - began, 1)
-    found |= {"draws": chosen.draws, "epochs": chosen.epochs}
+    found |= {"draws": chosen.draws, "epochs": chosen.epochs, "steps": chosen.steps}
     print(json.dumps(found | machine.facts()))
     if chosen.figure:
         draw(found["curve"], chosen.figure)
@@ -158,7 +160,8 @@ def teach(chosen: argparse.Namespace) -> dict[str, Any]:
     (workspace / "params.json").write_text(json.dumps(own))
     stages.run("train", workspace, params)
     stages.run("index", workspace, params)
-    return {key: read_json(_start(workspace) / "pair.json")[key] for key in ("catalogues", "valid", "epoch", "items")}
+    facts = read_json(_start(workspace) / "pair.json")
+    return {key: facts.get(key) for key in ("catalogues", "valid", "epoch", "items")}
 
 
 def _name(asked: str) -> str:
@@ -211,7 +214,12 @@ class Target:
         name = _name(name)
         params = replace(settings(Path("none"), raw), dataset=name)
         manifest = sha256(start / MANIFEST) if start else ""
-        decides = {"clean": to_dict(params.clean), "start": manifest, "epochs": chosen.epochs, "seed": params.seed}
+        decides = {
+            "clean": to_dict(params.clean),
+            "start": manifest,
+            "epochs": [chosen.epochs, chosen.steps],
+            "seed": params.seed,
+        }
         work = chosen.work / name / digest({**decides, "asked": chosen.test_users})[:16]
         shop = read(params, raw, work, params.clean.ties, category)
         asked = shop.cases(refit=False, on="test", max_users=chosen.test_users, seed=params.seed)
@@ -220,8 +228,8 @@ class Target:
         report: dict[str, Any] = {}
         if start is not None:
             here, report = _with_ids(start, work, shop)
-            if chosen.meta and not (work / "meta").is_dir():
-                adapt.with_ids(_start(chosen.meta), work / "ids.parquet", work / "meta")
+            if chosen.meta and not (work / _meta(chosen.meta)).is_dir():
+                adapt.with_ids(_start(chosen.meta), work / "ids.parquet", work / _meta(chosen.meta))
         return cls(name, shop, asked, learned, params, chosen, here, work, report)
 
     def about(self) -> dict[str, Any]:
@@ -249,7 +257,8 @@ class Target:
         some |= {way: (lambda way=way: self._model(rows, number, draw, way)) for way in self.chosen.ways}
         found: dict[str, float | None] = {}
         for name, measure in some.items():
-            kept = self.work / "done" / f"{number}-{draw}-{name}.json"
+            of = _meta(self.chosen.meta) if name == "meta" else name
+            kept = self.work / "done" / f"{number}-{draw}-{of}.json"
             if not kept.is_file():
                 publish_json(kept, measure())
             found |= read_json(kept)
@@ -298,7 +307,7 @@ class Target:
     def _from(self, way: str) -> Path:
         """What a way starts from."""
         assert self.start is not None
-        return self.work / "meta" if way == "meta" else self.start
+        return self.work / _meta(self.chosen.meta) if way == "meta" else self.start
 
     @property
     def _most(self) -> int:
@@ -315,16 +324,18 @@ class Target:
 
     def _teach(self, layout: Layout, way: str) -> None:
         facts = read_json(self._from(way) / "pair.json")["train"]
-        more = adapt.adapting({"train": facts}, "start", "full", epochs=self.chosen.epochs)["train"]
+        users = pl.read_parquet(layout.histories, columns=["user_id"]).height
+        epochs = max(self.chosen.epochs, -(-self.chosen.steps * facts["recommender"]["batch_size"] // users))
+        more = adapt.adapting({"train": facts}, "start", "full", epochs=epochs)["train"]
         base = from_dict({"train": more}).train
         ids = self.work / "ids.tsv"
         if way == "scratch":
-            phase = replace(base.recommender, epochs=self.chosen.epochs)
+            phase = replace(base.recommender, epochs=epochs)
             given = {"ids": "imported", "imported_ids": ids.name, "rounds": 1}
             how: Train = replace(base, start=None, start_elsewhere=False, recommender=phase, **given)  # type: ignore[arg-type]
         else:
             learns = dict(adapt.WAYS["full" if way in ("meta", "hybrid") else adapt.way_of(way)])
-            continual = ContinualTraining(epochs=self.chosen.epochs, kl=0.0, **learns.pop("continual"))
+            continual = ContinualTraining(epochs=epochs, kl=0.0, **learns.pop("continual"))
             how = replace(base, start_elsewhere=False, continual=continual, **learns)
         train(
             Job(
@@ -425,6 +436,11 @@ def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]
         publish_json(work / "ids.json", report)
         adapt.with_ids(start, work / "ids.parquet", here)
     return here, read_json(work / "ids.json")
+
+
+def _meta(workspace: Path) -> str:
+    """The name of the way `meta` from one start, by its content."""
+    return f"meta-{sha256(_start(workspace) / MANIFEST)[:8]}"
 
 
 def _number(asked: str, users: int) -> int:

@@ -222,6 +222,12 @@ class Alternation:
         patience = self._context.job.train.recommender.patience
         return bool(patience) and state.phase_stale >= patience
 
+    @property
+    def _knows_nothing_here(self) -> bool:
+        """Whether it goes on from a pair that was taught nothing of this shop. Where both find none of a few users'
+        targets, the one that has learned something of the shop is taken."""
+        return self._context.start is not None and self._context.start.taught is None
+
     def _judge(self, epoch: int, row: dict[str, Any]) -> dict[str, float]:
         """Validate after `epoch` epochs of the phase; keep the state if it is the best so far."""
         state = self._state
@@ -230,7 +236,8 @@ class Alternation:
             metrics = self._validation.measure(self._recommender, state.table, self._progress)
         crash_point("recommender.validated")
         row.update({f"valid_{name}": value for name, value in metrics.items()})
-        if improves(metrics, state.best.ndcg if state.best else -1.0):
+        best = state.best.ndcg if state.best else -1.0
+        if improves(metrics, best) or (self._knows_nothing_here and metrics["ndcg_at_10"] == best):
             round_number = self._plan[state.place.phase].round
             state.best = Best(
                 ndcg=metrics.get("ndcg_at_10", -1.0),

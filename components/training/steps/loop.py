@@ -71,16 +71,27 @@ class Optimisation:
     """Of the phase `recommender` alone: it learns to adapt."""
 
     def optimizer(self, module: nn.Module, phase: str) -> torch.optim.Optimizer:
-        """A fresh one for a phase; `fused` updates all weights in one pass, deterministic on CPU and GPU alike."""
-        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        how: dict[str, Any] = {"lr": 0.0, "weight_decay": self.weight_decay, "fused": True}
+        """A fresh one for a phase."""
         if self.meta and phase == "recommender":
-            return Reptile(trained, inner=self.meta.inner, step=self.meta.step, **how)
-        return torch.optim.AdamW(trained, **how)
+            return Reptile(_trained(module), inner=self.meta.inner, step=self.meta.step, **self._how)
+        return self.adamw(module)
+
+    def adamw(self, module: nn.Module) -> torch.optim.Optimizer:
+        """A fresh AdamW."""
+        return torch.optim.AdamW(_trained(module), **self._how)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """`fused` updates all weights in one pass, deterministic on CPU and GPU alike."""
+        return {"lr": 0.0, "weight_decay": self.weight_decay, "fused": True}
 
     def rate(self, phase: Phase, step: int, steps: int) -> float:
         """Learning rate of a step of a phase."""
         return learning_rate(step, steps=steps, peak=phase.peak_lr, warmup_share=self.warmup_share)
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup_share: float) -> float:
