@@ -42,6 +42,7 @@ from components.foundation.ids import written
 from components.foundation.judging import Judged
 from components.foundation.language import Language, WithLanguage, ndcg_by_weight
 from components.foundation.school import taught_by
+from components.foundation.tiers import TIERS
 from components.foundation.trial import Own, trial
 from components.foundation.weights import PRESET, preset
 from components.progress import reporting
