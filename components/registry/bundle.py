@@ -45,6 +45,11 @@ DIGEST = "IDIOM_BUNDLE_SHA256"
 _UNSAFE = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".py", ".so"}
 
 
+def items_of(bundle: Path) -> list[str]:
+    """Ids of a bundle's items."""
+    return list(parquet.read(bundle / ITEMS, ["item_id"])["item_id"].to_pylist())
+
+
 def assemble(layout: Layout, params: Params) -> Path:
     """Publish the bundle of the dataset's current artifacts and return its directory.
 

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.recommender.catalogue import ID_TABLE, ITEMS
+from components.recommender.catalogue import ID_TABLE
 from components.recommender.interface import Times
 from components.recommender.pair import broken_rules
-from components.registry.bundle import EVIDENCE
+from components.registry.bundle import EVIDENCE, items_of
 from components.registry.store import tracking_uri
-from components.storage import parquet
 from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 
@@ -64,7 +63,7 @@ def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = T
     best value on validation; `churn` against the bundle `old`. contract: whether the ID table's contract is asked too,
     which takes the tokenizer."""
     table = IdTable.load(bundle / ID_TABLE)
-    items = parquet.read(bundle / ITEMS, ["item_id"])["item_id"].to_pylist()
+    items = items_of(bundle)
     said = read_json(bundle / EVIDENCE) if (bundle / EVIDENCE).is_file() else {}
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return {
