@@ -54,7 +54,14 @@ def _write(path: Path, rows: Any, separator: str) -> None:
 
 
 def ask(raw: Path, out: Path, *, foundation: Path | None = None, judge: int = 0, tier: str | None = "text_only") -> Any:
-    given: dict[str, Any] = {"foundation": foundation, "bundle": None, "tier": tier, "k": 3, "judge_users": judge}
+    given: dict[str, Any] = {
+        "foundation": foundation,
+        "bundle": None,
+        "writer": None,
+        "tier": tier,
+        "k": 3,
+        "judge_users": judge,
+    }
     zero_shot(raw, out, **given, say=lambda line: None)
     return load(out / "recommender")
 
