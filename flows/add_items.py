@@ -22,7 +22,6 @@ from components.data.drops.store import Store
 from components.errors import BadInput
 from components.evaluation.comparison.rescored import rescored
 from components.evaluation.comparison.sides import Side, kept_of, read
-from components.recommender.catalogue import ITEMS
 from components.registry.bundle import decoding_of
 from components.registry.champion import CHAMPION, behind, numbered_bundle
 from components.registry.comparable import comparable
@@ -117,7 +116,9 @@ def deleted_in(bundle: Path, store: Store) -> int:
     """How many items of a bundle are to be forgotten."""
     import polars as pl
 
-    return int(store.forgotten().among("item", pl.read_parquet(bundle / ITEMS, columns=["item_id"])["item_id"]).sum())
+    return int(
+        store.forgotten().among("item", pl.read_parquet(bundle / "items.parquet", columns=["item_id"])["item_id"]).sum()
+    )
 
 
 def _asked(old: Side, bundle: Path, params: Params) -> Side:
