@@ -460,12 +460,18 @@ def draw(curves: dict[str, Any], path: Path) -> None:
         FigureCanvasSVG(figure)
         figure.patch.set_facecolor("white")
         for axes, (name, curve) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+            ends = {}
             for way in dict.fromkeys(way for each in curve.values() for way in each):
                 points = [(int(users), each[way]["ndcg_at_10"]) for users, each in curve.items() if way in each]
                 points = [(users, value) for users, value in points if value is not None]
                 shown = {"color": COLOURS.get(way, "#B0B0B0"), "linewidth": 2 if way in COLOURS else 1}
                 axes.plot(*zip(*points, strict=True), marker="o", markersize=3, **shown)
-                axes.annotate(way, points[-1], xytext=(4, 0), textcoords="offset points", fontsize=7.5, va="center")
+                ends[way] = points[-1]
+            low, gap = -1.0, 0.035 * max(value for _, value in ends.values())
+            for way, (users, value) in sorted(ends.items(), key=lambda each: each[1][1]):  # apart, the lowest first
+                low = max(value, low + gap)
+                place = (users, low)
+                axes.annotate(way, place, xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center")
             axes.set_xscale("symlog", linthresh=10)
             axes.set_xticks(ticks := [int(users) for users in curve], [f"{each:,}" for each in ticks], fontsize=8)
             axes.minorticks_off()
