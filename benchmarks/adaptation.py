@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 import time
@@ -41,9 +40,10 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
-from benchmarks.shop import Shop, only, read, settings
-from components import adapt, catalogues, stages
-from components.data.ingest.sniff import suggest
+from benchmarks.adaptation_figure import draw
+from benchmarks.adaptation_starts import name_of, start_of, teach
+from benchmarks.shop import Shop, read, settings
+from components import adapt, stages
 from components.errors import BadInput, StageError
 from components.evaluation.arrays import Cases
 from components.foundation.foundation import Foundation
@@ -79,8 +79,6 @@ USERS = ("0", "10", "30", "100", "300", "1000", "10%", "all")
 MODEL_WAYS = ("scratch", *adapt.WAYS, "hybrid")
 VOICES = {"text": "text_words", "graph": "graph", "graph_text": "fixed_weights", "ranker": "foundation"}
 """Way -> contender of a trial (components/foundation/trial.py)."""
-COLOURS = {"scratch": "#8C8C8C", "full": "#0072B2", "hybrid": "#D55E00", "graph_text": "#009E73"}
-"""Lines that are drawn; others are thin and grey."""
 SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
 
 
@@ -116,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"benchmark": "adaptation", "taught": teach(chosen)} | machine.facts()))
         return
     found: dict[str, Any] = {"benchmark": "adaptation", "curve": {}, "forgotten": {}, "seconds": {}, "about": {}}
-    start = _start(chosen.start) if chosen.ways else None
+    start = start_of(chosen.start) if chosen.ways else None
     chosen.ways = [*chosen.ways, *(["meta"] if chosen.meta else [])]
     foundation = Foundation.load(chosen.foundation) if chosen.foundation.is_dir() else None
     for name in chosen.targets:
@@ -132,63 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(found | machine.facts()))
     if chosen.figure:
         draw(found["curve"], chosen.figure)
-
-
-def teach(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Train one model on several catalogues in the workspace `--start`, by the stages of the graph."""
-    workspace: Path = chosen.start
-    categories = {_name(each): each.partition(":")[2] for each in chosen.teach}
-    first, *further = [_catalogue(workspace, chosen.data, each, chosen.sample_users) for each in chosen.teach]
-    own = {"dataset": first.pop("dataset"), **first, "catalogues": {each.pop("dataset"): each for each in further}}
-    small = {
-        "family": "decoder-only",
-        "size": chosen.size,
-        "vocabulary_size": 3000,
-        "rounds": 1,
-        "schedule": chosen.schedule,
-    }
-    how = {"epochs": chosen.epochs, "batch_size": 16, "lr": 2e-3, "valid_users": 300, "valid_beams": 5}
-    own["train"] = {**small, "generator": {"cold_start_steps": 500}, "recommender": how}
-    own["index"] = {"candidates": 4, "groups": 4}
-    params = from_dict(own)
-    for stage in ("ingest", "validate", "clean"):
-        stages.run(stage, workspace, params)
-        for name in params.catalogues:
-            catalogues.run(f"{stage}-of", workspace, params, name)
-        for name in categories if stage == "ingest" else ():
-            only(Layout(workspace, name), categories[name])
-    (workspace / "params.json").write_text(json.dumps(own))
-    stages.run("train", workspace, params)
-    stages.run("index", workspace, params)
-    facts = read_json(_start(workspace) / "pair.json")
-    return {key: facts.get(key) for key in ("catalogues", "valid", "epoch", "items")}
-
-
-def _name(asked: str) -> str:
-    """Of a folder or FOLDER:CATEGORY, as a name of a catalogue."""
-    return re.sub(r"[^a-z0-9]+", "-", asked.lower().removeprefix("amazon-"))
-
-
-def _catalogue(workspace: Path, data: Path, asked: str, sample_users: int) -> dict[str, Any]:
-    """The settings of one catalogue, as `idiom init` would write them, its files linked into the workspace."""
-    raw = data / asked.partition(":")[0]
-    found = suggest(raw)["params"]
-    link = workspace / "data" / raw.name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(raw.resolve(), target_is_directory=True)
-    kept = {key: found[key] for key in ("ingest", "clean", "validate") if key in found}
-    kept["ingest"]["path"] = f"data/{raw.name}"
-    kept.setdefault("clean", {})["sample_users"] = sample_users
-    return {"dataset": _name(asked), **kept}
-
-
-def _start(workspace: Path) -> Path:
-    """The pair that `teach` left. Raises `BadInput` where there is none."""
-    if not (workspace / "params.json").is_file():
-        mend = "python -m benchmarks.adaptation --teach SOURCE ... teaches one; --ways without any does without"
-        raise BadInput("there is no model to adapt", where=str(workspace), mend=mend)
-    return Layout(workspace, read_json(workspace / "params.json")["dataset"]).pair
 
 
 @dataclass(frozen=True)
@@ -211,7 +152,7 @@ class Target:
     def read(cls, name: str, chosen: argparse.Namespace, start: Path | None) -> Target:
         folder, _, category = name.partition(":")
         raw = chosen.data / folder
-        name = _name(name)
+        name = name_of(name)
         params = replace(settings(Path("none"), raw), dataset=name)
         manifest = sha256(start / MANIFEST) if start else ""
         decides = {
@@ -229,7 +170,7 @@ class Target:
         if start is not None:
             here, report = _with_ids(start, work, shop)
             if chosen.meta and not (work / _meta(chosen.meta)).is_dir():
-                adapt.with_ids(_start(chosen.meta), work / "ids.parquet", work / _meta(chosen.meta))
+                adapt.with_ids(start_of(chosen.meta), work / "ids.parquet", work / _meta(chosen.meta))
         return cls(name, shop, asked, learned, params, chosen, here, work, report)
 
     def about(self) -> dict[str, Any]:
@@ -372,7 +313,7 @@ class Target:
         for workspace in workspaces:
             source = Layout(workspace, read_json(workspace / "params.json")["dataset"])
             work = self.work / "experts" / source.dataset
-            pairs[source.dataset], _ = _with_ids(_start(workspace), work, self.shop)
+            pairs[source.dataset], _ = _with_ids(start_of(workspace), work, self.shop)
             taught[source.dataset] = pl.read_parquet(source.items_clean)["text"].to_list()
             tables[source.dataset] = IdTable.load(work / "ids.parquet")
         gates = experts.gates_by_text(texts, taught)
@@ -440,47 +381,13 @@ def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]
 
 def _meta(workspace: Path) -> str:
     """The name of the way `meta` from one start, by its content."""
-    return f"meta-{sha256(_start(workspace) / MANIFEST)[:8]}"
+    return f"meta-{sha256(start_of(workspace) / MANIFEST)[:8]}"
 
 
 def _number(asked: str, users: int) -> int:
     if asked == "all":
         return users
     return round(users * float(asked[:-1]) / 100) if asked.endswith("%") else int(asked)
-
-
-def draw(curves: dict[str, Any], path: Path) -> None:
-    """A picture a target: NDCG@10 by users that are known, a line a way; equal figures, equal bytes."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "adaptation", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(5.6 * len(curves), 4), layout="constrained")
-        FigureCanvasSVG(figure)
-        figure.patch.set_facecolor("white")
-        for axes, (name, curve) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
-            ends = {}
-            for way in dict.fromkeys(way for each in curve.values() for way in each):
-                points = [(int(users), each[way]["ndcg_at_10"]) for users, each in curve.items() if way in each]
-                points = [(users, value) for users, value in points if value is not None]
-                shown = {"color": COLOURS.get(way, "#B0B0B0"), "linewidth": 2 if way in COLOURS else 1}
-                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, **shown)
-                ends[way] = points[-1]
-            low, gap = -1.0, 0.035 * max(value for _, value in ends.values())
-            for way, (users, value) in sorted(ends.items(), key=lambda each: each[1][1]):  # apart, the lowest first
-                low = max(value, low + gap)
-                place = (users, low)
-                axes.annotate(way, place, xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center")
-            axes.set_xscale("symlog", linthresh=10)
-            axes.set_xticks(ticks := [int(users) for users in curve], [f"{each:,}" for each in ticks], fontsize=8)
-            axes.minorticks_off()
-            axes.margins(x=0.15)
-            axes.set_xlabel("users of the shop that are known", fontsize=8)
-            axes.set_title(f"NDCG@10 on {name}", fontsize=9)
-            axes.spines[["top", "right"]].set_visible(False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _mean(draws: Sequence[float | None]) -> dict[str, Any]:

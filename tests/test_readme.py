@@ -24,6 +24,8 @@ RUN_BY = {
     "dvc repro": "tests/test_pipeline.py::by_dvc",
     "idiom recommend": "tests/test_pipeline.py::test_recommend_and_doctor",
     "idiom zero-shot": "tests/foundation/test_zero_shot.py",
+    "idiom adapt": "tests/flows/test_adapt.py",
+    "idiom experts": "tests/flows/test_adapt.py",
     "idiom lineage": "tests/test_pipeline.py::test_a_version_is_made_again_byte_for_byte",
     "idiom reproduce": "tests/test_pipeline.py::test_a_version_is_made_again_byte_for_byte",
     "idiom score --dask": "tests/flows/test_score.py::test_ctrl_c_on_dask_and_gone_on_with_by_torchrun",

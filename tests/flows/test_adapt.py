@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from components import adapt as rooms
 from components import stages
@@ -19,7 +19,7 @@ from components.registry.store import connect
 from components.settings.file import from_dict, load
 from components.storage.layout import Layout
 from components.storage.manifest import write_manifest
-from flows.adapt import adapt, experts
+from flows.cli import app
 from flows.initialise import initialise
 from tests.foundation.shops import write_shop
 from tests.registry.conftest import own_store  # noqa: F401 - every test has a store of its own
@@ -40,13 +40,19 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
+def said(*command: object) -> list[str]:
+    """What a command that succeeds prints."""
+    result = CliRunner().invoke(app, [str(part) for part in command])
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
 def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> None:
     """Prevents IDs of the old shop, figures without what they are better than, and a version that hides its origin."""
-    lines: list[str] = []
     raw, out = write_shop(tmp_path / "gamma", users=50, seed=3, brands=False), tmp_path / "out"
     before = Layout(source, "alpha")
-    how: dict[str, Any] = {"way": "prompt", "epochs": 1, "sources": [source / "alpha"], "sample_users": 0}
-    adapt(str(before.bundle), raw, out, **how, register=True, workspace=source, say=lines.append)
+    asked = [before.bundle, raw, "--way", "prompt", "--epochs", "1", "--source", source / "alpha", "--register"]
+    lines = said("adapt", *asked, "--workspace", source, "--out", out)
     layout = Layout(out, "gamma")
     report = json.loads(layout.adapted.read_text())
     own = report["language_model"]
@@ -67,12 +73,12 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> No
 
 def test_experts_answer_together(source: Path, tmp_path: Path) -> None:
     """Prevents experts that are asked with each other's IDs, and a recommender that nobody can load or serve."""
-    before, lines = Layout(source, "alpha").bundle, list[str]()
+    before = Layout(source, "alpha").bundle
     other = tmp_path / "beta"
     shutil.copytree(before, other, ignore=shutil.ignore_patterns("manifest.json"))
     write_manifest(other, kind="bundle", dataset="beta")
     out, raw = tmp_path / "out", write_shop(tmp_path / "gamma", users=50, seed=3, brands=False)
-    experts([before, other], raw, out, say=lines.append)
+    lines = said("experts", raw, before, other, "--out", out)
     report = json.loads((out / "experts.json").read_text())
     assert report["gates"] == {"alpha": 0.5, "beta": 0.5} and report["over"]["beta"]["difference"] == 0.0
     (answer,) = Answers.of(out / "recommender")([["i00", "i01"]], [3])
