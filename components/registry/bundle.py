@@ -101,7 +101,8 @@ def fingerprints(layout: Layout) -> dict[str, str]:
 
 
 def _evidence(layout: Layout) -> dict[str, Any]:
-    """Shares of own words of the IDs; table -> SHA-256 as language model, ranker and evaluation opened it.
+    """Shares of own words of the IDs; table -> SHA-256 as language model, ranker and evaluation opened it; and where
+    another mode than the language model answers, what it had on validation.
 
     An artifact of an earlier version does not say what it learned from, and then nothing is said of it here."""
     from components.textid.table.quality import own_words  # with scipy, which an answer does not need
@@ -111,10 +112,19 @@ def _evidence(layout: Layout) -> dict[str, Any]:
     facts = {"language model": read_json(layout.pair / FACTS), "judged by": read_json(layout.metrics).get("trust", {})}
     if layout.rank_report.is_file():
         facts["ranker"] = read_json(layout.rank_report)
+    mode = read_json(layout.metrics).get("voices", {}).get("mode", "generate")
     return {
         "own_words": own_words(IdTable.load(layout.id_table), OwnWords.of(items["item_id"], items["text"])),
         "learned_from": {who: each["learned_from"] for who, each in facts.items() if each.get("learned_from")},
+        **({} if mode == "generate" else {"validation": _on_validation(layout, mode)}),
     }
+
+
+def _on_validation(layout: Layout, mode: Mode) -> dict[str, float]:
+    """Metric -> value of that mode when `rank` compared the modes; nothing where it could not (`train.refit`)."""
+    found = read_json(layout.rank_report).get("modes", {}).get("ndcg_at_10", {})
+    name = f"hybrid {read_json(layout.mode)['share']}" if mode == "hybrid" else mode
+    return {"ndcg_at_10": found[name]} if name in found else {}
 
 
 def _settings(params: Params) -> dict[str, Any]:

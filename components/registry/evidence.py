@@ -73,7 +73,7 @@ def of_bundle(bundle: Path, old: Path | None, *, metric: str, contract: bool = T
         "own_words_by_chance": said.get("own_words", {}).get("by_chance"),
         "other_tables": _other_tables(said.get("learned_from", {})),
         "bundle_mb": size / 1e6,
-        "validation": _best_on_validation(bundle / _LOG, metric),
+        "validation": said["validation"].get(metric) if "validation" in said else _learned(bundle / _LOG, metric),
     }
 
 
@@ -123,7 +123,8 @@ def _other_tables(learned_from: dict[str, dict[str, str]]) -> list[str] | None:
     ]
 
 
-def _best_on_validation(log: Path, metric: str) -> float | None:
+def _learned(log: Path, metric: str) -> float | None:
+    """The language model's best value on validation, from the log of its training."""
     if not log.is_file():
         return None
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

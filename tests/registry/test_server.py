@@ -20,13 +20,15 @@ import polars as pl
 import pytest
 
 from components.errors import BadInput
+from components.registry.bundle import assemble
 from components.registry.champion import champion_bundle
 from components.registry.evidence import of_bundle, serve_once
 from components.registry.store import connect, tracking_uri
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict
+from components.storage.artifacts import publish_json, read_json
 from tests.left_behind import Marked
-from tests.registry.workspace import ITEMS, WORDS, register_untrained
+from tests.registry.workspace import ITEMS, WORDS, build, register_untrained
 from tests.workspaces import free_port
 
 SERVE = ("flows.cli", "serve", "--workspace", ".")
@@ -291,3 +293,16 @@ def test_a_bundle_tells_what_the_gates_ask(registered: Path, tmp_path: Path) -> 
     broken = of_bundle(tmp_path / "broken", None, metric="ndcg_at_10")
     assert broken["churn"] is None and broken["validation"] == 0.3
     assert len(broken["broken_rules"]) == 1 and "8 rows" in broken["broken_rules"][0]
+
+
+@pytest.mark.parametrize(("mode", "had"), [("rank", 0.06), ("hybrid", 0.05), ("generate", None)])
+def test_validation_is_that_of_who_answers(workspace: Path, mode: str, had: float | None) -> None:
+    """Prevents: a ranker that is refused as too good beside the validation of the language model, which it leaves out."""
+    layout, params = build(workspace)
+    publish_json(layout.metrics, {**read_json(layout.metrics), "voices": {"mode": mode}})
+    publish_json(layout.mode, {"mode": mode, "share": 0.2})
+    figures = {"generate": 0.03, "rank": 0.06, "hybrid 0.1": 0.04, "hybrid 0.2": 0.05}
+    publish_json(layout.rank_report, {"modes": {"ndcg_at_10": figures}})
+    bundle = assemble(layout, params)
+    assert of_bundle(bundle, None, metric="ndcg_at_10", contract=False)["validation"] == had
+    assert of_bundle(bundle, None, metric="recall_at_10", contract=False)["validation"] is None
