@@ -36,8 +36,8 @@ class Evidence:
     baselines: Mapping[str, Paired] = field(default_factory=dict)
     """The version minus each baseline, by its name in `contenders`."""
     validation: float | None = None
-    """The metric on validation, of what answers: the ranker's or the mixture's when the modes were compared, the language
-    model's best one while it was trained; None where that is not known."""
+    """The metric on validation, of what answers: that of the ranker or the mixture when the modes were compared, the
+    language model's best one while it was trained; None where that is not known."""
     latency_ms: float | None = None
     champion_latency_ms: float | None = None
     bundle_mb: float | None = None

@@ -297,7 +297,7 @@ def test_a_bundle_tells_what_the_gates_ask(registered: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("mode", "had"), [("rank", 0.06), ("hybrid", 0.05), ("generate", None)])
 def test_validation_is_that_of_who_answers(workspace: Path, mode: str, had: float | None) -> None:
-    """Prevents: a ranker that is refused as too good beside the validation of the language model, which it leaves out."""
+    """Prevents: a ranker refused as too good beside the validation of the language model, which it leaves out."""
     layout, params = build(workspace)
     publish_json(layout.metrics, {**read_json(layout.metrics), "voices": {"mode": mode}})
     publish_json(layout.mode, {"mode": mode, "share": 0.2})
