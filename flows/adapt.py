@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from components.console import Console
@@ -37,7 +38,7 @@ def adapt(
     """
     from components import adapt as rooms
     from components.recommender.pair import FACTS
-    from components.registry.store import tracking_uri
+    from components.registry.store import using
 
     folder, chosen = _found(bundle, workspace), rooms.way_of(way)
     if others:
@@ -47,18 +48,18 @@ def adapt(
     done = initialise(out, path, sample_users=sample_users, force=True, more=more)
     for line in done.lines:
         say(line)
-    if register:  # training and version in one store, that of what was adapted
-        os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri(workspace.resolve()))
     params = load(out / "params.yaml")
-    rooms.teach(out, params)
-    with reporting(Console()) as progress:
-        report = rooms.judge(out, params, sources=sources, progress=progress)
-    taught = report["taught_by"]
-    say(f"adapted  {folder}{', taught by ' + ', '.join(taught) if taught else ''} ({way}) to {params.dataset}")
-    for line in rooms.in_words(report):
-        say(line)
-    if register:
-        rooms.register(out, params)
+    # Where it is registered, training and version lie in one store, that of what was adapted.
+    with using(workspace) if register else nullcontext():
+        rooms.teach(out, params)
+        with reporting(Console()) as progress:
+            report = rooms.judge(out, params, sources=sources, progress=progress)
+        taught = report["taught_by"]
+        say(f"adapted  {folder}{', taught by ' + ', '.join(taught) if taught else ''} ({way}) to {params.dataset}")
+        for line in rooms.in_words(report):
+            say(line)
+        if register:
+            rooms.register(out, params)
     say(f"saved    {rooms.bundle(out, params)}")
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-# Where MLflow has put the code that was logged beside this file (`log.py`); in a checkout there is none.
-if (_CODE := Path(__file__).parent / "code" / "components.zip").is_file():
+# Where MLflow has put the code that was logged beside this file (`log.py`); in a checkout there is none. A process that
+# has imported the package already goes on with that, and so do the processes that it starts.
+if "components" not in sys.modules and (_CODE := Path(__file__).parent / "code" / "components.zip").is_file():
     sys.path.insert(0, str(_CODE))
 
 from components.registry.answers import FIELDS, Answers

@@ -58,6 +58,19 @@ def tracking_uri(workspace: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home(workspace) / 'mlflow.db'}"
 
 
+@contextmanager
+def using(workspace: Path) -> Iterator[None]:
+    """Inside, runs and versions of every workspace go to the store of this one, unless the environment names one."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        yield
+        return
+    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri(workspace.resolve())
+    try:
+        yield
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def prepare(workspace: Path) -> None:
     """Make the workspace's own database where there is none; raises `BadInput` for one that is unfit."""
     refuse_unfit(workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(*command: object) -> list[str]:
     """What a command that succeeds prints."""
     result = CliRunner().invoke(app, [str(part) for part in command])
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "the store of this command is not that of the next"
     assert result.exit_code == 0, result.output
     return result.output.splitlines()
 

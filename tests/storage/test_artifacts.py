@@ -123,8 +123,8 @@ def test_manifest_refuses_a_changed_directory(tmp_path: Path, harm: object, said
         verify_manifest(directory)
 
 
-_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation", "model_card")
-"""No outputs: what depends on a store, or on the moment."""
+_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation", "model_card", "adapted")
+"""No outputs: what depends on a store, on the moment, or on a model of another shop."""
 
 
 def test_layout_matches_the_graph(repository: Path) -> None:

@@ -133,12 +133,12 @@ def test_scores_do_not_depend_on_the_threads(threads: int, faithful: bool) -> No
     texts = [TEXTS[row % len(TEXTS)] for row in range(64)]
     own = OwnWords.of([str(row) for row in range(64)], texts)
     lexicon = Lexicon(tokenizer, own, near_twins(own), texts, range(64), max_tokens=6) if faithful else None
-    generator = Generator(model, tokenizer, Index(), 24, own, lexicon, Progress(), None)
+    generator = Generator(model, tokenizer, Index(), 24, own, {}, lexicon, Progress(), None)
     encoded = [[5 + row % 90] * 20 + [1] for row in range(64)]
     turns: list[list[int] | None] = [list(range(64)), None]
-    several = list(generator._each(turns, encoded, list(range(64)), 1.0, 6))
+    several = list(generator._each(turns, encoded, list(range(64)), [-1] * 64, 1.0, 6))
     torch.set_num_threads(1)
-    assert several == list(generator._each(turns, encoded, list(range(64)), 1.0, 6))
+    assert several == list(generator._each(turns, encoded, list(range(64)), [-1] * 64, 1.0, 6))
 
 
 def test_the_progress_and_the_stop_between_batches_stay(threads: int) -> None:
