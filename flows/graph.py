@@ -35,10 +35,12 @@ class Stage:
 def read(workspace: Path) -> list[Stage]:
     """The stages of `workspace`/dvc.yaml, each after the stages it reads from; else in the order of the file.
 
-    Raises `BadInput` where the folder is not a workspace, a parameter is unknown, or stages wait for each other.
+    Raises `BadInput` where the folder is not a workspace, a parameter is unknown, a section of params.yaml is missing,
+    or stages wait for each other.
     """
     values = to_dict(load(workspace / "params.yaml"))
     raw = _expanded(_stages(workspace / "dvc.yaml"), values)
+    _refuse_missing(raw, values, workspace / "params.yaml")
     outs = {name: _paths([*spec.get("outs", []), *spec.get("metrics", [])]) for name, spec in raw.items()}
     deps = {name: _paths(spec.get("deps", [])) for name, spec in raw.items()}
     upstream = {
@@ -79,6 +81,20 @@ def _stages(path: Path) -> dict[str, dict[str, Any]]:
         )
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return document.get("stages", {})
+
+
+def _refuse_missing(raw: dict[str, dict[str, Any]], values: dict[str, Any], file: Path) -> None:
+    """DVC follows each section by its name, and ends where one is not there though it would hold defaults alone."""
+    import yaml
+
+    given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    followed = dict.fromkeys(str(each).split(".")[0] for spec in raw.values() for each in spec.get("params", []))
+    if missing := [name for name in followed if name in values and name not in given]:
+        raise BadInput(
+            f"sections that the graph follows are missing: {', '.join(missing)}",
+            where=str(file),
+            mend=f"add a line for each, for its defaults: {missing[0]}: {{}}",
+        )
 
 
 def _expanded(raw: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -131,13 +131,12 @@ def reproduce_all(workspace: Path, until: str | None = None, *, force: bool = Fa
 
     Raises `BadInput` for a stage that the graph has not, and for a store that `register` would refuse in the end.
     """
-    refuse_unfit(workspace)
-    if until is not None:
-        from flows import graph
+    from flows import graph
 
-        names = [stage.name for stage in graph.read(workspace)]
-        if until not in names:
-            raise unknown("stage", until, names, where=str(workspace / "dvc.yaml"))
+    refuse_unfit(workspace)
+    names = [stage.name for stage in graph.read(workspace)]
+    if until is not None and until not in names:
+        raise unknown("stage", until, names, where=str(workspace / "dvc.yaml"))
     if gone := remove_gone(workspace, load(workspace / "params.yaml")):
         print(f"no longer a catalogue of this model: {', '.join(gone)}", file=sys.stderr)
     command = ["dvc", "repro", *(["--force"] if force else []), *([until] if until else [])]

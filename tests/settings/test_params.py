@@ -20,6 +20,7 @@ from components.errors import BadInput
 from components.settings.decoding import Decoding
 from components.settings.file import from_dict, load
 from components.settings.params import Params, to_dict
+from flows import graph
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,19 @@ def test_every_shipped_config_loads(repository: Path) -> None:
     # Grids have a form of their own: tests/flows/test_ablate.py loads them.
     for file in (file for file in files if not file.name.startswith(("ablations-", "views-"))):
         load(file)
+
+
+def test_presets_have_every_section_that_the_graph_follows(repository: Path, tmp_path: Path) -> None:
+    """Prevents a preset that DVC ends, in the middle of the graph, for a section that it does not find."""
+    (tmp_path / "dvc.yaml").write_bytes((repository / "dvc.yaml").read_bytes())
+    for file in sorted((repository / "params").glob("*.yaml")):
+        if not file.name.startswith(("ablations-", "views-")):
+            (tmp_path / "params.yaml").write_bytes(file.read_bytes())
+            assert len(graph.read(tmp_path)) == 9, file.name
+    (tmp_path / "params.yaml").write_text("dataset: demo\nseed: 17\ningest: {format: demo, path: data/demo}\n")
+    with pytest.raises(BadInput, match="are missing: validate, clean, views") as raised:
+        graph.read(tmp_path)
+    assert "validate: {}" in raised.value.mend
 
 
 def test_presets_say_which_order_ties_have(repository: Path) -> None:
