@@ -211,7 +211,7 @@ class Target:
         return np.sort(order[:number])
 
     def _voices(self, rows: np.ndarray, foundation: Foundation | None) -> dict[str, float]:
-        some = of_users(self.learned, rows)
+        some = self.learned.of_users(rows)
         tier: Tier = "stream" if len(rows) else "text_only"
         held = Held(self.asked.prompts, self.asked.prompt_days, self.asked.targets)
         core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
@@ -354,14 +354,6 @@ def newest(asked: Cases, count: int) -> Cases:
 
     times = asked.times and replace(asked.times, prompts=cut(asked.times.prompts))
     return replace(asked, prompts=cut(asked.prompts), times=times)
-
-
-def of_users(learned: Learned, rows: np.ndarray) -> Learned:
-    """What is known of the catalogue where these are all its users."""
-    offsets = np.concatenate([[0], np.cumsum(learned.histories.lengths_of(rows))]).astype(np.int64)
-    _, _, values = learned.histories.gather(rows)
-    _, _, days = Ragged(learned.histories.offsets, learned.days).gather(rows)
-    return replace(learned, histories=Ragged(offsets, values), known_days=days)
 
 
 def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]]:
