@@ -8,7 +8,9 @@
 
 Prints one JSON line: `curve.NAME.USERS.WAY.ndcg_at_10`, the mean over draws of the users (`draws` has each), on one
 fixed set of test users. USERS: how many of the target's users are known, a number, a share such as 10%, or all. WAYs:
-text (TF-IDF of the history), graph, graph_text (fixed weights), ranker (the foundation ranker, where there is one);
+text (TF-IDF of the history), graph, graph_text (fixed weights), foundation (the foundation ranker, where there is one,
+in the largest tier that the shop's data allow), own_ranker (one over the same features that the known users taught),
+few_shot (the same from the foundation ranker on: `idiom adapt --foundation`);
 of the language model: scratch, and from the start by `full`, `lora`, `prompt`; hybrid: the mode that validation chooses
 of the model adapted by `full` and the shop's own ranker; meta: `full`, from the start that `--teach ... --schedule
 reptile --start META` taught, where `--meta META` names it. With 0 users nothing learns: the start as it is.
@@ -49,7 +51,7 @@ from components.evaluation.arrays import Cases
 from components.foundation.foundation import Foundation
 from components.foundation.ids import written
 from components.foundation.tiers import Tier
-from components.foundation.trial import trial
+from components.foundation.trial import FEW_SHOT, FIXED, FOUNDATION, OWN, Own, trial
 from components.foundation.weights import preset
 from components.progress import Progress
 from components.ranking import experts
@@ -77,7 +79,10 @@ from components.voices.learned import Learned
 ROOT = Path(__file__).resolve().parents[1]
 USERS = ("0", "10", "30", "100", "300", "1000", "10%", "all")
 MODEL_WAYS = ("scratch", *adapt.WAYS, "hybrid")
-VOICES = {"text": "text_words", "graph": "graph", "graph_text": "fixed_weights", "ranker": "foundation"}
+VOICES = {
+    **{"text": "text_words", "graph": "graph", "graph_text": FIXED},
+    **{"foundation": FOUNDATION, "own_ranker": OWN, "few_shot": FEW_SHOT},
+}
 """Way -> contender of a trial (components/foundation/trial.py)."""
 SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
 
@@ -215,7 +220,10 @@ class Target:
         tier: Tier = "stream" if len(rows) else "text_only"
         held = Held(self.asked.prompts, self.asked.prompt_days, self.asked.targets)
         core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
-        judged = trial(some, held, foundation, preset(), core=core, masked=masked, tiers=(tier,))
+        asked = self.shop.cases(refit=False, on="valid", max_users=len(self.shop.histories), seed=self.params.seed)
+        known = Held(some.histories, some.days, asked.targets[rows])
+        own = Own(known) if foundation is not None and len(rows) else None
+        judged = trial(some, held, foundation, preset(), core=core, masked=masked, own=own, tiers=(tier,))
         figures = judged[tier].figures
         return {way: round(figures[name], 6) for way, name in VOICES.items() if name in figures}
 

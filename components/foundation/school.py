@@ -28,7 +28,7 @@ KNOWING: tuple[Tier, ...] = ("statistics", "stream")
 
 
 def thinned(learned: Learned, chosen: settings.Foundation) -> Iterator[tuple[int, Learned]]:
-    """(how many, what is known) where so many users, drawn by the seed, are all; sizes that are no fewer are left out."""
+    """(how many, what is known) where so many users, drawn by the seed, are all; only sizes that leave some out."""
     for users in chosen.thinned:
         if users < len(learned.histories):
             order = np.random.default_rng(derive(learned.seed, "thinned", users)).permutation(len(learned.histories))

@@ -61,6 +61,8 @@ class Taught:
 
     choice: Choice
     reader: Reader
+    voices: Voices
+    """The settings of the reader's voices."""
 
 
 def held_out(learned: Learned, events: int = 1) -> tuple[Learned, Held]:
@@ -107,7 +109,8 @@ def teach(
     reader = Reader.build(learned, chosen, voices, core=core)
     lists = Lists.read(reader, valid.some(chosen.most_users, learned.seed), progress)
     masked = learned.catalogue.drop_repeats
-    return Taught(choose(inner, lists, chosen, seed=learned.seed, masked=masked, progress=progress), reader)
+    choice = choose(inner, lists, chosen, seed=learned.seed, masked=masked, progress=progress)
+    return Taught(choice, reader, voices)
 
 
 def learn(
@@ -118,9 +121,13 @@ def learn(
     *,
     seed: int,
     masked: bool,
+    start: Ranker | None = None,
     progress: Progress | None = None,
 ) -> list[Trained]:
-    """One kind of ranker: all its networks, or the one sum."""
+    """One kind of ranker: all its networks, or the one sum; from those of `start` on."""
+    begun = [None] * chosen.networks if start is None else [*start.networks]
+    if kind == "sum":
+        begun = [None if start is None else start.linear]
     places: list[tuple[int | str, ...]] = [("network", number) for number in range(chosen.networks)]
     hidden, rate = (chosen.hidden, chosen.lr) if kind == "network" else ([], _SUM_RATE * chosen.lr)
     return [
@@ -132,28 +139,38 @@ def learn(
             rate=rate,
             seed=derive(seed, *place),
             masked=masked,
+            start=first,
             progress=progress,
         )
-        for place in (places if kind == "network" else [("sum",)])
+        for place, first in zip(places if kind == "network" else [("sum",)], begun, strict=True)
     ]
 
 
 def choose(
-    inner: Sequence[Lists], valid: Lists, chosen: Rank, *, seed: int, masked: bool, progress: Progress | None = None
+    inner: Sequence[Lists],
+    valid: Lists,
+    chosen: Rank,
+    *,
+    seed: int,
+    masked: bool,
+    start: Ranker | None = None,
+    progress: Progress | None = None,
 ) -> Choice:
     """Learn networks and the sum from the inner lists; validation says which is used.
 
-    Raises `BadInput` where no user has a next item among the candidates.
+    `start`: a ranker of these features that others taught. Learning goes on from it, its epoch 0 may be kept, and its
+    networks are used unless the sum is better for certain. Raises `BadInput` where no user has a next item among the
+    candidates, and there is no start.
     """
-    if not any(map(len, inner)):
+    if start is None and not any(map(len, inner)):
         raise BadInput(
             "the ranker has nothing to learn from: no history goes on with an item that a voice proposes",
             where="histories.parquet",
             mend="it takes users with at least three events; lower clean.min_user_interactions, or wait for more",
         )
 
-    (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
-    networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
+    (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, start=start, progress=progress)
+    networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, start=start, progress=progress)
     names = tuple(each.name for each in valid.features)
     ranker = Ranker(names, tuple(each.network.taught() for each in networks), linear.network.taught(), "network")
     ranks: dict[Kind, NDArray[np.int64]] = {
@@ -161,6 +178,6 @@ def choose(
         "sum": linear.ranks,
     }
     difference = paired(gains(ranks["network"]) - gains(ranks["sum"]))
-    used: Kind = "network" if difference[1] > 0 else "sum"
+    used: Kind = "network" if (difference[1] > 0 if start is None else difference[2] >= 0) else "sum"
     epochs: dict[Kind, list[int]] = {"network": [each.epoch for each in networks], "sum": [linear.epoch]}
     return Choice(replace(ranker, used=used), ranks, epochs, difference)
