@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=SOURCES, help="of --teach: folders of --data, FOLDER:CATEGORY")
     parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
     parser.add_argument(
-        "--weight-users", type=int, default=200, help="users of each source who choose the weights (0: as is)"
+        "--weight-users", type=int, default=200, help="of each source, who choose the weights (0: none)"
     )
     chosen = parser.parse_args()
     if chosen.teach:
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def teach(chosen: argparse.Namespace) -> None:
-    """Teach on the sources, with ties drawn; save the ranker and the weights, and say what the sources had in common."""
+    """Teach on the sources, with ties drawn; save the ranker and the weights, and say what was learned from."""
     ask = Settings(most_users=chosen.source_users, standard_users=400)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)

@@ -378,6 +378,9 @@ def adapt(
     average: Annotated[
         list[Path] | None, typer.Option(help="Bundle that went on from one start with BUNDLE; the mean is adapted.")
     ] = None,
+    foundation: Annotated[
+        Path | None, typer.Option(help="What `idiom foundation` saved: where training of the shop's ranker begins.")
+    ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
     workspace: Workspace = HERE,
@@ -387,7 +390,8 @@ def adapt(
 
     folder = out or workspace / "work" / "adapt" / path.resolve().name
     how = {"way": way, "epochs": epochs, "sample_users": sample_users, "register": register, "workspace": workspace}
-    run(bundle, path, folder, **how, sources=source or [], others=average or [], say=typer.echo)  # type: ignore[arg-type]
+    how |= {"sources": source or [], "others": average or [], "foundation": foundation}
+    run(bundle, path, folder, **how, say=typer.echo)  # type: ignore[arg-type]
 
 
 @command

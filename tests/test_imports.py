@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "training.key",
         "training.packed",
         "foundation.ids",
+        "foundation.foundation",
         "ranking.experts",
         "recommender",
         "ranking.training",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from components.errors import BadInput
 from components.progress import Progress
+from components.ranking.inference import Layers
 from components.ranking.lists import Held, Lists
 from components.ranking.ranker import Kind, Ranker
 from components.ranking.reading import Reader
@@ -125,9 +126,9 @@ def learn(
     progress: Progress | None = None,
 ) -> list[Trained]:
     """One kind of ranker: all its networks, or the one sum; from those of `start` on."""
-    begun = [None] * chosen.networks if start is None else [*start.networks]
-    if kind == "sum":
-        begun = [None if start is None else start.linear]
+    begun: Sequence[Layers | None] = [None] * (chosen.networks if kind == "network" else 1)
+    if start is not None:
+        begun = start.networks if kind == "network" else [start.linear]
     places: list[tuple[int | str, ...]] = [("network", number) for number in range(chosen.networks)]
     hidden, rate = (chosen.hidden, chosen.lr) if kind == "network" else ([], _SUM_RATE * chosen.lr)
     return [
