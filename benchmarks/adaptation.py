@@ -10,7 +10,7 @@ Prints one JSON line: `curve.NAME.USERS.WAY.ndcg_at_10`, the mean over draws of 
 fixed set of test users. USERS: how many of the target's users are known, a number, a share such as 10%, or all. WAYs:
 text (TF-IDF of the history), graph, graph_text (fixed weights), foundation (the foundation ranker, where there is one,
 in the largest tier that the shop's data allow), own_ranker (one over the same features that the known users taught),
-few_shot (the same from the foundation ranker on: `idiom adapt --foundation`);
+few_shot (both in one: `idiom adapt --foundation`; few_shot_HALF, where `--halves` tries some on a source);
 of the language model: scratch, and from the start by `full`, `lora`, `prompt`; hybrid: the mode that validation chooses
 of the model adapted by `full` and the shop's own ranker; meta: `full`, from the start that `--teach ... --schedule
 reptile --start META` taught, where `--meta META` names it. With 0 users nothing learns: the start as it is.
@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--experts", type=Path, nargs="+", default=[], help="workspaces of --teach, in one list")
     parser.add_argument("--new-users", action="store_true", help="ask with the newest 1, 3 and 5 items, too")
     parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation", help="a foundation ranker")
+    parser.add_argument("--halves", type=int, nargs="*", default=[], help="to be tried as `half` of the foundation")
     parser.add_argument("--users", nargs="+", default=USERS, help="how many users are known: numbers, shares, all")
     parser.add_argument("--draws", type=int, default=5, help="draws of these users")
     parser.add_argument("--ways", nargs="*", default=MODEL_WAYS, help="of the language model; none: voices alone")
@@ -222,10 +223,11 @@ class Target:
         core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
         asked = self.shop.cases(refit=False, on="valid", max_users=len(self.shop.histories), seed=self.params.seed)
         known = Held(some.histories, some.days, asked.targets[rows])
-        own = Own(known) if foundation is not None and len(rows) else None
+        own = Own(known, tuple(self.chosen.halves)) if foundation is not None and len(rows) else None
         judged = trial(some, held, foundation, preset(), core=core, masked=masked, own=own, tiers=(tier,))
         figures = judged[tier].figures
-        return {way: round(figures[name], 6) for way, name in VOICES.items() if name in figures}
+        ways = VOICES | {f"few_shot_{half}": f"{FEW_SHOT}_{half}" for half in self.chosen.halves}
+        return {way: round(figures[name], 6) for way, name in ways.items() if name in figures}
 
     def _model(self, rows: np.ndarray, number: int, draw: int, way: str) -> dict[str, float | None]:
         """NDCG@10 of a language model that these users taught in a way; None where there is nothing to teach it."""

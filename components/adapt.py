@@ -88,7 +88,7 @@ def kept(folder: Path, workspace: Path) -> str:
 
 
 def kept_foundation(folder: Path, workspace: Path) -> str:
-    """A copy of a foundation ranker in a workspace; its path there. Raises `BadInput` for what is none."""
+    """A copy of a foundation ranker in a workspace, its path there. Raises `BadInput` for what is none."""
     from components.foundation.foundation import Foundation
 
     Foundation.load(folder)

@@ -34,8 +34,8 @@ def adapt(
 
     bundle: a folder, or a version (number or alias) of the workspace's model. register: in the MLflow of `workspace`,
     whose version is then named as what it was adapted from. others: bundles that went on from one start with `bundle`;
-    the mean of all is adapted. foundation: a folder that `idiom foundation` saved; training of the shop's ranker begins
-    there. Raises `StageError` as the stages do.
+    the mean of all is adapted. foundation: a folder that `idiom foundation` saved; its ranker answers
+    beside the shop's own. Raises `StageError` as the stages do.
     """
     from components import adapt as rooms
     from components.recommender.pair import FACTS

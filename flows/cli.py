@@ -379,7 +379,7 @@ def adapt(
         list[Path] | None, typer.Option(help="Bundle that went on from one start with BUNDLE; the mean is adapted.")
     ] = None,
     foundation: Annotated[
-        Path | None, typer.Option(help="What `idiom foundation` saved: where training of the shop's ranker begins.")
+        Path | None, typer.Option(help="What `idiom foundation` saved: a ranker beside the shop's own.")
     ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,

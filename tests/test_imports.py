@@ -178,7 +178,8 @@ FLOORS = {
         "foundation catalogue",
         "teaching rivals judging weights",
         "language",
-        "trial school",
+        "few_shot school",
+        "trial",
     ],
     "training": [
         "job key devices crash",

@@ -40,6 +40,8 @@ class Own:
 
     valid: Held
     """By whom its epoch is chosen."""
+    halves: tuple[int, ...] = ()
+    """Contenders few_shot_HALF, by which `Foundation.half` is chosen on a source."""
 
 
 def trial(
@@ -114,7 +116,7 @@ def _taught_here(
 ) -> dict[Tier, dict[str, Choice]]:
     """Tier -> rankers over the same voices and features that the shop's own histories taught: the last event of each
     is the target, and the voices do not know it; validation chooses the epoch. From nothing, where a list has its
-    target, and in the tier `few_shot.TIER` from the foundation ranker."""
+    target, and in the tier `few_shot.TIER` beside the foundation ranker."""
     left, inner = held_out(learned)
     few = replace(chosen, standard_users=1)  # such a ranker has its own standard
     before = Readers.build(left, few, core=core, tiers=tuple(readers.readers))
@@ -128,9 +130,10 @@ def _taught_here(
         if len(lists):
             found[tier][OWN] = choose([_known(lists, tier)], _known(valid, tier), rank, **ask)
         if foundation is not None and tier == few_shot.TIER:
-            start = foundation.ranker(tier, reader, readers.standards[tier])
-            rank = replace(rank, networks=len(foundation.networks))
-            found[tier][FEW_SHOT] = few_shot.goes_on(start, lists, valid, rank, **ask)
+            theirs = foundation.ranker(tier, reader, readers.standards[tier])
+            for half in own.halves or (chosen.half,):
+                name = f"{FEW_SHOT}_{half}" if own.halves else FEW_SHOT
+                found[tier][name] = few_shot.beside(theirs, lists, valid, rank, half=half, **ask)
     return found
 
 

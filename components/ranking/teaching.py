@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from components.errors import BadInput
 from components.progress import Progress
-from components.ranking.inference import Layers
 from components.ranking.lists import Held, Lists
 from components.ranking.ranker import Kind, Ranker
 from components.ranking.reading import Reader
@@ -122,13 +121,9 @@ def learn(
     *,
     seed: int,
     masked: bool,
-    start: Ranker | None = None,
     progress: Progress | None = None,
 ) -> list[Trained]:
-    """One kind of ranker: all its networks, or the one sum; from those of `start` on."""
-    begun: Sequence[Layers | None] = [None] * (chosen.networks if kind == "network" else 1)
-    if start is not None:
-        begun = start.networks if kind == "network" else [start.linear]
+    """One kind of ranker: all its networks, or the one sum."""
     places: list[tuple[int | str, ...]] = [("network", number) for number in range(chosen.networks)]
     hidden, rate = (chosen.hidden, chosen.lr) if kind == "network" else ([], _SUM_RATE * chosen.lr)
     return [
@@ -140,38 +135,28 @@ def learn(
             rate=rate,
             seed=derive(seed, *place),
             masked=masked,
-            start=first,
             progress=progress,
         )
-        for place, first in zip(places if kind == "network" else [("sum",)], begun, strict=True)
+        for place in (places if kind == "network" else [("sum",)])
     ]
 
 
 def choose(
-    inner: Sequence[Lists],
-    valid: Lists,
-    chosen: Rank,
-    *,
-    seed: int,
-    masked: bool,
-    start: Ranker | None = None,
-    progress: Progress | None = None,
+    inner: Sequence[Lists], valid: Lists, chosen: Rank, *, seed: int, masked: bool, progress: Progress | None = None
 ) -> Choice:
     """Learn networks and the sum from the inner lists; validation says which is used.
 
-    `start`: a ranker of these features that others taught. Learning goes on from it, its epoch 0 may be kept, and its
-    networks are used unless the sum is better for certain. Raises `BadInput` where no user has a next item among the
-    candidates, and there is no start.
+    Raises `BadInput` where no user has a next item among the candidates.
     """
-    if start is None and not any(map(len, inner)):
+    if not any(map(len, inner)):
         raise BadInput(
             "the ranker has nothing to learn from: no history goes on with an item that a voice proposes",
             where="histories.parquet",
             mend="it takes users with at least three events; lower clean.min_user_interactions, or wait for more",
         )
 
-    (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, start=start, progress=progress)
-    networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, start=start, progress=progress)
+    (linear,) = learn("sum", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
+    networks = learn("network", inner, valid, chosen, seed=seed, masked=masked, progress=progress)
     names = tuple(each.name for each in valid.features)
     ranker = Ranker(names, tuple(each.network.taught() for each in networks), linear.network.taught(), "network")
     ranks: dict[Kind, NDArray[np.int64]] = {
@@ -179,6 +164,6 @@ def choose(
         "sum": linear.ranks,
     }
     difference = paired(gains(ranks["network"]) - gains(ranks["sum"]))
-    used: Kind = "network" if (difference[1] > 0 if start is None else difference[2] >= 0) else "sum"
+    used: Kind = "network" if difference[1] > 0 else "sum"
     epochs: dict[Kind, list[int]] = {"network": [each.epoch for each in networks], "sum": [linear.epoch]}
     return Choice(replace(ranker, used=used), ranks, epochs, difference)

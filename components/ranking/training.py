@@ -7,7 +7,6 @@ Random numbers are a function of seed, epoch and step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch.nn import functional
 
 from components.networks.cpu import use_cpu_kernels
 from components.progress import Progress
-from components.ranking.inference import Layers
 from components.ranking.lists import Lists
 from components.ranking.network import ListNetwork
 from components.sampling import derive
@@ -33,7 +31,7 @@ _SURE = 1.96
 class Trained:
     network: ListNetwork
     epoch: int
-    """The best epoch, from 1; 0 where it began with a taught network and nothing was better."""
+    """The best epoch, from 1."""
     ranks: NDArray[np.int64]
     """[asked] of the validation targets, in that epoch."""
 
@@ -63,30 +61,25 @@ def train(
     rate: float,
     seed: int,
     masked: bool,
-    start: Layers | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Learn from all of `lists`, whose columns are those of `valid`; from `start` on, which counts as epoch 0."""
+    """Learn from all of `lists`, whose columns are those of `valid`."""
     torch.manual_seed(derive(seed, "rank", "start"))
     network = use_cpu_kernels(ListNetwork(valid.columns.shape[1], hidden, chosen.dropout))
-    best: Trained | None = None
-    if start is None:
-        network.standardise(lists[0].columns)
-    else:
-        network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in start.state.items()})
-        best = Trained(deepcopy(network), 0, valid.ranks(network.scores(valid.columns), masked=masked))
+    network.standardise(lists[0].columns)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=chosen.weight_decay, fused=True)
     where = np.concatenate(
         [np.stack([np.full(len(each), at), np.arange(len(each))], 1) for at, each in enumerate(lists)]
     )
     steps = -(-len(where) // chosen.batch_users) * chosen.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1.0 - step / max(steps, 1), 0.0))
+    best: Trained | None = None
     for epoch in (progress or Progress()).track(range(1, chosen.epochs + 1), "rank"):
         network.train()
         order = np.random.default_rng(derive(seed, "rank", "order", epoch)).permutation(len(where))
-        for step, first in enumerate(range(0, len(order), chosen.batch_users)):
+        for step, start in enumerate(range(0, len(order), chosen.batch_users)):
             torch.manual_seed(derive(seed, "rank", epoch, step))
-            loss = listwise_loss(network, lists, where[order[first : first + chosen.batch_users]])
+            loss = listwise_loss(network, lists, where[order[start : start + chosen.batch_users]])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -48,7 +48,7 @@ def test_few_users_begin_where_others_ended_and_many_say_more(foundation: Founda
     judged = trial(known, held.some(200, seed=1), foundation, preset(), **ask)["stream"]  # type: ignore[arg-type]
     noise = 0.03 if least == OWN else 0.0
     assert judged.figures[FEW_SHOT] > judged.figures[least] - noise
-    assert judged.figures[FEW_SHOT] > 0.3
+    assert judged.figures[FEW_SHOT] > 0.2
 
 
 def test_who_has_no_list_to_learn_from_has_the_start(foundation: Foundation) -> None:
