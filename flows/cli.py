@@ -389,9 +389,15 @@ def adapt(
     from flows.adapt import adapt as run
 
     folder = out or workspace / "work" / "adapt" / path.resolve().name
-    how = {"way": way, "epochs": epochs, "sample_users": sample_users, "register": register, "workspace": workspace}
+    how: dict[str, Any] = {
+        "way": way,
+        "epochs": epochs,
+        "sample_users": sample_users,
+        "register": register,
+        "workspace": workspace,
+    }
     how |= {"sources": source or [], "others": average or [], "foundation": foundation}
-    run(bundle, path, folder, **how, say=typer.echo)  # type: ignore[arg-type]
+    run(bundle, path, folder, **how, say=typer.echo)
 
 
 @command

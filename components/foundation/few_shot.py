@@ -42,7 +42,7 @@ def few_shot(
     core: int,
     progress: Progress | None = None,
 ) -> Taught:
-    """Voices and features are the foundation ranker's; how the own one learns is `chosen`, whose voices are not heard."""
+    """With the foundation ranker's voices and features; the own one learns as `chosen` says, but for its voices."""
     read = rank_settings(TIER, foundation.chosen)
     same = {name: getattr(read, name) for name in ("voices", "evidence", "candidates", "newest", "hidden")}
     rank = replace(chosen, **same, shared=[], encoders={})
@@ -85,11 +85,9 @@ def mixed(own: Ranker, theirs: Ranker, share: float) -> Ranker:
     def scaled(part: Sequence[Layers], weight: float) -> list[Layers]:
         return [_times(each, weight * networks / len(part)) for each in part]
 
-    state = own.linear.state
-    weight = (
-        share * own.linear.last + (1.0 - share) * theirs.linear.last * own.linear.deviation / theirs.linear.deviation
-    )
-    linear = Layers.of({**state, "layers.0.weight": weight[None].astype(np.float32)})
+    measure = own.linear.deviation / theirs.linear.deviation
+    weight = share * own.linear.last + (1.0 - share) * theirs.linear.last * measure
+    linear = Layers.of({**own.linear.state, "layers.0.weight": weight[None].astype(np.float32)})
     both = (*scaled(own.networks, share), *scaled(theirs.networks, 1.0 - share))
     return Ranker(own.features, both, linear, "network")
 
