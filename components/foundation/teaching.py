@@ -136,7 +136,10 @@ def _learned(
         order = draw.permutation(len(where))
         for step, start in enumerate(range(0, len(order), chosen.batch_users)):
             torch.manual_seed(derive(seed, epoch, step))
-            gone = [columns_of[group] for group in GROUPS if draw.random() < chosen.drop_groups]
+            lacking = {group for group in GROUPS if draw.random() < chosen.drop_groups}
+            if "times" in lacking:  # a shop that knows no times knows none of who asks
+                lacking.add("own times")
+            gone = [columns_of[group] for group in lacking]
             loss = listwise_loss(_Without(network, gone), lists, where[order[start : start + chosen.batch_users]])
             optimizer.zero_grad()
             loss.backward()
