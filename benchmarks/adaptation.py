@@ -167,6 +167,8 @@ class Target:
             "epochs": [chosen.epochs, chosen.steps],
             "seed": params.seed,
         }
+        if chosen.foundation.is_dir():
+            decides["foundation"] = [sha256(chosen.foundation / MANIFEST), *chosen.halves]
         work = chosen.work / name / digest({**decides, "asked": chosen.test_users})[:16]
         shop = read(params, raw, work, params.clean.ties, category)
         asked = shop.cases(refit=False, on="test", max_users=chosen.test_users, seed=params.seed)
