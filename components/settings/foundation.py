@@ -37,7 +37,7 @@ class Foundation(Section):
     """Rate of AdamW at the beginning."""
     weight_decay: float = bounded(0.001, low=0.0)
     """Weight decay of AdamW."""
-    half: int = bounded(30, low=0)
+    half: int = bounded(300, low=0)
     """Lists of a shop's own that count as much as all that sources taught: its own ranker weighs n / (n + half)."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
