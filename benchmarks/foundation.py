@@ -84,6 +84,9 @@ def main() -> None:
     parser.add_argument(
         "--weight-users", type=int, default=200, help="of each source, who choose the weights (0: none)"
     )
+    parser.add_argument(
+        "--thinned", type=int, nargs="*", default=Settings().thinned, help="each source once more, young"
+    )
     chosen = parser.parse_args()
     if chosen.teach:
         teach(chosen)
@@ -120,7 +123,7 @@ def main() -> None:
 
 def teach(chosen: argparse.Namespace) -> None:
     """Teach on the sources, with ties drawn; save the ranker and the weights, and say what was learned from."""
-    ask = Settings(most_users=chosen.source_users, standard_users=400)
+    ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)
         foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
