@@ -8,7 +8,9 @@
 
 Prints one JSON line: `curve.NAME.USERS.WAY.ndcg_at_10`, the mean over draws of the users (`draws` has each), on one
 fixed set of test users. USERS: how many of the target's users are known, a number, a share such as 10%, or all. WAYs:
-text (TF-IDF of the history), graph, graph_text (fixed weights), ranker (the foundation ranker, where there is one);
+text (TF-IDF of the history), graph, graph_text (fixed weights), foundation (the foundation ranker, where there is one,
+in the largest tier that the shop's data allow), own_ranker (one over the same features that the known users taught),
+few_shot (both in one: `idiom adapt --foundation`; few_shot_HALF, where `--halves` tries some on a source);
 of the language model: scratch, and from the start by `full`, `lora`, `prompt`; hybrid: the mode that validation chooses
 of the model adapted by `full` and the shop's own ranker; meta: `full`, from the start that `--teach ... --schedule
 reptile --start META` taught, where `--meta META` names it. With 0 users nothing learns: the start as it is.
@@ -49,7 +51,7 @@ from components.evaluation.arrays import Cases
 from components.foundation.foundation import Foundation
 from components.foundation.ids import written
 from components.foundation.tiers import Tier
-from components.foundation.trial import trial
+from components.foundation.trial import FEW_SHOT, FIXED, FOUNDATION, OWN, Own, trial
 from components.foundation.weights import preset
 from components.progress import Progress
 from components.ranking import experts
@@ -77,7 +79,10 @@ from components.voices.learned import Learned
 ROOT = Path(__file__).resolve().parents[1]
 USERS = ("0", "10", "30", "100", "300", "1000", "10%", "all")
 MODEL_WAYS = ("scratch", *adapt.WAYS, "hybrid")
-VOICES = {"text": "text_words", "graph": "graph", "graph_text": "fixed_weights", "ranker": "foundation"}
+VOICES = {
+    **{"text": "text_words", "graph": "graph", "graph_text": FIXED},
+    **{"foundation": FOUNDATION, "own_ranker": OWN, "few_shot": FEW_SHOT},
+}
 """Way -> contender of a trial (components/foundation/trial.py)."""
 SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
 
@@ -94,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--experts", type=Path, nargs="+", default=[], help="workspaces of --teach, in one list")
     parser.add_argument("--new-users", action="store_true", help="ask with the newest 1, 3 and 5 items, too")
     parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation", help="a foundation ranker")
+    parser.add_argument("--halves", type=int, nargs="*", default=[], help="to be tried as `half` of the foundation")
     parser.add_argument("--users", nargs="+", default=USERS, help="how many users are known: numbers, shares, all")
     parser.add_argument("--draws", type=int, default=5, help="draws of these users")
     parser.add_argument("--ways", nargs="*", default=MODEL_WAYS, help="of the language model; none: voices alone")
@@ -161,6 +167,8 @@ class Target:
             "epochs": [chosen.epochs, chosen.steps],
             "seed": params.seed,
         }
+        if chosen.foundation.is_dir():
+            decides["foundation"] = [sha256(chosen.foundation / MANIFEST), *chosen.halves]
         work = chosen.work / name / digest({**decides, "asked": chosen.test_users})[:16]
         shop = read(params, raw, work, params.clean.ties, category)
         asked = shop.cases(refit=False, on="test", max_users=chosen.test_users, seed=params.seed)
@@ -211,13 +219,17 @@ class Target:
         return np.sort(order[:number])
 
     def _voices(self, rows: np.ndarray, foundation: Foundation | None) -> dict[str, float]:
-        some = of_users(self.learned, rows)
+        some = self.learned.of_users(rows)
         tier: Tier = "stream" if len(rows) else "text_only"
         held = Held(self.asked.prompts, self.asked.prompt_days, self.asked.targets)
         core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
-        judged = trial(some, held, foundation, preset(), core=core, masked=masked, tiers=(tier,))
+        asked = self.shop.cases(refit=False, on="valid", max_users=len(self.shop.histories), seed=self.params.seed)
+        known = Held(some.histories, some.days, asked.targets[rows])
+        own = Own(known, tuple(self.chosen.halves)) if foundation is not None and len(rows) else None
+        judged = trial(some, held, foundation, preset(), core=core, masked=masked, own=own, tiers=(tier,))
         figures = judged[tier].figures
-        return {way: round(figures[name], 6) for way, name in VOICES.items() if name in figures}
+        ways = VOICES | {f"few_shot_{half}": f"{FEW_SHOT}_{half}" for half in self.chosen.halves}
+        return {way: round(figures[name], 6) for way, name in ways.items() if name in figures}
 
     def _model(self, rows: np.ndarray, number: int, draw: int, way: str) -> dict[str, float | None]:
         """NDCG@10 of a language model that these users taught in a way; None where there is nothing to teach it."""
@@ -354,14 +366,6 @@ def newest(asked: Cases, count: int) -> Cases:
 
     times = asked.times and replace(asked.times, prompts=cut(asked.times.prompts))
     return replace(asked, prompts=cut(asked.prompts), times=times)
-
-
-def of_users(learned: Learned, rows: np.ndarray) -> Learned:
-    """What is known of the catalogue where these are all its users."""
-    offsets = np.concatenate([[0], np.cumsum(learned.histories.lengths_of(rows))]).astype(np.int64)
-    _, _, values = learned.histories.gather(rows)
-    _, _, days = Ragged(learned.histories.offsets, learned.days).gather(rows)
-    return replace(learned, histories=Ragged(offsets, values), known_days=days)
 
 
 def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]]:

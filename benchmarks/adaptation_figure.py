@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"scratch": "#8C8C8C", "full": "#0072B2", "hybrid": "#D55E00", "graph_text": "#009E73"}
+COLOURS = {
+    **{"scratch": "#8C8C8C", "full": "#0072B2", "hybrid": "#D55E00", "graph_text": "#009E73"},
+    **{"few_shot": "#D55E00", "few_shot_300": "#D55E00", "foundation": "#0072B2", "own_ranker": "#CC79A7"},
+}
 """Lines that are drawn; others are thin and grey."""
 
 

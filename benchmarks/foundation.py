@@ -79,8 +79,14 @@ def main() -> None:
     parser.add_argument("--language-source", help="folder of --data by whose validation its weight is chosen instead")
     parser.add_argument("--curve", action="store_true", help="the adaptation curve instead, with its own options")
     parser.add_argument("--teach", action="store_true", help="teach --foundation and choose the fixed weights instead")
+    parser.add_argument("--sources", nargs="+", default=SOURCES, help="of --teach: folders of --data, FOLDER:CATEGORY")
     parser.add_argument("--source-users", type=int, default=3500, help="users of each source whose lists teach")
-    parser.add_argument("--weight-users", type=int, default=200, help="users of each source who choose the weights")
+    parser.add_argument(
+        "--weight-users", type=int, default=200, help="of each source, who choose the weights (0: none)"
+    )
+    parser.add_argument(
+        "--thinned", type=int, nargs="*", default=Settings().thinned, help="each source once more, young"
+    )
     chosen = parser.parse_args()
     if chosen.teach:
         teach(chosen)
@@ -116,14 +122,16 @@ def main() -> None:
 
 
 def teach(chosen: argparse.Namespace) -> None:
-    """Teach on `SOURCES`, with ties drawn; save the ranker and the weights, and say what the sources had in common."""
-    ask = Settings(most_users=chosen.source_users, standard_users=400)
+    """Teach on the sources, with ties drawn; save the ranker and the weights, and say what was learned from."""
+    ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
-        sources = (_source(chosen.data / name, Path(folder)) for name in SOURCES)
+        sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)
         foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
     foundation.save(chosen.foundation)
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
-    publish_json(PRESET, read_json(PRESET) | {"made_by": command, "sources": list(SOURCES), "weights": weights})
+    if weights:
+        found = {"made_by": command, "sources": list(chosen.sources), "weights": weights}
+        publish_json(PRESET, read_json(PRESET) | found)
     print(json.dumps({"benchmark": "foundation", "taught": foundation.facts, "weights": weights} | machine.facts()))
 
 
@@ -158,11 +166,12 @@ def _language(chosen: argparse.Namespace, shop: Shop, params: Params) -> Languag
     return Language.instructed(chosen.instruct, items, table.words, drop_repeats=shop.drop_repeats)
 
 
-def _source(raw: Path, folder: Path) -> tuple[str, Learned, int]:
+def _source(data: Path, name: str, folder: Path) -> tuple[str, Learned, int]:
+    raw, category = data / name.partition(":")[0], name.partition(":")[2]
     params = settings(folder / "none", raw)
-    shop = read(params, raw, folder / raw.name, params.clean.ties)
+    shop = read(params, raw, folder / name, params.clean.ties, category)
     asked = shop.cases(refit=False, on="valid", max_users=1, seed=params.seed)
-    return raw.name, replace(shop.learned(asked), seed=params.seed), params.clean.min_item_interactions
+    return name, replace(shop.learned(asked), seed=params.seed), params.clean.min_item_interactions
 
 
 def _valid(shop: Shop, users: int, seed: int) -> Cases:

@@ -87,6 +87,17 @@ def kept(folder: Path, workspace: Path) -> str:
     return name
 
 
+def kept_foundation(folder: Path, workspace: Path) -> str:
+    """A copy of a foundation ranker in a workspace, its path there. Raises `BadInput` for what is none."""
+    from components.foundation.foundation import Foundation
+
+    Foundation.load(folder)
+    name = "work/foundation"
+    with publishing(workspace / name) as temporary:
+        shutil.copytree(folder, temporary)
+    return name
+
+
 def averaged(folders: Sequence[Path], workspace: Path) -> Path:
     """A pair or bundle with the mean weights of several that went on from one start. Raises `BadInput` as `average`."""
     from components.recommender.average import average

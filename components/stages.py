@@ -195,12 +195,13 @@ def rank(workspace: Path, params: Params) -> None:
     # A k-core of the training part gives no held-out event away, so that counts need no clipping.
     core = params.clean.min_item_interactions if params.clean.core == "all" else 0
     asked = cases(items, histories, valid, valid, seed=params.seed)
-    wanted = params.views.ranker and layout.views.is_dir()  # nobody has to run `views` where there are none
+    # Nobody has to run `views` where there are none; no foundation ranker hears any.
+    wanted = params.views.ranker and layout.views.is_dir() and params.rank.foundation is None
     pictured = vectors.load(layout.views, table.item_ids) if wanted else {}
     voices = params.voices.reading(params.views.words)
     held = Held(asked.prompts, asked.prompt_days, asked.targets)
     with _reporting() as progress:
-        if params.rank.encoders:
+        if params.rank.encoders and params.rank.foundation is None:
             from components.views.texts import encoded
 
             own = {name: layout.pair if each == "generator" else each for name, each in params.rank.encoders.items()}
@@ -209,6 +210,12 @@ def rank(workspace: Path, params: Params) -> None:
         learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
 
         def taught_with(given: Any) -> Any:
+            if params.rank.foundation is not None:
+                from components.foundation.few_shot import few_shot
+                from components.foundation.foundation import Foundation
+
+                foundation = Foundation.load(workspace / params.rank.foundation)
+                return few_shot(foundation, learned, held, params.rank, voices, core=core, progress=progress)
             chosen = with_views(params.rank, given)
             return teach(replace(learned, views=given), held, chosen, voices, core=core, progress=progress)
 
@@ -216,7 +223,7 @@ def rank(workspace: Path, params: Params) -> None:
         spoilt = {}
         if pictured and params.views.controls:
             spoilt = controls(lambda given: taught_with(given).choice, pictured, params.seed)
-        hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, voices)
+        hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, taught.voices)
         report: dict[str, Any] = {}
         known = learned
         if read_json(layout.pair / FACTS)["refit"]:

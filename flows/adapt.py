@@ -29,12 +29,14 @@ def adapt(
     workspace: Path,
     say: Say,
     others: Sequence[Path] = (),
+    foundation: Path | None = None,
 ) -> None:
     """Make a workspace for the shop in `path` at `out`, adapt `bundle` to it, judge and, if asked, register it.
 
     bundle: a folder, or a version (number or alias) of the workspace's model. register: in the MLflow of `workspace`,
     whose version is then named as what it was adapted from. others: bundles that went on from one start with `bundle`;
-    the mean of all is adapted. Raises `StageError` as the stages do.
+    the mean of all is adapted. foundation: a folder that `idiom foundation` saved; its ranker answers
+    beside the shop's own. Raises `StageError` as the stages do.
     """
     from components import adapt as rooms
     from components.recommender.pair import FACTS
@@ -45,6 +47,8 @@ def adapt(
         folder = rooms.averaged([folder, *others], out)
     start = rooms.kept(folder, out)
     more = rooms.adapting(read_json(folder / FACTS), start, chosen, epochs=epochs)
+    if foundation is not None:
+        more["rank"] = {"foundation": rooms.kept_foundation(foundation, out)}
     done = initialise(out, path, sample_users=sample_users, force=True, more=more)
     for line in done.lines:
         say(line)

@@ -378,6 +378,9 @@ def adapt(
     average: Annotated[
         list[Path] | None, typer.Option(help="Bundle that went on from one start with BUNDLE; the mean is adapted.")
     ] = None,
+    foundation: Annotated[
+        Path | None, typer.Option(help="What `idiom foundation` saved: a ranker beside the shop's own.")
+    ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
     workspace: Workspace = HERE,
@@ -386,8 +389,15 @@ def adapt(
     from flows.adapt import adapt as run
 
     folder = out or workspace / "work" / "adapt" / path.resolve().name
-    how = {"way": way, "epochs": epochs, "sample_users": sample_users, "register": register, "workspace": workspace}
-    run(bundle, path, folder, **how, sources=source or [], others=average or [], say=typer.echo)  # type: ignore[arg-type]
+    how: dict[str, Any] = {
+        "way": way,
+        "epochs": epochs,
+        "sample_users": sample_users,
+        "register": register,
+        "workspace": workspace,
+    }
+    how |= {"sources": source or [], "others": average or [], "foundation": foundation}
+    run(bundle, path, folder, **how, say=typer.echo)
 
 
 @command

@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "training.key",
         "training.packed",
         "foundation.ids",
+        "foundation.foundation",
         "ranking.experts",
         "recommender",
         "ranking.training",
@@ -177,7 +178,8 @@ FLOORS = {
         "foundation catalogue",
         "teaching rivals judging weights",
         "language",
-        "trial school",
+        "few_shot school",
+        "trial",
     ],
     "training": [
         "job key devices crash",

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from components.errors import BadInput
 from components.foundation.standard import Measure, Standard
-from components.foundation.tiers import GROUPS, Tier, group_of, rank_settings
+from components.foundation.tiers import FLAGS, Tier, group_of, rank_settings
 from components.ranking.features import Feature
 from components.ranking.network import ListNetwork
 from components.ranking.ranker import Ranker
@@ -44,7 +44,7 @@ def all_features(chosen: settings.Foundation) -> list[Feature]:
 
 @dataclass(frozen=True)
 class Foundation:
-    """Networks and a readable sum over `all_features` and the flags of `GROUPS`, both standardised."""
+    """Networks and a readable sum over `all_features` and the `FLAGS`, both standardised."""
 
     networks: tuple[ListNetwork, ...]
     linear: ListNetwork
@@ -74,7 +74,7 @@ class Foundation:
             names = [each.name for each in all_features(self.chosen)]
             publish_json(
                 temporary / _FACTS,
-                {"settings": to_dict(self.chosen), "features": names, "flags": [*GROUPS], **self.facts},
+                {"settings": to_dict(self.chosen), "features": names, "flags": [*FLAGS], **self.facts},
             )
             write_manifest(temporary, kind=KIND)
 
@@ -89,9 +89,9 @@ class Foundation:
             chosen = from_json(settings.Foundation, facts.pop("settings"))
             arrays = load_file(directory / _WEIGHTS)
             names = [each.name for each in all_features(chosen)]
-            if facts.pop("features") != names or facts.pop("flags") != [*GROUPS]:
+            if facts.pop("features") != names or facts.pop("flags") != [*FLAGS]:
                 raise ValueError("it was taught with other features than are computed now")
-            width = len(names) + len(GROUPS)
+            width = len(names) + len(FLAGS)
             networks = [
                 _restored(arrays, str(at), ListNetwork(width, chosen.hidden, 0.0)) for at in range(chosen.networks)
             ]

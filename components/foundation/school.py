@@ -7,7 +7,10 @@ Both learn to find the last event of every training history, with voices that do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation
@@ -16,8 +19,20 @@ from components.foundation.tiers import TIERS, Tier
 from components.foundation.weights import choose, source_of
 from components.progress import Progress
 from components.ranking.teaching import held_out
+from components.sampling import derive
 from components.settings import foundation as settings
 from components.voices.learned import Learned
+
+KNOWING: tuple[Tier, ...] = ("statistics", "stream")
+"""Tiers in which it counts how many users are known."""
+
+
+def thinned(learned: Learned, chosen: settings.Foundation) -> Iterator[tuple[int, Learned]]:
+    """(how many, what is known) where so many users, drawn by the seed, are all; only sizes that leave some out."""
+    for users in chosen.thinned:
+        if users < len(learned.histories):
+            order = np.random.default_rng(derive(learned.seed, "thinned", users)).permutation(len(learned.histories))
+            yield users, learned.of_users(np.sort(order[:users]))
 
 
 def taught_by(
@@ -38,6 +53,10 @@ def taught_by(
         left, held = held_out(learned)
         readers = Readers.build(left, chosen, core=core)
         lessons += lessons_of(name, readers, held, chosen, seed=seed, progress=progress)
+        for users, some in thinned(left, chosen):
+            few = replace(chosen, most_users=max(1, chosen.most_users // len(chosen.thinned)))
+            young = Readers.build(some, few, core=core, tiers=KNOWING)
+            lessons += lessons_of(name, young, held, few, seed=derive(seed, users), progress=progress)
         if weight_users:
             scored.append(source_of(readers, left, held, most=weight_users))
     weights = {tier: choose(scored, tier) for tier in TIERS} if weight_users else {}

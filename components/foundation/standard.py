@@ -41,6 +41,8 @@ class Standard:
     """1 where a feature does not vary."""
     present: frozenset[Group]
     """Groups that the tier may know and that the shop has."""
+    density: float = 0.0
+    """log(1 + events per item) of the histories that the tier knows: what a graph of so many is worth."""
 
     @classmethod
     def of(cls, reader: Reader, tier: Tier, histories: Ragged, days: Days, *, most: int, seed: int) -> Self:
@@ -55,7 +57,8 @@ class Standard:
         groups = [group_of(each) for each in reader.features]
         present = {group for group, one in zip(groups, deviation > 0, strict=True) if one and group is not None}
         known = frozenset((present | {*ALWAYS}) - ABSENT[tier])
-        return cls(mean, np.where(deviation > 0, deviation, 1.0), known)
+        density = float(np.log1p(len(histories.values) / max(reader.items, 1)))
+        return cls(mean, np.where(deviation > 0, deviation, 1.0), known, density)
 
     @classmethod
     def of_texts(cls, reader: Reader, learned: Learned) -> Self:
@@ -90,8 +93,8 @@ class Standard:
         return replace(self, mean=measure[0], deviation=measure[1])
 
     def flags(self) -> NDArray[np.float64]:
-        """[GROUPS] 1 where a group is there."""
-        return np.array([float(group in self.present) for group in GROUPS])
+        """[FLAGS] 1 where a group is there; the density."""
+        return np.array([*(float(group in self.present) for group in GROUPS), self.density])
 
 
 def _measure(columns: NDArray[np.float64]) -> Measure:

@@ -19,7 +19,7 @@ from components.errors import BadInput
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation, all_features
 from components.foundation.standard import Measure, Standard
-from components.foundation.tiers import GROUPS, Group, Tier, group_of
+from components.foundation.tiers import FLAGS, GROUPS, Group, Tier, group_of
 from components.progress import Progress
 from components.ranking.lists import Held, Lists
 from components.ranking.network import ListNetwork
@@ -60,29 +60,15 @@ def lessons_of(
 
 def prepared(lists: Lists, standard: Standard, chosen: settings.Foundation) -> Lists:
     """The lists with `all_features` and flags as columns, without items that the user has already."""
-    kept = ~lists.own
-    right_at = lists.offsets[:-1] + lists.right
-    owners = np.repeat(np.arange(len(lists)), lists.lengths)
-    kept &= kept[right_at][owners]
-    having = kept[right_at]
-    columns = np.zeros((int(kept.sum()), len(all_features(chosen)) + len(GROUPS)), np.float16)
+    lists = lists.unowned()
+    columns = np.zeros((len(lists.columns), len(all_features(chosen)) + len(FLAGS)), np.float16)
     place = {each.name: at for at, each in enumerate(all_features(chosen))}
     for at, each in enumerate(lists.features):
         if group_of(each) in standard.present:
-            part = lists.columns[kept, at].astype(np.float32)
+            part = lists.columns[:, at].astype(np.float32)
             columns[:, place[each.name]] = (part - standard.mean[at]) / standard.deviation[at]
     columns[:, len(place) :] = standard.flags()
-    before = np.append(0, np.cumsum(kept))
-    lengths = (before[lists.offsets[1:]] - before[lists.offsets[:-1]])[having]
-    return replace(
-        lists,
-        columns=columns,
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        right=(before[right_at] - before[lists.offsets[:-1]])[having],
-        own=np.zeros(len(columns), bool),
-        proposed=lists.proposed[kept],
-        users=lists.users[having],
-    )
+    return replace(lists, columns=columns)
 
 
 def teach(
@@ -121,7 +107,8 @@ def _counted(lessons: Sequence[Lesson]) -> Mapping[str, Mapping[str, int]]:
     """Source -> tier -> lists."""
     found: dict[str, dict[str, int]] = {}
     for each in lessons:
-        found.setdefault(each.source, {})[each.tier] = len(each.lists)
+        tiers = found.setdefault(each.source, {})
+        tiers[each.tier] = tiers.get(each.tier, 0) + len(each.lists)
     return found
 
 
@@ -149,7 +136,10 @@ def _learned(
         order = draw.permutation(len(where))
         for step, start in enumerate(range(0, len(order), chosen.batch_users)):
             torch.manual_seed(derive(seed, epoch, step))
-            gone = [columns_of[group] for group in GROUPS if draw.random() < chosen.drop_groups]
+            lacking = {group for group in GROUPS if draw.random() < chosen.drop_groups}
+            if "times" in lacking:  # a shop that knows no times knows none of who asks
+                lacking.add("own times")
+            gone = [columns_of[group] for group in lacking]
             loss = listwise_loss(_Without(network, gone), lists, where[order[start : start + chosen.batch_users]])
             optimizer.zero_grad()
             loss.backward()

@@ -35,6 +35,8 @@ ALWAYS: tuple[Group, ...] = ("text", "history")
 """Every shop has items with texts, and whoever asks has a history."""
 GROUPS: tuple[Group, ...] = ("own times", "brand", "categories", "popularity", "times", "graph")
 """A shop may lack these."""
+FLAGS: tuple[str, ...] = (*GROUPS, "density")
+"""What a network is told of a shop: which of these it has, and how much is known of an item."""
 ABSENT: dict[Tier, frozenset[Group]] = {
     "text_only": frozenset({"popularity", "times", "graph"}),
     "statistics": frozenset({"graph"}),

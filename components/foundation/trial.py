@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from components.foundation import few_shot
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged, Ranks, judged, ranks_of
@@ -27,7 +29,7 @@ from components.settings.ranking import Fusion as Weights
 from components.voices.learned import Learned
 from components.voices.load import build
 
-FOUNDATION, FIXED, OWN = "foundation", "fixed_weights", "taught_here"
+FOUNDATION, FIXED, OWN, FEW_SHOT = "foundation", "fixed_weights", "taught_here", "few_shot"
 LANGUAGE, WITHOUT_VIEWS = "fixed_weights_language", "without_views"
 """Names of contenders, beside those of the rivals."""
 
@@ -38,6 +40,8 @@ class Own:
 
     valid: Held
     """By whom its epoch is chosen."""
+    halves: tuple[int, ...] = ()
+    """Contenders few_shot_HALF, by which `Foundation.half` is chosen on a source."""
 
 
 def trial(
@@ -60,7 +64,8 @@ def trial(
     """
     chosen = settings.Foundation() if foundation is None else foundation.chosen
     readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
-    taught = {} if own is None else _taught_here(learned, readers, chosen, own, core=core, masked=masked)
+    ask: dict[str, Any] = {"core": core, "masked": masked}
+    taught = {} if own is None else _taught_here(learned, readers, chosen, own, foundation, **ask)
     likenesses = {name: build(name, learned, readers.voices) for name in with_views({}, learned.views)}
     known: dict[str, Ranks] = {}
     found: dict[Tier, Judged] = {}
@@ -91,28 +96,44 @@ def trial(
             if foundation is not None:
                 ranker = foundation.ranker(tier, reader, readers.standards[tier])
                 ranks[FOUNDATION] = lists.ranks(ranker.scores(lists.columns), masked=masked)
-            if tier in taught:
-                some = _known(lists, tier)
-                ranks[OWN] = some.ranks(taught[tier].ranker.scores(some.columns), masked=masked)
+            for name, choice in taught.get(tier, {}).items():
+                some = _known(lists, tier) if name == OWN else lists
+                ranks[name] = some.ranks(choice.ranker.scores(some.columns), masked=masked)
         ours = FIXED if foundation is None else FOUNDATION
         found[tier] = judged(ranks, ours=ours, rivals=names)
     return found
 
 
 def _taught_here(
-    learned: Learned, readers: Readers, chosen: settings.Foundation, own: Own, *, core: int, masked: bool
-) -> dict[Tier, Choice]:
-    """Tier -> a ranker over the same voices and features that the shop's own histories taught: the last event of each
-    is the target, and the voices do not know it; validation chooses the epoch."""
+    learned: Learned,
+    readers: Readers,
+    chosen: settings.Foundation,
+    own: Own,
+    foundation: Foundation | None,
+    *,
+    core: int,
+    masked: bool,
+) -> dict[Tier, dict[str, Choice]]:
+    """Tier -> rankers over the same voices and features that the shop's own histories taught: the last event of each
+    is the target, and the voices do not know it; validation chooses the epoch. From nothing, where a list has its
+    target, and in the tier `few_shot.TIER` beside the foundation ranker."""
     left, inner = held_out(learned)
     few = replace(chosen, standard_users=1)  # such a ranker has its own standard
     before = Readers.build(left, few, core=core, tiers=tuple(readers.readers))
-    found = {}
+    found: dict[Tier, dict[str, Choice]] = {}
     for tier, reader in readers.readers.items():
         rank = rank_settings(tier, chosen)
         lists = Lists.read(before.readers[tier], inner.some(chosen.most_users, learned.seed))
         valid = Lists.read(reader, own.valid.some(chosen.most_users, learned.seed))
-        found[tier] = choose([_known(lists, tier)], _known(valid, tier), rank, seed=learned.seed, masked=masked)
+        ask: dict[str, Any] = {"seed": learned.seed, "masked": masked}
+        found[tier] = {}
+        if len(lists):
+            found[tier][OWN] = choose([_known(lists, tier)], _known(valid, tier), rank, **ask)
+        if foundation is not None and tier == few_shot.TIER:
+            theirs = foundation.ranker(tier, reader, readers.standards[tier])
+            for half in own.halves or (chosen.half,):
+                name = f"{FEW_SHOT}_{half}" if own.halves else FEW_SHOT
+                found[tier][name] = few_shot.beside(theirs, lists, valid, rank, half=half, **ask)
     return found
 
 

@@ -112,6 +112,23 @@ class Lists:
         ranks[self.users] = np.where(self.own[at] & masked, 0, found)
         return ranks
 
+    def unowned(self) -> Self:
+        """The lists without what their users have; whose target is such an item has none."""
+        at = self.offsets[:-1] + self.right
+        having = ~self.own[at]
+        rows = ~self.own & np.repeat(having, self.lengths)
+        before = np.append(0, np.cumsum(rows))
+        lengths = (before[self.offsets[1:]] - before[self.offsets[:-1]])[having]
+        return replace(
+            self,
+            columns=self.columns[rows],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            right=(before[at] - before[self.offsets[:-1]])[having],
+            own=self.own[rows],
+            proposed=self.proposed[rows],
+            users=self.users[having],
+        )
+
     def without(self, *, voices: Collection[str] = (), groups: Collection[str] = ()) -> Self:
         """The lists as if some voices proposed and said nothing, and some groups of features were not computed."""
         kept = [at for at, each in enumerate(self.features) if each.voice not in voices and each.group not in groups]

@@ -61,6 +61,8 @@ class Taught:
 
     choice: Choice
     reader: Reader
+    voices: Voices
+    """The settings of the reader's voices."""
 
 
 def held_out(learned: Learned, events: int = 1) -> tuple[Learned, Held]:
@@ -107,7 +109,8 @@ def teach(
     reader = Reader.build(learned, chosen, voices, core=core)
     lists = Lists.read(reader, valid.some(chosen.most_users, learned.seed), progress)
     masked = learned.catalogue.drop_repeats
-    return Taught(choose(inner, lists, chosen, seed=learned.seed, masked=masked, progress=progress), reader)
+    choice = choose(inner, lists, chosen, seed=learned.seed, masked=masked, progress=progress)
+    return Taught(choice, reader, voices)
 
 
 def learn(

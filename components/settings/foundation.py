@@ -17,6 +17,9 @@ class Foundation(Section):
     """Newest items of a history whose single links, brands and categories are read."""
     most_users: int = bounded(10_000, low=1)
     """Users of each source whose lists are learned from, chosen by the seed; about a third have their target in it."""
+    thinned: list[int] = field(default_factory=lambda: [30, 300, 3000])
+    """Each source teaches once more as if so many of its users were known, for shops that are young; all of these
+    together have as many lists as the whole source."""
     standard_users: int = bounded(1_000, low=1)
     """Users by whose candidates a catalogue's features are standardised; no target is needed."""
     hidden: list[int] = field(default_factory=lambda: [96, 48])
@@ -34,5 +37,7 @@ class Foundation(Section):
     """Rate of AdamW at the beginning."""
     weight_decay: float = bounded(0.001, low=0.0)
     """Weight decay of AdamW."""
+    half: int = bounded(300, low=0)
+    """Lists of a shop's own that count as much as all that sources taught: its own ranker weighs n / (n + half)."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""

@@ -60,6 +60,9 @@ class Rank(Section):
     """How all of them are asked then. Settings of its own: what `evaluate` asks, and whom, decides nothing here."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
+    foundation: str | None = None
+    """Folder in the workspace that `idiom foundation` saved: that ranker and the one taught here answer as one, with
+    its voices and features, for a shop of few users. DVC does not watch the folder."""
     most_users: int = bounded(40_000, low=1)
     """Users whose lists are learned from and validated on, chosen by the seed: each takes about 30 kB of memory."""
 

@@ -6,10 +6,10 @@ learned = Learned(catalogue, histories)                    # item numbers, as a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,12 @@ class Learned:
     def counts(self) -> NDArray[np.int64]:
         """[items] how often each item occurs."""
         return np.bincount(self.histories.values, minlength=len(self.catalogue.table))
+
+    def of_users(self, rows: NDArray[np.int64]) -> Self:
+        """What is known where the users of these histories are all there are."""
+        kept = Ragged(self.histories.offsets, self.days).take(rows).values
+        known = None if self.known_days is None else kept
+        return replace(self, histories=self.histories.take(rows), known_days=known)
 
 
 def in_order(item_ids: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from components import adapt as rooms
 from components import stages
 from components.errors import BadInput
+from components.ranking.load import load as load_hybrid
 from components.registry.answers import Answers
 from components.registry.bundle import bundle_sha256
 from components.registry.store import connect
@@ -41,6 +42,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
+@pytest.fixture(scope="module")
+def foundation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A foundation ranker that another small shop taught."""
+    root = tmp_path_factory.mktemp("taught")
+    said("foundation", write_shop(root / "beta", users=60, seed=5), "--out", root / "foundation")
+    return root / "foundation"
+
+
 def said(*command: object) -> list[str]:
     """What a command that succeeds prints."""
     result = CliRunner().invoke(app, [str(part) for part in command])
@@ -49,16 +58,19 @@ def said(*command: object) -> list[str]:
     return result.output.splitlines()
 
 
-def test_a_bundle_is_adapted_to_another_shop(source: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp_path: Path) -> None:
     """Prevents IDs of the old shop, figures without what they are better than, and a version that hides its origin."""
     raw, out = write_shop(tmp_path / "gamma", users=50, seed=3, brands=False), tmp_path / "out"
     before = Layout(source, "alpha")
     asked = [before.bundle, raw, "--way", "prompt", "--epochs", "1", "--source", source / "alpha", "--register"]
+    asked += ["--foundation", foundation]
     lines = said("adapt", *asked, "--workspace", source, "--out", out)
     layout = Layout(out, "gamma")
     report = json.loads(layout.adapted.read_text())
     own = report["language_model"]
     assert report["taught_by"] == ["alpha"] and own["users"] == 50
+    hybrid = load_hybrid(layout.hybrid)
+    assert len(hybrid.ranker.networks) == 2 and "text_words" in hybrid.reader.voices, "its own and the foundation's"
     assert own["difference_low"] <= own["difference"] <= own["difference_high"]
     assert own["difference"] == pytest.approx(own["adapted"] - own["start"], abs=2e-6)
     assert {"item_graph", "popularity"} <= set(report["baselines"])
