@@ -41,3 +41,8 @@ class Foundation(Section):
     """Lists of a shop's own that count as much as all that sources taught: its own ranker weighs n / (n + half)."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(users < 1 for users in self.thinned):
+            raise ValueError(f"thinned is {self.thinned}, the smallest number of users is 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from components.settings.bounds import Section, bounded
+from components.settings.bounds import Section, bounded, inside
 from components.settings.decoding import Decoding, Mode
 from components.settings.views import check_names
 from components.settings.voices import Voices
@@ -69,6 +69,8 @@ class Rank(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names(self.encoders, key="encoders")
+        if self.foundation is not None:
+            inside(self.foundation, key="rank.foundation")
 
 
 @dataclass(frozen=True, kw_only=True)

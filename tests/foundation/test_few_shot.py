@@ -32,6 +32,8 @@ def test_a_thinned_source_knows_no_other_user(foundation: Foundation) -> None:
     rows = {tuple(row.tolist()) for row in learned.histories}
     assert {tuple(row.tolist()) for row in found[5].histories} <= rows
     assert found[5].counts.sum() == len(found[5].histories.values) == len(found[5].days)
+    with pytest.raises(ValueError, match="smallest"):
+        Settings(thinned=[0])
     lists = foundation.facts["lists"]["alpha"]  # 90 users: thinned to 30, too, where texts know nothing more
     assert foundation.chosen.thinned[0] == 30 and lists["stream"] > 90 >= lists["text_only"] > 0
 
