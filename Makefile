@@ -49,11 +49,12 @@ doctor: $(MADE) ## check versions, servers, disk and data, and say how to mend w
 
 test: $(MADE) browser packages lint types ## lint, types and all tests, as CI runs them
 # One torch thread per test process: two that compete for two cores slow torch tenfold. By file, so that a
-# server or a trained pair is made once, in the order of tests/conftest.py.
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# server or a trained pair is made once, in the order of tests/conftest.py. Three of them, since a third of the
+# time is waiting for servers.
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 quick: $(MADE) browser packages ## the tests that start no server and take under ten seconds each
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not server and not slow"
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not server and not slow"
 
 lint: $(MADE) ## ruff: rules and format
 	ruff check .
