@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def main() -> None:
         foundation = Foundation.load(chosen.foundation)
         found["taught_by"] = foundation.facts
     else:
-        found["how_to_train"] = f"idiom foundation {' '.join(str(chosen.data / name) for name in SOURCES)}"
+        found["how_to_train"] = f"idiom foundation {' '.join(relpath(chosen.data / name, ROOT) for name in SOURCES)}"
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         for name in chosen.targets:
             started = time.perf_counter()
