@@ -24,7 +24,7 @@ from components.errors import BadInput
 from components.progress import Progress
 from components.ranking.modes import written_list
 from components.recommender.catalogue import ID_TABLE, Catalogue
-from components.recommender.interface import Recommendation, Recommender, Times, check_k, named
+from components.recommender.interface import Recommendation, Recommender, Times, check_k, named_rows
 from components.settings.bounds import MOST_BEAMS
 from components.settings.decoding import Decoding
 from components.storage.artifacts import publish_json, publishing, read_json
@@ -85,7 +85,7 @@ class Experts:
         masked = self.catalogue.masks(decoding)
         seen = Ragged.of([self.catalogue.rows(history) for history in histories]) if masked else None
         found, scores = both.best(len(histories), k, items=items, excluded=seen)
-        return [named(self.catalogue, *row) for row in zip(found.tolist(), scores.tolist(), strict=True)]
+        return named_rows(self.catalogue, found, scores)
 
 
 def summed(listed: Sequence[tuple[float, Listed]], *, items: int) -> Listed:

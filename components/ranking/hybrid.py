@@ -21,7 +21,7 @@ from components.ranking.facts import Facts
 from components.ranking.ranker import Ranker
 from components.ranking.reading import Reader, features
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, Times, check_k, named
+from components.recommender.interface import Recommendation, Times, check_k, named_rows
 from components.settings import ranking as settings
 from components.settings.decoding import Decoding
 from components.settings.voices import Voices
@@ -148,7 +148,7 @@ class Hybrid(Scorer):
         answers: list[list[Recommendation]] = []
         for block, listed in self.listed_blocks(known, days, progress):
             items, values = listed.best(len(block), k, items=size, excluded=block if masked else None)
-            answers += [named(self.catalogue, *row) for row in zip(items.tolist(), values.tolist(), strict=True)]
+            answers += named_rows(self.catalogue, items, values)
         return answers
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, Recommender, Times, check_k, named
+from components.recommender.interface import Recommendation, Recommender, Times, check_k, named_rows
 from components.settings.bounds import MOST_BEAMS
 from components.settings.decoding import Decoding, Mode
 from components.storage.ragged import Ragged
@@ -107,7 +107,7 @@ class Modes:
             written = written_list(self.catalogue, found[len(answers) : len(answers) + len(block)])
             both = mixed_lists(ranked, written, self.choice.share, users=len(block), items=size)
             items, values = both.best(len(block), k, items=size, excluded=block if masked else None)
-            answers += [named(self.catalogue, *row) for row in zip(items.tolist(), values.tolist(), strict=True)]
+            answers += named_rows(self.catalogue, items, values)
         return answers
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from components.errors import BadInput
 from components.progress import Progress
@@ -74,3 +76,8 @@ def named(catalogue: Catalogue, items: Iterable[int], scores: Iterable[float]) -
     ids, words = catalogue.table.item_ids, catalogue.table.words
     pairs = zip(items, scores, strict=True)
     return [Recommendation(ids[item], words[item], score) for item, score in pairs if item >= 0]
+
+
+def named_rows(catalogue: Catalogue, items: NDArray[Any], scores: NDArray[Any]) -> list[list[Recommendation]]:
+    """`named` of each row of item numbers and scores [users, k]."""
+    return [named(catalogue, *row) for row in zip(items.tolist(), scores.tolist(), strict=True)]

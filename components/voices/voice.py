@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
-from components.recommender.interface import Recommendation, Times, check_k, named
+from components.recommender.interface import Recommendation, Times, check_k, named_rows
 from components.settings.bounds import Section
 from components.settings.decoding import Decoding
 from components.settings.params import to_dict
@@ -76,8 +76,7 @@ class Scorer(ABC):
         answers: list[list[Recommendation]] = []
         for block, scores in self.blocks(known, days, progress):
             items, values = best(scores, k, least=self.LEAST, excluded=block if masked else None)
-            pairs = zip(items.tolist(), values.tolist(), strict=True)
-            answers += [named(self.catalogue, row, row_values) for row, row_values in pairs]
+            answers += named_rows(self.catalogue, items, values)
         return answers
 
     def blocks(
