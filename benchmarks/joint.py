@@ -1,6 +1,7 @@
 """What does one language model of several shops cost each of them, beside a model of equal size of its own?
 
     python -m benchmarks.joint                                # params/foundation.yaml; killed, it goes on where it was
+    python -m benchmarks.joint --against amazon-toys        # own models of some alone; of none: the joint one is trained
     python -m benchmarks.joint --on valid --seeds 17 18 19    # the test set stays shut
 
 Prints one JSON line: `catalogues.NAME` with `joint` and `own`, the mean NDCG@10 over seeds of the language model alone
@@ -48,17 +49,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "joint", help="the models, kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[17])
     parser.add_argument("--on", choices=["test", "valid"], default="test", help="valid: the test set stays shut")
-    parser.add_argument("--only-joint", action="store_true", help="train the joint models, compare nothing")
+    parser.add_argument("--against", nargs="*", help="catalogues whose own models are trained (default: all; none)")
     chosen = parser.parse_args()
     params = load(chosen.params)
     names = [params.dataset, *params.catalogues]
+    against = names if chosen.against is None else chosen.against
+    if missing := sorted({*against} - {*names}):
+        parser.error(f"--against {missing[0]}: not in {chosen.params.name}, which has {', '.join(names)}")
     seconds: dict[str, Any] = {}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for seed in chosen.seeds:
         of_seed = replace(params, seed=seed)
         home = chosen.work / str(seed)
         seconds[str(seed)] = {"joint": taught(home / "joint", of_seed, chosen.data)}
-        for name in names if not chosen.only_joint else ():
+        for name in against:
             alone = replace(of_seed, catalogues={}) if name == params.dataset else of_seed.of(name)
             seconds[str(seed)][name] = taught(home / name, alone, chosen.data)
             found[name].append(gained(home, name, seed, chosen.on))
