@@ -1,7 +1,7 @@
 """What does one language model of several shops cost each of them, beside a model of equal size of its own?
 
     python -m benchmarks.joint                                # params/foundation.yaml; killed, it goes on where it was
-    python -m benchmarks.joint --against amazon-toys        # own models of some alone; of none: the joint one is trained
+    python -m benchmarks.joint --against amazon-toys          # own models of some alone; of none: nothing is compared
     python -m benchmarks.joint --on valid --seeds 17 18 19    # the test set stays shut
 
 Prints one JSON line: `catalogues.NAME` with `joint` and `own`, the mean NDCG@10 over seeds of the language model alone
