@@ -25,8 +25,8 @@ from components.storage.manifest import MANIFEST, digest, sha256
 LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 """Folders of `components/` whose code decides the weights; the stage `train` of dvc.yaml depends on the same."""
 TEACHERS = "voices"
-"""The folder of those that `train.distil` and `train.neighbours` name. The stage does not depend on it: an edit of a baseline must not cost a
-training of hours, and whoever edits a voice that teaches forces the stage."""
+"""The folder of those that `train.distil` and `train.neighbours` name. The stage does not depend on it: an edit of a
+baseline must not cost a training of hours, and whoever edits a voice that is heard forces the stage."""
 DAYS = 7
 """Work folders written to in that time are left alone: their training runs, or may be resumed."""
 _DIGITS = 16

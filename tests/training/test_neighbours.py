@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from components.adapt import adapting, with_ids
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.catalogue import Catalogue
@@ -118,9 +119,7 @@ def test_a_new_item_has_no_neighbours(make_job: MakeJob) -> None:
     train(job, Progress())
     table = IdTable.load(job.out / "id_table.parquet")
     turned = table.only(table.item_ids[::-1])
-    longer = IdTable(
-        ("new", *turned.item_ids), ("of it", *turned.words), ((*table.token_ids[0], 9), *turned.token_ids)
-    )
+    longer = IdTable(("new", *turned.item_ids), ("of it", *turned.words), ((*table.token_ids[0], 9), *turned.token_ids))
     engine = Engine.load(job.out, device="cpu")
     other = Engine.load(job.out, device="cpu", catalogue=Catalogue(longer))
     assert engine._neighbours is not None and other._neighbours is not None
@@ -166,6 +165,15 @@ def test_a_pair_goes_on_as_it_reads(make_job: MakeJob, tmp_path: Path) -> None:
     assert train(job, Progress())["start"]["generation"] == 1
     assert read_json(job.out / "pair.json")["train"]["neighbours"]["voice"] == "graph"
     assert (job.out / neighbours.FILE).is_file()
+
+
+def test_another_shop_takes_over_no_neighbours(make_job: MakeJob, tmp_path: Path) -> None:
+    """Prevents words of one shop's items behind those of another that have the same ids; its own are listed anew."""
+    job = with_neighbours(make_job, rounds=1)
+    facts = train(job, Progress())
+    with_ids(job.out, job.out / "id_table.parquet", tmp_path / "elsewhere")
+    assert Engine.load(tmp_path / "elsewhere", device="cpu")._neighbours is None
+    assert adapting(facts, "work/bundles/x", "full", epochs=1)["train"]["neighbours"]["voice"] == "graph"
 
 
 @pytest.mark.slow

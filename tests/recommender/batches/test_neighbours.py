@@ -9,6 +9,7 @@ import pytest
 
 from components.recommender.batches.batch import IGNORED
 from components.recommender.batches.samples import Samples
+from components.recommender.batches.soft_targets import Teacher
 from components.recommender.batches.windows import Windows
 from components.recommender.prompts.neighbours import Listed, NeighbourWords, mark_of, names, rows_of
 from components.recommender.prompts.phrasings import prompts_of
@@ -60,7 +61,7 @@ def test_a_name_is_an_id_or_its_rarest_words(family: Family) -> None:
     assert decode_words(TOKENIZER, [called[0], called[1], called[3]]) == ["black honey", "white soap", "green towel"]
     for row, near in enumerate(NEAR):
         wanted = [token for item in near for token in (*mark, *called[item])]
-        assert words.tokens.row(row).tolist() == (wanted + [*separator] if near else [])
+        assert words.tokens.row(row).tolist() == ([*wanted, *separator] if near else [])
     assert [row.tolist() for row in words.answering] == [row.tolist() for row in list(words.tokens)[-COUNT:]]
 
 
@@ -126,6 +127,21 @@ def test_nothing_but_ids_is_taught(family: Family) -> None:
                 assert flat[batch.choices.later].tolist() == batch.choices.options[batch.choices.chosen].tolist()
         taught.append(sorted(found))
     assert taught[0] == taught[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_teacher_speaks_of_the_ids(family: Family) -> None:
+    """Prevents soft targets that lie on a neighbour's words, where both `distil` and `neighbours` are on."""
+    places = len(HISTORIES.values)
+    teacher = Teacher(HISTORIES, Ragged.of([[2]] * places), np.ones(places, np.float32))
+    made = training_set(family, words_of(family), teacher=teacher, weight=0.5)
+    told = 0
+    for rows in made.epoch(seed=1, number=0, batch_size=8):
+        batch = made.collate(rows)
+        loses = batch.soft.shares > 0
+        assert batch.labels.flatten()[batch.soft.places[loses]].equal(batch.soft.tokens[loses])
+        told += int(loses.sum())
+    assert told >= sum(len(history) - 1 for history in HISTORIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
