@@ -156,7 +156,7 @@ def test_a_pair_goes_on_as_it_reads(make_job: MakeJob, tmp_path: Path) -> None:
     for job in (plain, read):
         train(job, Progress())
     for name, start, own in (("off", read, None), ("on", plain, CHOSEN)):
-        settings = {"start": "x", "neighbours": own or Neighbours(), "rounds": 1}
+        settings: dict[str, Any] = {"start": "x", "neighbours": own or Neighbours(), "rounds": 1}
         job = replace(make_job(name, **settings), start=start.out, neighbours=read.neighbours)
         with pytest.raises(BadInput, match="neighbours"):
             train(job, Progress())

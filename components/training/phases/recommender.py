@@ -181,8 +181,8 @@ def neighbour_words(context: Context, table: IdTable) -> NeighbourWords | None:
     listed, chosen = context.neighbours, context.job.train.neighbours
     if listed is None:
         return None
-    how = {"words": chosen.words, "dropout": chosen.dropout}
-    return NeighbourWords.of(listed, table, context.tokenizer, context.pieces.separator, **how)
+    tokenizer, separator = context.tokenizer, context.pieces.separator
+    return NeighbourWords.of(listed, table, tokenizer, separator, words=chosen.words, dropout=chosen.dropout)
 
 
 def _trie_paths(context: Context, table: IdTable) -> Paths | None:
