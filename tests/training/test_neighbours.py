@@ -174,6 +174,10 @@ def test_another_shop_takes_over_no_neighbours(make_job: MakeJob, tmp_path: Path
     with_ids(job.out, job.out / "id_table.parquet", tmp_path / "elsewhere")
     assert Engine.load(tmp_path / "elsewhere", device="cpu")._neighbours is None
     assert adapting(facts, "work/bundles/x", "full", epochs=1)["train"]["neighbours"]["voice"] == "graph"
+    settings: dict[str, Any] = {"start": "x", "start_elsewhere": True, "rounds": 1}
+    there = replace(with_neighbours(make_job, "there", **settings), start=job.out)
+    train(there, Progress())
+    assert Engine.load(there.out, device="cpu")._neighbours is not None
 
 
 @pytest.mark.slow
