@@ -13,7 +13,7 @@ the history. What is read here is never taught. Neighbours in words: GRAM (Lee e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -141,7 +141,7 @@ def load(directory: Path, item_ids: Sequence[str]) -> Ragged | None:
     return Ragged.of([known.token_ids[known.row_of[item]] if item in known.row_of else () for item in item_ids])
 
 
-def reads(facts: Any) -> bool:
+def reads(facts: Mapping[str, Any]) -> bool:
     """Whether the recommender of a pair reads neighbours, by its pair.json."""
     return bool(((facts.get("train") or {}).get("neighbours") or {}).get("voice"))
 
