@@ -237,10 +237,11 @@ def with_ids(pair: Path, id_table: Path, out: Path) -> None:
     from components.ranking.modes import CHOICE, HYBRID
     from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS
     from components.recommender.pair import CATALOGUES
+    from components.recommender.prompts.neighbours import FILE as NEIGHBOURS
     from components.storage.manifest import MANIFEST, write_manifest
     from components.training.packed.taught import TAUGHT
 
-    left = shutil.ignore_patterns(MANIFEST, CATALOGUES, ITEMS, ALIASES, TAUGHT, HYBRID, CHOICE)
+    left = shutil.ignore_patterns(MANIFEST, CATALOGUES, ITEMS, ALIASES, TAUGHT, HYBRID, CHOICE, NEIGHBOURS)
     with publishing(out) as folder:
         shutil.copytree(pair, folder, ignore=left)
         shutil.copyfile(id_table, folder / ID_TABLE)

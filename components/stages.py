@@ -96,7 +96,7 @@ def train(workspace: Path, params: Params) -> None:
     """
     from components.processes.nodes import Nodes
     from components.registry.tracking import TrainingRun
-    from components.training.job import TEACHER, Job
+    from components.training.job import NEIGHBOURS, TEACHER, Job
     from components.training.key import train_key, work_folder
     from components.training.run import launch
 
@@ -122,16 +122,24 @@ def train(workspace: Path, params: Params) -> None:
     distil = params.train.distil
     if distil.voice:
         job = replace(job, teacher=job.work / TEACHER)
+    neighbours = params.train.neighbours
+    if neighbours.voice:
+        job = replace(job, neighbours=job.work / NEIGHBOURS)
     if not Nodes.of(params.train).first:
         with _reporting() as progress:
             launch(job, progress)
         return
     with TrainingRun(workspace, params, key) as mlflow_sink, _reporting(mlflow_sink) as progress:
+        tables = job.items_clean, job.histories
+        how: dict[str, Any] = {"seed": params.seed, "drop_repeats": job.drop_repeats, "progress": progress}
         if job.teacher:
-            from components.voices.teacher import write
+            from components.voices import teacher
 
-            taken = job.items_clean, job.histories
-            write(job.teacher, *taken, distil, seed=params.seed, drop_repeats=job.drop_repeats, progress=progress)
+            teacher.write(job.teacher, *tables, distil, **how)
+        if job.neighbours:
+            from components.voices import neighbours as lists
+
+            lists.write(job.neighbours, *tables, neighbours, **how)
         launch(job, progress)
 
 

@@ -53,6 +53,8 @@ def test_a_catalogue_has_its_own_data_and_the_model_of_all() -> None:
     assert own.train == params.train and not own.catalogues
     with pytest.raises(Exception, match=r"train.user_id is set, and there are several catalogues"):
         from_dict({"catalogues": {"toys": SECOND}, "train": {"user_id": True}})
+    with pytest.raises(Exception, match=r"train.neighbours.voice is set, and there are several catalogues"):
+        from_dict({"catalogues": {"toys": SECOND}, "train": {"neighbours": {"voice": "graph"}}})
 
 
 def test_what_a_removed_catalogue_left_is_not_learned_from(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ FLOORS = {
         "learned",
         "voice",
         "graph text popularity recent load sequence_training",
-        "item_graph paths sequence view",
-        "graph_text teacher",
+        "item_graph paths sequence view folds",
+        "graph_text teacher neighbours",
         "item_graph_text",
     ],
     "ranking": [

@@ -28,6 +28,7 @@ from components.recommender.interface import Recommendation, Times, check_k, nam
 from components.recommender.item_views import load as load_views
 from components.recommender.item_views import placed
 from components.recommender.pair import drops_repeats, parts, refuse_other_ids
+from components.recommender.prompts import neighbours
 from components.recommender.prompts.phrasings import Pieces, Prompt
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.search.forced import ForcedScoring
@@ -60,13 +61,15 @@ class Engine:
         max_history: int,
         device: torch.device,
         users: UserIds | None = None,
+        neighbours: Ragged | None = None,
         way: Way | None = None,
     ) -> None:
-        """`max_history`: most items of a prompt. `users`: writes the user ID in front of it, if there is one. `way`:
-        see `BeamSearch`."""
+        """`max_history`: most items of a prompt. `users`: writes the user ID in front of it, if there is one.
+        `neighbours`: [items] what is read behind each item, if anything is. `way`: see `BeamSearch`."""
         self.catalogue = catalogue
         self._model, self._pieces, self._table = model, pieces, catalogue.table
         self._max_history, self._device, self._users, self._way = max_history, device, users, way
+        self._neighbours = neighbours
         self._trie = catalogue.trie(model.end_token).to(device)
         check_vocabulary(model, self._trie)
         self._searches: dict[tuple[int, int, Scores, float], BeamSearch] = {}
@@ -105,6 +108,7 @@ class Engine:
             max_history=facts["max_history"],
             device=place,
             users=UserIds(catalogue.table, tokenizer) if facts.get("user_id") else None,
+            neighbours=neighbours.load(directory, catalogue.table.item_ids),
             way=way,
         )
 
@@ -199,6 +203,8 @@ class Engine:
         return ids if embeddings is None else embeddings
 
     def _prompt(self, rows: Sequence[int]) -> Prompt:
-        items = [self._table.token_ids[row] for row in rows[-self._max_history :]]
+        read = rows[-self._max_history :]
+        items = [self._table.token_ids[row] for row in read]
         user = self._users.of(rows) if self._users else ()
-        return self._pieces.build(0, items, max_tokens=MAX_TOKENS, user=user)
+        behind = neighbours.rows_of(self._neighbours, read)
+        return self._pieces.build(0, items, max_tokens=MAX_TOKENS, user=user, behind=behind)

@@ -332,6 +332,7 @@ class Params(Section):
             "train.imported_ids": self.train.imported_ids is not None,
             "train.views": bool(self.train.views),
             "train.distil.voice": bool(self.train.distil.voice),
+            "train.neighbours.voice": bool(self.train.neighbours.voice),
         }.items():
             if wrong:
                 raise ValueError(f"{key} is set, and there are several catalogues, which it cannot serve; leave it out")

@@ -141,6 +141,25 @@ class Distillation(Section):
 
 
 @dataclass(frozen=True)
+class Neighbours(Section):
+    """Words of an item's neighbours behind its ID in every prompt (recommender/prompts/neighbours.py); they are read
+    and never taught."""
+
+    voice: str | None = None
+    """The voice whose best items after an item alone are its neighbours, with its default settings, such as graph or
+    graph_text; one that is built without training. null: no such words."""
+    items: int = bounded(2, low=1)
+    """Neighbours of an item, the best ones."""
+    words: int = bounded(4, low=1)
+    """Most words of each: its ID or, of a longer one, the words that stand in the fewest IDs, in their order."""
+    dropout: float = bounded(0.2, low=0.0, high=0.95)
+    """Share of the items in training prompts that stand without such words, as a new item will."""
+    folds: int = bounded(4, low=2)
+    """The voice that names the neighbours in a user's training prompts was built from those of the other folds of
+    users, so that it does not know what this user took next. Where the model is asked, everybody's histories count."""
+
+
+@dataclass(frozen=True)
 class Train(Section):
     """Clean items and histories -> the trained pair: ID generator and recommender."""
 
@@ -244,6 +263,8 @@ class Train(Section):
     """What `schedule: reptile` does."""
     distil: Distillation = field(default_factory=Distillation)
     """A voice that teaches the recommender. Off."""
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    """Words of each item's neighbours in the prompt. Off."""
 
     @property
     def pretrained(self) -> list[str]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.errors import BadInput
 from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.soft_targets import Teacher
 from components.recommender.item_views import chosen
+from components.recommender.prompts.neighbours import Listed
 from components.recommender.prompts.phrasings import Pieces, Prompts, prompts_of
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
@@ -57,6 +59,18 @@ class Context:
     def teacher(self) -> Teacher | None:
         """What has a part in the recommender's labels, if `train.distil` names a voice."""
         return Teacher.load(self.job.teacher) if self.job.teacher and self.job.train.distil.voice else None
+
+    @cached_property
+    def neighbours(self) -> Listed | None:
+        """The neighbours of the items, if `train.neighbours` names a voice. Raises `BadInput` where nobody listed
+        them, and as `Listed.load`."""
+        if not self.job.train.neighbours.voice:
+            return None
+        if self.job.neighbours is None:
+            mend = "train by the stage `train`, which has the voice list them, or leave train.neighbours out"
+            raise BadInput("nobody listed the neighbours", where="train.neighbours", mend=mend)
+        data = self.data
+        return Listed.load(self.job.neighbours, count=len(data.item_ids), users=len(data.histories))
 
     @cached_property
     def views(self) -> dict[str, NDArray[np.float32]]:

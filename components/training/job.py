@@ -10,8 +10,8 @@ from components.settings.train import Train
 from components.storage.artifacts import read_json
 from components.storage.job import SavedAsJson
 
-TEACHER = "teacher"
-"""The folder in `work` of what a voice teaches."""
+TEACHER, NEIGHBOURS = "teacher", "neighbours"
+"""The folders in `work` of what a voice teaches, and of the neighbours that one names."""
 ABOUT = "catalogue.json"
 """What a training has to know of a further catalogue, beside its tables."""
 
@@ -70,6 +70,8 @@ class Job(SavedAsJson):
 
     teacher: Path | None = None
     """The folder of what `train.distil.voice` recommends, as `soft_targets.Teacher` writes it."""
+    neighbours: Path | None = None
+    """The folder of the neighbours that `train.neighbours.voice` names, as `neighbours.Listed` writes it."""
 
     @property
     def goes_on_from(self) -> Path | None:

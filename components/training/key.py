@@ -25,8 +25,8 @@ from components.storage.manifest import MANIFEST, digest, sha256
 LEARNING_ROOMS = ("networks", "textid", "recommender", "training")
 """Folders of `components/` whose code decides the weights; the stage `train` of dvc.yaml depends on the same."""
 TEACHERS = "voices"
-"""The folder of those that `train.distil` names. The stage does not depend on it: an edit of a baseline must not cost a
-training of hours, and whoever edits a voice that teaches forces the stage."""
+"""The folder of those that `train.distil` and `train.neighbours` name. The stage does not depend on it: an edit of a
+baseline must not cost a training of hours, and whoever edits a voice that is heard forces the stage."""
 DAYS = 7
 """Work folders written to in that time are left alone: their training runs, or may be resumed."""
 _DIGITS = 16
@@ -39,7 +39,8 @@ def train_key(layout: Layout, params: Params) -> str:
     Raises `BadInput` for a file that is missing, or a `train.start` that is no pair.
     """
     rooms = Path(__file__).parents[1]
-    decides = [*LEARNING_ROOMS, *([TEACHERS] if params.train.distil.voice else [])]
+    heard = params.train.distil.voice or params.train.neighbours.voice
+    decides = [*LEARNING_ROOMS, *([TEACHERS] if heard else [])]
     code = {name: [sha256(file) for file in sorted((rooms / name).rglob("*.py"))] for name in decides}
     given = [layout.workspace / params.train.imported_ids] if params.train.imported_ids else []
     # A model of the hub is known by its name, one in a folder by what lies there.

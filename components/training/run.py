@@ -26,6 +26,7 @@ from components.processes.torchrun import run_ranks
 from components.progress import Progress
 from components.recommender.catalogue import ID_TABLE
 from components.recommender.pair import CATALOGUES, TOKENIZER, Pair
+from components.recommender.prompts import neighbours
 from components.settings.params import to_dict
 from components.storage.artifacts import publishing, read_json
 from components.storage.manifest import sha256, write_manifest
@@ -43,6 +44,7 @@ from components.training.models.lora import merge
 from components.training.packed import dataset as tables
 from components.training.packed import taught
 from components.training.packed.joint import joined as joined_tables
+from components.training.phases.recommender import neighbour_words
 
 LOG = "training_log.jsonl"
 """Beside the pair: a JSON line per epoch, re-index and event."""
@@ -165,6 +167,8 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
     chosen = {"event": "chosen", "round": best.round, "epoch": best.epoch, **best.metrics}
     with publishing(job.out) as directory:
         pair.write(directory)
+        if words := neighbour_words(context, best.table):
+            neighbours.save(directory, table, words.answering, context.tokenizer)
         taught.save(taught.taught(context.data, first, refit=job.train.refit), directory)
         for shop in further:
             folder = directory / CATALOGUES / shop.name

@@ -22,6 +22,7 @@ from components.errors import BadInput
 from components.recommender.catalogue import ID_TABLE
 from components.recommender.item_views import FOLDER as VIEWS
 from components.recommender.pair import FACTS, PROMPTS
+from components.recommender.prompts.neighbours import reads
 from components.recommender.prompts.phrasings import Prompts
 from components.settings.sizes import parse_size
 from components.settings.train import Train
@@ -132,6 +133,13 @@ def _refuse_another(train: Train, facts: dict[str, Any], folder: Path) -> None:
                 where=f"params.yaml and train.start: {folder}",
                 mend=f"set train.{name} to {other!r}, or begin anew (train.start: null)",
             )
+    if bool(train.neighbours.voice) != reads(facts):
+        raise BadInput(
+            f"train.neighbours.voice is {train.neighbours.voice!r}, and the pair that the training goes on from reads "
+            f"{'words of' if reads(facts) else 'no'} neighbours",
+            where=f"params.yaml and train.start: {folder}",
+            mend="set it to that pair's (its pair.json), or begin anew (train.start: null)",
+        )
     if facts.get("refit") and not train.refit and not train.start_elsewhere:
         raise BadInput(
             "train.refit is false, and the pair that the training goes on from was taught validation items: it would "

@@ -14,28 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.errors import BadInput, unknown
 from components.progress import Progress
 from components.recommender.batches.soft_targets import Teacher
-from components.recommender.catalogue import Catalogue
-from components.sampling import derive
 from components.settings.train import Distillation
-from components.storage import parquet
 from components.storage.artifacts import publishing
 from components.storage.ragged import Ragged
-from components.textid.table.id_table import IdTable
 from components.voices.fading import Days
+from components.voices.folds import check, dealt, learned_of
 from components.voices.learned import Learned
 from components.voices.lists import best
-from components.voices.load import build, kind_of, names
+from components.voices.load import build
 from components.voices.voice import Voice
 
 _PROMPTS = 4096
 """Prefixes at a time."""
-_DAY = 86_400.0 * 1e6
 
 
 def write(
@@ -54,13 +48,8 @@ def write(
     """
     if folder.is_dir():
         return folder
-    voice = str(chosen.voice)
-    if voice not in names():
-        raise unknown("voice", voice, names(), where="params.yaml: train.distil.voice")
-    if kind_of(voice)[0].LEAST < 0:
-        mend = "name one that is built without training, such as graph_text"
-        raise BadInput(f"{voice} cannot teach", where="params.yaml: train.distil.voice", mend=mend)
-    learned = _learned(items_clean, histories, drop_repeats)
+    check(str(chosen.voice), where="params.yaml: train.distil.voice", use="teach")
+    learned = learned_of(items_clean, histories, drop_repeats=drop_repeats)
     with publishing(folder) as temporary:
         taught(learned, chosen, seed=seed, progress=progress).save(temporary)
     return folder
@@ -69,15 +58,13 @@ def write(
 def taught(learned: Learned, chosen: Distillation, *, seed: int, progress: Progress | None = None) -> Teacher:
     """The lists of `chosen.voice` at each place of the histories of `learned`."""
     known = learned.histories
-    fold = np.random.default_rng(derive(seed, "distil")).permutation(len(known)) % chosen.folds
+    fold = dealt(len(known), chosen.folds, seed=seed, what="distil")
     lists: list[NDArray[Any]] = []
     shares: list[NDArray[np.float32]] = []
     lengths = np.zeros(len(known.values), np.int64)
     where: list[NDArray[np.int64]] = []
     for number in (progress or Progress()).track(range(chosen.folds), f"what {chosen.voice} teaches"):
-        theirs = np.flatnonzero(fold != number)
-        others, days = known.take(theirs), Ragged(known.offsets, learned.days).take(theirs)
-        voice = build(str(chosen.voice), Learned(learned.catalogue, others, days.values, learned.texts))
+        voice = build(str(chosen.voice), learned.of_users(np.flatnonzero(fold != number)))
         for places, items, scores in _asked(voice, known, learned.days, np.flatnonzero(fold == number), chosen.items):
             there = items >= 0
             powers = np.where(there, np.maximum(scores, 1e-30), 1.0).astype(np.float64) ** chosen.sharpness * there
@@ -112,17 +99,3 @@ def _asked(
             items, values = best(scores, most, least=voice.LEAST, excluded=own)
             yield some[first : first + len(block)], items, values
             first += len(block)
-
-
-def _learned(items_clean: Path, histories: Path, drop_repeats: bool) -> Learned:
-    """Items numbered by their rows, and users sorted by id, as a training numbers them."""
-    items, taken = parquet.read(items_clean), parquet.read(histories).sort_by("user_id")
-    ids = tuple(items["item_id"].to_pylist())
-    numbers = {item: number for number, item in enumerate(ids)}
-    table = IdTable(ids, ids, tuple((number,) for number in range(len(ids))))
-    known = Ragged.of([[numbers[item] for item in history] for history in taken["history"].to_pylist()])
-    days = None
-    if "timestamps" in taken.column_names:
-        flat = taken["timestamps"].combine_chunks().flatten().cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        days = flat.to_numpy(zero_copy_only=False) / _DAY
-    return Learned(Catalogue(table, drop_repeats=drop_repeats), known, days, items.to_pydict())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.settings.params import Params
-from components.settings.train import Distillation
+from components.settings.train import Distillation, Neighbours
 from components.storage.layout import Layout
 from components.training import key as keys
 
@@ -34,10 +34,12 @@ def test_only_what_decides_the_weights_is_in_the_key(tmp_path: Path, monkeypatch
     (code / "scoring" / "run.py").write_text("")
     assert keys.train_key(layout, params) == key
     assert keys.train_key(layout, replace(params, train=replace(params.train, max_history=3))) != key
-    taught = replace(params, train=replace(params.train, distil=Distillation(voice="graph")))
-    before = keys.train_key(layout, taught)
+    heard = ({"distil": Distillation(voice="graph")}, {"neighbours": Neighbours(voice="graph")})
+    heard_by = [replace(params, train=replace(params.train, **change)) for change in heard]
+    before = [keys.train_key(layout, each) for each in heard_by]
     (code / keys.TEACHERS / "graph.py").write_text("")
-    assert keys.train_key(layout, params) == key and keys.train_key(layout, taught) != before
+    assert keys.train_key(layout, params) == key
+    assert not {*before} & {keys.train_key(layout, each) for each in heard_by}
     (code / "recommender" / "batches.py").write_text("")
     other = keys.train_key(layout, params)
     assert other != key

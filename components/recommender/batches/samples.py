@@ -25,8 +25,9 @@ from components.recommender.batches.mixture import Mixture
 from components.recommender.batches.pools import Places, Pools, Runs
 from components.recommender.batches.prefixes import Prefixes, evenly, prefixes_before
 from components.recommender.batches.soft_targets import Teacher
-from components.recommender.batches.training_set import TrainingSet, last_tokens
+from components.recommender.batches.training_set import TrainingSet
 from components.recommender.batches.wordings import Wordings
+from components.recommender.prompts.neighbours import NeighbourWords
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged
@@ -76,6 +77,7 @@ class Samples(TrainingSet[Rows]):
         teacher: Teacher | None = None,
         weight: float = 0.0,
         wordings: Wordings | None = None,
+        neighbours: NeighbourWords | None = None,
     ) -> None:
         super().__init__(
             histories,
@@ -89,6 +91,7 @@ class Samples(TrainingSet[Rows]):
             teacher=teacher,
             weight=weight,
             wordings=wordings,
+            neighbours=neighbours,
         )
         self._end = end_token
         self._ids = Ragged.of(token_ids)
@@ -126,7 +129,7 @@ class Samples(TrainingSet[Rows]):
         held -= np.minimum(held, self._open)
         kept = column < held[row]
         input_ids[row[kept], (at[row] + column)[kept]] = token[kept]
-        last = last_tokens(row, place)
+        last = written.last_tokens()
         ends = Ends.of(row[last], (at[row] + column)[last] - self._open, self._items[place[last]])
         at = self._put(input_ids, at + held, self._tails, rows.templates)
         mask = np.arange(rows.length) < at[:, None]
@@ -195,7 +198,7 @@ class Samples(TrainingSet[Rows]):
         if self._users is not None:
             frame = frame + self._users.lengths_of(targets)
         begin = self._offsets[np.searchsorted(self._offsets, targets, side="right") - 1]
-        first, total = self._before(begin, targets, self._max_tokens - frame + self._open)
+        first, total = self._before(begin, targets, self._max_tokens - frame + self._open, self._kinds(targets))
         return first, frame + np.where(first < targets, total - self._open, 0)
 
     @staticmethod

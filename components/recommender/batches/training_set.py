@@ -24,11 +24,15 @@ from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
 from components.recommender.batches.soft_targets import SoftTargets, Teacher
 from components.recommender.batches.tasks import Blocks
-from components.recommender.batches.wordings import Wordings
+from components.recommender.batches.wordings import Wordings, chances
 from components.recommender.prompts.lookback import Lookback
+from components.recommender.prompts.neighbours import NeighbourWords
 from components.recommender.prompts.phrasings import Pieces
 from components.recommender.trie.choices import Paths
 from components.storage.ragged import Ints, Ragged, slices
+
+_NEIGHBOURS = 1 << 40
+"""Added to the place of an item in a row whose seed says what becomes of it: another chance than its wording has."""
 
 
 class TrainingSet(ABC, Generic[R]):
@@ -37,7 +41,7 @@ class TrainingSet(ABC, Generic[R]):
     IDs, for a loss over the trie. `known` [users]: how many items of each history, from the oldest on, a model has
     learned that is trained further (`update`). `mixture`: whose the histories are, where there are several
     catalogues. `teacher`: has a part of `weight` in the labels, if there is one. `wordings`: other wordings of the
-    IDs, which stand in some of the prompts' places."""
+    IDs, which stand in some of the prompts' places. `neighbours`: what is read behind an item and never taught."""
 
     def __init__(
         self,
@@ -53,8 +57,9 @@ class TrainingSet(ABC, Generic[R]):
         teacher: Teacher | None = None,
         weight: float = 0.0,
         wordings: Wordings | None = None,
+        neighbours: NeighbourWords | None = None,
     ) -> None:
-        self._known, self._mixture, self._wordings = known, mixture, wordings
+        self._known, self._mixture, self._wordings, self._neighbours = known, mixture, wordings, neighbours
         self._taught_by = None if teacher is None else (teacher.over(histories), weight)
         self._offsets, self._items, self._max_tokens = histories.offsets, histories.values, max_tokens
         self._pieces, self._heads, self.paths = pieces, Ragged.of(pieces.heads), paths
@@ -64,7 +69,10 @@ class TrainingSet(ABC, Generic[R]):
         if wordings is not None:
             others = ((*row.tolist(), *pieces.separator) for row in wordings.tokens)
             self._forms = Ragged.of([*map(tuple, (row.tolist() for row in self._separated)), *others])
-        self._before = Lookback(self._items, self._separated.lengths, max_history)
+        tokens = self._separated.lengths
+        if neighbours is not None:
+            tokens = np.tile(tokens, len(neighbours.tokens) // max(1, len(tokens))) + neighbours.tokens.lengths
+        self._before = Lookback(self._items, tokens, max_history)
         self._lengths: dict[Prefixes, Ints] = {}
         self._of_catalogues: dict[Prefixes, list[Places]] = {}
 
@@ -159,12 +167,22 @@ class TrainingSet(ABC, Generic[R]):
         return np.flatnonzero(users[self._learners])
 
     def _draws(self, random: np.random.Generator, count: int) -> Ints:
-        """[count] seeds of rows, for `_between`; nothing is drawn where there is one wording."""
-        return np.zeros(count, np.int64) if self._wordings is None else random.integers(2**62, size=count)
+        """[count] seeds of rows, for `_between`; nothing is drawn where there is one way to write a row."""
+        drops = self._neighbours is not None and self._neighbours.dropout > 0
+        several = self._wordings is not None or drops
+        return random.integers(2**62, size=count) if several else np.zeros(count, np.int64)
+
+    def _kinds(self, ends: NDArray[np.integer]) -> Ints | None:
+        """[n] where in the tokens of a `Lookback` the items begin as users read them of whose histories these slices
+        are; None where all read the same."""
+        if self._neighbours is None:
+            return None
+        return self._neighbours.kinds(np.searchsorted(self._offsets, ends, side="left") - 1)
 
     def _between(self, first: Ints, end: Ints, seeds: Ints, *, last: bool) -> Written:
-        """The tokens of the items items[first[i]:end[i]] and their separators; with `seeds` [slices] some by another
-        wording, never the last one of a slice where it is one that is taught (`last`)."""
+        """The tokens of the items items[first[i]:end[i]] and their separators, and of their neighbours; with `seeds`
+        [slices] some by another wording and some without neighbours. Where the last item of a slice is one that is
+        taught (`last`), it is written by its ID, and nothing behind it."""
         row, column, item = slices(self._items, first, end - first)
         form = item
         if self._wordings is not None:
@@ -173,9 +191,29 @@ class TrainingSet(ABC, Generic[R]):
                 form = np.where(first[row] + column == end[row] - 1, item, form)
         own = np.asarray(form == item)
         number, _, token = self._forms.gather(form)
+        of_item = np.ones(len(number), bool)
+        if self._neighbours is not None:
+            behind = self._behind(row, column, item, first, end, seeds, last=last)
+            others, _, words = self._neighbours.tokens.gather(behind[behind >= 0])
+            others = np.flatnonzero(behind >= 0)[others]
+            # Those of an item stand behind its own, as a stable order by item has them.
+            number, token = np.concatenate([number, others]), np.concatenate([token, words])
+            order = np.argsort(number, kind="stable")
+            number, token, of_item = number[order], token[order], order < len(of_item)
         place, row = (first[row] + column)[number], row[number]
         column = np.arange(len(row)) - np.searchsorted(row, np.arange(len(first)))[row]
-        return Written(row, column, token, place, own[number], own)
+        return Written(row, column, token, place, own[number] & of_item, own, of_item)
+
+    def _behind(
+        self, row: Ints, column: Ints, item: NDArray[np.integer], first: Ints, end: Ints, seeds: Ints, *, last: bool
+    ) -> Ints:
+        """[items of slices] the row of the neighbours' tokens that stands behind each; -1: none."""
+        kinds = self._kinds(end)
+        assert self._neighbours is not None and kinds is not None
+        without = chances(seeds[row], _NEIGHBOURS + column) < self._neighbours.dropout
+        if last:
+            without |= first[row] + column == end[row] - 1
+        return np.where(without, -1, kinds[row] + item)
 
     @cached_property
     def _soft(self) -> SoftTargets | None:
@@ -227,8 +265,11 @@ class Written:
     """[tokens] whether it is of the item's ID, and not of another wording."""
     own_items: NDArray[np.bool_]
     """[items] the same of each item of the slices."""
+    of_item: NDArray[np.bool_]
+    """[tokens] whether it is of the item, by whatever wording, and not of its neighbours."""
 
-
-def last_tokens(row: Ints, place: Ints) -> Ints:
-    """Which of the tokens of a `Written` are the last of their item."""
-    return np.flatnonzero(np.append((row[1:] != row[:-1]) | (place[1:] != place[:-1]), True)[: len(row)])
+    def last_tokens(self) -> Ints:
+        """Which of the tokens are the last of their item, neighbours not counted."""
+        found = np.flatnonzero(self.of_item)
+        row, place = self.row[found], self.place[found]
+        return found[np.append((row[1:] != row[:-1]) | (place[1:] != place[:-1]), True)[: len(row)]]

@@ -24,7 +24,7 @@ from components.recommender.batches.batch import IGNORED, PAD, Batch, Ends
 from components.recommender.batches.epochs import PORTION, Drawn
 from components.recommender.batches.pools import Places, Pools
 from components.recommender.batches.prefixes import Prefixes, evenly
-from components.recommender.batches.training_set import TrainingSet, last_tokens
+from components.recommender.batches.training_set import TrainingSet
 from components.storage.ragged import Ints, Ragged, slices
 
 
@@ -104,13 +104,13 @@ class Windows(TrainingSet[WindowRows]):
         end = ends.astype(np.int64)
         begin = self._offsets[np.searchsorted(self._offsets, end, side="left") - 1]
         room = np.full(len(end), self._max_tokens - int(self._head_lengths.max()))
-        first, tokens = self._before(begin, end - 1, room)
+        first, tokens = self._before(begin, end - 1, room, self._kinds(end))
         # The upper half of a window that does not reach back to the beginning; the lower half is taught by others.
         taught = np.where(first == begin, begin, first + (end - first + 1) // 2)
         if self._known is not None:
             bound = begin + self._known[np.searchsorted(self._offsets, end, side="left") - 1]
             taught = np.where(end > bound, np.maximum(taught, bound), taught)
-        return Spans(first, taught, end), tokens + self._before.tokens[self._items[end - 1]] - 1
+        return Spans(first, taught, end), tokens + self._separated.lengths[self._items[end - 1]] - 1
 
     def _count(self, prefixes: Prefixes) -> int:
         return len(self.ends) if prefixes == "all" else len(self._learners)
@@ -135,7 +135,7 @@ class Windows(TrainingSet[WindowRows]):
     def _longest(self) -> int:
         anywhere = evenly(len(self._items)) + 1  # a window of one target may end at any item, and be longer than all
         if len(anywhere) < len(self._items):  # not every one was looked at: the longest prompt and the longest ID
-            return self._max_tokens + int(self._before.tokens.max())
+            return self._max_tokens + int(self._separated.lengths.max())
         return int(self._head_lengths.max()) + int(self.spans(anywhere)[1].max(initial=0))
 
     def collate(self, rows: WindowRows) -> Batch:
@@ -153,7 +153,7 @@ class Windows(TrainingSet[WindowRows]):
         labels[row[taught], (heads[row] + column)[taught]] = token[taught]
         mask = np.arange(1, rows.length + 1) < (heads + np.bincount(row, minlength=len(rows)))[:, None]
         # The end of the last item of a row is written, never read.
-        last = last_tokens(row, place)
+        last = written.last_tokens()
         last = last[np.append(row[last][1:] == row[last][:-1], False)] if len(last) else last
         batch = Batch(
             torch.from_numpy(np.ascontiguousarray(tokens[:, :-1] * mask)),

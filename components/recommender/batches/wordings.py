@@ -32,11 +32,15 @@ class Wordings:
 
         A function of the seed [n] of an item's row and its place [n] in it.
         """
-        chance = _mixed(seeds, 2 * places)
         count = self.offsets[items + 1] - self.offsets[items]
-        another = (count > 0) & ((chance >> np.uint64(11)).astype(np.float64) * 2.0**-53 < self.share)
+        another = (count > 0) & (chances(seeds, 2 * places) < self.share)
         which = (_mixed(seeds, 2 * places + 1) % np.maximum(count, 1).astype(np.uint64)).astype(np.int64)
         return np.where(another, len(self.offsets) - 1 + self.offsets[items] + which, items)
+
+
+def chances(seeds: Ints, places: Ints) -> NDArray[np.float64]:
+    """[n] a number from 0 to 1 for each place of each seed."""
+    return (_mixed(seeds, places) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(seeds: Ints, places: Ints) -> NDArray[np.uint64]:

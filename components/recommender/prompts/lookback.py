@@ -17,15 +17,18 @@ class Lookback:
     items: NDArray[np.integer]
     """[interactions] item numbers, oldest first in each history."""
     tokens: Ints
-    """[item numbers] tokens of an item in a prompt, its separator included."""
+    """[item numbers] tokens of an item in a prompt, its separator included; where they are other ones for some users,
+    the same again for each kind of user."""
     max_history: int
     """Most items of a prompt."""
 
-    def __call__(self, begin: Ints, target: Ints, room: Ints) -> tuple[Ints, Ints]:
+    def __call__(self, begin: Ints, target: Ints, room: Ints, kind: Ints | None = None) -> tuple[Ints, Ints]:
         """Of each target: the place of the first item that is read, and the tokens of all that are.
 
-        `begin`: where its history begins; `room`: tokens that its items may have.
+        `begin`: where its history begins; `room`: tokens that its items may have; `kind`: where in `tokens` the items
+        of its user begin (None: at 0).
         """
+        kind = np.zeros(len(target), np.int64) if kind is None else kind
         first, total, live = target.copy(), np.zeros(len(target), np.int64), np.arange(len(target))
         # One item further back for all whose history goes on: as many steps as the histories are long, not as many as
         # there are interactions in memory.
@@ -33,7 +36,7 @@ class Lookback:
             live = live[target[live] - step >= begin[live]]
             if not len(live):
                 break
-            grown = total[live] + self.tokens[self.items[target[live] - step]]
+            grown = total[live] + self.tokens[kind[live] + self.items[target[live] - step]]
             fits = grown <= room[live]
             live = live[fits]
             first[live], total[live] = target[live] - step, grown[fits]

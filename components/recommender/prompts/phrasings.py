@@ -75,24 +75,28 @@ class Pieces:
         max_tokens: int,
         max_items: int | None = None,
         user: Sequence[int] = (),
+        behind: Sequence[Sequence[int]] | None = None,
     ) -> Prompt:
         """One prompt from the token ids of the history's items, oldest first, and of the user's words, if any.
 
         The oldest items are dropped until at most `max_items` are left and the prompt has at most `max_tokens` tokens.
-        An empty history gives the prompt without items.
+        An empty history gives the prompt without items. behind: what is read behind each item and its separator, with
+        a separator of its own (neighbours.py).
         """
         token_ids = [*user, *self.separator] if user else []
         token_ids += self.heads[template]
         room = max_tokens - len(token_ids) - len(self.tails[template])
-        kept = list(items if max_items is None else items[max(0, len(items) - max_items) :])
-        while kept and sum(map(len, kept)) + len(self.separator) * (len(kept) - (not self.closed)) > room:
+        whole = list(zip(items, [()] * len(items) if behind is None else behind, strict=True))
+        kept = whole if max_items is None else whole[max(0, len(whole) - max_items) :]
+        open_end = 0 if self.closed else len(self.separator)
+        while kept and sum(len(self.separator) + sum(map(len, each)) for each in kept) - open_end > room:
             kept.pop(0)
         spans = []
-        for number, item in enumerate(kept):
-            token_ids += self.separator if number else ()
+        for item, others in kept:
             spans.append((len(token_ids), len(token_ids) + len(item)))
-            token_ids += item
-        token_ids += self.separator if kept and self.closed else ()
+            token_ids += [*item, *self.separator, *others]
+        if kept and open_end:
+            del token_ids[-open_end:]
         return Prompt((*token_ids, *self.tails[template]), tuple(spans))
 
 

@@ -24,7 +24,7 @@ from components.sampling import hash_numbers
 from components.storage import parquet
 from components.storage.ragged import Ints, Ragged, RaggedWriter, Strings, mapped, slices
 from components.training.devices.ranks import Ranks, write_once
-from components.training.job import TEACHER, Job
+from components.training.job import NEIGHBOURS, TEACHER, Job
 from components.training.packed.joint import JOINED, Shop, own_ids, shops_of
 
 PACKED, TOKENISED = "packed", "tokenised"
@@ -107,7 +107,7 @@ def user_marks(users: Iterable[str]) -> NDArray[np.uint64]:
 
 def clear(job: Job) -> None:
     """Remove the files of a training that is over, gigabytes for a large shop; a process that maps them keeps them."""
-    for name in (JOINED, PACKED, TOKENISED, TEACHER):
+    for name in (JOINED, PACKED, TOKENISED, TEACHER, NEIGHBOURS):
         shutil.rmtree(job.work / name, ignore_errors=True)
 
 

@@ -15,6 +15,7 @@ from components.networks.views import at_ends
 from components.recommender.batches.batch import MAX_TOKENS, Batch, batch_of
 from components.recommender.batches.samples import Rows
 from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.neighbours import rows_of
 from components.sampling import derive
 from components.storage.ragged import Ints
 from components.textid.table.id_table import IdTable
@@ -25,7 +26,7 @@ from components.textid.writing.legal import LegalWords, Lexicon
 from components.training.context import Context
 from components.training.devices.forward import Compiled, autocast
 from components.training.devices.micro_batch import MicroBatch
-from components.training.phases.recommender import samples, user_ids
+from components.training.phases.recommender import neighbour_words, samples, user_ids
 from components.training.phases.soft import SoftIds, splice, write_soft
 
 
@@ -49,6 +50,7 @@ class GeneratorPhase:
         self._generator = seq2seq_model(generator, end_token=context.end_token)
         self.context, self.recommender, self._table = context, recommender, table
         self._samples, self._users = samples(context, table), user_ids(context, table)
+        self._neighbours = neighbour_words(context, table)
         self.never = outside_ids(context.tokenizer)
         self._lexicon = _lexicon(context) if context.job.index.faithful else None
         # Of a model with adapters some weights never learn.
@@ -130,9 +132,10 @@ class GeneratorPhase:
                 [words[at] if at >= 0 else hard[item] for item, at in zip(history, places, strict=True)],
                 max_tokens=MAX_TOKENS,
                 user=self._users.of(values[start:at].tolist()) if self._users else (),
+                behind=behind,
             )
-            for template, history, places, start, at in zip(
-                rows.templates, histories, chosen, starts, rows.targets, strict=True
+            for template, history, places, behind, start, at in zip(
+                rows.templates, histories, chosen, self._behind(rows, histories), starts, rows.targets, strict=True
             )
         ]
         targets = values[rows.targets]
@@ -141,6 +144,14 @@ class GeneratorPhase:
             batch = batch.over(paths.of_labels(targets, batch.labels.shape[1]))
         batch = batch.to(self.context.ranks.device)
         return batch, splice(self.recommender, batch.input_ids, prompts, chosen, soft)
+
+    def _behind(self, rows: Rows, histories: Sequence[Ints]) -> list[list[list[int]] | None]:
+        """What is read behind the items of each history: their neighbours by the hard IDs."""
+        words = self._neighbours
+        if words is None:
+            return [None] * len(histories)
+        kinds = words.kinds(np.searchsorted(self.context.data.histories.offsets, rows.targets, side="right") - 1)
+        return [rows_of(words.tokens, kind + history) for kind, history in zip(kinds, histories, strict=True)]
 
     def end_epoch(self, epoch: int, row: dict[str, Any]) -> bool:
         return False

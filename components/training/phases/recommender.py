@@ -16,6 +16,7 @@ from components.recommender.batches.windows import Windows
 from components.recommender.batches.wordings import Wordings
 from components.recommender.item_views import placed
 from components.recommender.loss.batch_loss import batch_loss
+from components.recommender.prompts.neighbours import NeighbourWords
 from components.recommender.prompts.user_ids import UserIds
 from components.recommender.trie.choices import Paths
 from components.recommender.trie.trie import Trie
@@ -129,6 +130,7 @@ def training_set(
         teacher=context.teacher,
         weight=context.job.train.distil.weight,
         wordings=other,
+        neighbours=neighbour_words(context, table),
     )
 
 
@@ -154,6 +156,7 @@ def samples(
         teacher=context.teacher,
         weight=context.job.train.distil.weight,
         wordings=other,
+        neighbours=neighbour_words(context, table),
     )
 
 
@@ -171,6 +174,15 @@ def wordings(context: Context, table: IdTable) -> Wordings | None:
 def user_ids(context: Context, table: IdTable) -> UserIds | None:
     """User IDs made of the words of `table`, where `train.user_id` is on."""
     return UserIds(table, context.tokenizer) if context.job.train.user_id else None
+
+
+def neighbour_words(context: Context, table: IdTable) -> NeighbourWords | None:
+    """What is read behind the items of `table`, where `train.neighbours` is on."""
+    listed, chosen = context.neighbours, context.job.train.neighbours
+    if listed is None:
+        return None
+    tokenizer, separator = context.tokenizer, context.pieces.separator
+    return NeighbourWords.of(listed, table, tokenizer, separator, words=chosen.words, dropout=chosen.dropout)
 
 
 def _trie_paths(context: Context, table: IdTable) -> Paths | None:

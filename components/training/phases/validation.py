@@ -20,7 +20,7 @@ from components.textid.table.id_table import IdTable
 from components.training.context import Context
 from components.training.devices.forward import autocast
 from components.training.packed.joint import Shop
-from components.training.phases.recommender import user_ids
+from components.training.phases.recommender import neighbour_words, user_ids
 
 K = 10
 
@@ -81,6 +81,7 @@ class Validation:
         own = list(range(context.ranks.rank, len(users), context.ranks.size))
         histories = [shop.own(data.item_ids[item] for item in data.valid_prompt(users[at])) for at in own]
         recommender.module.eval()
+        words = neighbour_words(context, table)
         engine = Engine(
             recommender,
             context.pieces,
@@ -88,6 +89,7 @@ class Validation:
             max_history=context.job.train.max_history,
             device=context.ranks.device,
             users=user_ids(context, table),
+            neighbours=words.answering if words else None,
         )
         beams = context.job.train.recommender.valid_beams
         decoding = Decoding(beams=beams, mask_seen=shop.drop_repeats)
