@@ -381,6 +381,13 @@ def adapt(
     foundation: Annotated[
         Path | None, typer.Option(help="What `idiom foundation` saved: a ranker beside the shop's own.")
     ] = None,
+    curve: Annotated[
+        list[str] | None, typer.Option(help="Users known in the adaptation curve: 0,10,30,100,10%,all.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of these users.")] = 5,
+    curve_ways: Annotated[
+        list[str] | None, typer.Option(help="Ways of the language model in it: full,lora,prompt,scratch.")
+    ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
     workspace: Workspace = HERE,
@@ -397,7 +404,13 @@ def adapt(
         "workspace": workspace,
     }
     how |= {"sources": source or [], "others": average or [], "foundation": foundation}
+    how |= {"curve": _listed(curve), "draws": draws, "curve_ways": _listed(curve_ways)}
     run(bundle, path, folder, **how, say=typer.echo)
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    """An option that may be repeated, of several values between commas or spaces."""
+    return [each for part in given or [] for each in part.replace(",", " ").split()]
 
 
 @command
