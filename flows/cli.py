@@ -368,6 +368,7 @@ def adapt(
         typer.Option(help="What learns: all weights, matrices of low rank, or vectors in front of the prompt."),
     ] = "full",
     epochs: Annotated[int, typer.Option(min=1, help="Epochs; the best on validation is kept, or none.")] = 4,
+    steps: Annotated[int, typer.Option(min=0, help="Steps at least; few users are gone through more often.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Workspace to write (none: work/adapt/NAME).", show_default=False)
     ] = None,
@@ -399,6 +400,7 @@ def adapt(
     how: dict[str, Any] = {
         "way": way,
         "epochs": epochs,
+        "steps": steps,
         "sample_users": sample_users,
         "register": register,
         "workspace": workspace,

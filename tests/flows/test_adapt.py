@@ -69,13 +69,18 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp
     before = Layout(source, "alpha")
     asked = [before.bundle, raw, "--way", "prompt", "--epochs", "1", "--source", source / "alpha", "--register"]
     asked += ["--foundation", foundation, "--curve", "all,0,12", "--draws", "2", "--curve-ways", "prompt scratch"]
+    asked += ["--steps", "7"]
     lines = said("adapt", *asked, "--workspace", source, "--out", out)
     layout = Layout(out, "gamma")
     report = json.loads(layout.adapted.read_text())
+    facts = json.loads((layout.pair / "pair.json").read_text())
+    steps = -(-facts["train"]["recommender"]["batch_size"] * 7 // len(pl.read_parquet(layout.histories)))
+    assert load(out / "params.yaml").train.continual.epochs == steps > 1, "seven steps of sixteen users"
     own = report["language_model"]
     assert report["taught_by"] == ["alpha"] and own["users"] == 50
     hybrid = load_hybrid(layout.hybrid)
-    assert len(hybrid.ranker.networks) == 2 and "text_words" in hybrid.reader.voices, "its own and the foundation's"
+    assert len(hybrid.ranker.networks) == 3, "its own, the foundation's, and the foundation's by texts alone"
+    assert "text_words" in hybrid.reader.voices
     assert own["difference_low"] <= own["difference"] <= own["difference_high"]
     assert own["difference"] == pytest.approx(own["adapted"] - own["start"], abs=2e-6)
     assert {"item_graph", "popularity"} <= set(report["baselines"])
