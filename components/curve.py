@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from components.evaluation.arrays import Cases
+    from components.foundation.curve import Young
     from components.foundation.foundation import Foundation
     from components.foundation.judging import Ranks
 
@@ -132,21 +133,21 @@ class _Shop:
     layout: Layout
     params: Params
     asked: Cases
-    young: Any
-    """`foundation.curve.Young`."""
+    young: Young
 
     @classmethod
     def read(cls, workspace: Path, params: Params, most_users: int) -> _Shop:
         import numpy as np
-        import polars as pl
 
         from components.foundation.curve import Young
+        from components.storage import parquet
 
         layout, everybody = Layout(workspace, params.dataset), params.evaluate.max_users
         most = min(most_users, everybody) if everybody else most_users
         learned, asked = zero_shot.split(workspace, params, on="test", most_users=most)
         _, valid = zero_shot.split(workspace, params, on="valid", most_users=0)
-        place = {user: row for row, user in enumerate(pl.read_parquet(layout.histories)["user_id"].sort())}
+        users = sorted(parquet.read(layout.histories, ["user_id"])["user_id"].to_pylist())
+        place = {user: row for row, user in enumerate(users)}
         owners = np.array([place[user] for user in valid.user_ids])
         held = [zero_shot.held_of(each) for each in (valid, asked)]
         core = zero_shot.core_of(params)
@@ -168,6 +169,9 @@ class _Shop:
         column = f"model_{'masked' if self.params.clean.drop_repeats else 'unmasked'}"
         table = pl.DataFrame(parquet.read(self.layout.per_user, ["user_id", column]))
         asked = pl.DataFrame({"user_id": self.asked.user_ids})
+        assert asked["user_id"].is_in(table["user_id"].implode()).all(), (
+            "a hash's smaller sample lies in the larger one"
+        )
         found = asked.join(table, on="user_id", how="left", maintain_order="left")[column]
         return found.fill_null(0).to_numpy().astype("int64")
 
