@@ -128,7 +128,9 @@ def teach(chosen: argparse.Namespace) -> None:
     ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)
-        foundation, weights = taught_by(sources, ask, seed=chosen.seed, weight_users=chosen.weight_users, progress=progress)
+        foundation, weights = taught_by(
+            sources, ask, seed=chosen.seed, weight_users=chosen.weight_users, progress=progress
+        )
     foundation.save(chosen.foundation)
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
     if weights:
