@@ -117,7 +117,7 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp
 def test_a_curve_over_more_users_than_there_are_is_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prevents: a point that says 5,000 and knows 50, or one that is left out, found after an hour of training; a relative
+    """Prevents: a point that says 5,000 and knows 50, or one that is left out, after an hour of training; a relative
     `--out`, which Great Expectations does not take."""
     monkeypatch.chdir(tmp_path)
     raw, bundle = write_shop(tmp_path / "gamma", users=50, seed=3), Layout(source, "alpha").bundle
