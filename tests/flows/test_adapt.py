@@ -114,13 +114,15 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp
     assert any(line.startswith("adapted") and "taught by alpha" in line for line in lines)
 
 
-def test_a_curve_over_more_users_than_there_are_is_refused(source: Path, tmp_path: Path) -> None:
-    """Prevents: a point that says 5,000 and knows 50, or one that is left out, found after an hour of training."""
+def test_a_curve_over_more_users_than_there_are_is_refused(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: a point that says 5,000 and knows 50, or one that is left out, after an hour of training; a relative
+    `--out`, which Great Expectations does not take."""
+    monkeypatch.chdir(tmp_path)
     raw, bundle = write_shop(tmp_path / "gamma", users=50, seed=3), Layout(source, "alpha").bundle
     for asked, said_so in (("10,5000", "5,000 users is asked for, of 50"), ("1.5", "no number"), ("ten", "no number")):
-        result = CliRunner().invoke(
-            app, ["adapt", str(bundle), str(raw), "--out", str(tmp_path / "out"), "--curve", asked]
-        )
+        result = CliRunner().invoke(app, ["adapt", str(bundle), str(raw), "--out", "out", "--curve", asked])
         assert result.exit_code == 2 and said_so in result.output and "--curve" in result.output
         assert not Layout(tmp_path / "out", "gamma").pair.is_dir()
 
