@@ -51,7 +51,6 @@ def adapt(
     from components.recommender.pair import FACTS
     from components.registry.store import using
 
-    out = out.resolve()  # Great Expectations takes no relative path
     folder, chosen = _found(bundle, workspace), rooms.way_of(way)
     curves.understood(curve)
     models = curves.model_ways(curve_ways)
@@ -105,7 +104,6 @@ def experts(bundles: Sequence[Path], path: Path, out: Path, *, say: Say) -> None
     """Make a workspace for the shop in `path` at `out`, in which the models in `bundles` answer together."""
     from components import adapt as rooms
 
-    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     for line in initialise(out, path, force=True).lines:
         say(line)

@@ -86,7 +86,7 @@ def _quiet(site: Path) -> Any:
     pages: Any = {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site.resolve())},
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
     return DataContextConfig(
