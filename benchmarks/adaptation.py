@@ -45,14 +45,12 @@ from benchmarks import machine
 from benchmarks.adaptation_figure import draw
 from benchmarks.adaptation_starts import name_of, start_of, teach
 from benchmarks.shop import Shop, read, settings
-from components import adapt, stages
+from components import adapt, curve, stages
 from components.errors import BadInput, StageError
 from components.evaluation.arrays import Cases
+from components.foundation.curve import Young, drawn, number_of
 from components.foundation.foundation import Foundation
 from components.foundation.ids import written
-from components.foundation.tiers import Tier
-from components.foundation.trial import FEW_SHOT, FIXED, FOUNDATION, OWN, Own, trial
-from components.foundation.weights import preset
 from components.progress import Progress
 from components.ranking import experts
 from components.ranking.lists import Held
@@ -62,28 +60,18 @@ from components.ranking.training import gains
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.interface import Recommender
-from components.sampling import derive
-from components.settings.file import from_dict
 from components.settings.params import Index, Params, to_dict
-from components.settings.train import ContinualTraining, Train
 from components.storage.artifacts import publish_json, read_json
 from components.storage.job import from_json
 from components.storage.layout import Layout
 from components.storage.manifest import MANIFEST, digest, sha256
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
-from components.training.job import Job
-from components.training.run import train
 from components.voices.learned import Learned
 
 ROOT = Path(__file__).resolve().parents[1]
 USERS = ("0", "10", "30", "100", "300", "1000", "10%", "all")
 MODEL_WAYS = ("scratch", *adapt.WAYS, "hybrid")
-VOICES = {
-    **{"text": "text_words", "graph": "graph", "graph_text": FIXED},
-    **{"foundation": FOUNDATION, "own_ranker": OWN, "few_shot": FEW_SHOT},
-}
-"""Way -> contender of a trial (components/foundation/trial.py)."""
 SIZE = "d_model=64,layers=2,heads=4,d_ff=256"
 
 
@@ -190,7 +178,7 @@ class Target:
         """USERS -> WAY -> figures."""
         found: dict[str, dict[str, Any]] = {}
         for asked in self.chosen.users:
-            number = _number(asked, len(self.learned.histories))
+            number = number_of(asked, len(self.learned.histories))
             if number > len(self.learned.histories) or str(number) in found:
                 continue
             whole = number in (0, len(self.learned.histories))
@@ -214,22 +202,15 @@ class Target:
         return found
 
     def _rows(self, number: int, draw: int) -> np.ndarray:
-        """The users of a draw; a larger number holds the smaller ones."""
-        order = np.random.default_rng(derive(self.params.seed, "curve", draw)).permutation(len(self.learned.histories))
-        return np.sort(order[:number])
+        return drawn(len(self.learned.histories), number, draw, self.params.seed)
 
     def _voices(self, rows: np.ndarray, foundation: Foundation | None) -> dict[str, float]:
-        some = self.learned.of_users(rows)
-        tier: Tier = "stream" if len(rows) else "text_only"
-        held = Held(self.asked.prompts, self.asked.prompt_days, self.asked.targets)
-        core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
         asked = self.shop.cases(refit=False, on="valid", max_users=len(self.shop.histories), seed=self.params.seed)
-        known = Held(some.histories, some.days, asked.targets[rows])
-        own = Own(known, tuple(self.chosen.halves)) if foundation is not None and len(rows) else None
-        judged = trial(some, held, foundation, preset(), core=core, masked=masked, own=own, tiers=(tier,))
-        figures = judged[tier].figures
-        ways = VOICES | {f"few_shot_{half}": f"{FEW_SHOT}_{half}" for half in self.chosen.halves}
-        return {way: round(figures[name], 6) for way, name in ways.items() if name in figures}
+        valid, held = (Held(each.prompts, each.prompt_days, each.targets) for each in (asked, self.asked))
+        core, masked = self.params.clean.min_item_interactions, self.params.clean.drop_repeats
+        young = Young(self.learned, valid, np.arange(len(asked.targets)), held, core, masked)
+        ranks = young.ranks(rows, foundation, own=foundation is not None, halves=self.chosen.halves)
+        return {way: round(float(gains(each).mean()), 6) for way, each in ranks.items()}
 
     def _model(self, rows: np.ndarray, number: int, draw: int, way: str) -> dict[str, float | None]:
         """NDCG@10 of a language model that these users taught in a way; None where there is nothing to teach it."""
@@ -265,48 +246,17 @@ class Target:
     @property
     def _most(self) -> int:
         whole = len(self.learned.histories)
-        return max(number for number in (_number(each, whole) for each in self.chosen.users) if number <= whole)
+        return max(number for number in (number_of(each, whole) for each in self.chosen.users) if number <= whole)
 
     def _write(self, layout: Layout, rows: np.ndarray) -> None:
-        """The clean tables of a shop with these users alone."""
-        layout.items_clean.parent.mkdir(parents=True)
-        users = self.shop.histories.sort("user_id")[rows]["user_id"].implode()
-        self.shop.items.write_parquet(layout.items_clean)
-        self.shop.histories.filter(pl.col("user_id").is_in(users)).write_parquet(layout.histories)
-        self.shop.valid.filter(pl.col("user_id").is_in(users)).write_parquet(layout.valid_targets)
+        users = self.shop.histories.sort("user_id")[rows]["user_id"]
+        curve.tables_of(layout, self.shop.items, self.shop.histories, self.shop.valid, users)
 
     def _teach(self, layout: Layout, way: str) -> None:
-        facts = read_json(self._from(way) / "pair.json")["train"]
-        users = pl.read_parquet(layout.histories, columns=["user_id"]).height
-        epochs = max(self.chosen.epochs, -(-self.chosen.steps * facts["recommender"]["batch_size"] // users))
-        more = adapt.adapting({"train": facts}, "start", "full", epochs=epochs)["train"]
-        base = from_dict({"train": more}).train
-        ids = self.work / "ids.tsv"
-        if way == "scratch":
-            phase = replace(base.recommender, epochs=epochs)
-            given = {"ids": "imported", "imported_ids": ids.name, "rounds": 1}
-            how: Train = replace(base, start=None, start_elsewhere=False, recommender=phase, **given)  # type: ignore[arg-type]
-        else:
-            learns = dict(adapt.WAYS["full" if way in ("meta", "hybrid") else adapt.way_of(way)])
-            continual = ContinualTraining(epochs=epochs, kl=0.0, **learns.pop("continual"))
-            how = replace(base, start_elsewhere=False, continual=continual, **learns)
-        train(
-            Job(
-                items_clean=layout.items_clean,
-                histories=layout.histories,
-                valid_targets=layout.valid_targets,
-                out=layout.pair,
-                work=layout.work("curve"),
-                train=how,
-                index=Index(),
-                seed=self.params.seed,
-                train_key="curve",
-                drop_repeats=self.shop.drop_repeats,
-                imported_ids=ids if way == "scratch" else None,
-                start=None if way == "scratch" else self._from(way),
-            ),
-            Progress(),
-        )
+        (known,) = curve.model_ways(["full" if way in ("meta", "hybrid") else way])
+        how: dict[str, Any] = {"epochs": self.chosen.epochs, "steps": self.chosen.steps, "seed": self.params.seed}
+        how |= {"ids": self.work / "ids.tsv", "drop_repeats": self.shop.drop_repeats}
+        curve.taught(layout, known, self._from(way), **how)
 
     def _figures(self, way: str, recommender: Recommender | None) -> dict[str, float | None]:
         """Of the test users and, with `--new-users`, of the same with fewer items."""
@@ -376,8 +326,7 @@ def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]
         table, report, _ = written(shop.items["item_id"].to_list(), shop.items["text"].to_list(),
                                    from_json(Index, facts["index"]), bundle=start)  # fmt: skip
         table.save(work / "ids.parquet")
-        rows = zip(table.item_ids, table.words, strict=True)
-        (work / "ids.tsv").write_text("item_id\twords\n" + "".join(f"{item}\t{words}\n" for item, words in rows))
+        curve.words_of(work / "ids.parquet", work / "ids.tsv")
         publish_json(work / "ids.json", report)
         adapt.with_ids(start, work / "ids.parquet", here)
     return here, read_json(work / "ids.json")
@@ -386,12 +335,6 @@ def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]
 def _meta(workspace: Path) -> str:
     """The name of the way `meta` from one start, by its content."""
     return f"meta-{sha256(start_of(workspace) / MANIFEST)[:8]}"
-
-
-def _number(asked: str, users: int) -> int:
-    if asked == "all":
-        return users
-    return round(users * float(asked[:-1]) / 100) if asked.endswith("%") else int(asked)
 
 
 def _mean(draws: Sequence[float | None]) -> dict[str, Any]:

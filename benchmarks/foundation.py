@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument(
         "--weight-users", type=int, default=200, help="of each source, who choose the weights (0: none)"
     )
+    parser.add_argument("--seed", type=int, default=17, help="of --teach")
     parser.add_argument(
         "--thinned", type=int, nargs="*", default=Settings().thinned, help="each source once more, young"
     )
@@ -127,7 +128,9 @@ def teach(chosen: argparse.Namespace) -> None:
     ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)
-        foundation, weights = taught_by(sources, ask, seed=17, weight_users=chosen.weight_users, progress=progress)
+        foundation, weights = taught_by(
+            sources, ask, seed=chosen.seed, weight_users=chosen.weight_users, progress=progress
+        )
     foundation.save(chosen.foundation)
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
     if weights:

@@ -1,6 +1,7 @@
 """Adapts a trained model to another shop: connects the rooms for `idiom adapt`, as stages.py does for the graph.
 
     more = adapting(facts, "work/bundles/SHA", "lora", epochs=4)      # settings for the new shop's params.yaml
+    prepare(workspace, params)                           # clean tables
     teach(workspace, params)                             # the stages up to `rank`, which chooses the mode on validation
     report = judge(workspace, params, sources=[Path("../shops/beauty")])          # after all that, the test once
 
@@ -45,7 +46,7 @@ _OWN: dict[str, Any] = {
 }
 """Settings of a training that are of the place, the catalogue or the way, and not taken over."""
 _TABLES = ("ingest", "validate", "views", "clean")
-_TAUGHT = (*_TABLES, "train", "index", "rank")
+_TAUGHT = ("train", "index", "rank")
 START = "start"
 """Folder under the workspace's `work/`: the model as it was, with the new shop's IDs."""
 
@@ -117,8 +118,7 @@ def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: 
     from components.storage import parquet
     from components.storage.manifest import MANIFEST
 
-    for name in _TABLES:
-        stages.run(name, workspace, params)
+    prepare(workspace, params)
     layout, work = Layout(workspace, params.dataset), workspace / "work" / "experts"
     items = parquet.read(layout.items_clean, ["item_id", "title", "text"]).to_pydict()
     texts = [text or "" for text in items["text"]]
@@ -152,8 +152,24 @@ def way_of(name: str) -> Way:
     raise BadInput(f"{name!r} is no way to adapt", where="--way", mend=f"give one of {', '.join(WAYS)}")
 
 
+def epochs_of(train: Mapping[str, Any], layout: Layout, epochs: int, steps: int) -> int:
+    """At least `epochs`, and so many that the users of the clean tables make `steps` of them. train: settings of the
+    start, by its pair.json."""
+    from components.storage import parquet
+
+    users = parquet.read(layout.histories, ["user_id"]).num_rows
+    batch = train.get("recommender", {}).get("batch_size", Train().recommender.batch_size)
+    return max(epochs, -(-steps * batch // users))
+
+
+def prepare(workspace: Path, params: Params) -> None:
+    """Raw files -> clean tables. Raises `StageError` for a shop that the checks refuse."""
+    for name in _TABLES:
+        stages.run(name, workspace, params)
+
+
 def teach(workspace: Path, params: Params) -> None:
-    """Raw files -> clean tables, the adapted pair, its IDs, voices, ranker, and who answers. Raises `StageError`."""
+    """Clean tables -> the adapted pair, its IDs, voices, ranker, and who answers. Raises `StageError`."""
     for name in _TAUGHT:
         stages.run(name, workspace, params)
 

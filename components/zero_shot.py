@@ -169,7 +169,7 @@ def open_shop(
     columns = in_order(item_ids, shop.items.to_dict(as_series=False))
     learned = Learned(catalogue, histories, days, columns, params.seed, views=_views(workspace, params, item_ids))
     trie = catalogue.trie(end_id(tokenizer))
-    return Opened(learned, _core(params), report, trie.nodes, shop.left_out)
+    return Opened(learned, core_of(params), report, trie.nodes, shop.left_out)
 
 
 def judge(
@@ -196,16 +196,16 @@ def judge(
 
     stages.validate(workspace, params)
     stages.clean(workspace, params)
-    learned, asked = _split(workspace, params, on="test", most_users=most_users)
+    learned, asked = split(workspace, params, on="test", most_users=most_users)
     language = None
     if bundle is not None and ids is not None:
         language = Language.load(bundle, ids.only(asked.item_ids), drop_repeats=params.clean.drop_repeats)
     return trial(
         learned,
-        _held(asked),
+        held_of(asked),
         foundation,
         preset(),
-        core=_core(params),
+        core=core_of(params),
         masked=params.clean.drop_repeats,
         language=language,
         progress=progress,
@@ -238,10 +238,10 @@ def _learned_of(sources: Sequence[tuple[str, Path, Params]]) -> Iterator[tuple[s
     for name, workspace, params in sources:
         stages.validate(workspace, params)
         stages.clean(workspace, params)
-        yield name, _split(workspace, params, on="valid", most_users=1)[0], _core(params)
+        yield name, split(workspace, params, on="valid", most_users=1)[0], core_of(params)
 
 
-def _split(workspace: Path, params: Params, *, on: str, most_users: int) -> tuple[Learned, Cases]:
+def split(workspace: Path, params: Params, *, on: str, most_users: int) -> tuple[Learned, Cases]:
     """What voices may learn from, and who is asked; items are known by their ids alone."""
     import polars as pl
 
@@ -271,13 +271,14 @@ def _views(workspace: Path, params: Params, item_ids: Sequence[str]) -> Mapping[
     return vectors.load(folder, item_ids) if folder.is_dir() else {}
 
 
-def _held(asked: Cases) -> Held:
+def held_of(asked: Cases) -> Held:
+    """The histories that ask, and their targets."""
     from components.ranking.lists import Held
 
     return Held(asked.prompts, asked.prompt_days, asked.targets)
 
 
-def _core(params: Params) -> int:
+def core_of(params: Params) -> int:
     """Below how many events counts are not told apart: a k-core of all interactions would give held-out ones away."""
     return params.clean.min_item_interactions if params.clean.core == "all" else 0
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from components.console import Console
 from components.progress import reporting
 from components.settings.file import load
 from components.storage.artifacts import read_json
+from components.storage.layout import Layout
 from flows.initialise import initialise
 
 Say = Callable[[str], None]
@@ -23,6 +25,7 @@ def adapt(
     *,
     way: str,
     epochs: int,
+    steps: int = 0,
     sources: Sequence[Path],
     sample_users: int,
     register: bool,
@@ -30,38 +33,68 @@ def adapt(
     say: Say,
     others: Sequence[Path] = (),
     foundation: Path | None = None,
+    curve: Sequence[str] = (),
+    draws: int = 5,
+    curve_ways: Sequence[str] = (),
 ) -> None:
     """Make a workspace for the shop in `path` at `out`, adapt `bundle` to it, judge and, if asked, register it.
 
     bundle: a folder, or a version (number or alias) of the workspace's model. register: in the MLflow of `workspace`,
-    whose version is then named as what it was adapted from. others: bundles that went on from one start with `bundle`;
-    the mean of all is adapted. foundation: a folder that `idiom foundation` saved; its ranker answers
-    beside the shop's own. Raises `StageError` as the stages do.
+    whose version is then named as what it was adapted from. steps: of the training, at least; few users make more
+    epochs. others: bundles that went on from one start with `bundle`; the mean of all is adapted. foundation: a folder
+    that `idiom foundation` saved; its ranker answers beside the shop's own. curve: numbers of users of the adaptation
+    curve, each drawn `draws` times; curve_ways: of the language model, beside the ways without one. Raises `StageError`
+    as the stages do.
     """
     from components import adapt as rooms
+    from components import curve as curves
     from components.recommender.pair import FACTS
     from components.registry.store import using
 
     folder, chosen = _found(bundle, workspace), rooms.way_of(way)
+    curves.understood(curve)
+    models = curves.model_ways(curve_ways)
     if others:
         folder = rooms.averaged([folder, *others], out)
     start = rooms.kept(folder, out)
-    more = rooms.adapting(read_json(folder / FACTS), start, chosen, epochs=epochs)
-    if foundation is not None:
-        more["rank"] = {"foundation": rooms.kept_foundation(foundation, out)}
-    done = initialise(out, path, sample_users=sample_users, force=True, more=more)
-    for line in done.lines:
+    facts = read_json(folder / FACTS)
+    ranker = {} if foundation is None else {"rank": {"foundation": rooms.kept_foundation(foundation, out)}}
+
+    def settled(epochs: int) -> Sequence[str]:
+        more = rooms.adapting(facts, start, chosen, epochs=epochs) | ranker
+        return initialise(out, path, sample_users=sample_users, force=True, more=more).lines
+
+    for line in settled(epochs):
         say(line)
     params = load(out / "params.yaml")
     # Where it is registered, training and version lie in one store, that of what was adapted.
     with using(workspace) if register else nullcontext():
+        rooms.prepare(out, params)
+        counts = curves.numbers(out, params, curve)
+        if steps:
+            enough = rooms.epochs_of(facts["train"], Layout(out, params.dataset), epochs, steps)
+            settled(enough)
+            params = load(out / "params.yaml")
+            say(f"epochs   {enough}, which are at least {steps} steps")
         rooms.teach(out, params)
         with reporting(Console()) as progress:
             report = rooms.judge(out, params, sources=sources, progress=progress)
+            if counts:
+                how: dict[str, Any] = {
+                    "draws": draws,
+                    "foundation": foundation,
+                    "ways": models,
+                    "epochs": epochs,
+                    "steps": steps,
+                }
+                found = curves.curve(out, params, counts, **how, progress=progress)
         taught = report["taught_by"]
         say(f"adapted  {folder}{', taught by ' + ', '.join(taught) if taught else ''} ({way}) to {params.dataset}")
         for line in rooms.in_words(report):
             say(line)
+        if counts:
+            for line in curves.publish(out, params, found):
+                say(line)
         if register:
             rooms.register(out, params)
     say(f"saved    {rooms.bundle(out, params)}")

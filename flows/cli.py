@@ -368,6 +368,7 @@ def adapt(
         typer.Option(help="What learns: all weights, matrices of low rank, or vectors in front of the prompt."),
     ] = "full",
     epochs: Annotated[int, typer.Option(min=1, help="Epochs; the best on validation is kept, or none.")] = 4,
+    steps: Annotated[int, typer.Option(min=0, help="Steps at least; few users are gone through more often.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Workspace to write (none: work/adapt/NAME).", show_default=False)
     ] = None,
@@ -381,6 +382,13 @@ def adapt(
     foundation: Annotated[
         Path | None, typer.Option(help="What `idiom foundation` saved: a ranker beside the shop's own.")
     ] = None,
+    curve: Annotated[
+        list[str] | None, typer.Option(help="Users known in the adaptation curve: 0,10,30,100,10%,all.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of these users.")] = 5,
+    curve_ways: Annotated[
+        list[str] | None, typer.Option(help="Ways of the language model in it: full,lora,prompt,scratch.")
+    ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
     workspace: Workspace = HERE,
@@ -392,12 +400,19 @@ def adapt(
     how: dict[str, Any] = {
         "way": way,
         "epochs": epochs,
+        "steps": steps,
         "sample_users": sample_users,
         "register": register,
         "workspace": workspace,
     }
     how |= {"sources": source or [], "others": average or [], "foundation": foundation}
+    how |= {"curve": _listed(curve), "draws": draws, "curve_ways": _listed(curve_ways)}
     run(bundle, path, folder, **how, say=typer.echo)
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    """An option that may be repeated, of several values between commas or spaces."""
+    return [each for part in given or [] for each in part.replace(",", " ").split()]
 
 
 @command

@@ -69,7 +69,15 @@ def test_every_artifact_of_the_layout_is_in_the_graph(stages: dict[str, graph.St
     an alias as an output, which another store has otherwise, so that a clone cannot have it."""
     layout = Layout(Path(), load(repository / "params.yaml").dataset)
     paths = {name: getattr(layout, name) for name in vars(Layout) if isinstance(vars(Layout)[name], property)}
-    for name in ("root", "registration", "registered_report", "registered_validation", "model_card", "adapted"):
+    for name in (
+        "root",
+        "registration",
+        "registered_report",
+        "registered_validation",
+        "model_card",
+        "adapted",
+        "curve",
+    ):
         del paths[name]
     written = {out for stage in stages.values() for out in stage.outs}
     assert {str(path) for path in paths.values()} == written

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     # The served model is any recommender; figures are named in MLflow as they are elsewhere.
     "registry": FOUNDATIONS
     | {"pages", "recommender", "textid", "voices", "ranking", "evaluation.contenders"}
-    | {"evaluation.comparison.sides", "evaluation.comparison.alone", "evaluation.gates"},
+    | {"evaluation.adaptation", "evaluation.comparison.sides", "evaluation.comparison.alone", "evaluation.gates"},
     # The server knows a bundle and an alias, and no MLflow.
     "serving": FOUNDATIONS
     | {"pages", "recommender.catalogue"}
@@ -71,6 +71,20 @@ MAY_IMPORT = {
         "evaluation.model_card",
         "registry.bundle",
     },
+    "curve": FOUNDATIONS
+    | {
+        "adapt",
+        "zero_shot",
+        "foundation.curve",
+        "foundation.foundation",
+        "foundation.judging",
+        "evaluation.adaptation",
+        "evaluation.arrays",
+        "recommender.engine",
+        "textid.table.id_table",
+        "training.job",
+        "training.run",
+    },
     # The stages of further catalogues: those of the graph, and what the catalogues have in common.
     "catalogues": FOUNDATIONS | {"stages", "training.job", "recommender.pair", "evaluation.together"},
     "__main__": FOUNDATIONS | {"stages", "catalogues"},
@@ -84,6 +98,7 @@ MAY_IMPORT = {
         "catalogues",
         "zero_shot",
         "adapt",
+        "curve",
         "registry",
         "scoring",
         "ranking.load",
@@ -180,6 +195,7 @@ FLOORS = {
         "language",
         "few_shot school",
         "trial",
+        "curve",
     ],
     "training": [
         "job key devices crash",

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from components.evaluation import repeats, summary, trust_box
+from components.evaluation.adaptation import read, sentences
 from components.evaluation.contenders import CONTENDERS, HEADLINE, MODEL, TIES, labels, metric_label
 from components.evaluation.metrics_file import read_metrics
 from components.pages.render import number, signed, whole
@@ -73,7 +74,9 @@ def adaptation(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _adapted(layout: Layout) -> list[tuple[str, str]]:
-    return adaptation(read_json(layout.adapted)) if layout.adapted.is_file() else []
+    found = adaptation(read_json(layout.adapted)) if layout.adapted.is_file() else []
+    curve = read(layout.curve, layout.metrics)
+    return [*found, *([("Adaptation curve", " ".join(sentences(curve)))] if curve else [])]
 
 
 def _made_by(metrics: Mapping[str, Any], params: Params) -> str:

@@ -4,11 +4,14 @@ taught = few_shot(foundation, learned, Held(histories, days, validation_targets)
 
 Both are taught by softmax over a user's candidates, so that their scores are log-probabilities but for a constant of
 the list, and a sum with weights is a mean of the two. The own one counts n / (n + half), n being how many lists taught
-it: ten lists say next to nothing, ten thousand all. What comes of it is an ordinary ranker.
+it: ten lists say next to nothing, ten thousand all. The foundation ranker is two in one itself, of the shop's stream
+and of its texts alone: the stream counts d / (d + young), d being the events an item. What comes of it is an ordinary
+ranker.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,11 +20,14 @@ import numpy as np
 
 from components.foundation.catalogue import Readers
 from components.foundation.foundation import Foundation
-from components.foundation.tiers import Tier, rank_settings
+from components.foundation.standard import Standard
+from components.foundation.tiers import ABSENT, Tier, rank_settings
 from components.progress import Progress
+from components.ranking.candidates import summary_features
 from components.ranking.inference import Layers
 from components.ranking.lists import Held, Lists
 from components.ranking.ranker import Kind, Ranker
+from components.ranking.reading import Reader, features
 from components.ranking.teaching import Choice, Taught, choose, held_out
 from components.ranking.training import gains, paired
 from components.settings.ranking import Rank
@@ -52,9 +58,32 @@ def few_shot(
     reader = readers.readers[TIER]
     lists = Lists.read(before.readers[TIER], inner.some(rank.most_users, learned.seed), progress)
     asked = Lists.read(reader, valid.some(rank.most_users, learned.seed), progress)
-    ranker = foundation.ranker(TIER, reader, readers.standards[TIER])
+    ranker = of_sources(foundation, reader, readers.standards[TIER])
     how: dict[str, Any] = {"seed": learned.seed, "masked": learned.catalogue.drop_repeats, "progress": progress}
     return Taught(beside(ranker, lists, asked, rank, half=foundation.chosen.half, **how), reader, readers.voices)
+
+
+def of_sources(foundation: Foundation, reader: Reader, standard: Standard) -> Ranker:
+    """The foundation ranker of a young shop: in the tier `TIER` and by texts alone, of the same candidates."""
+    ranker, events = foundation.ranker(TIER, reader, standard), math.expm1(standard.density)
+    if not foundation.chosen.young:
+        return ranker
+    return mixed(ranker, by_texts(foundation, reader, standard), events / (events + foundation.chosen.young))
+
+
+def by_texts(foundation: Foundation, reader: Reader, standard: Standard) -> Ranker:
+    """As the tier `text_only` has it, over the features of the tier `TIER`: what only histories know is missing, the
+    rest in the sources' measure, but for the places among all voices, which are other ones here than there."""
+    texts = features(rank_settings("text_only", foundation.chosen))
+    among_all = {each.name for each in summary_features()}
+    place = {each.name: at for at, each in enumerate(texts) if each.name not in among_all}
+    measure = [np.array(each) for each in (standard.mean, standard.deviation)]
+    for at, each in enumerate(reader.features):
+        if each.name in place:
+            for own, theirs in zip(measure, foundation.text_measure, strict=True):
+                own[at] = theirs[place[each.name]]
+    present = standard.present - ABSENT["text_only"]
+    return foundation.ranker(TIER, reader, Standard(measure[0], measure[1], present))
 
 
 def beside(

@@ -44,6 +44,8 @@ class Judged:
     differences: Mapping[str, tuple[float, float, float]]
     """Contender -> NDCG@10 of ours minus its own, and the 95 % interval over users."""
     users: int
+    ranks: Mapping[str, Ranks]
+    """Contender -> [users] ranks of the targets."""
 
     def facts(self) -> dict[str, Any]:
         """For a JSON line."""
@@ -66,7 +68,7 @@ def judged(ranks: Mapping[str, Ranks], *, ours: str, rivals: Sequence[str]) -> J
     figures = {name: float(each.mean()) for name, each in gain.items()}
     best = max(rivals, key=lambda name: figures[name])
     differences = {name: paired(gain[ours] - each) for name, each in gain.items() if name != ours}
-    return Judged(ours, figures, best, differences, len(next(iter(ranks.values()))))
+    return Judged(ours, figures, best, differences, len(next(iter(ranks.values()))), ranks)
 
 
 def _rounded(value: float) -> float:

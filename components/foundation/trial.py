@@ -130,7 +130,7 @@ def _taught_here(
         if len(lists):
             found[tier][OWN] = choose([_known(lists, tier)], _known(valid, tier), rank, **ask)
         if foundation is not None and tier == few_shot.TIER:
-            theirs = foundation.ranker(tier, reader, readers.standards[tier])
+            theirs = few_shot.of_sources(foundation, reader, readers.standards[tier])
             for half in own.halves or (chosen.half,):
                 name = f"{FEW_SHOT}_{half}" if own.halves else FEW_SHOT
                 found[tier][name] = few_shot.beside(theirs, lists, valid, rank, half=half, **ask)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation import adaptation
 from components.evaluation.contenders import HEADLINE, MODEL, VARIANTS, logged_as
 from components.registry.comparable import log_comparable
 from components.registry.names import ANSWER
@@ -129,10 +130,17 @@ def log_results(
         if path != layout.voices or path.is_file():  # an evaluation of an earlier version has none
             client.log_artifact(run_id, str(path))
     client.log_artifacts(run_id, str(layout.plots), "plots")
+    log_curve(client, run_id, layout)
     log_comparable(client, run_id, layout, bundle)
     if ID_SAMPLE not in {each.path for each in client.list_artifacts(run_id)}:
         # log_table appends to a table that is there, and one trained pair has one table.
         client.log_table(run_id, _id_sample(bundle), ID_SAMPLE)
+
+
+def log_curve(client: MlflowClient, run_id: str, layout: Layout) -> None:
+    """The adaptation curve, where one was taken of the evaluation that lies here."""
+    if adaptation.read(layout.curve, layout.metrics):
+        client.log_artifact(run_id, str(layout.curve))
 
 
 def replay(client: MlflowClient, run_id: str, log: Path) -> None:

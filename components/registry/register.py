@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.evaluation import adaptation
 from components.evaluation.comparison.alone import alone
 from components.evaluation.comparison.sides import read
 from components.evaluation.contenders import HEADLINE
@@ -25,10 +26,11 @@ from components.registry import lineage, origin
 from components.registry.abandoned import remove_abandoned
 from components.registry.bundle import BUNDLE, assemble, bundle_sha256
 from components.registry.champion import set_alias
+from components.registry.comparable import log_comparable
 from components.registry.cost import TAG as COST_TAG
 from components.registry.cost import log_cost
 from components.registry.evidence import of_bundle
-from components.registry.log import log_model, log_results, metric_values
+from components.registry.log import log_curve, log_model, log_results, metric_values
 from components.registry.model_card import TAUGHT_BY, publish_card
 from components.registry.names import ANSWER, cut
 from components.registry.pages import publish_pages
@@ -88,6 +90,9 @@ def register(
             if version is not None:
                 version = _with_alias(client, version, fit)
                 progress.note(f"this bundle is {name} version {version.version} already", version=int(version.version))
+                if adaptation.read(layout.curve, layout.metrics):  # it may have been taken since
+                    log_curve(client, str(version.run_id), layout)
+                    log_comparable(client, str(version.run_id), layout, bundle)
             else:
                 version = _new_version(client, params, layout, bundle, metrics, description, fit)
                 progress.note(f"registered {name} version {version.version}", version=int(version.version))

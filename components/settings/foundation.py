@@ -39,6 +39,9 @@ class Foundation(Section):
     """Weight decay of AdamW."""
     half: int = bounded(300, low=0)
     """Lists of a shop's own that count as much as all that sources taught: its own ranker weighs n / (n + half)."""
+    young: float = bounded(0.03, low=0.0)
+    """Events an item of a young shop at which its stream counts as much as its texts alone, in the ranker of its own:
+    the stream weighs d / (d + young)."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
 

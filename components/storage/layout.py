@@ -167,6 +167,11 @@ class Layout:
         return self.root / "evaluate" / "adapted.json"
 
     @property
+    def curve(self) -> Path:
+        """Its adaptation curve, where `idiom adapt --curve` took one (components/evaluation/adaptation.py)."""
+        return self.root / "evaluate" / "curve.json"
+
+    @property
     def headline(self) -> Path:
         """The few figures of metrics.json that `dvc metrics` shows."""
         return self.root / "evaluate" / "headline.json"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -14,9 +16,12 @@ from typer.testing import CliRunner
 from components import adapt as rooms
 from components import stages
 from components.errors import BadInput
+from components.evaluation import adaptation
+from components.evaluation.comparison.sides import read
 from components.ranking.load import load as load_hybrid
 from components.registry.answers import Answers
 from components.registry.bundle import bundle_sha256
+from components.registry.comparable import comparable
 from components.registry.store import connect
 from components.settings.file import from_dict, load
 from components.storage.layout import Layout
@@ -63,14 +68,19 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp
     raw, out = write_shop(tmp_path / "gamma", users=50, seed=3, brands=False), tmp_path / "out"
     before = Layout(source, "alpha")
     asked = [before.bundle, raw, "--way", "prompt", "--epochs", "1", "--source", source / "alpha", "--register"]
-    asked += ["--foundation", foundation]
+    asked += ["--foundation", foundation, "--curve", "all,0,12", "--draws", "2", "--curve-ways", "prompt scratch"]
+    asked += ["--steps", "7"]
     lines = said("adapt", *asked, "--workspace", source, "--out", out)
     layout = Layout(out, "gamma")
     report = json.loads(layout.adapted.read_text())
+    facts = json.loads((layout.pair / "pair.json").read_text())
+    steps = -(-facts["train"]["recommender"]["batch_size"] * 7 // len(pl.read_parquet(layout.histories)))
+    assert load(out / "params.yaml").train.continual.epochs == steps > 1, "seven steps of sixteen users"
     own = report["language_model"]
     assert report["taught_by"] == ["alpha"] and own["users"] == 50
     hybrid = load_hybrid(layout.hybrid)
-    assert len(hybrid.ranker.networks) == 2 and "text_words" in hybrid.reader.voices, "its own and the foundation's"
+    assert len(hybrid.ranker.networks) == 3, "its own, the foundation's, and the foundation's by texts alone"
+    assert "text_words" in hybrid.reader.voices
     assert own["difference_low"] <= own["difference"] <= own["difference_high"]
     assert own["difference"] == pytest.approx(own["adapted"] - own["start"], abs=2e-6)
     assert {"item_graph", "popularity"} <= set(report["baselines"])
@@ -82,7 +92,37 @@ def test_a_bundle_is_adapted_to_another_shop(source: Path, foundation: Path, tmp
     assert "Taught by" in card and "alpha, gamma" in card and "Forgotten of alpha" in card
     (forgotten,) = report["forgotten"].values()
     assert forgotten["users"] > 30 and list(report["forgotten"]) == ["alpha"]
+    whole, curve = str(len(pl.read_parquet(layout.histories))), adaptation.read(layout.curve, layout.metrics)
+    assert list(curve["curve"]) == ["0", "12", whole] and len(curve["curve"]["12"]["few_shot"]["draws"]) == 2
+    ways = {"text", "graph", "graph_text", "foundation", "own_ranker", "few_shot", "prompt", "scratch"}
+    assert set(curve["curve"]["12"]) == ways and set(curve["curve"]["0"]) == {
+        "text",
+        "graph_text",
+        "foundation",
+        "prompt",
+    }
+    graph = [curve["curve"][users]["graph"]["ndcg_at_10"] for users in ("12", whole)]
+    assert graph[0] < graph[1], "twelve users know less than all"
+    headline = json.loads(layout.headline.read_text())["ndcg_at_10"]
+    assert curve["answers"]["ndcg_at_10"] == pytest.approx(headline, abs=1e-4)
+    assert curve["test_users"] == own["users"] and "With fewer users" in layout.report.read_text()
+    client = connect(source)
+    assert "curve.json" in {each.path for each in client.list_artifacts(version.run_id)}
+    assert "Adaptation curve" in card
+    kept = comparable(source, replace(load(out / "params.yaml"), dataset="gamma"), version.run_id)
+    assert read(kept.folder, name="adapted").curve == curve
     assert any(line.startswith("adapted") and "taught by alpha" in line for line in lines)
+
+
+def test_a_curve_over_more_users_than_there_are_is_refused(source: Path, tmp_path: Path) -> None:
+    """Prevents: a point that says 5,000 and knows 50, or one that is left out, found after an hour of training."""
+    raw, bundle = write_shop(tmp_path / "gamma", users=50, seed=3), Layout(source, "alpha").bundle
+    for asked, said_so in (("10,5000", "5,000 users is asked for, of 50"), ("1.5", "no number"), ("ten", "no number")):
+        result = CliRunner().invoke(
+            app, ["adapt", str(bundle), str(raw), "--out", str(tmp_path / "out"), "--curve", asked]
+        )
+        assert result.exit_code == 2 and said_so in result.output and "--curve" in result.output
+        assert not Layout(tmp_path / "out", "gamma").pair.is_dir()
 
 
 def test_experts_answer_together(source: Path, tmp_path: Path) -> None:

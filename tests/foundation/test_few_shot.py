@@ -7,10 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from components.foundation.catalogue import Readers
+from components.foundation.few_shot import by_texts, of_sources
 from components.foundation.foundation import Foundation
 from components.foundation.school import thinned
+from components.foundation.tiers import ABSENT, group_of
 from components.foundation.trial import FEW_SHOT, OWN, Own, trial
 from components.foundation.weights import preset
+from components.ranking.candidates import summary_features
 from components.ranking.lists import Held
 from components.ranking.teaching import held_out
 from components.settings.foundation import Foundation as Settings
@@ -59,5 +63,34 @@ def test_who_has_no_list_to_learn_from_has_the_start(foundation: Foundation) -> 
     short = learned.of_users(np.array([0]))
     one = replace(short, histories=Ragged.of([[int(short.histories.values[0])]]), known_days=short.days[:1])
     own = Own(Held(one.histories, one.days, held.targets[:1]))
-    figures = trial(one, held, foundation, preset(), core=0, masked=True, own=own, tiers=("stream",))["stream"].figures
+    ask = {"core": 0, "masked": True, "own": own, "tiers": ("stream",)}
+    bare = replace(foundation, chosen=replace(foundation.chosen, young=0.0))
+    figures = trial(one, held, bare, preset(), **ask)["stream"].figures  # type: ignore[arg-type]
     assert OWN not in figures and figures[FEW_SHOT] == figures["foundation"] > 0
+
+
+def test_the_fewer_events_the_more_texts_alone_say(foundation: Foundation) -> None:
+    """Prevents: a graph of ten users that outvotes texts, texts in another measure than the sources had, and a saved
+    ranker that is another one."""
+    learned, held = shop(users=40)
+    readers = Readers.build(learned, foundation.chosen, core=0)
+    reader, standard = readers.readers["stream"], readers.standards["stream"]
+    (block,) = reader.blocks(held.histories, held.days)
+    stream, texts = foundation.ranker("stream", reader, standard), by_texts(foundation, reader, standard)
+    events = len(learned.histories.values) / reader.items
+    for young, share in ((0.0, 1.0), (events, 0.5), (1e9, 0.0)):
+        both = of_sources(replace(foundation, chosen=replace(foundation.chosen, young=young)), reader, standard)
+        for kind in ("network", "sum"):
+            wanted = share * stream.scores(block.columns, kind) + (1 - share) * texts.scores(block.columns, kind)
+            found = both.scores(block.columns, kind)
+            assert np.ptp(found - wanted) < 1e-3 * np.ptp(wanted), "but for a constant of the list"
+    changed = block.columns.copy()
+    graph = [at for at, each in enumerate(reader.features) if group_of(each) in ABSENT["text_only"]]
+    changed[:, graph] = 7.0
+    assert (texts.scores(changed) == texts.scores(block.columns)).all(), "what only histories know"
+    small = readers.readers["text_only"]
+    alone = foundation.ranker("text_only", small, readers.standards["text_only"])
+    shared = {each.name: at for at, each in enumerate(reader.features)}
+    among_all = {each.name for each in summary_features()}
+    of_both = [(at, shared[each.name]) for at, each in enumerate(small.features) if each.name not in among_all]
+    assert all(alone.linear.mean[at] == texts.linear.mean[there] for at, there in of_both)

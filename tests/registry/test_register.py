@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 
 from components.errors import BadInput, GateRefused
+from components.evaluation import adaptation
+from components.evaluation.comparison.sides import read
 from components.registry.bundle import BUNDLE, assemble, verified
 from components.registry.champion import PROVISIONAL, champion_bundle
+from components.registry.comparable import comparable
 from components.registry.register import register
 from components.registry.store import behind_alias, connect
 from components.registry.tracking import TrainingRun
 from components.storage.artifacts import read_json
 from components.storage.manifest import sha256
 from components.textid.table.id_table import IdTable
+from tests.evaluation.made_curve import curve
 from tests.registry.workspace import build
 
 KEY = "f00d" * 16
@@ -36,6 +40,22 @@ def test_the_same_bundle_is_registered_once(workspace: Path) -> None:
     assert register(params, layout) == first
     assert layout.registration.read_bytes() == written
     assert [each.version for each in connect(workspace).search_model_versions("name = 'idiom'")] == [1]
+
+
+def test_a_curve_that_was_taken_since_reaches_the_version(workspace: Path) -> None:
+    """Prevents: an adaptation curve that only a version registered after it can have, and one of another evaluation."""
+    layout, params = build(workspace)
+    register(params, layout)
+    client = connect(workspace)
+    run = client.get_model_version("idiom", "1").run_id
+    adaptation.publish(layout, curve("another evaluation's"))
+    register(params, layout)
+    assert "curve.json" not in {each.path for each in client.list_artifacts(run)}
+    adaptation.publish(layout, curve(sha256(layout.metrics)))
+    assert register(params, layout)["version"] == 1
+    assert "curve.json" in {each.path for each in client.list_artifacts(run)}
+    source = comparable(workspace, params, "1")
+    assert read(source.folder, name="version 1").curve["users"] == 453
 
 
 @pytest.mark.parametrize("rules", [{"min_quality": 1.0}, {"approval_hours": 1.0}])

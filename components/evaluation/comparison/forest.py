@@ -49,7 +49,7 @@ def forest(rows: Sequence[Row], *, total: bool) -> dict[str, Any]:
     return {
         "total": total,
         "zero": place(0.0),
-        "ticks": [{"at": place(value), "text": _text(value)} for value in _ticks(low, high)],
+        "ticks": [{"at": place(value), "text": _text(value)} for value in ticks(low, high)],
         "rows": [
             {
                 "label": row.label,
@@ -69,8 +69,8 @@ def forest(rows: Sequence[Row], *, total: bool) -> dict[str, Any]:
     }
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values inside the axis, zero among them, at most five."""
+def ticks(low: float, high: float) -> list[float]:
+    """Round values inside an axis, zero among them where it lies there, at most five."""
     step = 10.0 ** math.floor(math.log10(high - low))
     for finer in (5.0, 2.0, 1.0, 0.5, 0.2):
         ticks = [n * step * finer for n in range(math.ceil(low / step / finer), math.floor(high / step / finer) + 1)]

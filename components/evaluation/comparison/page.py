@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.evaluation import adaptation
 from components.evaluation.comparison import adds, shown
 from components.evaluation.comparison.compare import LEAST_IN_SLICE, Comparison, judge
 from components.evaluation.comparison.first_screen import KIND, answer, label, tiles
@@ -45,6 +46,7 @@ def page(
         figures=_figures(found),
         voices=adds.voices(found.sides),
         costs=adds.costs(found.sides),
+        curves=[{"name": side.name, **curve} for side in found.sides if (curve := adaptation.shown(side.curve))],
         moves=_moves(found),
         movers=[
             {"heading": f"The {len(gained)} who gained most", "users": gained},

@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from components.errors import BadInput
+from components.evaluation import adaptation
 from components.evaluation.contenders import CONTENDERS, MODEL, VARIANTS
 from components.storage import parquet
 from components.storage.artifacts import publishing, read_json
@@ -26,6 +27,7 @@ from components.storage.layout import Layout
 from components.storage.thumbnails import THUMBNAILS, Thumbnails
 
 PER_USER, METRICS, NAMES, VERDICT = "per_user.parquet", "metrics.json", "names.parquet", "verdict.json"
+CURVE = "curve.json"
 SLICE = "slice/"
 """How columns begin that name the slice of each user: one a slicing."""
 _EVALUATE_AGAIN = "run the stage `evaluate` of this version again: dvc repro --single-item evaluate"
@@ -56,6 +58,8 @@ class Side:
     """The section `voices` of its metrics.json; empty where it has no ranker."""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Item id -> a small JPEG, of the items that have one."""
+    curve: Mapping[str, Any] = field(default_factory=dict)
+    """Its adaptation curve (evaluation/adaptation.py); empty where none was taken."""
 
     @property
     def headline(self) -> str:
@@ -96,7 +100,8 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
     verdict = read_json(paths[VERDICT]) if paths[VERDICT].is_file() else {}
     heard = metrics.get("voices", {}) if who == MODEL else {}
     pictures = Thumbnails.load(paths[THUMBNAILS])
-    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard, pictures)
+    curve = adaptation.read(paths[CURVE], paths[METRICS]) if who == MODEL else {}
+    return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard, pictures, curve)
 
 
 def keep(layout: Layout, folder: Path) -> None:
@@ -107,6 +112,8 @@ def keep(layout: Layout, folder: Path) -> None:
             shutil.copyfile(source, temporary / name)
         if layout.thumbnails.is_file() and Thumbnails.load(layout.thumbnails):
             shutil.copyfile(layout.thumbnails, temporary / THUMBNAILS)
+        if adaptation.read(layout.curve, layout.metrics):
+            shutil.copyfile(layout.curve, temporary / CURVE)
         titles, words = _names(_paths(layout.root))
         rows = {"item_id": list(words), "title": [titles.get(item) for item in words], "words": list(words.values())}
         names = pl.DataFrame(rows, schema={"item_id": pl.String, "title": pl.String, "words": pl.String})
@@ -124,7 +131,7 @@ def kept_of(side: Side, folder: Path, old: Path) -> None:
     with publishing(folder) as temporary:
         temporary.mkdir()
         joined.select(before.columns).write_parquet(temporary / PER_USER, compression="zstd", statistics=False)
-        for name in (METRICS, VERDICT, THUMBNAILS):
+        for name in (METRICS, VERDICT, THUMBNAILS, CURVE):
             if paths[name].is_file():
                 shutil.copyfile(paths[name], temporary / name)
         words = side.words
@@ -140,7 +147,7 @@ def kept_of(side: Side, folder: Path, old: Path) -> None:
 def _paths(folder: Path) -> dict[str, Path]:
     """Where the files lie, in a dataset's artifacts or in what `keep` wrote."""
     if (folder / PER_USER).is_file():
-        return {name: folder / name for name in (PER_USER, METRICS, NAMES, VERDICT, THUMBNAILS)}
+        return {name: folder / name for name in (PER_USER, METRICS, NAMES, VERDICT, THUMBNAILS, CURVE)}
     if not (folder / "evaluate").is_dir():
         mend = "give a folder like artifacts/DATASET, in which `evaluate` has run"
         raise BadInput("there are no per-user results", where=str(folder), mend=mend)
@@ -150,6 +157,7 @@ def _paths(folder: Path) -> dict[str, Path]:
         METRICS: layout.metrics,
         VERDICT: layout.verdict,
         THUMBNAILS: layout.thumbnails,
+        CURVE: layout.curve,
         "items": layout.items_clean,
         "id_table": layout.id_table,
     }
