@@ -63,7 +63,12 @@ from components.voices.voice import Scorer
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES: tuple[Mode, ...] = ("generate", "rank", "hybrid")
-SIZES = {"tiny": ("tiny", 8192), "preset": ("d_model=192,layers=3,heads=4,d_ff=576", 8192), "micro": ("micro", 400)}
+SIZES = {
+    "tiny": ("tiny", 8192),
+    "t5-small": ("d_model=512,layers=6,heads=8,d_ff=2048", 32100),
+    "preset": ("d_model=192,layers=3,heads=4,d_ff=576", 8192),
+    "micro": ("micro", 400),
+}
 """Name -> size of `backbone.build`, words of the vocabulary."""
 SEARCHED = ("graph", "text")
 """Voices whose dense search is measured at every size."""

@@ -123,7 +123,7 @@ def test_manifest_refuses_a_changed_directory(tmp_path: Path, harm: object, said
         verify_manifest(directory)
 
 
-_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation", "model_card", "adapted")
+_OF_A_STORE = ("root", "registration", "registered_report", "registered_validation", "model_card", "adapted", "curve")
 """No outputs: what depends on a store, on the moment, or on a model of another shop."""
 
 

@@ -55,7 +55,8 @@ def test_code_in_published_weights_is_not_run(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_the_package_the_mend_is_named(tmp_path: Path) -> None:
+def test_without_the_package_the_mend_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_that_nobody_has")
     with pytest.raises(BadInput) as caught:
         efficientnet.load(tmp_path)
     assert "idiom[pictures]" in caught.value.mend
