@@ -45,6 +45,7 @@ def _by_seed(results: Sequence[Result], variant: str) -> dict[int, np.ndarray]:
     found = {}
     for each in results:
         if each.variant == variant and each.per_user is not None:
-            ranks = pl.read_parquet(each.per_user, columns=["user_id", "model_masked"]).sort("user_id")["model_masked"]
-            found[each.seed] = values(ranks.to_numpy(), each.k)[f"ndcg_at_{each.k}"]
+            table = pl.read_parquet(each.per_user, columns=["user_id", "model_masked"]).sort("user_id")
+            ranks = table["model_masked"].fill_null(0).to_numpy()  # null: not among the results
+            found[each.seed] = values(ranks, each.k)[f"ndcg_at_{each.k}"]
     return found

@@ -174,13 +174,15 @@ def test_the_table_against_figures_worked_out_by_hand() -> None:
 
 
 def test_a_control_that_does_not_lose_is_said(tmp_path: Path) -> None:
-    """Prevents: a gain of views in a table whose shuffled row has it too, and nobody who says so."""
+    """Prevents: a gain of views in a table whose shuffled row has it too, and nobody who says so; an interval of
+    nothing, where somebody's target is not found."""
     draw = np.random.default_rng(1)
 
     def ranked(variant: str, seed: int, ranks: np.ndarray) -> Result:
         file = tmp_path / f"{variant}-{seed}.parquet"
         users = [f"u{number:03}" for number in range(len(ranks))]
-        pl.DataFrame({"user_id": users, "model_masked": ranks.astype(np.int32)}).sample(
+        found = pl.Series(ranks.astype(np.int32)).replace(11, None)  # as `evaluate` writes who finds nothing
+        pl.DataFrame({"user_id": users, "model_masked": found}).sample(
             fraction=1.0, shuffle=True, seed=seed
         ).write_parquet(file)
         return judged(variant, seed, 0.1, per_user=file)
