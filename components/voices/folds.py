@@ -9,7 +9,9 @@ A voice that was built from all training histories knows the very next item of e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,7 @@ from components.errors import BadInput, unknown
 from components.recommender.catalogue import Catalogue
 from components.sampling import derive
 from components.storage import parquet
+from components.storage.artifacts import publishing
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.learned import Learned
@@ -34,6 +37,18 @@ def check(voice: str, *, where: str, use: str) -> None:
     if kind_of(voice)[0].LEAST < 0:
         mend = "name one that is built without training, such as graph_text"
         raise BadInput(f"{voice} cannot {use}", where=where, mend=mend)
+
+
+def published(
+    folder: Path, items_clean: Path, histories: Path, made: Callable[[Learned], Any], *, drop_repeats: bool
+) -> Path:
+    """Publish in `folder`, which is returned, what is `made` of the training histories, by its `save`; what lies there
+    already stays."""
+    if not folder.is_dir():
+        learned = learned_of(items_clean, histories, drop_repeats=drop_repeats)
+        with publishing(folder) as temporary:
+            made(learned).save(temporary)
+    return folder
 
 
 def dealt(users: int, folds: int, *, seed: int, what: str) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ One more block, of all users, is for those who ask the model. No held-out item i
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from numpy.typing import NDArray
 from components.progress import Progress
 from components.recommender.prompts.neighbours import Listed
 from components.settings.train import Neighbours
-from components.storage.artifacts import publishing
 from components.storage.ragged import Ragged
-from components.voices.folds import check, dealt, learned_of
+from components.voices.folds import check, dealt, published
 from components.voices.learned import Learned
 from components.voices.lists import best
 from components.voices.load import build
@@ -40,13 +40,9 @@ def write(
 
     Raises `BadInput` for a voice that is none, or has to be trained.
     """
-    if folder.is_dir():
-        return folder
     check(str(chosen.voice), where="params.yaml: train.neighbours.voice", use="name neighbours")
-    learned = learned_of(items_clean, histories, drop_repeats=drop_repeats)
-    with publishing(folder) as temporary:
-        listed(learned, chosen, seed=seed, progress=progress).save(temporary)
-    return folder
+    made = partial(listed, chosen=chosen, seed=seed, progress=progress)
+    return published(folder, items_clean, histories, made, drop_repeats=drop_repeats)
 
 
 def listed(learned: Learned, chosen: Neighbours, *, seed: int, progress: Progress | None = None) -> Listed:

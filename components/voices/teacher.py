@@ -10,6 +10,7 @@ depend on what stands behind it in that history. No held-out item is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from components.progress import Progress
 from components.recommender.batches.soft_targets import Teacher
 from components.settings.train import Distillation
-from components.storage.artifacts import publishing
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
-from components.voices.folds import check, dealt, learned_of
+from components.voices.folds import check, dealt, published
 from components.voices.learned import Learned
 from components.voices.lists import best
 from components.voices.load import build
@@ -46,13 +46,9 @@ def write(
 
     Raises `BadInput` for a voice that is none, or has to be trained.
     """
-    if folder.is_dir():
-        return folder
     check(str(chosen.voice), where="params.yaml: train.distil.voice", use="teach")
-    learned = learned_of(items_clean, histories, drop_repeats=drop_repeats)
-    with publishing(folder) as temporary:
-        taught(learned, chosen, seed=seed, progress=progress).save(temporary)
-    return folder
+    made = partial(taught, chosen=chosen, seed=seed, progress=progress)
+    return published(folder, items_clean, histories, made, drop_repeats=drop_repeats)
 
 
 def taught(learned: Learned, chosen: Distillation, *, seed: int, progress: Progress | None = None) -> Teacher:
