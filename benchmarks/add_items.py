@@ -118,10 +118,10 @@ def _texts(drawn: np.random.Generator, count: int) -> list[str]:
 
 def quality(arguments: argparse.Namespace) -> dict[str, Any]:
     """Recall@10 of items that no training saw, by the extended ranker and by the text voice."""
-    from benchmarks.hybrid_quality import held_of
     from benchmarks.shop import read, settings
     from components.ranking.hybrid import Hybrid
     from components.ranking.teaching import teach
+    from components.zero_shot import held_of
 
     params = settings(Path(arguments.params), Path(arguments.raw))
     if arguments.sample_users:

@@ -48,13 +48,13 @@ from components.foundation.trial import Own, trial
 from components.foundation.weights import PRESET, preset
 from components.progress import reporting
 from components.ranking.fusion import Fusion
-from components.ranking.lists import Held
 from components.settings.foundation import Foundation as Settings
 from components.settings.params import Params
 from components.settings.ranking import Fusion as Weights
 from components.settings.voices import Voices
 from components.storage.artifacts import publish_json, read_json
 from components.voices.learned import Learned
+from components.zero_shot import held_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("amazon-scientific", "amazon14-electronics-sample", "movielens-1m", "entree-restaurants")
@@ -110,10 +110,10 @@ def main() -> None:
             params = replace(params, clean=replace(params.clean, sample_users=SAMPLED.get(name, 0)))
             shop = read(params, chosen.data / name, Path(folder) / name, params.clean.ties)
             asked = shop.cases(refit=False, on="test", max_users=chosen.users, seed=params.seed)
-            learned, held = replace(shop.learned(asked), seed=params.seed), _held(asked)
+            learned, held = replace(shop.learned(asked), seed=params.seed), held_of(asked)
             ask: dict[str, Any] = {"core": params.clean.min_item_interactions, "masked": params.clean.drop_repeats}
             asks = ask | {"tiers": chosen.tiers, "progress": progress}
-            own = Own(_held(_valid(shop, chosen.users, params.seed))) if chosen.own else None
+            own = Own(held_of(_valid(shop, chosen.users, params.seed))) if chosen.own else None
             language = _language(chosen, shop, params)
             tiers = trial(learned, held, foundation, preset(), own=own, language=language, **asks)
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
@@ -152,7 +152,7 @@ def choose_language(chosen: argparse.Namespace) -> None:
             raise BadInput("no language model is named", where="--language-source", mend="give --bundle or --instruct")
         weights = Weights(weights=preset()["text_only"], voices=for_shop(Voices(), learned.texts))
         both = WithLanguage(Fusion.build(learned, weights), language, 0.0)
-        values = ndcg_by_weight(both, _held(asked), LANGUAGE_GRID)
+        values = ndcg_by_weight(both, held_of(asked), LANGUAGE_GRID)
     best = max(values, key=lambda weight: values[weight])
     about = {"weight": best, "source": raw.name, "users": len(asked.targets), "ndcg_at_10": values}
     publish_json(PRESET, read_json(PRESET) | {language.kind: about})
@@ -180,10 +180,6 @@ def _source(data: Path, name: str, folder: Path) -> tuple[str, Learned, int]:
 
 def _valid(shop: Shop, users: int, seed: int) -> Cases:
     return shop.cases(refit=False, on="valid", max_users=users, seed=seed)
-
-
-def _held(asked: Cases) -> Held:
-    return Held(asked.prompts, asked.prompt_days, asked.targets)
 
 
 def _facts(each: Judged) -> dict[str, Any]:

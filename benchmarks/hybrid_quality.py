@@ -24,10 +24,11 @@ from components.evaluation.contenders import VARIANTS
 from components.evaluation.metrics import bootstrap, ndcg, recall
 from components.progress import Progress
 from components.ranking.features import COUNTS_AND_TIMES
-from components.ranking.lists import Held, Lists
+from components.ranking.lists import Lists
 from components.ranking.reading import Reader
 from components.ranking.teaching import choose, held_out, learn
 from components.settings.params import Params
+from components.zero_shot import held_of
 
 K = 10
 WITHOUT = "hybrid_without_counts_and_times"
@@ -117,10 +118,6 @@ def by_protocol(hybrids: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             for protocol, figures_of in protocols.items():
                 found.setdefault(part, {}).setdefault(protocol, {})[ties] = figures_of
     return found
-
-
-def held_of(asked: Cases) -> Held:
-    return Held(asked.prompts, asked.prompt_days, asked.targets)
 
 
 def figures(scores: NDArray[np.float32], lists: Lists) -> dict[str, dict[str, float]]:

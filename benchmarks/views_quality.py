@@ -36,7 +36,6 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine
-from benchmarks.hybrid_quality import held_of
 from benchmarks.shop import Shop, settings
 from benchmarks.views_variants import CONTROLS, TEXT, made, variants_of
 from components.console import Console
@@ -63,6 +62,7 @@ from components.voices.learned import Learned
 from components.voices.lists import places
 from components.voices.load import VIEW
 from components.voices.load import build as voice_of
+from components.zero_shot import held_of
 
 ROOT = Path(__file__).resolve().parents[1]
 POSTERS = "movielens-small-posters"

@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 import yaml
 
-from benchmarks.hybrid_quality import held_of
 from benchmarks.shop import Shop
 from components.data.clean.clean import clean
 from components.data.demo import shop as demo
@@ -40,6 +39,7 @@ from components.textid.words.tokenizer import train_tokenizer
 from components.textid.writing.writer import write_ids
 from components.views.build import build
 from components.views.newcomers import of_new
+from components.zero_shot import held_of
 
 RANK = Rank(voices=["graph", "text"], evidence=["graph", "text"], epochs=8, batch_users=8)
 

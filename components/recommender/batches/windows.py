@@ -165,7 +165,7 @@ class Windows(TrainingSet[WindowRows]):
         )
         places = row * rows.length + heads[row] + column - 1
         if self._soft:
-            begins = taught & np.append(True, place[1:] != place[:-1])
+            begins = taught & np.append(True, (place[1:] != place[:-1]) | (row[1:] != row[:-1]))
             batch = replace(batch, soft=self._soft.of(place[begins], self._items[place[begins]], places[begins]))
         if not self.paths:
             return batch

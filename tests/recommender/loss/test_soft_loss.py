@@ -15,7 +15,7 @@ from components.errors import BadInput
 from components.recommender.batches.batch import IGNORED
 from components.recommender.batches.samples import Samples
 from components.recommender.batches.soft_targets import Teacher
-from components.recommender.batches.windows import Windows
+from components.recommender.batches.windows import Spans, Windows
 from components.recommender.loss.batch_loss import batch_loss
 from components.recommender.prompts.phrasings import prompts_of
 from components.recommender.trie.choices import Paths
@@ -93,6 +93,22 @@ def test_loss_and_gradients_are_those_of_the_mixture(
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     plain = batch_loss(model, replace(batch, soft=None)).total
     assert abs(fast.item() - plain.item()) > 0.1, "or this would show nothing"
+
+
+def test_two_windows_that_meet_at_one_item_each_have_its_soft_target(make_model: Any, tokenizer: Any) -> None:
+    """Prevents: a window whose first item ends the row above it, and is taught by its ID alone."""
+    model = model_over(make_model(len(tokenizer), kind="llama"))
+    pieces = prompts_of("decoder-only").tokenise(tokenizer)
+    taught: Any = Windows(HISTORIES, IDS, pieces, max_history=9, teacher=teacher_of(), weight=WEIGHT)
+    (rows,) = taught.epoch(seed=1, number=0, batch_size=99)
+
+    def loss(times: int) -> float:
+        place = np.full(times, 4)  # the first item of the second user
+        spans = Spans(place, place, place + 1)
+        drawn = replace(rows, templates=rows.templates[:1].repeat(times), spans=spans, wordings=rows.wordings[:times])
+        return float(batch_loss(model, taught.collate(drawn)).total.detach())
+
+    assert loss(2) == pytest.approx(2 * loss(1), rel=1e-5)
 
 
 def windows_of(rows: Any) -> list[tuple[int, range, int]]:
