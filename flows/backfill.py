@@ -96,7 +96,7 @@ def backfill(
             return metrics
 
         left = [each for each in works if not each.finished]
-        say(f"{len(works)} windows, {len(works) - len(left)} of them done already")
+        say(f"windows: {len(works)}, done already: {len(works) - len(left)}")
         for each in works:
             if each.finished:  # by another range, or by a call that was killed before it could tell MLflow
                 log(each)

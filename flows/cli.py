@@ -207,7 +207,9 @@ def add_items(
         typer.echo(f"  ... and {len(shown) - 20:,} more")
     for item, kept in list(done.extension.aliases.items())[:20]:
         typer.echo(f"  {item}  is {kept}: the same text")
-    typer.echo(f"version {done.version}: {len(shown):,} items more, in {done.seconds:.1f} s; nothing was learned again")
+    typer.echo(
+        f"version {done.version}, items added: {len(shown):,}, in {done.seconds:.1f} s; nothing was learned again"
+    )
     if done.promotion is None:
         typer.echo("next     idiom promote decides on it")
         return 0
@@ -704,7 +706,7 @@ def status(workspace: Workspace = HERE) -> int:
 
     found = run(workspace.resolve())
     for name, each in found.items():
-        again = f", started anew {each['restarts']} times" if each["restarts"] else ""
+        again = f", restarts: {each['restarts']}" if each["restarts"] else ""
         typer.echo(f"{name:<9} {'ready' if each['ready'] else 'NOT READY'}{again}")
     if not found:
         typer.echo("no stack is running")

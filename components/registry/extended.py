@@ -59,11 +59,11 @@ def register_extension(
             before = client.get_model_version(name, of)
             inherited = {key: value for key, value in tags_of(client, before).items() if key in _INHERITED}
             tags = {**inherited, BUNDLE: digest, EXTENDS: of}
-            said = f"Version {of} with {added:,} items more: IDs by its own generator, nothing learned again."
+            said = f"Version {of}, items added: {added:,}. IDs by its own generator, nothing learned again."
             experiment = experiment_id(client, workspace, params.register.experiment or params.dataset)
             run = client.create_run(
                 experiment,
-                run_name=f"{params.dataset}: {added:,} items added to version {of}",
+                run_name=f"{params.dataset}: items added to version {of}: {added:,}",
                 tags={NOTE: said, **tags},
             )
             with mlflow.start_run(run_id=run.info.run_id):

@@ -137,7 +137,7 @@ class _Ablation:
         done = [each for each in trainings if each.work.finished]
         for training in done:
             self._learn(training)
-        self._say(f"{len(trainings)} trainings, {len(done)} of them done already; {self._jobs} at a time")
+        self._say(f"trainings: {len(trainings)}, done already: {len(done)}; {self._jobs} at a time")
         runner.run([each.work for each in trainings], self._jobs, begin, end)
 
     def _learn(self, training: Training) -> Result:

@@ -261,7 +261,7 @@ def test_a_killed_grid_goes_on_and_shares_what_it_can(ran: tuple[Path, str]) -> 
     training that can find the test targets, and artifacts among the user's own."""
     root, said = ran
     whole = (root / "work" / "ablate" / "shared" / "table-test.md").read_text()
-    assert "2 trainings, 1 of them done already" in said and "training goes on" in said
+    assert "trainings: 2, done already: 1" in said and "training goes on" in said
     for name in ("base", "vocabulary"):
         rows = [each for each in said.splitlines() if each.split()[:1] == [name]]
         assert len(rows) == 1 and " 2/2 " in rows[0] and rows[0].count("±") >= 3, said
@@ -274,7 +274,7 @@ def test_a_killed_grid_goes_on_and_shares_what_it_can(ran: tuple[Path, str]) -> 
     assert not list((folder / "trained").rglob("test_targets.parquet"))
     assert not (root / "artifacts").exists()
     again = ablate(root)
-    assert again.returncode == 0 and "2 of them done already" in again.stdout and "0 of 4 eval" in again.stdout
+    assert again.returncode == 0 and "done already: 2" in again.stdout and "0 of 4 eval" in again.stdout
 
 
 @pytest.mark.server

@@ -81,7 +81,7 @@ def test_windows_killed_and_gone_on_with_on_dask_too(tmp_path: Path) -> None:
 
     # Another range finds what this one did, and its parent has the figures too.
     assert backfill(root, params, DAYS[:1], every=90, jobs=1, dask=None, say=lambda line: said.append(str(line))) == 0
-    assert "1 windows, 1 of them done already" in said
+    assert "windows: 1, done already: 1" in said
     known = {parent.info.run_id, *(each.info.run_id for each in children)}
     more = [each for each in client.search_runs([experiment.experiment_id]) if each.info.run_id not in known]
     (other,) = [each for each in more if "idiom.cell" in each.data.tags]
