@@ -4,6 +4,7 @@
     python -m benchmarks.foundation --teach     # 3,500 users of each; components/foundation/weights.json too
     python -m benchmarks.foundation                                            # all targets, with work/foundation
     python -m benchmarks.foundation --targets amazon-scientific --own          # and a ranker taught there
+    python -m benchmarks.foundation --foundation work/f17 work/f18 work/f19    # of three seeds: a user's mean over them
     python -m benchmarks.foundation --bundle PAIR --language-source amazon-toys     # the weight of its language model
     python -m benchmarks.foundation --bundle PAIR --targets amazon-scientific       # a contender more
     python -m benchmarks.foundation --curve ...                                # fewer users: benchmarks/adaptation.py
@@ -25,10 +26,13 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from os.path import relpath
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -48,6 +52,7 @@ from components.foundation.trial import Own, trial
 from components.foundation.weights import PRESET, preset
 from components.progress import reporting
 from components.ranking.fusion import Fusion
+from components.ranking.training import gains, paired
 from components.settings.foundation import Foundation as Settings
 from components.settings.params import Params
 from components.settings.ranking import Fusion as Weights
@@ -71,7 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=TARGETS, help="folders of --data")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--foundation", type=Path, default=ROOT / "work" / "foundation")
+    parser.add_argument(
+        "--foundation", type=Path, nargs="+", default=[ROOT / "work" / "foundation"], help="of one seed or of several"
+    )
     parser.add_argument("--users", type=int, default=2000, help="most users who are asked, chosen by a hash")
     parser.add_argument("--own", action="store_true", help="a ranker of the same features that the target taught, too")
     parser.add_argument("--tiers", nargs="+", choices=TIERS, default=TIERS)
@@ -97,11 +104,11 @@ def main() -> None:
         choose_language(chosen)
         return
     found: dict[str, Any] = {"benchmark": "foundation", "catalogues": {}, "seconds": {}}
-    foundation = None
-    if chosen.foundation.is_dir():
-        foundation = Foundation.load(chosen.foundation)
-        found["taught_by"] = foundation.facts
+    foundations: list[Foundation | None] = [Foundation.load(each) for each in chosen.foundation if each.is_dir()]
+    if foundations:
+        found["taught_by"] = [each.facts for each in foundations if each]
     else:
+        foundations = [None]
         found["how_to_train"] = f"idiom foundation {' '.join(relpath(chosen.data / name, ROOT) for name in SOURCES)}"
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         for name in chosen.targets:
@@ -115,12 +122,23 @@ def main() -> None:
             asks = ask | {"tiers": chosen.tiers, "progress": progress}
             own = Own(held_of(_valid(shop, chosen.users, params.seed))) if chosen.own else None
             language = _language(chosen, shop, params)
-            tiers = trial(learned, held, foundation, preset(), own=own, language=language, **asks)
+            trials = [trial(learned, held, each, preset(), own=own, language=language, **asks) for each in foundations]
+            tiers = {tier: over_seeds([each[tier] for each in trials]) for tier in chosen.tiers}
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}
             found["seconds"][name] = round(time.perf_counter() - started, 1)
             print(json.dumps({name: found["catalogues"][name]}), file=sys.stderr)
     print(json.dumps(found | machine.facts()))
+
+
+def over_seeds(found: Sequence[Judged]) -> Judged:
+    """The same users asked of rankers of several seeds: a user's NDCG@10 is the mean over them. Contenders without a
+    seed have the same ranks in each."""
+    first = found[0]
+    gain = {name: np.mean([gains(each.ranks[name]) for each in found], axis=0) for name in first.ranks}
+    figures = {name: float(each.mean()) for name, each in gain.items()}
+    differences = {name: paired(gain[first.ours] - each) for name, each in gain.items() if name != first.ours}
+    return replace(first, figures=figures, differences=differences)
 
 
 def teach(chosen: argparse.Namespace) -> None:
@@ -131,7 +149,7 @@ def teach(chosen: argparse.Namespace) -> None:
         foundation, weights = taught_by(
             sources, ask, seed=chosen.seed, weight_users=chosen.weight_users, progress=progress
         )
-    foundation.save(chosen.foundation)
+    foundation.save(chosen.foundation[0])
     command = f"python -m benchmarks.foundation --teach --weight-users {chosen.weight_users}"
     if weights:
         found = {"made_by": command, "sources": list(chosen.sources), "weights": weights}
