@@ -93,6 +93,7 @@ def main() -> None:
         "--weight-users", type=int, default=200, help="of each source, who choose the weights (0: none)"
     )
     parser.add_argument("--seed", type=int, default=17, help="of --teach")
+    parser.add_argument("--encoder", help="of --teach: reads the texts, as `wordllama`")
     parser.add_argument(
         "--thinned", type=int, nargs="*", default=Settings().thinned, help="each source once more, young"
     )
@@ -143,7 +144,7 @@ def over_seeds(found: Sequence[Judged]) -> Judged:
 
 def teach(chosen: argparse.Namespace) -> None:
     """Teach on the sources, with ties drawn; save the ranker and the weights, and say what was learned from."""
-    ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned)
+    ask = Settings(most_users=chosen.source_users, standard_users=400, thinned=chosen.thinned, encoder=chosen.encoder)
     with reporting(Console()) as progress, tempfile.TemporaryDirectory() as folder:
         sources = (_source(chosen.data, name, Path(folder)) for name in chosen.sources)
         foundation, weights = taught_by(

@@ -57,9 +57,10 @@ class Opened:
         """The largest that the shop has anything for."""
         return "stream" if len(self.learned.histories.values) else "text_only"
 
-    def recommender(self, tier: Tier, foundation: Foundation | None) -> Scorer:
+    def recommender(self, tier: Tier, foundation: Foundation | None, progress: Progress | None = None) -> Scorer:
         """By the foundation ranker or, without one, by the fixed weights of the tier."""
         from components.foundation.catalogue import Readers
+        from components.foundation.encoder import with_encoder
         from components.foundation.weights import preset, with_views
         from components.ranking.fusion import Fusion
         from components.ranking.hybrid import Hybrid
@@ -73,7 +74,8 @@ class Opened:
             voices = for_shop(Voices(), self.learned.texts)
             weights = with_views(preset()[tier], self.learned.views)
             return Fusion.build(self.learned, Weights(weights=weights, voices=voices))
-        readers = Readers.build(self.learned, foundation.chosen, core=self.core, tiers=(tier,))
+        read = with_encoder(self.learned, foundation.chosen, progress)
+        readers = Readers.build(read, foundation.chosen, core=self.core, tiers=(tier,))
         reader = readers.readers[tier]
         ranker = foundation.ranker(tier, reader, readers.standards[tier])
         hybrid = Hybrid.of(ranker, reader, catalogue, readers.voices)

@@ -52,7 +52,7 @@ def zero_shot(
         params = rooms.look(out, params, progress)
         opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
         chosen = opened.tier if tier is None else rooms.tier_of(tier)
-        recommender = opened.recommender(chosen, ranker)
+        recommender = opened.recommender(chosen, ranker, progress)
         recommender.save(out / "recommender")
         _show(opened, recommender, k, say)
         say(f"saved    {out / 'recommender'} ({chosen}, {'foundation' if ranker else 'fixed weights'})")
@@ -74,14 +74,21 @@ def zero_shot(
 
 
 def foundation(
-    paths: Sequence[Path], out: Path, *, users: int, weights: Path | None, weight_users: int, say: Say
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    users: int,
+    encoder: str | None,
+    weights: Path | None,
+    weight_users: int,
+    say: Say,
 ) -> None:
-    """Teach a foundation ranker on the shops in `paths` and save it in `out`; with `weights` choose those of the sums
-    too and write them there."""
+    """Teach a foundation ranker on the shops in `paths`, with an encoder of texts where one is named, and save it in
+    `out`; with `weights` choose those of the sums too and write them there."""
     from components import zero_shot as rooms
     from components.settings.foundation import Foundation as Settings
 
-    chosen = Settings(most_users=users)
+    chosen = Settings(most_users=users, encoder=encoder)
     sources = []
     for path in paths:
         workspace = out.parent / f"{out.name}-sources" / path.resolve().name

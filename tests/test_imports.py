@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "voices": FOUNDATIONS | {"textid", "recommender"},
     "ranking": FOUNDATIONS | {"networks.cpu", "textid", "recommender", "voices"},
     # A pretrained model that no bundle holds is asked as it is.
-    "foundation": FOUNDATIONS | {"networks.families", "textid", "recommender", "voices", "ranking"},
+    "foundation": FOUNDATIONS | {"networks.families", "textid", "recommender", "voices", "ranking", "views.texts"},
     "scoring": FOUNDATIONS | {"networks", "textid", "recommender", "voices", "ranking"},
     "training": FOUNDATIONS | {"networks", "textid", "recommender"},
     # Whatever recommends is judged through its interface.

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from components.foundation.catalogue import Readers
+from components.foundation.encoder import with_encoder
 from components.foundation.foundation import Foundation
 from components.foundation.standard import Standard
 from components.foundation.tiers import ABSENT, Tier, rank_settings
@@ -52,6 +53,7 @@ def few_shot(
     read = rank_settings(TIER, foundation.chosen)
     same = {name: getattr(read, name) for name in ("voices", "evidence", "candidates", "newest", "hidden")}
     rank = replace(chosen, **same, shared=[], encoders={})
+    learned = with_encoder(learned, foundation.chosen, progress)
     left, inner = held_out(learned)
     before = Readers.build(left, replace(foundation.chosen, standard_users=1), voices, core=core, tiers=(TIER,))
     readers = Readers.build(learned, foundation.chosen, voices, core=core, tiers=(TIER,))

@@ -10,7 +10,7 @@ is missing are constants of a shop, so they fold into the first layer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,9 +31,11 @@ from components.settings.params import to_dict
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.job import from_json
 from components.storage.manifest import verify_manifest, write_manifest
+from components.views.texts import copied
 
 KIND = "foundation"
 _WEIGHTS, _FACTS = "foundation.safetensors", "foundation.json"
+_ENCODER = "encoder"
 _MEASURE = ("text_only.mean", "text_only.deviation")
 
 
@@ -71,10 +73,14 @@ class Foundation:
         with publishing(directory) as temporary:
             temporary.mkdir()
             save_file(arrays, temporary / _WEIGHTS)
+            chosen = self.chosen
+            if chosen.encoder:
+                copied(chosen.encoder, temporary / _ENCODER)
+                chosen = replace(chosen, encoder=_ENCODER)
             names = [each.name for each in all_features(self.chosen)]
             publish_json(
                 temporary / _FACTS,
-                {"settings": to_dict(self.chosen), "features": names, "flags": [*FLAGS], **self.facts},
+                {"settings": to_dict(chosen), "features": names, "flags": [*FLAGS], **self.facts},
             )
             write_manifest(temporary, kind=KIND)
 
@@ -88,6 +94,8 @@ class Foundation:
             facts = read_json(directory / _FACTS)
             chosen = from_json(settings.Foundation, facts.pop("settings"))
             arrays = load_file(directory / _WEIGHTS)
+            if chosen.encoder:
+                chosen = replace(chosen, encoder=str(directory / _ENCODER))
             names = [each.name for each in all_features(chosen)]
             if facts.pop("features") != names or facts.pop("flags") != [*FLAGS]:
                 raise ValueError("it was taught with other features than are computed now")

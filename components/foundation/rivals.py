@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from components.foundation.catalogue import Readers
-from components.foundation.tiers import TIERS, Tier
+from components.foundation.tiers import ENCODER, TIERS, Tier
 from components.storage.ragged import Ragged
 from components.voices.fading import Days
 from components.voices.learned import Learned
 from components.voices.lists import Scores
-from components.voices.load import build
+from components.voices.load import VIEW, build
 from components.voices.voice import Scorer
 
 RIVALS: dict[Tier, tuple[str, ...]] = {
@@ -24,6 +24,9 @@ RIVALS: dict[Tier, tuple[str, ...]] = {
     "stream": ("item_graph", "graph"),
 }
 """By tier those that it adds; a tier is measured against its own and those before it."""
+
+
+BY_ENCODER = f"{VIEW}:{ENCODER}"
 
 
 class RepeatLast(Scorer):
@@ -39,11 +42,12 @@ class RepeatLast(Scorer):
 
 
 def rivals(tier: Tier, readers: Readers, learned: Learned) -> dict[str, Scorer]:
-    """Those of the tier and the ones before it; voices that the readers have are theirs."""
-    found: dict[str, Scorer] = {}
+    """Those of the tier and the ones before it, and the encoder of texts where there is one; voices that the readers
+    have are theirs."""
+    of_tier = readers.readers[tier].voices
+    found: dict[str, Scorer] = {ENCODER: of_tier[BY_ENCODER]} if BY_ENCODER in of_tier else {}
     for each in TIERS[: TIERS.index(tier) + 1]:
         for name in RIVALS[each]:
-            of_tier = readers.readers[tier].voices
             if name == "repeat_last":
                 found[name] = RepeatLast(learned.catalogue, {})
             else:

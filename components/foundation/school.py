@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from components.foundation.catalogue import Readers
+from components.foundation.encoder import with_encoder
 from components.foundation.foundation import Foundation
 from components.foundation.teaching import lessons_of, teach
 from components.foundation.tiers import TIERS, Tier
@@ -50,7 +51,7 @@ def taught_by(
     """
     lessons, scored = [], []
     for name, learned, core in sources:
-        left, held = held_out(learned)
+        left, held = held_out(with_encoder(learned, chosen, progress))
         readers = Readers.build(left, chosen, core=core)
         lessons += lessons_of(name, readers, held, chosen, seed=seed, progress=progress)
         for users, some in thinned(left, chosen):

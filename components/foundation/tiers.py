@@ -1,6 +1,7 @@
 """Three tiers of what is known of a shop; which voices and which groups of features each of them has.
 
 rank_settings("text_only", Foundation()).voices            # ["text", "text_words", "text_last"]
+rank_settings("text_only", Foundation(encoder="wordllama")).voices       # and "view:encoder"
 group_of(feature)                                          # "brand": what is missing together
 """
 
@@ -11,11 +12,14 @@ from typing import Literal
 from components.ranking.features import COUNTS_AND_TIMES, Feature
 from components.settings.foundation import Foundation
 from components.settings.ranking import Rank
+from components.voices.load import VIEW
 
 Tier = Literal["text_only", "statistics", "stream"]
 TIERS: tuple[Tier, ...] = ("text_only", "statistics", "stream")
 """The items' texts and the history that asks; counts and times of the shop as well; all its histories as well."""
 
+ENCODER = "encoder"
+"""The view that holds vectors of texts (`encoder.with_encoder`)."""
 TEXT = ("text", "text_words", "text_last")
 STATISTICS = ("popularity", "recent")
 STREAM = ("graph", "graph_even", "graph_twice", "graph_then_text", "text_then_graph")
@@ -50,7 +54,7 @@ _TAKEN = ("taken", "taken_lately")
 def rank_settings(tier: Tier, chosen: Foundation) -> Rank:
     """How candidates of a tier are found and read."""
     return Rank(
-        voices=list(_VOICES[tier]),
+        voices=[*_VOICES[tier], *([f"{VIEW}:{ENCODER}"] if chosen.encoder else [])],
         evidence=list(_EVIDENCE[tier]),
         candidates=chosen.candidates,
         newest=chosen.newest,

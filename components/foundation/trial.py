@@ -13,10 +13,11 @@ from typing import Any
 
 from components.foundation import few_shot
 from components.foundation.catalogue import Readers
+from components.foundation.encoder import with_encoder
 from components.foundation.foundation import Foundation
 from components.foundation.judging import Judged, Ranks, judged, ranks_of
 from components.foundation.language import Language, WithLanguage
-from components.foundation.rivals import RIVALS, rivals
+from components.foundation.rivals import rivals
 from components.foundation.tiers import ABSENT, TIERS, Tier, rank_settings
 from components.foundation.weights import language_weight, with_views
 from components.progress import Progress
@@ -63,21 +64,18 @@ def trial(
     items left out where `masked`. `language`: a contender more, the fixed weights and what it adds to them.
     """
     chosen = settings.Foundation() if foundation is None else foundation.chosen
-    readers = Readers.build(learned, chosen, core=core, tiers=tuple(tiers))
+    read = with_encoder(learned, chosen, progress)
+    readers = Readers.build(read, chosen, core=core, tiers=tuple(tiers))
     ask: dict[str, Any] = {"core": core, "masked": masked}
-    taught = {} if own is None else _taught_here(learned, readers, chosen, own, foundation, **ask)
+    taught = {} if own is None else _taught_here(read, readers, chosen, own, foundation, **ask)
     likenesses = {name: build(name, learned, readers.voices) for name in with_views({}, learned.views)}
     known: dict[str, Ranks] = {}
     found: dict[Tier, Judged] = {}
     for tier in tiers:
         reader = readers.readers[tier]
-        known |= {
-            name: ranks_of(scorer, held, masked=masked)
-            for name, scorer in rivals(tier, readers, learned).items()
-            if name not in known
-        }
-        names = [name for each in TIERS[: TIERS.index(tier) + 1] for name in RIVALS[each]]
-        ranks = {name: known[name] for name in names}
+        against = rivals(tier, readers, read)
+        known |= {name: ranks_of(scorer, held, masked=masked) for name, scorer in against.items() if name not in known}
+        ranks = {name: known[name] for name in against}
         fixed = {FIXED: with_views(weights[tier], learned.views)}
         if learned.views:
             fixed[WITHOUT_VIEWS] = dict(weights[tier])
@@ -100,7 +98,7 @@ def trial(
                 some = _known(lists, tier) if name == OWN else lists
                 ranks[name] = some.ranks(choice.ranker.scores(some.columns), masked=masked)
         ours = FIXED if foundation is None else FOUNDATION
-        found[tier] = judged(ranks, ours=ours, rivals=names)
+        found[tier] = judged(ranks, ours=ours, rivals=list(against))
     return found
 
 

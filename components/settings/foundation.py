@@ -42,6 +42,12 @@ class Foundation(Section):
     young: float = bounded(0.03, low=0.0)
     """Events an item of a young shop at which its stream counts as much as its texts alone, in the ranker of its own:
     the stream weighs d / (d + young)."""
+    encoder: str | None = None
+    """Reads the items' texts, as in `rank.encoders`: a folder, or `wordllama`, the package of the extra `words`. Its
+    vectors are a voice more in each tier; what is saved holds a copy. None: words alone."""
+    encoder_dims: int = bounded(256, low=2)
+    """Numbers of a vector, at most; of a small catalogue a quarter of its items, as of n items n whitened numbers say
+    nothing of likeness."""
     networks: int = bounded(1, low=1)
     """Networks from several starts, whose scores are averaged."""
 

@@ -10,6 +10,7 @@ with a model is run. A history, a split or a count is not read.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from components.networks.backbone import load_model
 from components.networks.hub import locate
 from components.networks.lengths import batches_of_like_length
 from components.networks.tokenizer import load_tokenizer
-from components.networks.word_vectors import StaticVectors
+from components.networks.word_vectors import PACKAGE, StaticVectors, files_of
 from components.progress import Progress
 from components.storage.vectors import Vectors
 from components.textid.words.tokenizer import encode_texts
@@ -33,10 +34,13 @@ from components.views.reduce import reduced
 TOKENS = 128
 """Of a text that are read; brand and name stand first."""
 _AT_ONCE = 32
+_STATIC = ("tokenizer.json", "vectors.safetensors")
+"""Names of what a folder of static vectors of tokens holds."""
 _WHERE = "params.yaml: rank.encoders"
 _MEND = (
     "name a folder or hub name of a text encoder saved by save_pretrained, with safetensors and its tokenizer, or a "
-    "folder with tokenizer.json and one matrix of token vectors as safetensors, or `generator`"
+    "folder with tokenizer.json and one matrix of token vectors as safetensors, `wordllama` (pip install -c "
+    "constraints.txt 'idiom[words]'), or `generator`"
 )
 
 Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
@@ -51,7 +55,8 @@ def encoded(
     taken: Collection[str] = (),
     progress: Progress | None = None,
 ) -> dict[str, Vectors]:
-    """Name -> [texts, at most dims] of length 1; 0 where there is no text. `encoders`: name -> a folder or hub name.
+    """Name -> [texts, at most dims] of length 1; 0 where there is no text. `encoders`: name -> a folder, a hub name or
+    `wordllama`.
 
     Raises `BadInput` for what is no text encoder, and for a name that is `taken`.
     """
@@ -62,12 +67,22 @@ def encoded(
     found: dict[str, Vectors] = {}
     for name, where in encoders.items():
         try:
-            tokens, encode = _loaded(said, _folder(where))
+            tokens, encode = _loaded(said, where)
         except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             raise BadInput(f"{name} is no text encoder: {first_line(error)}", where=_WHERE, mend=_MEND) from error
         raw = _raw(tokens, encode, (progress or Progress()), f"encode texts, {name}")
         found[name] = reduced(raw, present & raw.any(axis=1), dims, standardised=False, whitened=True)
     return found
+
+
+def copied(encoder: str | Path, to: Path) -> None:
+    """The files of an encoder in a folder that `encoded` takes. Raises `BadInput` where they are missing."""
+    if str(encoder) == PACKAGE:
+        to.mkdir()
+        for file, name in zip(files_of(PACKAGE, where=_WHERE), _STATIC, strict=True):
+            shutil.copyfile(file, to / name)
+    else:
+        shutil.copytree(_folder(encoder), to)
 
 
 def _folder(where: str | Path) -> Path:
@@ -77,13 +92,16 @@ def _folder(where: str | Path) -> Path:
         raise BadInput(error.what, where=_WHERE, mend=_MEND) from error
 
 
-def _loaded(texts: Sequence[str], folder: Path) -> tuple[list[list[int]], Encode]:
+def _loaded(texts: Sequence[str], where: str | Path) -> tuple[list[list[int]], Encode]:
     """The tokens of each text, and what reads them."""
+    if str(where) == PACKAGE:
+        return _static(texts, PACKAGE)
+    folder = _folder(where)
     if (folder / "generator").is_dir():  # a trained pair
         tokens = encode_texts(load_tokenizer(folder / "tokenizer"), texts, max_tokens=TOKENS)
         return tokens, _network(load_model(folder / "generator"))
     if not (folder / "config.json").is_file() and (folder / "tokenizer.json").is_file():
-        return _static(texts, folder)
+        return _static(texts, str(folder.resolve()))
     from transformers import AutoModel
 
     tokenizer: Any = load_tokenizer(folder)
@@ -104,8 +122,8 @@ def _network(model: Any) -> Encode:
     return encode
 
 
-def _static(texts: Sequence[str], folder: Path) -> tuple[list[list[int]], Encode]:
-    vectors = StaticVectors.load(str(folder.resolve()), where=_WHERE)
+def _static(texts: Sequence[str], name: str) -> tuple[list[list[int]], Encode]:
+    vectors = StaticVectors.load(name, where=_WHERE)
     rows = vectors.rows
     vectors.tokenizer.enable_truncation(TOKENS)
     tokens = [each.ids for each in vectors.tokenizer.encode_batch(list(texts), add_special_tokens=False)]

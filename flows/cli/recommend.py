@@ -134,6 +134,9 @@ def foundation(
     paths: Annotated[list[Path], typer.Argument(help="Folders with the raw files of source shops.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("work/foundation"),
     users: Annotated[int, typer.Option(min=1, help="Users of each source whose lists teach.")] = 10_000,
+    encoder: Annotated[
+        str | None, typer.Option(help="Reads the texts: `wordllama`, or a folder (none: words alone).")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Choose the fixed weights too, and write them to this file.")
     ] = None,
@@ -143,7 +146,8 @@ def foundation(
     """Teach a ranker on several shops that ranks for others at once, with `idiom zero-shot --foundation`."""
     from flows.zero_shot import foundation as run
 
-    run(paths, workspace / out, users=users, weights=weights, weight_users=weight_users, say=typer.echo)
+    learn: dict[str, Any] = {"users": users, "encoder": encoder}
+    run(paths, workspace / out, **learn, weights=weights, weight_users=weight_users, say=typer.echo)
 
 
 @command("Recommend")
