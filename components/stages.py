@@ -185,7 +185,7 @@ def rank(workspace: Path, params: Params) -> None:
     from components.ranking.lists import Held
     from components.ranking.modes import Choice
     from components.ranking.teaching import teach
-    from components.ranking.views import compared, controls, with_views
+    from components.ranking.views import WITHOUT, compared, controls, with_views
     from components.recommender.catalogue import Catalogue, read_aliases
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
@@ -228,9 +228,12 @@ def rank(workspace: Path, params: Params) -> None:
             return teach(replace(learned, views=given), held, chosen, voices, core=core, progress=progress)
 
         taught = taught_with(pictured)
-        spoilt = {}
+        found: dict[str, Any] = {}
         if pictured and params.views.controls:
-            spoilt = controls(lambda given: taught_with(given).choice, pictured, params.seed)
+            spoilt = controls(taught_with, pictured, params.seed)
+            found = compared(taught, spoilt)
+            if (without := spoilt[WITHOUT]) and found["taken"] == WITHOUT:
+                taught, pictured, learned = without, {}, replace(learned, views={})
         hybrid = Hybrid.of(taught.choice.ranker, taught.reader, catalogue, taught.voices)
         report: dict[str, Any] = {}
         known = learned
@@ -251,8 +254,7 @@ def rank(workspace: Path, params: Params) -> None:
         hybrid.save(hybrid_to)
         publish_json(mode_to, to_dict(choice))
         learned_from = {"histories": sha256(layout.histories), "valid_targets": sha256(layout.valid_targets)}
-        found = compared(taught.choice, spoilt) if spoilt else {}
-        about_views = {"views": found, "in_words": found["in_words"]} if spoilt else {}
+        about_views = {"views": found, "in_words": found["in_words"]} if found else {}
         publish_json(
             report_to, {**taught.choice.report(), "modes": report, "learned_from": learned_from, **about_views}
         )

@@ -190,7 +190,7 @@ FLOORS = {
     "foundation": [
         "tiers columns ids",
         "standard",
-        "foundation catalogue",
+        "foundation catalogue encoder",
         "teaching rivals judging weights",
         "language",
         "few_shot school",

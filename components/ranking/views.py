@@ -1,7 +1,8 @@
 """Views in the ranker: which voices and features they are, and what they are worth against shuffled ones.
 
 rank = with_views(params.rank, learned.views)              # voices view:NAME, links, shared tails
-report = controlled(taught, teach_again, ...)              # the same ranker without views, and with shuffled ones
+spoilt = controls(teach_again, learned.views, seed)        # the same ranker with shuffled views, and without any
+report = compared(taught, spoilt)                          # "taken": "without" where views are worse beyond chance
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import BadInput
-from components.ranking.teaching import Choice
+from components.ranking.teaching import Taught
 from components.ranking.training import gains, paired
 from components.sampling import derive
 from components.settings.ranking import Rank
@@ -48,14 +49,15 @@ def shuffled(views: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     return found
 
 
-def compared(real: Choice, controls: Mapping[str, Choice | None]) -> dict[str, Any]:
+def compared(real: Taught, spoilt: Mapping[str, Taught | None]) -> dict[str, Any]:
     """For the report: NDCG@10 on validation with views and by each control, and the paired difference."""
     own = gains(_used(real))
     found: dict[str, Any] = {"with_views": {"ndcg_at_10": float(own.mean())}}
-    for name, choice in controls.items():
-        theirs = np.zeros_like(own) if choice is None else gains(_used(choice))
+    for name, taught in spoilt.items():
+        theirs = np.zeros_like(own) if taught is None else gains(_used(taught))
         mean, low, high = paired(own - theirs)
         found[name] = {"ndcg_at_10": float(theirs.mean()), "gain": mean, "interval": [low, high]}
+    found["taken"] = WITHOUT if WITHOUT in found and found[WITHOUT]["interval"][1] < 0 else "with_views"
     found["says"], found["in_words"] = said(found)
     return found
 
@@ -74,23 +76,24 @@ def said(found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         if low > 0:
             good.append(f"Views are better than {others}: {gain}.")
         elif high < 0:
-            lines.append(f"Views are WORSE than {others}: {gain}. Take them out (views.ranker: false).")
+            mend = "The ranker goes without them" if name == WITHOUT else "Take them out (views.ranker: false)"
+            lines.append(f"Views are WORSE than {others}: {gain}. {mend}.")
         else:
             lines.append(f"Views cannot be told from {others}: {gain}. What they say of an item is worth nothing here.")
     return good, lines
 
 
-def _used(choice: Choice) -> Any:
-    return choice.ranks[choice.ranker.used]
+def _used(taught: Taught) -> Any:
+    return taught.choice.ranks[taught.choice.ranker.used]
 
 
-Teach = Callable[[Mapping[str, Vectors]], Choice]
+Teach = Callable[[Mapping[str, Vectors]], Taught]
 
 
-def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Choice | None]:
+def controls(teach: Teach, views: Mapping[str, Vectors], seed: int) -> dict[str, Taught | None]:
     """The ranker taught once more with shuffled views, and without any; None where it has nothing to learn from then,
     as no voice proposes an item that anybody takes next."""
-    found: dict[str, Choice | None] = {}
+    found: dict[str, Taught | None] = {}
     for name, given in ((SHUFFLED, shuffled(views, seed)), (WITHOUT, dict[str, Vectors]())):
         try:
             found[name] = teach(given)

@@ -14,9 +14,10 @@ from components.ranking.features import Asked
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Held
 from components.ranking.load import load
+from components.ranking.ranker import Ranker
 from components.ranking.reading import Reader
 from components.ranking.shared import shared, tails
-from components.ranking.teaching import Choice, teach
+from components.ranking.teaching import Choice, Taught, teach
 from components.ranking.training import gains
 from components.ranking.views import compared, controls, said, shuffled, with_views
 from components.registry.wording import Wording
@@ -142,8 +143,8 @@ def test_a_taste_that_only_pictures_show_is_learned_and_shuffled_pictures_say_no
     Prevents: a gain of views that is the gain of more features."""
     learned, held, views = shop()
 
-    def taught(given: dict[str, Vectors]) -> Choice:
-        return teach(replace(learned, views=given), held, with_views(RANK, given), Voices(), core=0).choice
+    def taught(given: dict[str, Vectors]) -> Taught:
+        return teach(replace(learned, views=given), held, with_views(RANK, given), Voices(), core=0)
 
     real = taught(views)
     spoilt = controls(taught, views, seed=3)  # type: ignore[arg-type]
@@ -152,13 +153,29 @@ def test_a_taste_that_only_pictures_show_is_learned_and_shuffled_pictures_say_no
     assert found["with_views"]["ndcg_at_10"] > 1.5 * found["shuffled"]["ndcg_at_10"]
     assert all(line.startswith("Views are better than") for line in found["says"]) and found["in_words"] == []
     assert spoilt["without"] is None  # nobody proposes a new item, so that there is nothing to learn
-    assert spoilt["shuffled"] and gains(spoilt["shuffled"].ranks["sum"]).mean() < gains(real.ranks["sum"]).mean()
+    assert found["taken"] == "with_views" and spoilt["shuffled"]
+    assert gains(spoilt["shuffled"].choice.ranks["sum"]).mean() < gains(real.choice.ranks["sum"]).mean()
 
 
 def test_the_report_says_by_itself_when_a_view_is_worth_nothing() -> None:
     nothing = {"gain": 0.001, "interval": [-0.002, 0.004], "ndcg_at_10": 0.1}
     assert "cannot be told" in said({"shuffled": nothing})[1][0]
-    assert "WORSE" in said({"without": {**nothing, "interval": [-0.004, -0.001]}})[1][0]
+    assert "goes without them" in said({"without": {**nothing, "interval": [-0.004, -0.001]}})[1][0]
+
+
+def test_views_that_are_worse_beyond_chance_are_not_taken() -> None:
+    """Prevents: a ranker that is published with what its own validation says is noise; or one that loses its views,
+    which new items need, by a difference that is chance."""
+
+    def ranked(ranks: list[int]) -> Taught:
+        choice = Choice(Ranker((), (), None, "sum"), {"sum": np.array(ranks)}, {}, (0.0, 0.0, 0.0))  # type: ignore[arg-type]
+        return Taught(choice, None, Voices())  # type: ignore[arg-type]
+
+    good, bad = ranked([1, 2] * 200), ranked([4, 5] * 200)
+    assert compared(bad, {"shuffled": bad, "without": good})["taken"] == "without"
+    assert compared(good, {"shuffled": bad, "without": bad})["taken"] == "with_views"
+    assert compared(ranked([2, 1] * 200), {"shuffled": bad, "without": good})["taken"] == "with_views"
+    assert compared(bad, {"shuffled": good})["taken"] == "with_views"
 
 
 def test_a_saved_hybrid_with_views_needs_no_view_to_answer(tmp_path: Path) -> None:
