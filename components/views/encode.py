@@ -114,7 +114,7 @@ def encoded(
     Without an encoder the files are sounds.
     """
     key, width = (waves.KEY, waves.WIDTH) if encoder is None else (encoder.key, encoder.width)
-    bounds = f"{settings.max_seconds}" if encoder is None else ""
+    bounds = f"{settings.max_seconds}" if encoder is None else pictures.READ
     cache = Cache(folder, f"{key} {bounds}", width)
     wanted: dict[str, int] = {}
     for row, file in enumerate(files):
