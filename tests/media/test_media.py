@@ -156,6 +156,24 @@ def test_a_zip_bomb_is_unpacked_no_further_than_allowed(tmp_path: Path) -> None:
     assert caught.value.reason == "too many bytes"
 
 
+def test_a_damaged_file_of_any_packing_is_refused_alone(tmp_path: Path) -> None:
+    """Prevents: one broken picture of an archive that was packed by LZMA stops all."""
+    for packing in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{packing}.zip"
+        noise = np.random.default_rng(0).bytes(5000)
+        with zipfile.ZipFile(path, "w", packing) as archive:
+            archive.writestr("A.jpg", noise)
+            archive.writestr("../B.jpg", noise)
+            archive.writestr("/etc/C.jpg", noise)
+        content = bytearray(path.read_bytes())
+        content[60:2000] = bytes(byte ^ 0xFF for byte in content[60:2000])
+        path.write_bytes(content)
+        with Source.open(path) as source:
+            assert [name for name, _ in source.files()] == ["A.jpg"] and source.left_out() == {"outside": 2}
+            with pytest.raises(Refused, match="unreadable"):
+                source.read("A.jpg", most=10_000)
+
+
 def test_what_is_no_archive_is_an_error_with_its_mend(tmp_path: Path) -> None:
     (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
     for name in ("cut.zip", "absent"):
