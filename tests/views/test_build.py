@@ -113,6 +113,17 @@ def test_a_picture_is_decoded_once_and_a_killed_run_goes_on(tmp_path: Path, monk
     assert np.array_equal(first["shot"], again["shot"])
 
 
+def test_a_stray_sound_does_not_make_pictures_sounds(tmp_path: Path) -> None:
+    """Prevents: all pictures refused as `another kind`, because the first item has a sound there."""
+    layout = pictured(tmp_path)
+    (tmp_path / "raw" / "shots" / "i00.wav").write_bytes(wav(np.sin(np.arange(4000.0))))
+    rows = pq.read_table(layout.media).to_pylist()
+    rows[0] |= {"kind": "sound", "file": "i00.wav", "digest": "other"}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(layout.media)), layout.media)
+    about = made(layout)[0]["views"]["shot"]
+    assert about["kind"] == "picture" and about["items"] == 9 and about["refused"] == {"another kind": 1, "broken": 1}
+
+
 def test_two_runs_fill_one_cache(tmp_path: Path) -> None:
     """Prevents: pictures of `add-items` in place of those that `views` encodes at the same time."""
     one, other = Cache(tmp_path, "key", 1), Cache(tmp_path, "key", 1)

@@ -47,7 +47,7 @@ def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = No
             history, items, report = _with_drops(history, items, report, store)
         if settings.until is not None:
             history, report = _until(history, settings.until, report)
-        triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items)
+        triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items, store)
     report = {
         "format": settings.format,
         **report,
@@ -150,14 +150,15 @@ def chosen(settings: Ingest) -> dict[str, Any]:
 
 
 def views(
-    settings: Ingest, raw: Path, scratch: Path, tables: Tables, items: pl.DataFrame
+    settings: Ingest, raw: Path, scratch: Path, tables: Tables, items: pl.DataFrame, store: Store | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Relations and media of the items, without a row where none are named, and what the report says of them."""
     triples, pictured = pl.DataFrame(schema=RELATIONS), pl.DataFrame(schema=MEDIA)
     report: dict[str, Any] = {}
     if settings.relations is not None:
         frame, file = relations.read(settings, raw, scratch)
-        triples, about = relations.canonical(frame, file, settings, items=items["item_id"])
+        forgotten = None if store is None else store.forgotten()
+        triples, about = relations.canonical(frame, file, settings, items=items["item_id"], forgotten=forgotten)
         kept = conservation.reconciled(file, about, kept=triples.height)
         report |= {"relations": about, "conservation": {"relations": kept}}
     if settings.media:
