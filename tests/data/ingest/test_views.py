@@ -55,9 +55,22 @@ def test_relations_are_accounted_for_and_what_others_did_is_set_aside(tmp_path: 
     [
         *[(name, True) for name in ("also_bought", "alsoViewed", "bought_together", "buyAfterViewing", "co-viewed")],
         *[(name, True) for name in ("frequently bought with", "also_listened", "users_who_liked")],
+        *[(name, True) for name in ("customersWhoBought", "also_played", "people_also_search_for", "co-occurrence")],
+        *[(name, True) for name in ("also_read", "same_basket", "customers_who_also_viewed", "same_cart")],
         *[
             (name, False)
-            for name in ("brand", "film.film.rating", "director", "viewpoint", "genre", "together", "album")
+            for name in (
+                "brand",
+                "film.film.rating",
+                "director",
+                "viewpoint",
+                "genre",
+                "together",
+                "album",
+                "played_by",
+                "read_by",
+                "author",
+            )
         ],
     ],
 )
