@@ -46,7 +46,7 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_has_the_columns",
             "critical",
-            "The drop has the columns that the history has: ratings and weights of interactions, titles of items.",
+            "The drop has the history's columns, not all empty: ratings and weights of interactions, titles of items.",
             "Export the same columns as before; ingest.columns maps names.",
         ),
         _check(
