@@ -81,8 +81,9 @@ def _upright(small: Image.Image, of: Image.Image) -> Image.Image:
     except (SyntaxError, ValueError, TypeError, LookupError, OSError, RuntimeError, struct.error):
         return small
     turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-    known = isinstance(turn, int) and 2 <= turn <= 8
-    return small.transpose(Image.Transpose[turns[turn - 2]]) if known else small
+    if not isinstance(turn, int) or not 2 <= turn <= 8:
+        return small
+    return small.transpose(Image.Transpose[turns[turn - 2]])
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
