@@ -29,7 +29,7 @@ from components.storage.manifest import digest, sha256
 from flows.ablation.places import link_input, write_params
 from flows.ablation.runner import Runner, Work, grid_lock
 
-STAGES = ("ingest", "validate", "clean", "train", "index", "rank", "evaluate")
+STAGES = ("ingest", "validate", "views", "clean", "train", "index", "rank", "evaluate")
 _CODE = Path(__file__).resolve().parents[1] / "components"
 _MOST = 500
 Say = Callable[[str], object]
@@ -69,7 +69,8 @@ def backfill(
     name = f"{days[0]} to {days[-1]} every {every} days"
     experiment = f"{params.register.experiment or params.dataset}-backfill"
     root = workspace / "work" / "backfill"
-    windows = _windows(workspace, replace(params, register=replace(params.register, experiment=experiment)), days)
+    params = _from_the_beginning(replace(params, register=replace(params.register, experiment=experiment)), say)
+    windows = _windows(workspace, params, days)
     with grid_lock(root) as lock:
         runs = GridRuns.open(workspace, experiment, name, {each.title: {"until": str(each.day)} for each in windows})
         work = {_place(root, workspace, each): each for each in windows}
@@ -117,6 +118,26 @@ def backfill(
     return {"FINISHED": 0, "KILLED": Interrupted.exit_code}.get(status, 1)
 
 
+def _from_the_beginning(params: Params, say: Say) -> Params:
+    """Without what goes on from a model of this shop, which was taught what came after these days.
+
+    Raises `BadInput` for a soft prompt before such a model, as nothing is left to train then, and for further
+    catalogues, whose stages a window has not.
+    """
+    train = params.train
+    if params.catalogues:
+        named = ", ".join(params.catalogues)
+        mend = "take them out of params.yaml of a copy of the workspace, and run it there"
+        raise BadInput(f"a backfill is of one catalogue, and there is {named} too", where="params.yaml", mend=mend)
+    if train.start is None or train.start_elsewhere:
+        return params
+    what = f"train.start is left out: {train.start} was taught what came after these days"
+    if train.soft_prompt:
+        raise BadInput(what, where="params.yaml: train.soft_prompt", mend="set train.soft_prompt to 0")
+    say(what)
+    return replace(params, train=replace(train, start=None))
+
+
 def _windows(workspace: Path, params: Params, days: Sequence[date]) -> list[Window]:
     """The windows, each with a key of all that decides what comes out: settings, raw data, drops, code."""
     drops = workspace / "data" / "drops" / params.dataset
@@ -136,7 +157,19 @@ def _place(root: Path, workspace: Path, window: Window) -> Path:
     link_input(place, workspace, window.params.ingest.path)
     if (workspace / "data" / "drops" / window.params.dataset).is_dir():
         link_input(place, workspace, f"data/drops/{window.params.dataset}")
+    for name in _models(window.params):
+        if (workspace / name).exists():  # else a name on the hub
+            link_input(place, workspace, name)
     return place
+
+
+def _models(params: Params) -> list[str]:
+    """Files and folders that stages read beside the data, where they are none of the hub. What the stages of this data
+    set made is none of them: it knows the present."""
+    train, rank = params.train, params.rank
+    named = [train.imported_ids, train.start, train.word_vectors, params.views.model, rank.foundation]
+    named += [*train.pretrained, *rank.encoders.values()]
+    return [name for name in dict.fromkeys(filter(None, named)) if not name.startswith(f"artifacts/{params.dataset}/")]
 
 
 def _on_dask(

@@ -11,7 +11,7 @@ not take goes with the next run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -120,22 +120,42 @@ def _hits(
     end: datetime,
     params: Params,
 ) -> Hits:
-    """Ask the champion about users of the window by what they had before it: is their next item in its list?"""
+    """Ask the champion about users of the window by what they had before it: is their next item in its list?
+
+    As its evaluation asks: an item under another of its ids is that item, and where people take items once
+    (`clean.drop_repeats`) the next one is the first that they had not.
+    """
     import polars as pl
 
     rows = interactions.rows.sort("user", "position")
-    old = rows.filter(pl.col("timestamp") <= start).group_by("user").agg(pl.col("item").alias("history"))
+    old = (
+        rows.filter(pl.col("timestamp") <= start)
+        .group_by("user")
+        .agg(pl.col("item").alias("history"), (pl.col("timestamp").dt.epoch("us") / 1e6).alias("times"))
+    )
     new = rows.filter((pl.col("timestamp") > start) & (pl.col("timestamp") <= end))
-    asked = new.group_by("user").agg(pl.col("item").first()).join(old, on="user").sort("user")
+    asked = new.group_by("user").agg(pl.col("item").alias("taken")).join(old, on="user").sort("user")
     names = interactions.users.gather(asked["user"]).to_list()
     chosen = asked[sorted(hash_sample(names, params.monitor.asked_users, f"monitor:{params.seed}:"))]
     k = int(evaluated.protocol["headline_k"])
     ids = interactions.items
-    histories = [ids.gather(row).to_list() for row in chosen["history"].to_list()]
-    answers = model.recommend(histories, k, decoding)
-    hits = [
-        target in {each.item_id for each in answer}
-        for target, answer in zip(ids.gather(chosen["item"]), answers, strict=True)
-    ]
+    histories, times, targets = [], [], []
+    for row, moments, taken in chosen.select("history", "times", "taken").iter_rows():
+        history_of = ids.gather(row).to_list()
+        if (target := _next(model, history_of, ids.gather(taken).to_list())) is not None:
+            histories.append(history_of)
+            times.append(moments)
+            targets.append(target)
+    answers = model.recommend(histories, k, decoding, times=times)
+    hits = [target in {each.item_id for each in answer} for target, answer in zip(targets, answers, strict=True)]
     before = evaluated.users["rank"].is_between(1, k).mean()
     return Hits(len(hits), sum(hits) / max(len(hits), 1), float(before or 0.0))  # type: ignore[arg-type]
+
+
+def _next(model: Recommender, had: Sequence[str], taken: Sequence[str]) -> str | None:
+    """The item that the model should have named, by the id that it has there; None where all of `taken` are repeats."""
+    catalogue = model.catalogue
+    if not catalogue.drop_repeats:
+        return next(iter(catalogue.canonical(taken)), None)
+    known = set(catalogue.canonical(had))
+    return next((item for item in catalogue.canonical(taken) if item not in known), None)

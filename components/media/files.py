@@ -7,8 +7,10 @@ with Source.open(path) as source:
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,6 +20,7 @@ from components.errors import BadInput
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 SOUNDS = (".wav",)
+_HIDDEN = "hidden"
 
 
 class Refused(Exception):
@@ -53,15 +56,21 @@ class Source:
 
     def files(self) -> list[tuple[str, int]]:
         """(name, bytes) of each picture and sound, by the ending of its name, sorted; hidden ones are left out."""
+        return sorted(each for each in self._found() if _left_out(each[0]) is None)
+
+    def left_out(self) -> Counter[str]:
+        """Reason -> how many files are not among `files`; hidden ones are not counted."""
+        reasons = (_left_out(name) for name, _ in self._found())
+        return Counter(reason for reason in reasons if reason not in (None, _HIDDEN))
+
+    def _found(self) -> list[tuple[str, int]]:
         if self._archive is not None:
-            found = [(each.filename, each.file_size) for each in self._archive.infolist() if not each.is_dir()]
-        else:
-            found = [
-                (each.relative_to(self._path).as_posix(), each.stat().st_size)
-                for each in self._path.rglob("*")
-                if each.is_file()
-            ]
-        return sorted(each for each in found if _medium(each[0]))
+            return [(each.filename, each.file_size) for each in self._archive.infolist() if not each.is_dir()]
+        return [
+            (each.relative_to(self._path).as_posix(), each.stat().st_size)
+            for each in self._path.rglob("*")
+            if each.is_file()
+        ]
 
     def read(self, name: str, *, most: int) -> bytes:
         """The bytes of a file. Raises `Refused` for one of more than `most`, or that cannot be read."""
@@ -78,7 +87,7 @@ class Source:
                     content = packed.read(most + 1)
         except KeyError as error:
             raise Refused("not there", name) from error
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError) as error:
             raise Refused("unreadable", str(error)) from error
         if len(content) > most:
             raise Refused("too many bytes", f"more than {most:,}")
@@ -87,6 +96,17 @@ class Source:
         return content
 
 
-def _medium(name: str) -> bool:
+def _left_out(name: str) -> str | None:
+    """Why a file is none of the medium, None where it is."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in PICTURES + SOUNDS and not any(part.startswith((".", "__")) for part in path.parts)
+    if path.is_absolute() or ".." in path.parts:
+        return "outside"
+    if any(part.startswith((".", "__")) for part in path.parts):
+        return _HIDDEN
+    if path.suffix.lower() not in PICTURES + SOUNDS:
+        return "other_ending"
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of an old file system, which no table can hold
+        return "name_no_text"
+    return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import signal
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+READ = "upright 1"
+"""How pixels are read: another one, another cache of what was made of them."""
 _WHITE = (255, 255, 255)
+_ORIENTATION = 0x0112
 
 
 def look(content: bytes, *, most_pixels: int) -> tuple[str, int, int]:
@@ -37,9 +41,10 @@ def look(content: bytes, *, most_pixels: int) -> tuple[str, int, int]:
 
 
 def decode(content: bytes, *, side: int, most_pixels: int, seconds: float) -> NDArray[np.uint8]:
-    """[side, side, 3] RGB: the whole picture stretched to a square, transparent parts on white. Raises `Refused`."""
+    """[side, side, 3] RGB: the whole picture, upright, stretched to a square, transparent parts on white. Raises
+    `Refused`."""
     with _within(seconds), _opened(content, most_pixels) as picture:
-        return np.asarray(_resized(picture, (side, side)), np.uint8)
+        return np.asarray(_upright(_resized(picture, (side, side)), picture), np.uint8)
 
 
 def thumbnail(content: bytes, *, side: int, most_pixels: int, seconds: float) -> bytes:
@@ -48,21 +53,37 @@ def thumbnail(content: bytes, *, side: int, most_pixels: int, seconds: float) ->
     with _within(seconds), _opened(content, most_pixels) as picture:
         scale = min(1.0, side / max(picture.width, picture.height, 1))
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        _resized(picture, size).save(to, "JPEG", quality=80)
+        _upright(_resized(picture, size), picture).save(to, "JPEG", quality=80)
     return to.getvalue()
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """RGB of that width and height, transparent parts on white."""
+    """RGB of that width and height, transparent parts on white, before it is turned upright."""
     from PIL import Image
 
     picture.draft("RGB", size)  # a JPEG is decoded at an eighth of its size where that is enough
+    if picture.mode.startswith("I"):  # 16 bits of grey, which `convert` would cut off at 255: all white
+        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if "transparency" not in picture.info and picture.mode not in ("RGBA", "LA", "PA"):
         return picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)
     clear = picture.convert("RGBA").resize(size, Image.Resampling.BILINEAR)
     flat = Image.new("RGB", clear.size, _WHITE)
     flat.paste(clear, mask=clear.getchannel("A"))
     return flat
+
+
+def _upright(small: Image.Image, of: Image.Image) -> Image.Image:
+    """Turned as the EXIF of the picture it was made of says; as it is where that says nothing or is damaged."""
+    from PIL import Image
+
+    try:
+        turn = of.getexif().get(_ORIENTATION)
+    except (SyntaxError, ValueError, TypeError, LookupError, OSError, RuntimeError, struct.error):
+        return small
+    turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+    if not isinstance(turn, int) or not 2 <= turn <= 8:
+        return small
+    return small.transpose(Image.Transpose[turns[turn - 2]])
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:

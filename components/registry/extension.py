@@ -205,9 +205,10 @@ def _key(table: pl.DataFrame, names: Sequence[str]) -> pl.Expr:
 def _nearest(hybrid: Hybrid | None, columns: dict[str, list[Any]], new: int, items: int) -> list[int]:
     """Rows of the items nearest to the new ones by a text voice; all items where the bundle has none."""
     from components.voices.text import Text
+    from components.voices.view import View
 
     voices = {} if hybrid is None else hybrid.reader.voices
-    voice = next((each for each in voices.values() if isinstance(each, Text)), None)
+    voice = next((each for each in voices.values() if isinstance(each, Text) and not isinstance(each, View)), None)
     if voice is None or not new:
         return list(range(items))
     near, _ = voice.near(voice.of_new(columns, new), NEAREST)

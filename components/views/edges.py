@@ -31,9 +31,9 @@ def numbered(
 
 
 def weighted(triples: Triples, items: int, names: tuple[str, ...]) -> Edges:
-    """An item is its tails, each ln(items with a relation / items that have the tail), all divided to the length 1.
+    """An item is its tails, each ln((1 + items with a relation) / items with the tail), divided to the length 1.
 
-    A tail that all items have says nothing: its weight is 0.
+    A tail that all items have weighs next to nothing beside others; it is not 0, so that who has no other has a view.
     """
     rows, kinds, tails = triples
     count = int(tails.max(initial=-1)) + 1

@@ -78,8 +78,9 @@ class Cache:
         """Write what is pending."""
         if not self._pending:
             return
-        part = self._folder / f"{len(self._parts):06d}.npz"
         digests, vectors = zip(*self._pending, strict=True)
+        # Named by what is in it: `add-items` may fill this cache while `views` does, and a number would be taken twice.
+        part = self._folder / f"{sha256(' '.join(digests).encode()).hexdigest()[:16]}.npz"
         with publishing(part) as temporary, temporary.open("wb") as stream:
             np.savez(stream, digests=np.array(digests), vectors=np.stack(vectors))
         self._parts.append(part)
@@ -113,7 +114,7 @@ def encoded(
     Without an encoder the files are sounds.
     """
     key, width = (waves.KEY, waves.WIDTH) if encoder is None else (encoder.key, encoder.width)
-    bounds = f"{settings.max_seconds}" if encoder is None else ""
+    bounds = f"{settings.max_seconds}" if encoder is None else pictures.READ
     cache = Cache(folder, f"{key} {bounds}", width)
     wanted: dict[str, int] = {}
     for row, file in enumerate(files):

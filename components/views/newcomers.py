@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from components.errors import BadInput
 from components.media.files import SOUNDS, Refused, Source
 from components.progress import Progress
 from components.settings.params import Ingest
@@ -32,29 +33,37 @@ def of_new(
     """View -> item -> vector, of the pictures and sounds that lie where those of the others do, named ITEM_ID.ENDING.
 
     A file that is refused, and a view that `bases` do not know, count as missing, as in the stage `views`, whose cache
-    this shares. Raises `BadInput` for a damaged basis.
+    this shares; so does every file where a column of the item table says whose it is (`column`). Raises `BadInput` for
+    a damaged basis, and for one of another encoder than `settings` name.
     """
     found: dict[str, OfItems] = {}
     for name, medium in ingest.media.items():
         basis = bases / f"{name}{BASIS}"
-        if medium.files is None or not basis.is_file() or not (raw / medium.files).exists():
+        if medium.files is None or medium.column or not basis.is_file() or not (raw / medium.files).exists():
             continue
         with Source.open(raw / medium.files) as source:
-            own = _files(source, medium, item_ids)
+            known = Basis.load(basis)
+            own = _files(source, medium, item_ids, sound=known.standardised)  # of files those of sounds alone
             if own:
-                found[name] = _read(source, own, Basis.load(basis), settings, medium, layout, name)
+                found[name] = _read(source, own, known, settings, medium, layout, name)
     return found
 
 
-def _files(source: Source, medium: Media, item_ids: Collection[str]) -> dict[str, File]:
-    found, wanted = {}, set(item_ids)
+def _files(source: Source, medium: Media, item_ids: Collection[str], *, sound: bool) -> dict[str, File]:
+    """The first file of each item, as `ingest` takes it, where it is of the view's kind and can be read."""
+    wanted, first = set(item_ids), dict[str, tuple[str, int]]()
     for name, size in source.files():
-        if (item := PurePosixPath(name).stem) in wanted and size <= medium.max_bytes:
-            try:
-                content = source.read(name, most=medium.max_bytes)
-            except Refused:
-                continue
-            found[item] = File(name, blake2b(content, digest_size=16).hexdigest())
+        if (item := PurePosixPath(name).stem) in wanted:
+            first.setdefault(item, (name, size))
+    found = {}
+    for item, (name, size) in first.items():
+        if size > medium.max_bytes or name.lower().endswith(SOUNDS) != sound:
+            continue
+        try:
+            content = source.read(name, most=medium.max_bytes)
+        except Refused:
+            continue
+        found[item] = File(name, blake2b(content, digest_size=16).hexdigest())
     return found
 
 
@@ -63,7 +72,14 @@ def _read(
 ) -> OfItems:
     work, given = layout.work("views"), list(files.values())
     work.mkdir(parents=True, exist_ok=True)
-    encoder = None if given[0].name.lower().endswith(SOUNDS) else encoder_of(settings, work, layout.workspace)
+    encoder = None if basis.standardised else encoder_of(settings, work, layout.workspace)
+    if encoder is not None and encoder.width != len(basis.mean):
+        raise BadInput(
+            f"the champion's view {name} is made of {len(basis.mean):,} numbers of a picture, and views.pictures: "
+            f"{settings.pictures} reads {encoder.width:,}",
+            where="params.yaml: views.pictures",
+            mend="set it to what the champion was trained with, or train again: idiom retrain",
+        )
     raws, problems = encoded(given, source, encoder, work, medium, settings, Progress(), f"{name}-new")
     present = np.array([row not in problems for row in range(len(given))])
     vectors = basis.read(raws, present)

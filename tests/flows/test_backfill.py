@@ -13,12 +13,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import components.stages
 from components.errors import BadInput
 from components.registry.store import connect
-from components.settings.file import load
+from components.settings.file import from_dict, load
 from components.storage.artifacts import publish_json, read_json
 from components.storage.layout import Layout
-from flows.backfill import STAGES, backfill, days_between
+from flows.backfill import STAGES, _from_the_beginning, _place, _windows, backfill, days_between
 from tests.workspaces import MICRO, make_workspace
 
 DAYS = days_between(date(2024, 6, 30), date(2024, 10, 1), 90)
@@ -31,6 +32,35 @@ def test_days() -> None:
         days_between(date(2024, 2, 1), date(2024, 1, 1), 7)
     with pytest.raises(BadInput, match="windows"):
         days_between(date(2000, 1, 1), date(2024, 1, 1), 1)
+
+
+def test_a_window_has_all_stages_but_the_last() -> None:
+    """Prevents: words and vectors of views that are silently missing from every window."""
+    assert (*STAGES, "register") == tuple(components.stages.STAGES)
+
+
+def test_a_window_begins_anew_and_finds_the_models_of_the_workspace(tmp_path: Path) -> None:
+    """Prevents: a window that goes on from a champion of today, or that lacks a folder that params.yaml names."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "models" / "eyes").mkdir(parents=True)
+    (tmp_path / "work" / "bundles" / "abc").mkdir(parents=True)
+    sections = {
+        "dataset": "demo",
+        "ingest": {"path": "data"},
+        "train": {"start": "work/bundles/abc"},
+        "views": {"pictures": "transformers", "model": "models/eyes"},
+        "rank": {"encoders": {"own": "artifacts/demo/train/pair", "hub": "owner/name"}},
+    }
+    said: list[str] = []
+    params = _from_the_beginning(from_dict(sections), lambda line: said.append(str(line)))
+    assert params.train.start is None and "work/bundles/abc" in said[0]
+    (window,) = _windows(tmp_path, params, DAYS[:1])
+    place = _place(tmp_path / "work" / "backfill", tmp_path, window)
+    assert (place / "models" / "eyes").is_dir() and not (place / "artifacts").exists()
+    adapted = from_dict({**sections, "train": {"start": "work/bundles/abc", "start_elsewhere": True}})
+    assert _from_the_beginning(adapted, print) is adapted
+    with pytest.raises(BadInput, match="of one catalogue"):
+        _from_the_beginning(from_dict({**sections, "train": {}, "catalogues": {"other": {}}}), print)
 
 
 @pytest.mark.slow
@@ -51,7 +81,7 @@ def test_windows_killed_and_gone_on_with_on_dask_too(tmp_path: Path) -> None:
     killed.wait()
     said: list[str] = []
     assert backfill(root, params, DAYS, every=90, jobs=1, dask=None, say=lambda line: said.append(str(line))) == 0, said
-    assert any(line.startswith(f"until {DAYS[0]}: goes on after ingest, validate, clean") for line in said), said
+    assert any(line.startswith(f"until {DAYS[0]}: goes on after ingest, validate, views, clean") for line in said), said
     places = sorted(path.parent for path in folder.glob("*/state.json"))
     assert len(places) == 2 and all(read_json(place / "state.json")["done"] == list(STAGES) for place in places)
     newest = {place: pl.read_parquet(Layout(place, "demo").interactions)["timestamp"].max().date() for place in places}

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from components.data.canonical.coded import Coded
+from components.data.drops.merging import coded_with
 from components.data.drops.store import Store
 from components.monitoring import history
-from components.settings.file import load
+from components.recommender.catalogue import Catalogue
+from components.recommender.interface import Recommendation
+from components.settings.decoding import Decoding
+from components.settings.file import from_dict, load
 from components.storage.layout import Layout
+from components.textid.table.id_table import IdTable
 from flows.drops import append_drop
 from flows.events import DRIFT, resource
-from flows.monitor import folder_of, monitor
+from flows.monitor import _hits, folder_of, monitor
 from tests.flows.champion import trained
 from tests.workspaces import command, run_here, set_params
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,35 @@ def newest(root: Path) -> Any:
     return pl.read_parquet(Layout(root, "demo").interactions)["timestamp"].max()
 
 
+class Told:
+    """A champion that names A and B to everybody; B came under the id B2 as well."""
+
+    def __init__(self, *, drop_repeats: bool) -> None:
+        table = IdTable(("A", "B", "C"), ("a", "b", "c"), ((1,), (2,), (3,)))
+        self.catalogue = Catalogue(table, aliases={"B2": "B"}, drop_repeats=drop_repeats)
+
+    def recommend(self, histories: Any, k: int, decoding: Any, times: Any = None) -> list[list[Recommendation]]:
+        assert times == [[EPOCH.timestamp()]] * len(histories), "voices that know days are asked as in the evaluation"
+        return [[Recommendation(item, item, 0.0) for item in ("A", "B")] for _ in histories]
+
+
+@pytest.mark.parametrize(("drop_repeats", "asked", "now"), [(True, 2, 1.0), (False, 3, 2 / 3)])
+def test_hits_are_counted_as_the_evaluation_counts_them(drop_repeats: bool, asked: int, now: float) -> None:
+    """Prevents: a false alarm in a shop where people take things again, or under another id of the same item."""
+    rows = [("u", "C", 0), ("u", "C", 5), ("u", "B2", 6), ("v", "C", 0), ("v", "B2", 5), ("w", "A", 0), ("w", "A", 5)]
+    table = pl.DataFrame(rows, schema=["user_id", "item_id", "day"], orient="row")
+    users, items = (table[name].unique().sort() for name in ("user_id", "item_id"))
+    times = (pl.lit(EPOCH) + pl.duration(days="day")).dt.cast_time_unit("us")
+    coded = coded_with(table, users, items).with_columns(timestamp=times, position=pl.int_range(pl.len()))
+    side: Any = SimpleNamespace(protocol={"headline_k": 10}, users=pl.DataFrame({"rank": [1, 0]}))
+    start, end = EPOCH + timedelta(days=1), EPOCH + timedelta(days=9)
+    model: Any = Told(drop_repeats=drop_repeats)
+    found = _hits(model, Decoding(), side, Coded(coded, users, items), start, end, from_dict({}))
+    assert (found.asked, found.now, found.before) == (asked, now, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_drift_is_told_once_when_the_server_takes_it(
     shop: Path, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

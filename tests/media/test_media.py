@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from components.errors import BadInput
 from components.media import pictures, sounds
@@ -52,6 +52,35 @@ def wav(samples: np.ndarray, *, rate: int = 8000, width: int = 2, channels: int 
 def test_every_format_is_decoded_to_its_colour(kind: str) -> None:
     pixels = pictures.decode(png(kind=kind), **BOUNDS)
     assert pixels.shape == (8, 8, 3) and np.abs(pixels.astype(int) - (200, 30, 30)).max() < 12
+
+
+def test_sixteen_bits_of_grey_are_grey() -> None:
+    """Prevents: a picture of 16 bits that is all white, whatever it shows."""
+    to = io.BytesIO()
+    Image.fromarray(np.full((20, 20), 100 << 8, np.uint16)).save(to, "PNG")
+    assert (pictures.decode(to.getvalue(), side=8, most_pixels=400, seconds=5) == 100).all()
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_picture_stands_upright(turn: int) -> None:
+    """Prevents: photos of a telephone lying on their side on pages, and unlike the same thing in vectors."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    to, draw = io.BytesIO(), np.zeros((40, 80, 3), np.uint8)
+    draw[:20, :40] = 255
+    Image.fromarray(draw).save(to, "PNG", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(to)).resize((8, 8), Image.Resampling.BILINEAR))
+    found = pictures.decode(to.getvalue(), side=8, most_pixels=4000, seconds=5)
+    np.testing.assert_allclose(found.astype(int), upright.astype(int), atol=2)
+    small = Image.open(io.BytesIO(pictures.thumbnail(to.getvalue(), side=40, most_pixels=4000, seconds=5)))
+    assert small.size == ((40, 20) if turn < 5 else (20, 40))
+
+
+def test_damaged_exif_stops_no_picture() -> None:
+    to = io.BytesIO()
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(to, "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
+    for content in (to.getvalue(), to.getvalue().replace(b"II*", b"XX*")):
+        assert pictures.decode(content, side=8, most_pixels=400, seconds=5)[0, 0, 0] > 190
 
 
 def test_what_is_transparent_is_white() -> None:
@@ -125,6 +154,24 @@ def test_a_zip_bomb_is_unpacked_no_further_than_allowed(tmp_path: Path) -> None:
     with Source.open(archive) as source, pytest.raises(Refused) as caught:
         source.read("a.png", most=1 << 20)
     assert caught.value.reason == "too many bytes"
+
+
+def test_a_damaged_file_of_any_packing_is_refused_alone(tmp_path: Path) -> None:
+    """Prevents: one broken picture of an archive that was packed by LZMA stops all."""
+    for packing in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{packing}.zip"
+        noise = np.random.default_rng(0).bytes(5000)
+        with zipfile.ZipFile(path, "w", packing) as archive:
+            archive.writestr("A.jpg", noise)
+            archive.writestr("../B.jpg", noise)
+            archive.writestr("/etc/C.jpg", noise)
+        content = bytearray(path.read_bytes())
+        content[60:2000] = bytes(byte ^ 0xFF for byte in content[60:2000])
+        path.write_bytes(content)
+        with Source.open(path) as source:
+            assert [name for name, _ in source.files()] == ["A.jpg"] and source.left_out() == {"outside": 2}
+            with pytest.raises(Refused, match="unreadable"):
+                source.read("A.jpg", most=10_000)
 
 
 def test_what_is_no_archive_is_an_error_with_its_mend(tmp_path: Path) -> None:

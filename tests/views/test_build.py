@@ -25,6 +25,7 @@ from components.storage import vectors
 from components.storage.layout import Layout
 from components.storage.vectors import Edges
 from components.views.build import build
+from components.views.encode import Cache
 from tests.media.test_media import wav
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 160, 40)}
@@ -110,6 +111,29 @@ def test_a_picture_is_decoded_once_and_a_killed_run_goes_on(tmp_path: Path, monk
     again = made(layout, batch=3)[1]
     assert len(seen) == 1  # the broken one is tried anew
     assert np.array_equal(first["shot"], again["shot"])
+
+
+def test_a_stray_sound_does_not_make_pictures_sounds(tmp_path: Path) -> None:
+    """Prevents: all pictures refused as `another kind`, because the first item has a sound there."""
+    layout = pictured(tmp_path)
+    (tmp_path / "raw" / "shots" / "i00.wav").write_bytes(wav(np.sin(np.arange(4000.0))))
+    rows = pq.read_table(layout.media).to_pylist()
+    rows[0] |= {"kind": "sound", "file": "i00.wav", "digest": "other"}
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(layout.media)), layout.media)
+    about = made(layout)[0]["views"]["shot"]
+    assert about["kind"] == "picture" and about["items"] == 9 and about["refused"] == {"another kind": 1, "broken": 1}
+
+
+def test_two_runs_fill_one_cache(tmp_path: Path) -> None:
+    """Prevents: pictures of `add-items` in place of those that `views` encodes at the same time."""
+    one, other = Cache(tmp_path, "key", 1), Cache(tmp_path, "key", 1)
+    for number, cache in enumerate((one, other)):
+        cache.add(f"digest{number}", np.full(1, number, np.float32))
+        cache.flush()
+    for cache, digests, right in ((one, ["digest0"], [0]), (Cache(tmp_path, "key", 1), ["digest0", "digest1"], [0, 1])):
+        found = np.full((len(digests), 1), -1, np.float32)
+        cache.fill(digests, found)
+        assert found[:, 0].tolist() == right
 
 
 def test_controls_keep_who_has_a_view_and_lose_what_it_says(tmp_path: Path) -> None:
@@ -206,6 +230,7 @@ from components.settings.params import Ingest
 from components.settings.views import Views
 from components.storage.layout import Layout
 from components.views.build import build
+from components.views.encode import Cache
 build(Views(), Ingest(), Path(), Layout(Path({str(tmp_path)!r}), "shop"), seed=1)
 assert not {{"torch", "PIL", "scipy"}} & set(sys.modules), sorted(sys.modules)
 """

@@ -64,9 +64,9 @@ def append(params: Params, layout: Layout, store: Store, drop: str, *, now: date
             read = read_drop(params.ingest, came)
         except StageError as error:
             place = _set_aside(store, came, digest, {"error": error.facts(), "name": came.name, "at": _moment(now)})
-            raise type(error)(
-                error.what, where=error.where, mend=f"{error.mend}\n         it lies in {place}"
-            ) from error
+            # The copy that was read is gone when this is read; what lies in the quarantine is the same.
+            what, where = (said.replace(str(came.folder), str(place / "drop")) for said in (error.what, error.where))
+            raise type(error)(what, where=where, mend=f"{error.mend}\n         it lies in {place}") from error
         accounts, read = _without_the_forgotten(read, forgotten)
         with tempfile.TemporaryDirectory(prefix="idiom-drop-") as scratch:
             counted = _counted(state, read, forgotten, Path(scratch), digest)

@@ -46,7 +46,7 @@ CHECKS: dict[str, Check] = {
         _check(
             "drop_has_the_columns",
             "critical",
-            "The drop has the columns that the history has: ratings and weights of interactions, titles of items.",
+            "The drop has the history's columns, not all empty: ratings and weights of interactions, titles of items.",
             "Export the same columns as before; ingest.columns maps names.",
         ),
         _check(
@@ -157,8 +157,12 @@ def _columns(drop: Read, against: Against) -> Measured:
     """Values of interactions, and titles."""
     missing = []
     if drop.interactions is not None:
-        had = [name for name in VALUES if name in against.history.rows.columns]
-        missing += [f"interactions.{name}" for name in had if name not in drop.interactions.columns]
+        rows, new = against.history.rows, drop.interactions
+        had = [name for name in VALUES if name in rows.columns and not _empty(rows[name])]
+        # An empty column would correct what is known to nothing.
+        missing += [
+            f"interactions.{name}" for name in had if name not in new.columns or (new.height and _empty(new[name]))
+        ]
     return _missing(missing + _texts(drop, against, ("title",)))
 
 

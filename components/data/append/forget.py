@@ -35,7 +35,7 @@ class Forgot:
 def ids_in(path: Path) -> list[str]:
     """Ids of a file, one a line; empty lines are none. Raises `BadInput` for a file without any."""
     try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        found = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("cannot be read as a text of ids", where=str(path), mend="write one id a line, UTF-8") from error
     if not any(found):

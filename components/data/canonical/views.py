@@ -22,9 +22,13 @@ MEDIA: dict[str, Kind] = {
     "labels": pl.List(pl.String),
 }
 """`kind`: picture, sound, numbers or labels. `problem`: why the file cannot be used; null where it can."""
-_DONE = r"(?:bought|buy|purchas\w*|view\w*|watch\w*|click\w*|listen\w*|order\w*|rat(?:ed|ing)|lik(?:ed|es)|rent\w*)"
+_DONE = (
+    r"(?:bought|buy|purchas\w*|view\w*|watch\w*|click\w*|listen\w*|order\w*|rat(?:ed|ing)|lik(?:ed|es)|rent\w*"
+    r"|played|saved|search\w*)"
+)
 _BEHAVIOUR = re.compile(
-    rf"(?:also|together|frequently|often|after|with|co|next|similar_users?|users?_who)_?{_DONE}|{_DONE}_?(?:together|also|after|with|next)"
+    rf"(?:also|together|frequently|often|after|with|co|next|similar_users?|who(?:_also)?)_?{_DONE}"
+    rf"|{_DONE}_?(?:together|also|after|with|next)|also_read|co_?occur|same_(?:basket|cart|session)"
 )
 
 

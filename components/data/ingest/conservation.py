@@ -7,7 +7,7 @@ from typing import Any
 from components.data.canonical.tables import RawFile
 from components.errors import BadInput
 
-CHOSEN = ("below_min_rating", "other_event", "behaviour_of_others", "other_relation", "head_is_no_item")
+CHOSEN = ("below_min_rating", "other_event", "behaviour_of_others", "other_relation", "head_is_no_item", "forgotten")
 """Reasons that the parameters ask for, or that are no fault of a record."""
 TABLES = ("interactions", "items", "relations")
 MERGED = ("equal", "conflicting")
@@ -22,6 +22,7 @@ _WORDS = {
     "incomplete": "lack head, relation or tail",
     "behaviour_of_others": "tell what others did with the items, which ingest.relation_types has to name",
     "other_relation": "are of other relations than ingest.relation_types",
+    "forgotten": "name what was deleted (idiom forget)",
     "head_is_no_item": "are of things that are no item of the catalogue",
 }
 

@@ -12,7 +12,7 @@ import importlib
 import os
 import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any, get_args
 
@@ -47,8 +47,13 @@ def ingest(settings: Ingest, raw: Path, layout: Layout, store: Store | None = No
             history, items, report = _with_drops(history, items, report, store)
         if settings.until is not None:
             history, report = _until(history, settings.until, report)
-        triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items)
-    report = {"format": settings.format, **report, "reader": dict(tables.facts), "files": files_of(raw, tables)}
+        triples, pictured, about_views = views(settings, raw, Path(scratch), tables, items, store)
+    report = {
+        "format": settings.format,
+        **report,
+        "reader": dict(tables.facts),
+        "files": files_of(raw, tables, settings),
+    }
     report["conservation"] |= about_views.pop("conservation", {})
     report |= about_views
     report["notes"] = notes(report)
@@ -145,14 +150,15 @@ def chosen(settings: Ingest) -> dict[str, Any]:
 
 
 def views(
-    settings: Ingest, raw: Path, scratch: Path, tables: Tables, items: pl.DataFrame
+    settings: Ingest, raw: Path, scratch: Path, tables: Tables, items: pl.DataFrame, store: Store | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Relations and media of the items, without a row where none are named, and what the report says of them."""
     triples, pictured = pl.DataFrame(schema=RELATIONS), pl.DataFrame(schema=MEDIA)
     report: dict[str, Any] = {}
     if settings.relations is not None:
         frame, file = relations.read(settings, raw, scratch)
-        triples, about = relations.canonical(frame, file, settings, items=items["item_id"])
+        forgotten = None if store is None else store.forgotten()
+        triples, about = relations.canonical(frame, file, settings, items=items["item_id"], forgotten=forgotten)
         kept = conservation.reconciled(file, about, kept=triples.height)
         report |= {"relations": about, "conservation": {"relations": kept}}
     if settings.media:
@@ -160,11 +166,18 @@ def views(
     return triples, pictured, report
 
 
-def files_of(raw: Path, tables: Tables) -> dict[str, list[str]]:
+def files_of(raw: Path, tables: Tables, settings: Ingest) -> dict[str, list[str]]:
     """Names of the raw files that were read, and of what else lies in the folder."""
     files = [part for file in (tables.interactions_file, tables.items_file) for part in file.parts or (file,)]
     read = sorted({os.path.relpath(file.shown, raw) for file in files})
-    return {"read": read, "not_read": rawfiles.others(raw, read)}
+    named = [path for medium in settings.media.values() for path in (medium.files, medium.vectors, medium.ids) if path]
+    if settings.relations is not None:
+        found = rawfiles.locate(raw, settings.relations, (), key="relations")
+        named += [os.path.relpath(path, raw) for path in found]
+    views = sorted(os.path.normpath(path) for path in named)
+    folders = {f"{parent}/" for path in views for parent in (path, *map(str, PurePath(path).parents))}
+    left = [name for name in rawfiles.others(raw, read) if name not in {*views, *folders}]
+    return {"read": sorted({*read, *views}), "not_read": left}
 
 
 def reader(name: str) -> ModuleType:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,11 +21,23 @@ from components.data.canonical.views import MEDIA
 from components.data.ingest import ids, scanning, values
 from components.errors import BadInput
 from components.media import pictures, sounds
-from components.media.files import SOUNDS, Refused, Source
+from components.media.files import PICTURES, SOUNDS, Refused, Source
 from components.settings.params import Ingest
 from components.settings.views import Media
 
 _SHOWN = 10
+_WORDS = {
+    "of_no_item": "of no item of the catalogue",
+    "second_of_its_item": "second of an item that has one",
+    "other_ending": f"files with another ending than {', '.join(PICTURES + SOUNDS)}",
+    "outside": "files whose names leave the archive",
+    "name_no_text": "files whose names are no UTF-8",
+    "no_id": "without an id",
+    "no_vector": "without a vector",
+    "not_finite": "with a number that is none",
+    "incomplete": "without one of the numbers",
+}
+"""What is said of those that were set aside, by reason."""
 Row = dict[str, Any]
 
 
@@ -40,11 +52,10 @@ def canonical(
     known = items["item_id"]
     for name, medium in settings.media.items():
         found, aside = _READERS[medium.kind](medium, raw, table, file, items)
-        own, seen, of_others = [], set(), 0
-        items_there = set(known)
+        own, seen, items_there = [], set(), set(known)
         for row in found:
             if row["item_id"] not in items_there:
-                of_others += 1
+                aside["of_no_item"] += 1
             elif row["item_id"] in seen:
                 aside["second_of_its_item"] += 1
             else:
@@ -52,12 +63,10 @@ def canonical(
                 own.append({"view": name, **row})
         if not own:
             raise BadInput(
-                f"no item of the catalogue has a {name}; {of_others:,} are of other ids",
+                f"no item of the catalogue has a {name}: {_said(aside) or 'it holds nothing'}",
                 where=f"ingest.media.{name}",
                 mend="files are named ITEM_ID.ENDING, or as a column of the item table says (column); ids are text",
             )
-        if of_others:
-            aside["of_no_item"] += of_others
         refused = [row for row in own if row.get("problem")]
         facts[name] = {
             "kind": medium.kind,
@@ -75,11 +84,18 @@ def in_words(facts: dict[str, Any]) -> list[str]:
     """`poster: 2 of 9,673 files cannot be used: 1 broken, 1 too many pixels (7.jpg (broken: ...)).`"""
     lines = []
     for name, about in facts.items():
+        if about["set_aside"]:
+            total = sum(about["set_aside"].values())
+            lines.append(f"{name}: {total:,} of {about['found']:,} are set aside: {_said(about['set_aside'])}.")
         if about["refused"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in about["refused"].items())
             total, shown = sum(about["refused"].values()), ", ".join(about["such_as"])
             lines.append(f"{name}: {total:,} of {about['items'] + total:,} files cannot be used: {reasons} ({shown}).")
     return lines
+
+
+def _said(aside: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {_WORDS[reason]}" for reason, count in sorted(aside.items()))
 
 
 def _files(
@@ -93,16 +109,18 @@ def _files(
             if item_id and name:
                 owners.setdefault(PurePosixPath(str(name)).as_posix(), []).append(item_id)
     aside: Counter[str] = Counter()
+    known = set(items["item_id"])
 
     def rows() -> Iterator[Row]:
         with Source.open(raw / str(medium.files)) as source:
+            aside.update(source.left_out())
             for name, size in source.files():
                 theirs = (
                     [PurePosixPath(name).stem]
                     if owners is None
                     else owners.get(name) or owners.get(PurePosixPath(name).name, [])
                 )
-                if not theirs:
+                if not known.intersection(theirs):  # nothing of it is read
                     aside["of_no_item"] += 1
                     continue
                 yield from ({"item_id": item_id, **looked_at(source, name, size, medium)} for item_id in theirs)
@@ -135,13 +153,16 @@ def _vectors(
     if not path.is_file():
         raise BadInput("there is no such file of vectors", where=str(path), mend="correct ingest.media")
     owners, vectors = _of_npy(path, raw / str(medium.ids)) if medium.ids else _of_parquet(path)
-    width = len(vectors[0]) if vectors else 0
-    if any(len(each) != width for each in vectors) or not width:
-        raise BadInput("its vectors differ in length", where=str(path), mend="write as many numbers for each item")
+    widths = sorted({len(each) for each in vectors if each is not None})
+    if len(widths) != 1 or not widths[0]:
+        said = f"its vectors have {widths[0]} to {widths[-1]} numbers" if len(widths) > 1 else "it holds no number"
+        raise BadInput(said, where=str(path), mend="write as many numbers for each item")
     aside: Counter[str] = Counter()
     rows = []
     for item_id, vector in zip(owners, vectors, strict=True):
-        if item_id is None or not np.isfinite(vector).all():
+        if vector is None:
+            aside["no_vector"] += 1
+        elif item_id is None or not np.isfinite(vector).all():
             aside["no_id" if item_id is None else "not_finite"] += 1
         else:
             rows.append({"item_id": item_id, "kind": "numbers", "numbers": vector})
@@ -151,10 +172,13 @@ def _vectors(
 def _of_npy(path: Path, of_ids: Path) -> tuple[list[str | None], list[Any]]:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        names = of_ids.read_text(encoding="utf-8").splitlines()
+        names = of_ids.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError, EOFError) as error:
         mend = "write it by numpy.save as an array of numbers, and the ids as text, one a line"
         raise BadInput(f"not readable as vectors: {error}", where=f"{path} and {of_ids}", mend=mend) from error
+    if not isinstance(vectors, np.ndarray):
+        mend = "write it by numpy.save, and not by numpy.savez"
+        raise BadInput("an archive of several arrays, and not one", where=str(path), mend=mend)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(vectors) != len(names):
         raise BadInput(
             f"it holds {vectors.dtype} of shape {vectors.shape}, and there are {len(names):,} ids",
@@ -175,10 +199,9 @@ def _of_parquet(path: Path) -> tuple[list[str | None], list[Any]]:
     if "item_id" not in frame.columns or len(lists) != 1:
         mend = "a column item_id, and one of lists of numbers"
         raise BadInput(f"it has {', '.join(frame.columns)}", where=str(path), mend=mend)
-    found = frame.select(pl.col("item_id").cast(pl.String), pl.col(lists[0]).cast(pl.List(pl.Float32))).drop_nulls(
-        lists[0]
-    )
-    return found["item_id"].to_list(), [np.array(each, np.float32) for each in found[lists[0]].to_list()]
+    found = frame.select(pl.col("item_id").cast(pl.String), pl.col(lists[0]).cast(pl.List(pl.Float32)))
+    vectors = [None if each is None else np.array(each, np.float32) for each in found[lists[0]].to_list()]
+    return found["item_id"].to_list(), vectors
 
 
 def _numbers(

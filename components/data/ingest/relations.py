@@ -14,6 +14,7 @@ import polars as pl
 
 from components.data.canonical.tables import RawFile
 from components.data.canonical.views import RELATIONS, is_behaviour
+from components.data.drops.forgotten import Forgotten
 from components.data.ingest import ids, names, rawfiles, scanning
 from components.errors import BadInput
 from components.settings.params import Ingest
@@ -56,9 +57,9 @@ def read(settings: Ingest, raw: Path, scratch: Path) -> tuple[pl.LazyFrame, RawF
 
 
 def canonical(
-    raw: pl.LazyFrame, file: RawFile, settings: Ingest, *, items: pl.Series
+    raw: pl.LazyFrame, file: RawFile, settings: Ingest, *, items: pl.Series, forgotten: Forgotten | None = None
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The relations, and facts for the report; `items`: ids of the catalogue.
+    """The relations, and facts for the report; `items`: ids of the catalogue. No tail is an item that is `forgotten`.
 
     `facts["set_aside"]`: reason -> rows that were read and are not among them. Raises `BadInput` for ids that are
     damaged or written otherwise than in the catalogue, and where a relation of `relation_types` is not there.
@@ -90,6 +91,8 @@ def canonical(
     else:
         frame = _aside(frame, "other_relation", pl.col("relation").is_in(settings.relation_types), facts)
     frame = _aside(frame, "head_is_no_item", pl.col("head").is_in(items.implode()), facts)
+    if forgotten is not None and (gone := forgotten.among("item", frame["tail"])).any():
+        frame = _aside(frame, "forgotten", pl.lit(~gone), facts)
     frame = _aside(frame, "equal", pl.struct(COLUMNS).is_first_distinct(), facts)
     facts |= {
         "relations": frame.height,

@@ -126,7 +126,7 @@ def _clean(settings: Ingest, path: Path, scratch: Path) -> tuple[dict[str, Any],
         f"{about_history['interactions']:,} interactions of {about_history['users']:,} users, {items.height:,} items."
     ]
     if settings.format != "table":  # of plain tables every file and column was named already
-        report["files"] = files_of(path, tables)
+        report["files"] = files_of(path, tables, settings)
         lines = _examples(tables) + lines
     else:
         report["unused"] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from components.errors import BadInput, GateRefused
 from components.settings.operating import Drops
 from components.storage.artifacts import read_json
-from tests.data.append.shop import ITEMS, NOW, PARAMS, START, Event, Shop, events, items
+from tests.data.append.shop import ITEMS, NOW, PARAMS, START, Event, Shop, csv, events, items
 
 ALL = events()
 OLD, NEW = ALL[:1000], ALL[1000:]
@@ -168,6 +169,21 @@ def test_what_cannot_be_read_is_quarantined_too(shop: Shop, tmp_path: Path, cont
     (place,) = shop.store.quarantine.iterdir()
     assert (place / "drop" / "broken.csv").read_text() == content
     assert read_json(place / "report.json")["error"]["exit_code"] == 2
+
+
+def test_a_refusal_names_a_file_that_is_there(shop: Shop, tmp_path: Path) -> None:
+    """Prevents: an error that points into a temporary folder, which is gone when somebody reads it."""
+    path = tmp_path / "drop.csv.gz"
+    path.write_bytes(gzip.compress(csv(NEW, tmp_path / "drop.csv").read_bytes())[:500])
+    with pytest.raises(BadInput) as caught:
+        shop.take(str(path))
+    assert Path(caught.value.where).is_file() and Path(caught.value.where).is_relative_to(shop.store.quarantine)
+
+
+def test_an_empty_column_corrects_nothing(shop: Shop) -> None:
+    """Prevents: ratings that an export without them takes away from all that is known."""
+    with pytest.raises(GateRefused, match=r"interactions\.rating"):
+        shop.append([{**row, "rating": None} for row in NEW])
 
 
 def test_a_missing_time_is_never_guessed(shop: Shop) -> None:

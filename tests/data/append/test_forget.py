@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from components.data.append.forget import Forgot, forget, ids_in
 from components.data.drops.forgotten import FORGOTTEN, Kind
 from components.errors import BadInput
 from components.storage.artifacts import read_json
-from tests.data.append.shop import NOW, Shop, events
+from tests.data.append.shop import NOW, Shop, csv, events
 
 ALL = events()
 OLD, NEW = ALL[:1000], ALL[1000:]
@@ -60,6 +62,16 @@ def test_an_item_is_gone_from_both_tables(shop: Shop) -> None:
     assert interactions["position"].max() < 60
 
 
+def test_a_deleted_item_is_no_tail_of_another_ones_relation(shop: Shop) -> None:
+    """Prevents: the id of a withdrawn product in relations, whose tails may be words of texts and IDs."""
+    csv([{"head": "P01", "relation": "like", "tail": tail} for tail in ("P00", "P02")], shop.raw / "kg.csv")
+    shop.params = replace(shop.params, ingest=replace(shop.params.ingest, relations="kg.csv"))
+    ask(shop, "item", "P00")
+    report = shop.ingest()
+    assert pl.read_parquet(shop.layout.relations)["tail"].to_list() == ["P02"]
+    assert report["conservation"]["relations"]["set_aside"] == {"forgotten": 1}
+
+
 def test_the_record_says_who_and_when_and_what_and_not_whom(shop: Shop) -> None:
     """Prevents: a deletion that nobody can show, or a list of deleted ids in clear."""
     assert ask(shop, "user", "u07", "nobody").new == 2
@@ -88,6 +100,8 @@ def test_a_file_of_ids(tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     path.write_text("u01\n\n u02 \n")
     assert ids_in(path) == ["u01", "u02"]
+    path.write_text("u01\nu02\n", encoding="utf-8-sig")
+    assert ids_in(path) == ["u01", "u02"], "the mark of an editor is no part of an id"
     path.write_text("\n")
     with pytest.raises(BadInput, match="names no id"):
         ids_in(path)
@@ -95,6 +109,7 @@ def test_a_file_of_ids(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import components.storage.artifacts as artifacts
 from components.data.append.forget import forget

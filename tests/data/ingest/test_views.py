@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,22 @@ def test_relations_are_accounted_for_and_what_others_did_is_set_aside(tmp_path: 
     [
         *[(name, True) for name in ("also_bought", "alsoViewed", "bought_together", "buyAfterViewing", "co-viewed")],
         *[(name, True) for name in ("frequently bought with", "also_listened", "users_who_liked")],
+        *[(name, True) for name in ("customersWhoBought", "also_played", "people_also_search_for", "co-occurrence")],
+        *[(name, True) for name in ("also_read", "same_basket", "customers_who_also_viewed", "same_cart")],
         *[
             (name, False)
-            for name in ("brand", "film.film.rating", "director", "viewpoint", "genre", "together", "album")
+            for name in (
+                "brand",
+                "film.film.rating",
+                "director",
+                "viewpoint",
+                "genre",
+                "together",
+                "album",
+                "played_by",
+                "read_by",
+                "author",
+            )
         ],
     ],
 )
@@ -150,6 +164,48 @@ def test_every_file_is_used_or_named_with_its_reason(tmp_path: Path) -> None:
     assert {"media_readable", "media_of_most_items"} <= set(verdict["warnings"])
     assert {row["file"] for row in checks["media_readable"]["rows"]} == {"p07.png", "p08.png"}
     assert checks["media_differ"]["count"] == 1
+
+
+def test_what_is_no_picture_and_what_cannot_be_named_is_counted(tmp_path: Path) -> None:
+    """Prevents: pictures in a format that nobody reads, gone without a word, and a crash by a name of other bytes."""
+    folder = media(tmp_path / "shop")
+    (folder / "pictures" / "p09.tif").write_bytes(png())
+    (folder / "pictures" / ".DS_Store").write_bytes(b"hidden")
+    old = folder / "pictures" / os.fsdecode(b"caf\xe9")
+    old.mkdir()
+    (old / "p09.png").write_bytes(png())
+    report, _ = taken(folder, media={"shot": Media(files="pictures")})
+    aside = {"name_no_text": 1, "of_no_item": 1, "other_ending": 1, "second_of_its_item": 1}
+    assert report["media"]["shot"]["set_aside"] == aside and report["media"]["shot"]["found"] == 13
+    assert any(
+        "shot: 4 of 13 are set aside: " in line and "another ending than .jpg" in line for line in report["in_words"]
+    )
+
+
+def test_files_of_views_are_among_those_that_were_read(tmp_path: Path) -> None:
+    """Prevents: "Files that are not read: kg.csv, pictures/", which were."""
+    folder = media(tmp_path / "shop")
+    (folder / "kg.csv").write_text(KG)
+    (folder / "kg").write_text("another")
+    report, _ = taken(folder, relations="kg.csv", media={"shot": Media(files="pictures")})
+    assert report["files"] == {"read": ["events.csv", "items.csv", "kg.csv", "pictures"], "not_read": ["kg"]}
+
+
+def test_vectors_are_counted_whatever_is_wrong_with_them(tmp_path: Path) -> None:
+    """Prevents: an item lost by the mark at the beginning of a file of ids, rows without a vector that nobody counts,
+    and a traceback for an archive of arrays."""
+    folder = write(tmp_path / "shop")
+    np.save(folder / "v.npy", np.ones((10, 3)))
+    (folder / "v.txt").write_text("\ufeff" + "".join(f"{item}\n" for item, _ in ITEMS), encoding="utf-8")
+    lists = [[1.0, 2.0], None, [1.0, None]]
+    pl.DataFrame({"item_id": ["p00", "p01", "p02"], "v": lists}).write_parquet(folder / "w.parquet")
+    report, _ = taken(folder, media={"v": Media(vectors="v.npy", ids="v.txt"), "w": Media(vectors="w.parquet")})
+    assert report["media"]["v"]["items"] == 10
+    assert report["media"]["w"]["set_aside"] == {"no_vector": 1, "not_finite": 1} and report["media"]["w"]["found"] == 3
+    with (folder / "v.npy").open("wb") as stream:
+        np.savez(stream, np.ones((10, 3)))
+    with pytest.raises(BadInput, match="archive of several arrays"):
+        taken(folder, media={"v": Media(vectors="v.npy", ids="v.txt")})
 
 
 def test_numbers_labels_and_vectors_are_read(tmp_path: Path) -> None:
