@@ -45,13 +45,14 @@ def zero_shot(
 
     if bundle is not None and writer is not None:
         raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
+    asked = None if tier is None else rooms.tier_of(tier)
     ranker = None if foundation is None else rooms.load_foundation(foundation)
     params = _workspace(path, out, say)
     with reporting(Console()) as progress:
         rooms.read(out, params)
         params = rooms.look(out, params, progress)
         opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
-        chosen = opened.tier if tier is None else rooms.tier_of(tier)
+        chosen = asked or opened.tier
         recommender = opened.recommender(chosen, ranker)
         recommender.save(out / "recommender")
         _show(opened, recommender, k, say)
@@ -60,9 +61,9 @@ def zero_shot(
         judged = {}
         if judge_users and len(opened.learned.histories.values):
             try:
-                ids = opened.learned.catalogue.table
+                named = opened.learned.catalogue
                 judged = rooms.judge(
-                    out, params, ranker, most_users=judge_users, bundle=bundle, ids=ids, progress=progress
+                    out, params, ranker, most_users=judge_users, bundle=bundle, named=named, progress=progress
                 )
             except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
                 say(f"not judged: {error}")
@@ -83,6 +84,7 @@ def foundation(
 
     chosen = Settings(most_users=users)
     sources = []
+    _distinct(paths)
     for path in paths:
         workspace = out.parent / f"{out.name}-sources" / path.resolve().name
         params = _workspace(path, workspace, say)
@@ -99,6 +101,19 @@ def foundation(
         say(f"written  {weights}")
     taught.save(out)
     say(f"saved    {out}")
+
+
+def _distinct(paths: Sequence[Path]) -> None:
+    """Raises `BadInput` for two sources of one name: the second would take the place of the first, and teach twice."""
+    from components.data.ingest.sniff import dataset_name
+
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = dataset_name(path)
+        if name in named:
+            mend = "give each source once, in a folder of its own name (a link of another name will do)"
+            raise BadInput(f"two sources are called {name}", where=f"{named[name]} and {path}", mend=mend)
+        named[name] = path
 
 
 def _workspace(path: Path, workspace: Path, say: Say) -> Params:
