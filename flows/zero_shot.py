@@ -35,11 +35,13 @@ def zero_shot(
     k: int,
     judge_users: int,
     say: Say,
+    keep: bool = False,
 ) -> None:
     """Read the shop in `path` into the workspace `out`, save the recommender there, show and judge it.
 
-    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot
-    be judged is said, and the recommender stands.
+    keep: by `out`/params.yaml as it stands, if it is there; else the files are recognised and it is written. Raises
+    `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot be
+    judged is said, and the recommender stands.
     """
     from components import zero_shot as rooms
 
@@ -47,7 +49,7 @@ def zero_shot(
         raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
     asked = None if tier is None else rooms.tier_of(tier)
     ranker = None if foundation is None else rooms.load_foundation(foundation)
-    params = _workspace(path, out, say)
+    params = _workspace(path, out, say, keep=keep)
     with reporting(Console()) as progress:
         rooms.read(out, params)
         params = rooms.look(out, params, progress)
@@ -75,10 +77,17 @@ def zero_shot(
 
 
 def foundation(
-    paths: Sequence[Path], out: Path, *, users: int, weights: Path | None, weight_users: int, say: Say
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    users: int,
+    weights: Path | None,
+    weight_users: int,
+    say: Say,
+    keep: bool = False,
 ) -> None:
     """Teach a foundation ranker on the shops in `paths` and save it in `out`; with `weights` choose those of the sums
-    too and write them there."""
+    too and write them there. keep: of each source, as in `zero_shot`."""
     from components import zero_shot as rooms
     from components.settings.foundation import Foundation as Settings
 
@@ -87,7 +96,7 @@ def foundation(
     _distinct(paths)
     for path in paths:
         workspace = out.parent / f"{out.name}-sources" / path.resolve().name
-        params = _workspace(path, workspace, say)
+        params = _workspace(path, workspace, say, keep=keep)
         rooms.read(workspace, params)
         sources.append((params.dataset, workspace, params))
     seed = sources[0][2].seed
@@ -116,13 +125,22 @@ def _distinct(paths: Sequence[Path]) -> None:
         named[name] = path
 
 
-def _workspace(path: Path, workspace: Path, say: Say) -> Params:
-    """`params.yaml` for a shop, as `idiom init` writes it."""
+def _workspace(path: Path, workspace: Path, say: Say, *, keep: bool) -> Params:
+    """`params.yaml` for a shop, as `idiom init` writes it; with `keep` as it stands."""
+    file = workspace / "params.yaml"
+    if keep and file.is_file():
+        params = load(file)
+        if (workspace / params.ingest.path).resolve() != path.resolve():
+            mend = "name its own folder, or leave out --keep"
+            raise BadInput(f"these settings are not of {path}: {params.ingest.path}", where=str(file), mend=mend)
+        say(f"settings {file}, as they stand")
+        return params
     workspace.mkdir(parents=True, exist_ok=True)
     done = initialise(workspace, path, force=True)
     for line in done.lines:
         say(line)
-    return load(workspace / "params.yaml")
+    say(f"settings {file}; mended by hand, they hold with --keep")
+    return load(file)
 
 
 def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:

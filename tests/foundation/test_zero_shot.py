@@ -80,6 +80,24 @@ def test_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*")), "said before anything is read"
 
 
+def test_settings_that_were_mended_are_kept(tmp_path: Path) -> None:
+    """Prevents: a message that asks for a setting which the next run overwrites, so that no mend helps."""
+    raw = write_shop(tmp_path / "timeless", users=4)
+    lines = (raw / "interactions.csv").read_text().splitlines()
+    (raw / "interactions.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    ask = {"foundation": None, "bundle": None, "writer": None, "tier": None, "k": 1, "judge_users": 0}
+    said: list[str] = []
+    with pytest.raises(BadInput, match=r"ingest\.order: file"):
+        zero_shot(raw, tmp_path / "out", **ask, say=said.append)  # type: ignore[arg-type]
+    file = tmp_path / "out" / "params.yaml"
+    assert any(str(file) in line and "--keep" in line for line in said)
+    file.write_text(file.read_text().replace("ingest:\n", "ingest:\n  order: file\n"))
+    zero_shot(raw, tmp_path / "out", **ask, keep=True, say=said.append)  # type: ignore[arg-type]
+    assert len(load(tmp_path / "out" / "recommender").catalogue.table) == 60
+    with pytest.raises(BadInput, match="these settings are not of"):
+        zero_shot(tmp_path, tmp_path / "out", **ask, keep=True, say=said.append)  # type: ignore[arg-type]
+
+
 def test_descriptions_are_read_where_a_shop_has_nothing_else() -> None:
     """Prevents: text voices that say nothing in a shop whose title column is there and empty, as `clean` writes it."""
     texts = {"title": [None, None], "categories": [[], None], "description": ["a blue soap", "a red soap"]}
