@@ -35,6 +35,8 @@ from components.storage.manifest import verify_manifest, write_manifest
 KIND = "foundation"
 _WEIGHTS, _FACTS = "foundation.safetensors", "foundation.json"
 _MEASURE = ("text_only.mean", "text_only.deviation")
+_READS = 2
+"""How features of these names are computed. 2: counts below the k-core's k are not told apart, by popularity too."""
 
 
 def all_features(chosen: settings.Foundation) -> list[Feature]:
@@ -74,7 +76,7 @@ class Foundation:
             names = [each.name for each in all_features(self.chosen)]
             publish_json(
                 temporary / _FACTS,
-                {"settings": to_dict(self.chosen), "features": names, "flags": [*FLAGS], **self.facts},
+                {"settings": to_dict(self.chosen), "features": names, "flags": [*FLAGS], "reads": _READS, **self.facts},
             )
             write_manifest(temporary, kind=KIND)
 
@@ -89,7 +91,8 @@ class Foundation:
             chosen = from_json(settings.Foundation, facts.pop("settings"))
             arrays = load_file(directory / _WEIGHTS)
             names = [each.name for each in all_features(chosen)]
-            if facts.pop("features") != names or facts.pop("flags") != [*FLAGS]:
+            same = facts.pop("features") == names and facts.pop("flags") == [*FLAGS]
+            if not same or facts.pop("reads", 1) != _READS:
                 raise ValueError("it was taught with other features than are computed now")
             width = len(names) + len(FLAGS)
             networks = [
