@@ -118,15 +118,21 @@ def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: 
     from components.storage import parquet
     from components.storage.manifest import MANIFEST
 
+    named: dict[str, Path] = {}
+    for bundle in bundles:
+        if not (bundle / MANIFEST).is_file() or not (bundle / ITEMS).is_file():
+            mend = "give WORKSPACE/artifacts/DATASET/register/bundle; a pair does not say what taught it"
+            raise BadInput("this is no bundle with the items that taught it", where=str(bundle), mend=mend)
+        name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
+        if name in named:
+            raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
+        named[name] = bundle
     prepare(workspace, params)
     layout, work = Layout(workspace, params.dataset), workspace / "work" / "experts"
     items = parquet.read(layout.items_clean, ["item_id", "title", "text"]).to_pydict()
     texts = [text or "" for text in items["text"]]
     pairs, taught, tables = {}, {}, {}
-    for bundle in bundles:
-        name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
-        if name in pairs:
-            raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
+    for name, bundle in named.items():
         taught[name] = [text or "" for text in parquet.read(bundle / ITEMS, ["text"])["text"].to_pylist()]
         tables[name], _, _ = written(items["item_id"], texts, params.index, bundle=bundle, progress=progress)
         pairs[name] = work / name
