@@ -60,6 +60,7 @@ from components.ranking.training import gains
 from components.recommender.catalogue import Catalogue
 from components.recommender.engine import Engine
 from components.recommender.interface import Recommender
+from components.recommender.pair import drops_repeats
 from components.settings.params import Index, Params, to_dict
 from components.storage.artifacts import publish_json, read_json
 from components.storage.job import from_json
@@ -166,7 +167,8 @@ class Target:
         if start is not None:
             here, report = _with_ids(start, work, shop)
             if chosen.meta and not (work / _meta(chosen.meta)).is_dir():
-                adapt.with_ids(start_of(chosen.meta), work / "ids.parquet", work / _meta(chosen.meta))
+                meta, once = work / _meta(chosen.meta), shop.drop_repeats
+                adapt.with_ids(start_of(chosen.meta), work / "ids.parquet", meta, drop_repeats=once)
         return cls(name, shop, asked, learned, params, chosen, here, work, report)
 
     def about(self) -> dict[str, Any]:
@@ -297,7 +299,7 @@ class Target:
             kept = self.work / "done" / f"forgotten-{folder.name}.json"
             if not kept.is_file():
                 here = self.work / "on-source" / folder.name
-                adapt.with_ids(folder, source.id_table, here)
+                adapt.with_ids(folder, source.id_table, here, drop_repeats=drops_repeats(source.pair))
                 users = self.chosen.test_users
                 asked = adapt.asked_by(source, on="valid", most_users=users, seed=self.params.seed)
                 publish_json(kept, adapt.beside(source.pair, here, asked, Progress()))
@@ -328,7 +330,7 @@ def _with_ids(start: Path, work: Path, shop: Shop) -> tuple[Path, dict[str, Any]
         table.save(work / "ids.parquet")
         curve.words_of(work / "ids.parquet", work / "ids.tsv")
         publish_json(work / "ids.json", report)
-        adapt.with_ids(start, work / "ids.parquet", here)
+        adapt.with_ids(start, work / "ids.parquet", here, drop_repeats=shop.drop_repeats)
     return here, read_json(work / "ids.json")
 
 

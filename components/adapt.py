@@ -118,20 +118,26 @@ def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: 
     from components.storage import parquet
     from components.storage.manifest import MANIFEST
 
+    named: dict[str, Path] = {}
+    for bundle in bundles:
+        if not (bundle / MANIFEST).is_file() or not (bundle / ITEMS).is_file():
+            mend = "give WORKSPACE/artifacts/DATASET/register/bundle; a pair does not say what taught it"
+            raise BadInput("this is no bundle with the items that taught it", where=str(bundle), mend=mend)
+        name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
+        if name in named:
+            raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
+        named[name] = bundle
     prepare(workspace, params)
     layout, work = Layout(workspace, params.dataset), workspace / "work" / "experts"
     items = parquet.read(layout.items_clean, ["item_id", "title", "text"]).to_pydict()
     texts = [text or "" for text in items["text"]]
     pairs, taught, tables = {}, {}, {}
-    for bundle in bundles:
-        name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
-        if name in pairs:
-            raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
+    for name, bundle in named.items():
         taught[name] = [text or "" for text in parquet.read(bundle / ITEMS, ["text"])["text"].to_pylist()]
         tables[name], _, _ = written(items["item_id"], texts, params.index, bundle=bundle, progress=progress)
         pairs[name] = work / name
         tables[name].save(work / f"{name}.parquet")
-        with_ids(bundle, work / f"{name}.parquet", pairs[name])
+        with_ids(bundle, work / f"{name}.parquet", pairs[name], drop_repeats=params.clean.drop_repeats)
     titles = dict(zip(items["item_id"], items["title"], strict=True))
     aliases = read_aliases(layout.aliases)
     catalogue = Catalogue(next(iter(tables.values())), titles, aliases, params.clean.drop_repeats)
@@ -188,7 +194,7 @@ def judge(
     layout = Layout(workspace, params.dataset)
     metrics, mode = read_json(layout.metrics), read_json(layout.mode)
     before = workspace / "work" / START
-    with_ids(workspace / str(params.train.start), layout.id_table, before)
+    with_ids(workspace / str(params.train.start), layout.id_table, before, drop_repeats=params.clean.drop_repeats)
     asked = asked_by(layout, on="test", most_users=most_users, seed=params.seed)
     found = {
         "taught_by": (read_json(layout.pair / "pair.json").get("start") or {}).get("taught_by", []),
@@ -232,8 +238,9 @@ def _forgotten(pair: Path, source: Path, params: Params, most_users: int, progre
     """The start and the adapted model on a source's validation targets."""
     layout, start = _tables_of(source), pair.parents[3] / str(params.train.start)
     work = pair.parents[3] / "work"
+    once = _takes_once(start, source.name)
     for folder, of in ((work / f"{START}-on-{source.name}", start), (work / f"adapted-on-{source.name}", pair)):
-        with_ids(of, layout.id_table, folder)
+        with_ids(of, layout.id_table, folder, drop_repeats=once)
     asked = asked_by(layout, on="valid", most_users=most_users, seed=params.seed)
     return beside(work / f"{START}-on-{source.name}", work / f"adapted-on-{source.name}", asked, progress)
 
@@ -247,12 +254,20 @@ def _tables_of(source: Path) -> Layout:
     return layout
 
 
-def with_ids(pair: Path, id_table: Path, out: Path) -> None:
+def _takes_once(pair: Path, catalogue: str) -> bool:
+    """`clean.drop_repeats` of a catalogue that taught a pair, of the first one where the pair does not name it."""
+    from components.recommender.pair import FACTS, drops_repeats
+
+    facts = read_json(pair / FACTS)
+    return bool(facts.get("catalogues", {}).get(catalogue, {}).get("drop_repeats", drops_repeats(pair, facts)))
+
+
+def with_ids(pair: Path, id_table: Path, out: Path, *, drop_repeats: bool) -> None:
     """The weights of a pair or bundle as a pair of another catalogue, whose ID table is given; it was taught nothing of
-    it."""
+    it. drop_repeats: of that catalogue, which decides how its histories are read and what is left out of answers."""
     from components.ranking.modes import CHOICE, HYBRID
     from components.recommender.catalogue import ALIASES, ID_TABLE, ITEMS
-    from components.recommender.pair import CATALOGUES
+    from components.recommender.pair import CATALOGUES, FACTS
     from components.recommender.prompts.neighbours import FILE as NEIGHBOURS
     from components.storage.manifest import MANIFEST, write_manifest
     from components.training.packed.taught import TAUGHT
@@ -261,6 +276,7 @@ def with_ids(pair: Path, id_table: Path, out: Path) -> None:
     with publishing(out) as folder:
         shutil.copytree(pair, folder, ignore=left)
         shutil.copyfile(id_table, folder / ID_TABLE)
+        publish_json(folder / FACTS, read_json(pair / FACTS) | {"drop_repeats": drop_repeats})
         write_manifest(folder)
 
 

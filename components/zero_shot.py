@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from components.foundation.judging import Judged
     from components.foundation.tiers import Tier
     from components.ranking.lists import Held
+    from components.recommender.catalogue import Catalogue
     from components.settings.foundation import Foundation as Settings
     from components.storage.vectors import Vectors
     from components.textid.table.id_table import IdTable
@@ -167,7 +168,7 @@ def open_shop(
     places = [catalogue.places(history) for history in shop.histories["history"].to_list()]
     histories = Ragged.of([[row for _, row in each] for each in places])
     moments = zip(shop.histories["timestamps"].to_list(), places, strict=True)
-    days = np.array([_days(times[place]) for times, each in moments for place, _ in each], np.float64)
+    days = np.array([day for times, each in moments for day in _days([times[at] for at, _ in each])], np.float64)
     columns = in_order(item_ids, shop.items.to_dict(as_series=False))
     learned = Learned(catalogue, histories, days, columns, params.seed, views=_views(workspace, params, item_ids))
     trie = catalogue.trie(end_id(tokenizer))
@@ -181,15 +182,15 @@ def judge(
     *,
     most_users: int,
     bundle: Path | None = None,
-    ids: IdTable | None = None,
+    named: Catalogue | None = None,
     progress: Progress | None = None,
 ) -> dict[Tier, Judged]:
     """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
 
     Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
-    learns from. With `bundle` its language model is a contender more, beside the fixed weights; `ids`: those that its
-    generator wrote (`Opened.learned`). Raises `BadInput` for a shop with too few histories, `GateRefused` where they
-    do not pass.
+    learns from. With `bundle` its language model is a contender more, beside the fixed weights; `named`: the catalogue
+    with the IDs that its generator wrote (`Opened.learned`). Raises `BadInput` for a shop with too few histories,
+    `GateRefused` where they do not pass.
     """
     from components import stages
     from components.foundation.language import Language
@@ -200,8 +201,14 @@ def judge(
     stages.clean(workspace, params)
     learned, asked = split(workspace, params, on="test", most_users=most_users)
     language = None
-    if bundle is not None and ids is not None:
-        language = Language.load(bundle, ids.only(asked.item_ids), drop_repeats=params.clean.drop_repeats)
+    if bundle is not None and named is not None:
+        ids = _ids(asked.item_ids, named)
+        if ids is None:
+            from components.foundation.ids import written
+
+            texts = learned.texts["text"]
+            ids, _, _ = written(asked.item_ids, texts, params.index, bundle=bundle, progress=progress)
+        language = Language.load(bundle, ids, drop_repeats=params.clean.drop_repeats)
     return trial(
         learned,
         held_of(asked),
@@ -212,6 +219,17 @@ def judge(
         language=language,
         progress=progress,
     )
+
+
+def _ids(item_ids: Sequence[str], named: Catalogue) -> IdTable | None:
+    """The IDs of the items of the clean tables, by those of the whole catalogue; None where two of them are one there.
+
+    Items of equal text are merged into the smallest id, which in the clean tables is that of one whom somebody took.
+    """
+    kept = [named.table.item_ids[named.row_of[item]] for item in item_ids]
+    if len(set(kept)) < len(kept):
+        return None
+    return replace(named.table.only(kept), item_ids=tuple(item_ids))
 
 
 def teach(
@@ -285,6 +303,8 @@ def core_of(params: Params) -> int:
     return params.clean.min_item_interactions if params.clean.core == "all" else 0
 
 
-def _days(moment: Any) -> float:
-    """Days since 1970; NaN where the time is not known."""
-    return float("nan") if moment is None else moment.timestamp() / _DAY
+def _days(moments: Sequence[Any]) -> list[float]:
+    """Days since 1970 of a history; NaN where one of its times is not known, as `clean` has it."""
+    if None in moments:
+        return [float("nan")] * len(moments)
+    return [each.timestamp() / _DAY for each in moments]

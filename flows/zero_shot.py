@@ -35,23 +35,26 @@ def zero_shot(
     k: int,
     judge_users: int,
     say: Say,
+    keep: bool = False,
 ) -> None:
     """Read the shop in `path` into the workspace `out`, save the recommender there, show and judge it.
 
-    Raises `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot
-    be judged is said, and the recommender stands.
+    keep: by `out`/params.yaml as it stands, if it is there; else the files are recognised and it is written. Raises
+    `StageError` for data that cannot be read, and for a foundation or a bundle that is none. Why a shop cannot be
+    judged is said, and the recommender stands.
     """
     from components import zero_shot as rooms
 
     if bundle is not None and writer is not None:
         raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
+    asked = None if tier is None else rooms.tier_of(tier)
     ranker = None if foundation is None else rooms.load_foundation(foundation)
-    params = _workspace(path, out, say)
+    params = _workspace(path, out, say, keep=keep)
     with reporting(Console()) as progress:
         rooms.read(out, params)
         params = rooms.look(out, params, progress)
         opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
-        chosen = opened.tier if tier is None else rooms.tier_of(tier)
+        chosen = asked or opened.tier
         recommender = opened.recommender(chosen, ranker, progress)
         recommender.save(out / "recommender")
         _show(opened, recommender, k, say)
@@ -60,9 +63,9 @@ def zero_shot(
         judged = {}
         if judge_users and len(opened.learned.histories.values):
             try:
-                ids = opened.learned.catalogue.table
+                named = opened.learned.catalogue
                 judged = rooms.judge(
-                    out, params, ranker, most_users=judge_users, bundle=bundle, ids=ids, progress=progress
+                    out, params, ranker, most_users=judge_users, bundle=bundle, named=named, progress=progress
                 )
             except (BadInput, GateRefused) as error:  # too young a shop, say: what is saved stands without a figure
                 say(f"not judged: {error}")
@@ -82,17 +85,19 @@ def foundation(
     weights: Path | None,
     weight_users: int,
     say: Say,
+    keep: bool = False,
 ) -> None:
     """Teach a foundation ranker on the shops in `paths`, with an encoder of texts where one is named, and save it in
-    `out`; with `weights` choose those of the sums too and write them there."""
+    `out`; with `weights` choose those of the sums too and write them there. keep: of each source, as in `zero_shot`."""
     from components import zero_shot as rooms
     from components.settings.foundation import Foundation as Settings
 
     chosen = Settings(most_users=users, encoder=encoder)
     sources = []
+    _distinct(paths)
     for path in paths:
         workspace = out.parent / f"{out.name}-sources" / path.resolve().name
-        params = _workspace(path, workspace, say)
+        params = _workspace(path, workspace, say, keep=keep)
         rooms.read(workspace, params)
         sources.append((params.dataset, workspace, params))
     seed = sources[0][2].seed
@@ -108,13 +113,35 @@ def foundation(
     say(f"saved    {out}")
 
 
-def _workspace(path: Path, workspace: Path, say: Say) -> Params:
-    """`params.yaml` for a shop, as `idiom init` writes it."""
+def _distinct(paths: Sequence[Path]) -> None:
+    """Raises `BadInput` for two sources of one name: the second would take the place of the first, and teach twice."""
+    from components.data.ingest.sniff import dataset_name
+
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = dataset_name(path)
+        if name in named:
+            mend = "give each source once, in a folder of its own name (a link of another name will do)"
+            raise BadInput(f"two sources are called {name}", where=f"{named[name]} and {path}", mend=mend)
+        named[name] = path
+
+
+def _workspace(path: Path, workspace: Path, say: Say, *, keep: bool) -> Params:
+    """`params.yaml` for a shop, as `idiom init` writes it; with `keep` as it stands."""
+    file = workspace / "params.yaml"
+    if keep and file.is_file():
+        params = load(file)
+        if (workspace / params.ingest.path).resolve() != path.resolve():
+            mend = "name its own folder, or leave out --keep"
+            raise BadInput(f"these settings are not of {path}: {params.ingest.path}", where=str(file), mend=mend)
+        say(f"settings {file}, as they stand")
+        return params
     workspace.mkdir(parents=True, exist_ok=True)
     done = initialise(workspace, path, force=True)
     for line in done.lines:
         say(line)
-    return load(workspace / "params.yaml")
+    say(f"settings {file}; mended by hand, they hold with --keep")
+    return load(file)
 
 
 def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:

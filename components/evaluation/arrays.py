@@ -67,8 +67,11 @@ class Cases:
 
     @cached_property
     def prompt_days(self) -> np.ndarray:
-        """[events of `prompts`] likewise."""
-        return _days(self.prompts, self.times.prompts if self.times else None)
+        """[events of `prompts`] likewise; NaN for a whole prompt of which one time is not known, as in `prompt_times`:
+        between a known day and an unknown one nothing can be counted."""
+        days = _days(self.prompts, self.times.prompts if self.times else None)
+        unknown = np.bincount(self.prompts.owners, np.isnan(days), minlength=len(self.prompts)) > 0
+        return np.where(unknown[self.prompts.owners], np.nan, days)
 
     def prompt_times(self) -> list[list[float] | None]:
         """Seconds since 1970 of the items of `prompt_ids`; None for a prompt whose times are not all known."""

@@ -26,7 +26,7 @@ def for_shop(voices: Voices, texts: Mapping[str, Sequence[Any]]) -> Voices:
     """
     further = [name for name, values in texts.items() if name not in (*USUAL, *_NEVER) and _shared(values)]
     words, whole = list(USUAL), ["brand", "categories", "attributes"]
-    if not any(name in texts for name in (*USUAL, *further)):
+    if not any(any(texts.get(name, ())) for name in (*USUAL, *further)):  # a column may stand there empty
         words = ["description"]
     rich, plain = voices.text, voices.text_words
     rich = replace(rich, words=[*(words if words != list(USUAL) else rich.words)], whole=[*whole, *further])

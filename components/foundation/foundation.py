@@ -37,6 +37,8 @@ KIND = "foundation"
 _WEIGHTS, _FACTS = "foundation.safetensors", "foundation.json"
 _ENCODER = "encoder"
 _MEASURE = ("text_only.mean", "text_only.deviation")
+_READS = 2
+"""How features of these names are computed. 2: counts below the k-core's k are not told apart, by popularity too."""
 
 
 def all_features(chosen: settings.Foundation) -> list[Feature]:
@@ -80,7 +82,7 @@ class Foundation:
             names = [each.name for each in all_features(self.chosen)]
             publish_json(
                 temporary / _FACTS,
-                {"settings": to_dict(chosen), "features": names, "flags": [*FLAGS], **self.facts},
+                {"settings": to_dict(chosen), "features": names, "flags": [*FLAGS], "reads": _READS, **self.facts},
             )
             write_manifest(temporary, kind=KIND)
 
@@ -97,7 +99,8 @@ class Foundation:
             if chosen.encoder:
                 chosen = replace(chosen, encoder=str(directory / _ENCODER))
             names = [each.name for each in all_features(chosen)]
-            if facts.pop("features") != names or facts.pop("flags") != [*FLAGS]:
+            same = facts.pop("features") == names and facts.pop("flags") == [*FLAGS]
+            if not same or facts.pop("reads", 1) != _READS:
                 raise ValueError("it was taught with other features than are computed now")
             width = len(names) + len(FLAGS)
             networks = [

@@ -125,8 +125,8 @@ class Deletion:
         there = found.owners[~found.own], found.items[~found.own]
         others = np.maximum(self._reader.items - np.bincount(had[0], minlength=len(block.histories)), 1)
         columns: list[NDArray[Any]] = []
-        for voice, each in zip(self._reader.voices.values(), scores, strict=True):
-            values = said(voice, block.histories, short, variant, items)
+        for (name, voice), each in zip(self._reader.voices.items(), scores, strict=True):
+            values = self._reader.heard(name, said(voice, block.histories, short, variant, items))
             own = each[users, items]  # -inf of what the user has, which is not among the others
             each[had] = 0.0
             total, squares, largest = proposing.catalogue_sums(each)

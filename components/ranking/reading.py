@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from components.voices.matrix import empty_rows, lengthened, packed, unpacked
 from components.voices.text import Text
 from components.voices.voice import Voice
 
+_Number = TypeVar("_Number", bound="np.floating[Any]")
+COUNTS = ("popularity", "recent")
+"""Voices whose scores are numbers of events."""
 _CELLS = 1 << 22
 """Scores of a voice for a block of users: 16 MiB."""
 
@@ -105,10 +108,19 @@ class Reader:
 
     def block_of(self, start: int, histories: Ragged, days: Days, scores: Sequence[Scores]) -> Block:
         """The block of some histories, from the scores of all voices for them, which it overwrites (`candidates`)."""
+        for name, each in zip(self.voices, scores, strict=True):
+            self.heard(name, each)
         least = [voice.LEAST for voice in self.voices.values()]
         found = proposing.candidates(scores, least, histories, most=self.chosen.candidates)
         asked = Asked(histories, days, found.owners, found.items)
         return Block(start, histories, found, self.columns(found.columns, asked))
+
+    def heard(self, voice: str, scores: NDArray[_Number]) -> NDArray[_Number]:
+        """What the ranker hears of a voice, in place of its scores: counts below the core are not told apart, as in
+        counts.py, nor what of them is recent."""
+        if voice in COUNTS and (core := int(self.arrays["core"][0])):
+            np.maximum(scores, core, out=scores)
+        return scores
 
     def columns(self, of_voices: Columns, asked: Asked) -> NDArray[np.float16]:
         """[candidates, features] of any items, from what the voices say of them (`candidates.features`)."""

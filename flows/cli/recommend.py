@@ -119,6 +119,7 @@ def zero_shot(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many items are shown.")] = 10,
     judge_users: Annotated[int, typer.Option(min=0, help="Most users that it judges itself by (0: not).")] = 5000,
+    keep: Annotated[bool, typer.Option("--keep", help="Take OUT/params.yaml as it stands, mended by hand.")] = False,
     workspace: Workspace = HERE,
 ) -> None:
     """Recommendations for an unknown shop without any training; with interactions it judges itself."""
@@ -126,7 +127,7 @@ def zero_shot(
 
     folder = out or workspace / "work" / "zero-shot" / path.resolve().name
     who: dict[str, Any] = {"foundation": foundation, "bundle": bundle, "writer": writer}
-    run(path, folder, **who, tier=tier, k=k, judge_users=judge_users, say=typer.echo)
+    run(path, folder, **who, tier=tier, k=k, judge_users=judge_users, keep=keep, say=typer.echo)
 
 
 @command("Recommend")
@@ -141,13 +142,16 @@ def foundation(
         Path | None, typer.Option(help="Choose the fixed weights too, and write them to this file.")
     ] = None,
     weight_users: Annotated[int, typer.Option(min=1, help="Users of each source who choose them.")] = 1000,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Take OUT-sources/NAME/params.yaml as they stand, mended by hand.")
+    ] = False,
     workspace: Workspace = HERE,
 ) -> None:
     """Teach a ranker on several shops that ranks for others at once, with `idiom zero-shot --foundation`."""
     from flows.zero_shot import foundation as run
 
-    learn: dict[str, Any] = {"users": users, "encoder": encoder}
-    run(paths, workspace / out, **learn, weights=weights, weight_users=weight_users, say=typer.echo)
+    ask: dict[str, Any] = {"users": users, "encoder": encoder, "weights": weights, "weight_users": weight_users}
+    run(paths, workspace / out, **ask, keep=keep, say=typer.echo)
 
 
 @command("Recommend")

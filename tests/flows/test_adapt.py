@@ -18,6 +18,7 @@ from components import stages
 from components.errors import BadInput
 from components.evaluation import adaptation
 from components.evaluation.comparison.sides import read
+from components.progress import Progress
 from components.ranking.load import load as load_hybrid
 from components.registry.answers import Answers
 from components.registry.bundle import bundle_sha256
@@ -141,6 +142,15 @@ def test_experts_answer_together(source: Path, tmp_path: Path) -> None:
     assert len(answer["item_ids"]) == 3 and not {"i00", "i01"} & {*answer["item_ids"]}
     assert sum("gate 0.50" in line for line in lines) == 2
     assert rooms.averaged([before, other], tmp_path).is_dir()
+
+
+def test_what_is_no_bundle_is_no_expert(source: Path, tmp_path: Path) -> None:
+    """Prevents: a shop that is read and cleaned first, and `dvc repro` as the mend of a wrong folder."""
+    before, params = Layout(source, "alpha").bundle, from_dict({"dataset": "gamma"})
+    for folders, said in (([before, tmp_path], "no bundle"), ([before, before], "two experts are called alpha")):
+        with pytest.raises(BadInput, match=said):
+            rooms.experts(tmp_path / "out", params, folders, Progress())
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_are_those_of_the_pair_but_for_the_place() -> None:

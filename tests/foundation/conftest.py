@@ -28,7 +28,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     sources = [write_shop(root / "raw" / "alpha", users=90), write_shop(root / "raw" / "beta", seed=2, brands=False)]
     lines: list[str] = []
     foundation, weights, raw = root / "foundation", root / "weights.json", write_shop(root / "raw" / "gamma", seed=3)
-    flow.foundation(sources, foundation, users=200, weights=weights, weight_users=60, say=lines.append)
+    flow.foundation(sources, foundation, users=200, encoder=None, weights=weights, weight_users=60, say=lines.append)
     lines.clear()
     ask = {"bundle": None, "writer": None, "tier": None, "k": 3, "judge_users": 80}
     flow.zero_shot(raw, root / "out", foundation=foundation, **ask, say=lines.append)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from components.foundation.teaching import Lesson, prepared
 from components.foundation.tiers import ABSENT, GROUPS, TIERS, Tier, group_of
 from components.ranking.hybrid import Hybrid
 from components.ranking.lists import Lists
+from components.storage.manifest import write_manifest
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
 from tests.foundation.conftest import Done
@@ -98,4 +99,11 @@ def test_what_is_no_foundation_is_refused(done: Done, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no foundation ranker"):
         Foundation.load(done.out / "recommender")
     facts = json.loads((done.foundation / "foundation.json").read_text())
+    del facts["reads"]  # as one of before popularity was clipped at the core
+    older = tmp_path / "older"
+    shutil.copytree(done.foundation, older, ignore=shutil.ignore_patterns("manifest.json"))
+    (older / "foundation.json").write_text(json.dumps(facts))
+    write_manifest(older, kind="foundation")
+    with pytest.raises(BadInput, match="other features"):
+        Foundation.load(older)
     assert set(facts["lists"]) == {"alpha", "beta"} and facts["lists"]["alpha"]["stream"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,19 @@ def test_zero_shot_judges_it_beside_the_fixed_weights(done: Done, bundle: Path, 
     zero_shot(done.raw, tmp_path / "out", bundle=bundle, **ask, say=lambda line: None)  # type: ignore[arg-type]
     judged = json.loads((tmp_path / "out" / "report.json").read_text())["judged"]
     assert {"fixed_weights", "fixed_weights_language"} <= set(judged["text_only"]["all"])
+
+
+def test_a_twin_that_nobody_took_has_the_same_id(done: Done, bundle: Path, tmp_path: Path) -> None:
+    """Prevents: a traceback where the whole catalogue merges an item into one that the clean tables do not have."""
+    raw = tmp_path / "twins"
+    shutil.copytree(done.raw, raw)
+    rows = (raw / "items.csv").read_text().splitlines()
+    twin = rows[1].partition(",")[2]
+    (raw / "items.csv").write_text("\n".join([*rows, f"a-twin,{twin}"]) + "\n")
+    ask = {"foundation": None, "writer": None, "tier": "text_only", "k": 2, "judge_users": 20}
+    zero_shot(raw, tmp_path / "out", bundle=bundle, **ask, say=lambda line: None)  # type: ignore[arg-type]
+    judged = json.loads((tmp_path / "out" / "report.json").read_text())["judged"]
+    assert "fixed_weights_language" in judged["text_only"]["all"]
 
 
 def test_an_instruct_model_is_asked_what_comes_next(tmp_path: Path) -> None:

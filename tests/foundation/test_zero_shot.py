@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from components.errors import BadInput
+from components.foundation.columns import USUAL, for_shop
 from components.foundation.rivals import RepeatLast
 from components.foundation.tiers import TIERS
 from components.foundation.weights import Source, choose, preset
 from components.ranking.lists import Held
 from components.ranking.load import load
 from components.settings.decoding import Decoding
+from components.settings.file import load as load_params
+from components.settings.voices import Voices
 from components.storage.ragged import Ragged
-from flows.zero_shot import zero_shot
+from components.zero_shot import open_shop
+from flows.zero_shot import foundation, zero_shot
 from tests.foundation.conftest import Done
 from tests.foundation.shops import write_shop
 from tests.ranking.shops import shop
@@ -63,7 +67,56 @@ def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -
     (found,) = load(tmp_path / "out" / "recommender").recommend([["i10"]], 3, Decoding())
     assert {each.item_id[:2] for each in found} == {"i1"}
     with pytest.raises(BadInput, match="no tier"):
-        zero_shot(raw, tmp_path / "out", **(ask | {"tier": "all"}), say=lines.append)  # type: ignore[arg-type]
+        zero_shot(raw, tmp_path / "other", **(ask | {"tier": "all"}), say=lines.append)  # type: ignore[arg-type]
+    assert not (tmp_path / "other").exists(), "said before anything is read"
+
+
+def test_sources_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Prevents: two exports called `data`, of which the second is taught twice and the first not at all."""
+    paths = [write_shop(tmp_path / shop / "data", users=3, seed=seed) for seed, shop in enumerate(("alpha", "beta"))]
+    ask = {"users": 20, "encoder": None, "weights": None, "weight_users": 10}
+    with pytest.raises(BadInput, match="two sources are called data"):
+        foundation(paths, tmp_path / "out", **ask, say=lambda line: None)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("out*")), "said before anything is read"
+
+
+def test_settings_that_were_mended_are_kept(tmp_path: Path) -> None:
+    """Prevents: a message that asks for a setting which the next run overwrites, so that no mend helps."""
+    raw = write_shop(tmp_path / "timeless", users=4)
+    lines = (raw / "interactions.csv").read_text().splitlines()
+    (raw / "interactions.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    ask = {"foundation": None, "bundle": None, "writer": None, "tier": None, "k": 1, "judge_users": 0}
+    said: list[str] = []
+    with pytest.raises(BadInput, match=r"ingest\.order: file"):
+        zero_shot(raw, tmp_path / "out", **ask, say=said.append)  # type: ignore[arg-type]
+    file = tmp_path / "out" / "params.yaml"
+    assert any(str(file) in line and "--keep" in line for line in said)
+    file.write_text(file.read_text().replace("ingest:\n", "ingest:\n  order: file\n"))
+    zero_shot(raw, tmp_path / "out", **ask, keep=True, say=said.append)  # type: ignore[arg-type]
+    assert len(load(tmp_path / "out" / "recommender").catalogue.table) == 60
+    with pytest.raises(BadInput, match="these settings are not of"):
+        zero_shot(tmp_path, tmp_path / "out", **ask, keep=True, say=said.append)  # type: ignore[arg-type]
+
+
+def test_descriptions_are_read_where_a_shop_has_nothing_else() -> None:
+    """Prevents: text voices that say nothing in a shop whose title column is there and empty, as `clean` writes it."""
+    texts = {"title": [None, None], "categories": [[], None], "description": ["a blue soap", "a red soap"]}
+    assert for_shop(Voices(), texts).text_words.words == ["description"]
+    assert for_shop(Voices(), texts | {"title": ["soap", None]}).text_words.words == [*USUAL]
+
+
+def test_a_history_that_lacks_a_time_has_none(tmp_path: Path) -> None:
+    """Prevents: 17,000 days between an event of an unknown day and the next, where `clean` has no days."""
+    raw = write_shop(tmp_path / "gaps", users=4)
+    rows = [line.split(",") for line in (raw / "interactions.csv").read_text().splitlines()[1:]]
+    rows[1][2] = ""
+    lines = [",".join([user, item, str(at), time]) for at, (user, item, time) in enumerate(rows)]
+    (raw / "interactions.csv").write_text("\n".join(["user_id,item_id,position,timestamp", *lines]) + "\n")
+    ask = {"foundation": None, "bundle": None, "writer": None, "tier": None, "k": 1, "judge_users": 0}
+    zero_shot(raw, tmp_path / "out", **ask, say=lambda line: None)  # type: ignore[arg-type]
+    learned = open_shop(tmp_path / "out", load_params(tmp_path / "out" / "params.yaml")).learned
+    unknown = np.isnan(Ragged(learned.histories.offsets, learned.days).row(0))
+    assert len(unknown) == 6 and unknown.all() and np.isnan(learned.days).sum() == 6
 
 
 def test_weights_are_chosen_by_what_they_find(done: Done) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from components.adapt import with_ids
 from components.errors import BadInput
 from components.progress import Progress
 from components.recommender.engine import Engine
@@ -102,6 +103,21 @@ def test_a_soft_prompt_travels_with_the_pair(sources: dict[str, Path], family: s
     with torch.no_grad():
         engine._model.module.get_submodule("soft_prompt").vectors.copy_(vectors + 1.0)  # type: ignore[operator, union-attr]
     assert [hit.score for hit in engine.recommend(asked, 4, decoding)[0]] != scores
+
+
+@pytest.mark.parametrize("drop_repeats", [True, False])
+def test_a_pair_elsewhere_leaves_out_what_that_shop_leaves_out(
+    sources: dict[str, Path], tmp_path: Path, drop_repeats: bool
+) -> None:
+    """Prevents: the start and the adapted model, or experts and each alone, on one shop of which one masks what a user
+    has and the other does not, because the shops that taught them differ in `clean.drop_repeats`."""
+    pair = next(iter(sources.values())) / "source" / "pair"
+    with_ids(pair, pair / "id_table.parquet", tmp_path / "here", drop_repeats=drop_repeats)
+    engine = Engine.load(tmp_path / "here", device="cpu")
+    history = list(engine.catalogue.table.item_ids[:2])
+    items = len(engine.catalogue.table)
+    (found,) = engine.recommend([history], items, Decoding())
+    assert set(history).isdisjoint(each.item_id for each in found) == drop_repeats
 
 
 def test_what_cannot_be_adapted_is_refused(sources: dict[str, Path]) -> None:
