@@ -50,7 +50,7 @@ def claims(metrics: Mapping[str, Any]) -> list[Claim]:
         figures = []
         for metric in verdicts:
             own, other, found = headline[MODEL][metric], headline[name][metric], against[metric]
-            times = f", {own / other:.1f} times" if own > other > 0 else ""
+            times = f", {own / other:.1f} times" if other > 0 and own / other >= _TELLING else ""
             low, high = found["interval"]
             figures.append(
                 f"{metric_label(metric)} {number(own)} against {number(other)}{times} (difference "
@@ -79,6 +79,8 @@ def _sentence(verdicts: Mapping[str, str], worst: str, phrase: str) -> str:
     return f"{whole}{',' if ',' in phrase else ''} in {where}; {rest}"
 
 
+_TELLING = 1.5
+"""A figure that is so many times the other is said as that; of less the difference says enough."""
 _ORDER = {"worse": 0, "too few users": 1, "no clear difference": 2, "better": 3}
 _OPENING = {
     "worse": "The model LOSES to",
