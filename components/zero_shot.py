@@ -109,7 +109,7 @@ def tier_of(name: str) -> Tier:
 
 
 def table(judged: Mapping[Tier, Judged]) -> list[str]:
-    """The tiers and all contenders as lines for a terminal, the best first."""
+    """The tiers and all contenders as lines for a terminal, the best first; and where ours is behind a rival."""
     lines = []
     for tier, found in judged.items():
         lines.append(f"{tier}: NDCG@10 of {found.users:,} users")
@@ -119,6 +119,9 @@ def table(judged: Mapping[Tier, Judged]) -> list[str]:
                 mean, low, high = found.differences[name]
                 beside = f"  {found.ours} {mean:+.4f} (95 % {low:+.4f} to {high:+.4f})"
             lines.append(f"  {name:<16} {figure:.4f}{beside}")
+        if found.differences[found.rival][2] < 0:
+            own = "`idiom retrain` teaches a ranker of the shop's own"
+            lines.append(f"  BEWARE: {found.rival} alone is better here, beyond chance; {own}")
     return lines
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from components.errors import BadInput
 from components.foundation.columns import USUAL, for_shop
+from components.foundation.judging import judged
 from components.foundation.rivals import RepeatLast
 from components.foundation.tiers import TIERS
 from components.foundation.weights import Source, choose, preset
@@ -19,7 +20,7 @@ from components.settings.decoding import Decoding
 from components.settings.file import load as load_params
 from components.settings.voices import Voices
 from components.storage.ragged import Ragged
-from components.zero_shot import open_shop
+from components.zero_shot import open_shop, table
 from flows.zero_shot import foundation, zero_shot
 from tests.foundation.conftest import Done
 from tests.foundation.shops import write_shop
@@ -54,6 +55,15 @@ def test_it_judges_itself_tier_by_tier(done: Done) -> None:
         )
     assert judged["stream"]["ndcg_at_10"] > 0.9 > judged["text_only"]["ndcg_at_10"] > 0.4
     assert judged["text_only"]["all"]["repeat_last"] == 0.0
+
+
+def test_it_says_where_a_method_without_training_is_better() -> None:
+    """Prevents: a recommender that is saved and served beside a table in which it loses."""
+    good, bad, same = np.ones(200, np.int64), np.full(200, 5), np.tile([1, 5], 100)
+    beaten = judged({"foundation": bad, "text_words": good}, ours="foundation", rivals=["text_words"])
+    level = judged({"foundation": same, "text_words": same[::-1]}, ours="foundation", rivals=["text_words"])
+    assert "text_words alone is better" in "".join(table({"text_only": beaten}))
+    assert "BEWARE" not in "".join(table({"text_only": level}))
 
 
 def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -> None:
