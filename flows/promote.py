@@ -122,8 +122,8 @@ def promote(
 
 
 def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
-    """Make `version` (number or alias; None: the previous champion) champion again, once it was loaded and asked; return
-    (from, to). Raises `BadInput` where there is no such version."""
+    """Make `version` (number or alias; None: the previous champion) champion again, once it was loaded and asked;
+    return (from, to). Raises `BadInput` where there is no such version."""
     from components.ranking.load import load
 
     workspace, name = workspace.resolve(), params.register.model_name

@@ -367,9 +367,7 @@ def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, P
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_an_update_that_was_not_taken_says_that_nothing_new_was_taught(
-    champions: dict[str, Path], refit: bool
-) -> None:
+def test_an_update_that_was_not_taken_says_that_nothing_new_was_taught(champions: dict[str, Path], refit: bool) -> None:
     """Prevents events that are never learned: the night's update is not taken (epoch 0), its version is promoted all
     the same, for its ranker say, and the next night would take the events of both for known."""
     folder, name = champions["decoder-only"], f"not-taken-{refit}"
