@@ -115,6 +115,7 @@ def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: 
     from components.foundation.ids import written
     from components.ranking.experts import Experts, gates_by_text, save
     from components.recommender.catalogue import ITEMS, Catalogue, read_aliases
+    from components.recommender.pair import FACTS
     from components.storage import parquet
     from components.storage.manifest import MANIFEST
 
@@ -124,6 +125,9 @@ def experts(workspace: Path, params: Params, bundles: Sequence[Path], progress: 
             mend = "give WORKSPACE/artifacts/DATASET/register/bundle; a pair does not say what taught it"
             raise BadInput("this is no bundle with the items that taught it", where=str(bundle), mend=mend)
         name = read_json(bundle / MANIFEST).get("dataset") or bundle.resolve().name
+        if further := sorted(read_json(bundle / FACTS).get("catalogues", {}).keys() - {name}):
+            progress.note(f"{name} was taught {', '.join(further)} too, and is gated by the texts of {name} alone: a "
+                          "bundle holds no others")  # fmt: skip
         if name in named:
             raise BadInput(f"two experts are called {name}", where=str(bundle), mend="give bundles of different shops")
         named[name] = bundle
@@ -186,10 +190,9 @@ def judge(
     """The report: the stage `evaluate`, the language model beside what it was before, what is forgotten of sources.
 
     sources: WORKSPACE/DATASET of catalogues that taught it, judged by their validation targets with their own IDs.
-    Raises `BadInput` for one that has no prepared tables.
+    Raises `BadInput` as `refuse_sources`.
     """
-    for source in sources:
-        _tables_of(source)
+    refuse_sources(sources)
     stages.evaluate(workspace, params)
     layout = Layout(workspace, params.dataset)
     metrics, mode = read_json(layout.metrics), read_json(layout.mode)
@@ -243,6 +246,18 @@ def _forgotten(pair: Path, source: Path, params: Params, most_users: int, progre
         with_ids(of, layout.id_table, folder, drop_repeats=once)
     asked = asked_by(layout, on="valid", most_users=most_users, seed=params.seed)
     return beside(work / f"{START}-on-{source.name}", work / f"adapted-on-{source.name}", asked, progress)
+
+
+def refuse_sources(sources: Sequence[Path]) -> None:
+    """Raises `BadInput` for a source without prepared tables, and for two of one name: the figures of the second would
+    take the place of the first one's."""
+    named: dict[str, Path] = {}
+    for source in sources:
+        _tables_of(source)
+        if source.name in named:
+            where = f"--source {named[source.name]} and {source}"
+            raise BadInput(f"two sources are called {source.name}", where=where, mend="give each dataset once")
+        named[source.name] = source
 
 
 def _tables_of(source: Path) -> Layout:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from components.console import Console
+from components.errors import BadInput
 from components.progress import reporting
 from components.settings.file import load
+from components.settings.params import Params
 from components.storage.artifacts import read_json
 from components.storage.layout import Layout
-from flows.initialise import initialise
+from flows.initialise import settings_of
 
 Say = Callable[[str], None]
 
@@ -36,6 +38,7 @@ def adapt(
     curve: Sequence[str] = (),
     draws: int = 5,
     curve_ways: Sequence[str] = (),
+    keep: bool = False,
 ) -> None:
     """Make a workspace for the shop in `path` at `out`, adapt `bundle` to it, judge and, if asked, register it.
 
@@ -43,8 +46,9 @@ def adapt(
     whose version is then named as what it was adapted from. steps: of the training, at least; few users make more
     epochs. others: bundles that went on from one start with `bundle`; the mean of all is adapted. foundation: a folder
     that `idiom foundation` saved; its ranker answers beside the shop's own. curve: numbers of users of the adaptation
-    curve, each drawn `draws` times; curve_ways: of the language model, beside the ways without one. Raises `StageError`
-    as the stages do.
+    curve, each drawn `draws` times; curve_ways: of the language model, beside the ways without one. keep: by
+    `out`/params.yaml as it stands, if it is there: `way`, `epochs`, `steps` and `sample_users` are what it says. Raises
+    `StageError` as the stages do.
     """
     from components import adapt as rooms
     from components import curve as curves
@@ -54,27 +58,29 @@ def adapt(
     folder, chosen = _found(bundle, workspace), rooms.way_of(way)
     curves.understood(curve)
     models = curves.model_ways(curve_ways)
+    rooms.refuse_sources(sources)
     if others:
         folder = rooms.averaged([folder, *others], out)
     start = rooms.kept(folder, out)
     facts = read_json(folder / FACTS)
     ranker = {} if foundation is None else {"rank": {"foundation": rooms.kept_foundation(foundation, out)}}
 
-    def settled(epochs: int) -> Sequence[str]:
+    def settled(epochs: int, say: Say, *, keep: bool) -> Params:
         more = rooms.adapting(facts, start, chosen, epochs=epochs) | ranker
-        return initialise(out, path, sample_users=sample_users, force=True, more=more).lines
+        return settings_of(path, out, say, keep=keep, sample_users=sample_users, more=more)
 
-    for line in settled(epochs):
-        say(line)
-    params = load(out / "params.yaml")
+    kept = keep and (out / "params.yaml").is_file()
+    params = settled(epochs, say, keep=keep)
+    if kept:
+        _refuse_others(params, out, start=start, foundation=ranker.get("rank", {}).get("foundation"))
+        epochs, steps, way = params.train.continual.epochs, 0, "settings as they stand"
     # Where it is registered, training and version lie in one store, that of what was adapted.
     with using(workspace) if register else nullcontext():
         rooms.prepare(out, params)
         counts = curves.numbers(out, params, curve)
         if steps:
             enough = rooms.epochs_of(facts["train"], Layout(out, params.dataset), epochs, steps)
-            settled(enough)
-            params = load(out / "params.yaml")
+            params = settled(enough, lambda line: None, keep=False)
             say(f"epochs   {enough}, which are at least {steps} steps")
         rooms.teach(out, params)
         with reporting(Console()) as progress:
@@ -100,15 +106,14 @@ def adapt(
     say(f"saved    {rooms.bundle(out, params)}")
 
 
-def experts(bundles: Sequence[Path], path: Path, out: Path, *, say: Say) -> None:
-    """Make a workspace for the shop in `path` at `out`, in which the models in `bundles` answer together."""
+def experts(bundles: Sequence[Path], path: Path, out: Path, *, say: Say, keep: bool = False) -> None:
+    """Make a workspace for the shop in `path` at `out`, in which the models in `bundles` answer together. keep: by
+    `out`/params.yaml as it stands, if it is there."""
     from components import adapt as rooms
 
-    out.mkdir(parents=True, exist_ok=True)
-    for line in initialise(out, path, force=True).lines:
-        say(line)
+    params = settings_of(path, out, say, keep=keep)
     with reporting(Console()) as progress:
-        report = rooms.experts(out, load(out / "params.yaml"), bundles, progress)
+        report = rooms.experts(out, params, bundles, progress)
     for name, found in report["over"].items():
         say(
             f"{name}: gate {report['gates'][name]:.2f}; NDCG@10 alone {found['other']:.4f}, together "
@@ -116,6 +121,18 @@ def experts(bundles: Sequence[Path], path: Path, out: Path, *, say: Say) -> None
             f"{found['difference_high']:+.4f}) of {found['users']:,} users"
         )
     say(f"saved    {out / 'recommender'}")
+
+
+def _refuse_others(params: Params, out: Path, *, start: str, foundation: str | None) -> None:
+    """Raises `BadInput` where settings that are kept are of another start, or of another ranker beside its own."""
+    for name, said, asked in (
+        ("train.start", params.train.start, start),
+        ("rank.foundation", params.rank.foundation, foundation),
+    ):
+        if said != asked:
+            mend = f"set {name} to {asked or 'null'} there, or leave out --keep"
+            raise BadInput(f"these settings are not of what is adapted: {name} is {said or 'null'}",
+                           where=str(out / "params.yaml"), mend=mend)  # fmt: skip
 
 
 def _found(bundle: str, workspace: Path) -> Path:

@@ -50,6 +50,9 @@ def judge(workspace: str, version: str, more: list[str]) -> State[Any]:
                 logger.info(line)
     if child.wait():
         return Failed(name="Failed", message="\n".join(lines[-5:]))
+    # A warning of MLflow may come before the decision, which is what the run is to be known by.
+    begins = next((at for at, line in enumerate(lines) if line.startswith(f"version {version} ")), 0)
+    lines = [*lines[begins:], *lines[:begins]]
     return Completed(name="Promoted" if " is promoted" in lines[0] else "Judged", message="\n".join(lines))
 
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,13 @@ def ours(client: SyncPrefectClient, workspace: Path) -> list[Any]:
 
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     found = client.read_deployments(deployment_filter=tagged)
-    return [each for each in found if str(workspace) in str(each.pull_steps)]
+    return [each for each in found if _runs_in(each.pull_steps or [], workspace.resolve())]
+
+
+def _runs_in(steps: Sequence[Mapping[str, Any]], workspace: Path) -> bool:
+    """Whether the steps before a run go into this folder, by whatever name; one that is called alike is another."""
+    given = (each for step in steps for each in step.values() if isinstance(each, Mapping))
+    return any(Path(each["directory"]).resolve() == workspace for each in given if each.get("directory"))
 
 
 def _pool(client: SyncPrefectClient, queues: Mapping[str, int | None]) -> None:

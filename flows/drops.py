@@ -51,15 +51,16 @@ def forget_ids(
     """
     workspace = workspace.resolve()
     store, layout = Store.of(workspace, params.dataset), Layout(workspace, params.dataset)
-    with replacing(workspace, say), store.alone():
-        done = forget(layout, store, kind, ids, now=datetime.now(UTC), by=by or person())
-        for line in done.lines:
-            say(line)
-        _tell_dvc(workspace, store)
-        _remove_scores(layout, store, say)
-    if not layout.interactions.is_file():
-        return 0
-    outcome = reproduce_all(workspace, "clean" if layout.histories.is_file() else "ingest")
+    with replacing(workspace, say):
+        with store.alone():
+            done = forget(layout, store, kind, ids, now=datetime.now(UTC), by=by or person())
+            for line in done.lines:
+                say(line)
+            _tell_dvc(workspace, store)
+            _remove_scores(layout, store, say)
+        if not layout.interactions.is_file():
+            return 0
+        outcome = reproduce_all(workspace, "clean" if layout.histories.is_file() else "ingest")
     if outcome.exit_code:
         say(f"error: the tables were not made again: {outcome.message}")
     return outcome.exit_code

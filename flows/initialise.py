@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.errors import BadInput
-from components.settings.file import from_dict
+from components.settings.file import from_dict, load
+from components.settings.params import Params
 from components.storage.artifacts import publishing
 
 SECTIONS = ("validate", "views", "clean", "train", "index", "rank", "evaluate", "voices", "register")
@@ -74,6 +75,32 @@ def initialise(
     return Initialised(
         params["dataset"], found["lines"], link, _write(workspace / "params.yaml", params, found["lines"])
     )
+
+
+def settings_of(
+    path: Path,
+    workspace: Path,
+    say: Callable[[str], object],
+    *,
+    keep: bool,
+    sample_users: int = 0,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Params:
+    """`params.yaml` of a workspace for the shop in `path`, as `initialise` writes it; with `keep` as it stands, where
+    it is there. Raises `BadInput` where it is of another folder, and as `initialise`."""
+    file = workspace / "params.yaml"
+    if keep and file.is_file():
+        params = load(file)
+        if (workspace / params.ingest.path).resolve() != path.resolve():
+            mend = "name its own folder, or leave out --keep"
+            raise BadInput(f"these settings are not of {path}: {params.ingest.path}", where=str(file), mend=mend)
+        say(f"settings {file}, as they stand")
+        return params
+    workspace.mkdir(parents=True, exist_ok=True)
+    for line in initialise(workspace, path, sample_users=sample_users, force=True, more=more).lines:
+        say(line)
+    say(f"settings {file}; mended by hand, they hold with --keep")
+    return load(file)
 
 
 def _link(link: Path, target: Path, *, force: bool) -> Path:

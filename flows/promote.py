@@ -23,7 +23,7 @@ from components.recommender.pair import drops_repeats
 from components.registry import cost, promotion
 from components.registry.bundle import decoding_of
 from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISIONAL, version_bundle
-from components.registry.comparable import comparable, log_page
+from components.registry.comparable import comparable, find_version, log_page
 from components.registry.evidence import Served, of_bundle, serve_once
 from components.registry.extended import EXTENDS
 from components.registry.store import answering, connect
@@ -71,7 +71,7 @@ def undecided(workspace: Path, params: Params) -> str | None:
 def promote(
     workspace: Path, params: Params, version: str | None = None, *, propose: bool = False, by: str | None = None
 ) -> Promotion:
-    """Decide on `version` (None: the challenger) and move the aliases as decided.
+    """Decide on `version` (number or alias; None: the challenger) and move the aliases as decided.
 
     propose: what is accepted waits for a person, and stays the challenger. by: who approved it. Raises `BadInput`
     where there is no such version, another promotion is at work, or the champion changed meanwhile; the old champion
@@ -83,7 +83,8 @@ def promote(
         promotion.aliases(client, name)  # before a lock is made for a model that is not there
         with promotion.one_at_a_time(client, name, who=promotion.person()):
             now = promotion.aliases(client, name)
-            version, old = version or now.get(CHALLENGER), now.get(CHAMPION)
+            asked = None if version is None else str(find_version(client, name, version, workspace).version)
+            version, old = asked or now.get(CHALLENGER), now.get(CHAMPION)
             provisional = version is not None and version == old and promotion.provisional(client, name, version)
             if provisional:
                 old = None  # it is judged as if nobody were champion yet
@@ -121,7 +122,8 @@ def promote(
 
 
 def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
-    """Make `version` (None: the previous champion) champion again, once it was loaded and asked; return (from, to)."""
+    """Make `version` (number or alias; None: the previous champion) champion again, once it was loaded and asked;
+    return (from, to). Raises `BadInput` where there is no such version."""
     from components.ranking.load import load
 
     workspace, name = workspace.resolve(), params.register.model_name
@@ -131,12 +133,13 @@ def roll_back(workspace: Path, params: Params, version: str | None = None, *, wh
         with promotion.one_at_a_time(client, name, who=promotion.person()):
             target = version or promotion.aliases(client, name).get(promotion.PREVIOUS)
             if target is not None:
+                target = str(find_version(client, name, target, workspace).version)
                 bundle = version_bundle(workspace, params, target)
                 recommender = load(bundle)
                 history = [recommender.catalogue.table.item_ids[0]]
                 if not recommender.recommend([history], 1, decoding_of(bundle))[0]:
                     raise BadInput("it recommends nothing", where=f"version {target}", mend="name another version")
-            return promotion.roll_back(client, name, version, why=why or "rolled back by hand")
+            return promotion.roll_back(client, name, target, why=why or "rolled back by hand")
 
 
 def _side(workspace: Path, params: Params, version: str) -> Side:

@@ -11,10 +11,8 @@ from components.console import Console
 from components.errors import BadInput, GateRefused
 from components.progress import reporting
 from components.settings.decoding import Decoding
-from components.settings.file import load
-from components.settings.params import Params
 from components.storage.artifacts import publish_json
-from flows.initialise import initialise
+from flows.initialise import settings_of
 
 if TYPE_CHECKING:
     from components.zero_shot import Opened
@@ -49,7 +47,7 @@ def zero_shot(
         raise BadInput("two are named to write the IDs", where="--bundle and --writer", mend="give one of them")
     asked = None if tier is None else rooms.tier_of(tier)
     ranker = None if foundation is None else rooms.load_foundation(foundation)
-    params = _workspace(path, out, say, keep=keep)
+    params = settings_of(path, out, say, keep=keep)
     with reporting(Console()) as progress:
         rooms.read(out, params)
         params = rooms.look(out, params, progress)
@@ -97,7 +95,7 @@ def foundation(
     _distinct(paths)
     for path in paths:
         workspace = out.parent / f"{out.name}-sources" / path.resolve().name
-        params = _workspace(path, workspace, say, keep=keep)
+        params = settings_of(path, workspace, say, keep=keep)
         rooms.read(workspace, params)
         sources.append((params.dataset, workspace, params))
     seed = sources[0][2].seed
@@ -124,24 +122,6 @@ def _distinct(paths: Sequence[Path]) -> None:
             mend = "give each source once, in a folder of its own name (a link of another name will do)"
             raise BadInput(f"two sources are called {name}", where=f"{named[name]} and {path}", mend=mend)
         named[name] = path
-
-
-def _workspace(path: Path, workspace: Path, say: Say, *, keep: bool) -> Params:
-    """`params.yaml` for a shop, as `idiom init` writes it; with `keep` as it stands."""
-    file = workspace / "params.yaml"
-    if keep and file.is_file():
-        params = load(file)
-        if (workspace / params.ingest.path).resolve() != path.resolve():
-            mend = "name its own folder, or leave out --keep"
-            raise BadInput(f"these settings are not of {path}: {params.ingest.path}", where=str(file), mend=mend)
-        say(f"settings {file}, as they stand")
-        return params
-    workspace.mkdir(parents=True, exist_ok=True)
-    done = initialise(workspace, path, force=True)
-    for line in done.lines:
-        say(line)
-    say(f"settings {file}; mended by hand, they hold with --keep")
-    return load(file)
 
 
 def _show(opened: Opened, recommender: object, k: int, say: Say) -> None:

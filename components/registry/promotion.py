@@ -95,14 +95,27 @@ def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None
             mend=f"wait for it; if it was killed, delete the registered model {lock!r} in MLflow",
         )
     try:
-        if client.get_registered_model(lock).tags.get(_HOLDER) != token:
+        if not _holds(client, lock, token):
             raise BadInput("another promotion took the lock over", where=f"model {name!r}", mend="run it again")
         yield
     finally:
         try:
-            client.delete_registered_model(lock)
+            if _holds(client, lock, token):  # one that was taken over is another's by now
+                client.delete_registered_model(lock)
         except Exception as error:  # what was done stands; only the next one has to know
             print(f"WARNING: MLflow kept the lock {lock!r}, delete it there: {first_line(error)}", file=sys.stderr)
+
+
+def _holds(client: MlflowClient, lock: str, token: str) -> bool:
+    """Whether the lock is there, and is that of the process with this token."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_registered_model(lock).tags.get(_HOLDER) == token)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def promote(

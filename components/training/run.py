@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
 from safetensors import SafetensorError
 
 from components.errors import BadInput, Interrupted
@@ -169,7 +170,8 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
         pair.write(directory)
         if words := neighbour_words(context, best.table):
             neighbours.save(directory, table, words.answering, context.tokenizer)
-        taught.save(taught.taught(context.data, first, refit=job.train.refit), directory)
+        if (learned := _taught(context, epoch=best.epoch)) is not None:
+            taught.save(learned, directory)
         for shop in further:
             folder = directory / CATALOGUES / shop.name
             shop.table(best.table).save(folder / ID_TABLE)
@@ -178,3 +180,11 @@ def publish(context: Context, state: TrainingState, learned_from: Mapping[str, s
         (directory / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
         write_manifest(directory)
     return facts
+
+
+def _taught(context: Context, *, epoch: int) -> pa.Table | None:
+    """What the pair has been taught of the (first) catalogue: of an update that is not taken, what its start had been
+    of the users who are still here, None where that is not known."""
+    if context.start is None or epoch:
+        return taught.taught(context.data, context.data.shops[0], refit=context.job.train.refit)
+    return None if context.start.taught is None else taught.still_here(context.start.taught, context.data)

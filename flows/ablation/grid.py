@@ -68,8 +68,18 @@ class Grid:
 
     def cells(self) -> list[Cell]:
         """All cells, seed by seed, so that a grid that was stopped early has compared something. Raises `BadInput`."""
+        self.refuse_several()
         checked = {name: self._params(name) for name in self.variants}
         return [Cell(name, seed, replace(params, seed=seed)) for seed in self.seeds for name, params in checked.items()]
+
+    def refuse_several(self) -> None:
+        """Raises `BadInput` for a base with further catalogues, whose stages a grid has not."""
+        if self.base.catalogues:
+            named = ", ".join(self.base.catalogues)
+            mend = "take them out of the grid's base, or out of params.yaml of a copy of the workspace"
+            raise BadInput(
+                f"a grid is of one catalogue, and there is {named} too", where=f"grid {self.name}", mend=mend
+            )
 
     def _params(self, variant: str) -> Params:
         raw = to_dict(self.base)

@@ -61,9 +61,15 @@ def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path
 
 
 def given(cell: Cell, workspace: Path) -> list[str]:
-    """Files and folders of the workspace that a training reads beside its tables: given IDs, models in folders."""
-    models = [name for name in cell.params.train.pretrained if (workspace / name).is_dir()]
-    return [*filter(None, [cell.params.train.imported_ids]), *dict.fromkeys(models)]
+    """Files and folders of the workspace that a training reads beside its tables: given IDs, the pair that it goes on
+    from, models and word vectors that are none of the hub."""
+    train = cell.params.train
+    models = [*train.pretrained, *filter(None, [train.word_vectors])]
+    found = [
+        *filter(None, [train.imported_ids, train.start]),
+        *(name for name in models if (workspace / name).exists()),
+    ]
+    return list(dict.fromkeys(found))
 
 
 def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: int, on: On, workspace: Path) -> Path:

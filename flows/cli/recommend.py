@@ -187,6 +187,9 @@ def adapt(
         list[str] | None, typer.Option(help="Ways of the language model in it: full,lora,prompt,scratch.")
     ] = None,
     sample_users: Annotated[int, typer.Option(min=0, help="So many users of the new shop, by a hash (0: all).")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Take OUT/params.yaml as it stands, mended by hand: way and epochs too.")
+    ] = False,
     register: Annotated[bool, typer.Option(help="Register it in the workspace's MLflow.")] = False,
     workspace: Workspace = HERE,
 ) -> None:
@@ -199,6 +202,7 @@ def adapt(
         "epochs": epochs,
         "steps": steps,
         "sample_users": sample_users,
+        "keep": keep,
         "register": register,
         "workspace": workspace,
     }
@@ -219,9 +223,10 @@ def experts(
     out: Annotated[
         Path | None, typer.Option(help="Workspace to write (none: work/experts/NAME).", show_default=False)
     ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Take OUT/params.yaml as it stands, mended by hand.")] = False,
     workspace: Workspace = HERE,
 ) -> None:
     """Models of several shops answer for a new one together, gated by how alike their texts are; nothing is trained."""
     from flows.adapt import experts as run
 
-    run(bundles, path, out or workspace / "work" / "experts" / path.resolve().name, say=typer.echo)
+    run(bundles, path, out or workspace / "work" / "experts" / path.resolve().name, keep=keep, say=typer.echo)

@@ -43,7 +43,8 @@ def compare(
 @command("Versions")
 def promote(
     version: Annotated[
-        str | None, typer.Argument(help="Version of the registered model (none: the challenger).", show_default=False)
+        str | None,
+        typer.Argument(help="Version or alias of the registered model (none: the challenger).", show_default=False),
     ] = None,
     require: Annotated[bool, typer.Option("--require", help="End with exit code 3 where it is refused.")] = False,
     propose: Annotated[
@@ -74,7 +75,8 @@ def promote(
 @command("Versions")
 def rollback(
     version: Annotated[
-        str | None, typer.Argument(help="Version to go back to (none: the champion before).", show_default=False)
+        str | None,
+        typer.Argument(help="Version or alias to go back to (none: the champion before).", show_default=False),
     ] = None,
     why: Annotated[str, typer.Option(help="For the record in MLflow.")] = "",
     workspace: Workspace = HERE,

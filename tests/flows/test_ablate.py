@@ -64,6 +64,7 @@ def plain(tmp_path: Path) -> Path:
         ({"seeds": ["x"]}, "seeds is"),
         ({"base": {"train": {"sise": 1}}}, "train.sise"),
         ({"variant": {}}, "unknown keys: variant"),
+        ({"base": {"dataset": "shop", "catalogues": {"toys": {}}}, "variants": {"a": {}}}, "there is toys too"),
     ],
 )
 def test_a_grid_that_cannot_run_is_refused_before_anything_runs(plain: Path, grid: dict[str, Any], said: str) -> None:
@@ -138,6 +139,20 @@ def test_what_a_training_reads_lies_in_its_place(plain: Path, tmp_path: Path) ->
     for name in given(cell, plain):
         link_input(place, plain, name)
     assert (place / "data" / "raw" / "t5" / "config.json").read_text() == "{}"
+
+
+def test_a_grid_goes_on_from_what_the_workspace_goes_on_from(plain: Path, tmp_path: Path) -> None:
+    """Prevents a grid that finds no trained pair once `idiom retrain --from champion` has written `train.start`, and
+    none that reads the workspace's word vectors."""
+    set_params(plain, {"train": {"start": "work/bundles/a", "word_vectors": "data/vectors"}})
+    for name in ("work/bundles/a", "data/vectors"):
+        (plain / name).mkdir(parents=True)
+    (plain / "work" / "bundles" / "a" / "manifest.json").write_text("{}")
+    (cell,) = read_grid(write_grid(plain, variants={"base": {}}), plain).cells()
+    assert given(cell, plain) == ["work/bundles/a", "data/vectors"]
+    for name in given(cell, plain):
+        link_input(tmp_path / "trained", plain, name)
+    assert (tmp_path / "trained" / "work" / "bundles" / "a" / "manifest.json").read_text() == "{}"
 
 
 def judged(variant: str, seed: int, ndcg: float, **more: Any) -> Result:

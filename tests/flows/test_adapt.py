@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -171,3 +172,78 @@ def test_settings_are_those_of_the_pair_but_for_the_place() -> None:
     assert from_dict(yaml.safe_load(yaml.safe_dump(found))).train.lora_rank == 8
     with pytest.raises(BadInput, match="full, lora, prompt"):
         rooms.way_of("soft")
+
+
+def test_settings_mended_by_hand_are_kept(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: a guess of the files that was mended by hand and is there again, without a word, at the next run; and
+    settings that are kept for another bundle than they go on from."""
+    bundle, raw, out = (
+        Layout(source, "alpha").bundle,
+        write_shop(tmp_path / "gamma", users=50, seed=3),
+        tmp_path / "out",
+    )
+    other = tmp_path / "other"
+    shutil.copytree(bundle, other, ignore=shutil.ignore_patterns("manifest.json"))
+    write_manifest(other, kind="bundle", dataset="other")
+
+    def enough(*_: object) -> None:
+        raise BadInput("enough", where="here", mend="none")
+
+    monkeypatch.setattr(rooms, "prepare", enough)
+    for command in (["adapt", bundle, raw], ["experts", raw, bundle, other]):
+        line = [str(part) for part in [*command, "--out", out / command[0]]]
+        file = out / command[0] / "params.yaml"
+
+        def run(*more: str, line: list[str] = line) -> str:
+            result = CliRunner().invoke(app, [*line, *more])
+            assert result.exit_code == 2
+            return result.output
+
+        assert "enough" in run() and "--keep" in run()
+        file.write_text(file.read_text().replace("seed: 17", "seed: 18"))
+        kept = run("--keep")
+        assert "as they stand" in kept and "enough" in kept and load(file).seed == 18
+        assert load(file).train == load(file.with_name("params.yaml.bak")).train
+        run()
+        assert load(file).seed == 17
+    wrong = CliRunner().invoke(app, ["adapt", str(other), str(raw), "--out", str(out / "adapt"), "--keep"])
+    assert wrong.exit_code == 2 and "not of what is adapted: train.start is" in wrong.output
+
+
+def test_sources_are_looked_at_before_anything_is_trained(source: Path, tmp_path: Path) -> None:
+    """Prevents: a mistyped source that is met after hours of training, and two of one name of which one is reported."""
+    bundle, raw, out = (
+        Layout(source, "alpha").bundle,
+        write_shop(tmp_path / "gamma", users=50, seed=3),
+        tmp_path / "out",
+    )
+    for sources, said_so in (
+        ([source / "alpha", source / "alpha"], "two sources are called alpha"),
+        ([tmp_path / "none"], "a source has no prepared tables"),
+    ):
+        more = [str(part) for each in sources for part in ("--source", each)]
+        result = CliRunner().invoke(app, ["adapt", str(bundle), str(raw), "--out", str(out), *more])
+        assert result.exit_code == 2 and said_so in result.output
+        assert not (out / "params.yaml").exists()
+
+
+def test_an_expert_of_several_shops_is_said_to_be_gated_by_one(source: Path, tmp_path: Path) -> None:
+    """Prevents: a gate that is low as it goes by the texts of the first of an expert's shops, and nobody says so."""
+    several = tmp_path / "several"
+    shutil.copytree(Layout(source, "alpha").bundle, several, ignore=shutil.ignore_patterns("manifest.json"))
+    facts = json.loads((several / "pair.json").read_text())
+    (several / "pair.json").write_text(json.dumps({**facts, "catalogues": {"alpha": {}, "beta": {}}}))
+    write_manifest(several, kind="bundle", dataset="alpha")
+    said: list[str] = []
+
+    class Heard:
+        def emit(self, event: str, fields: Any) -> None:
+            said.append(str(fields.get("text", "")))
+
+        def close(self) -> None:
+            pass
+
+    params = from_dict({"dataset": "gamma"})
+    with pytest.raises(BadInput, match="no bundle"):
+        rooms.experts(tmp_path / "out", params, [several, tmp_path], Progress([Heard()]))
+    assert any("alpha was taught beta too, and is gated by the texts of alpha alone" in line for line in said)

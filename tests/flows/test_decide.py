@@ -24,6 +24,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         asked.append([version, *more])
         said = "accepted, and waits for approval" if "--propose" in more else "promoted"
         lines = (
+            "WARNING: MLflow kept the lock\n"
             f"version {version} is {said}; the champion was version 1\npage     /shop/page.html\nmlflow   http://m/#/x"
         )
         return [sys.executable, "-c", f"print({lines!r})"]

@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.settings.file import load
-from flows import graph
+from components.settings.file import from_dict, load
+from components.storage.layout import Layout
+from flows import drops, graph
 from flows.holding import Busy, alone, reading, replaces_what_scoring_reads, replacing, retraining
+from flows.repro import Outcome
 
 
 def waits(context: Callable[[], AbstractContextManager[object]], end: threading.Event) -> bool:
@@ -74,3 +77,25 @@ def test_a_scoring_does_not_wait_for_a_training(repository: Path) -> None:
     params = load(repository / "params.yaml")
     found = [stage.name for stage in graph.read(repository) if replaces_what_scoring_reads(stage, repository, params)]
     assert found == ["ingest", "register"]
+
+
+def test_no_scoring_reads_the_tables_that_a_deletion_makes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: a scoring that fails as `idiom forget` has just had DVC remove the interactions."""
+    held: list[bool] = []
+
+    def reproduce_all(workspace: Path, until: str) -> Outcome:
+        held.append(not alone(workspace))
+        return Outcome(until, "Completed", 0.0, "")
+
+    monkeypatch.setattr(drops, "forget", lambda *_, **__: SimpleNamespace(lines=[]))
+    monkeypatch.setattr(drops, "_tell_dvc", lambda *_: None)
+    monkeypatch.setattr(drops, "_remove_scores", lambda *_: None)
+    monkeypatch.setattr(drops, "reproduce_all", reproduce_all)
+    params = from_dict({"dataset": "shop"})
+    interactions = Layout(tmp_path, "shop").interactions
+    interactions.parent.mkdir(parents=True)
+    interactions.touch()
+    assert drops.forget_ids(tmp_path, params, "user", ["u1"], by="ada", say=pytest.fail) == 0
+    assert held == [True] and alone(tmp_path)

@@ -236,3 +236,17 @@ def test_nothing_to_promote_is_said(shop: Shop) -> None:
     shop.client.delete_registered_model("idiom")
     assert "there is no model 'idiom'" in shop.idiom("promote").output
     assert "there is no model 'idiom'" in shop.idiom("rollback").output
+
+
+def test_a_version_that_is_not_there_is_said_and_an_alias_is_its_version(shop: Shop) -> None:
+    """Prevents a traceback of MLflow for a mistyped number, and for `idiom promote challenger`."""
+    for words in (("promote", "99"), ("rollback", "99"), ("rollback", "no such alias")):
+        done = shop.idiom(*words)
+        assert done.exit_code == 2 and f"{words[1]!r} is no version or alias of 'idiom'" in done.output, done.output
+    done = shop.idiom("promote", "champion")
+    assert done.exit_code == 2 and "version 1 is the champion already" in done.output, done.output
+    done = shop.idiom("promote", "challenger")
+    assert done.exit_code == 0 and "version 2 is promoted" in done.output, done.output
+    done = shop.idiom("rollback", "previous")
+    assert done.exit_code == 0 and "champion: version 2 -> version 1" in done.output, done.output
+    assert [each.name for each in shop.client.search_registered_models()] == ["idiom"], "the lock is given back"

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,20 @@ def test_one_at_a_time(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
     with one_at_a_time(client, NAME, who="cem"):
         pass
+
+
+def test_a_lock_that_was_taken_over_is_not_given_back_by_who_had_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a third promotion beside the one that took the lock over from one that was slow, not dead."""
+    slow = ExitStack()
+    slow.enter_context(one_at_a_time(client, NAME, who="ada"))
+    monkeypatch.setattr(promotion, "_STALE_SECONDS", -1)
+    with one_at_a_time(client, NAME, who="bob"):
+        monkeypatch.undo()
+        slow.close()
+        with pytest.raises(BadInput, match="another promotion is at work: bob"), one_at_a_time(client, NAME, who="cem"):
+            raise AssertionError("two at a time")
 
 
 def test_a_lock_that_is_given_back_while_it_is_asked_for(client: Any) -> None:

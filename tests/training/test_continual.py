@@ -366,6 +366,23 @@ def test_a_refit_says_what_it_taught_and_judges_by_others(champions: dict[str, P
         run.train(replace(again, train=replace(again.train, refit=False)), Progress())
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_an_update_that_was_not_taken_says_that_nothing_new_was_taught(champions: dict[str, Path], refit: bool) -> None:
+    """Prevents events that are never learned: the night's update is not taken (epoch 0), its version is promoted all
+    the same, for its ranker say, and the next night would take the events of both for known."""
+    folder, name = champions["decoder-only"], f"not-taken-{refit}"
+    first = job_in(folder, f"{name}-first", settings("decoder-only", refit=refit))
+    run.train(first, Progress())
+    still = ContinualTraining(rate=0.0, epochs=1)
+    job = replace(going_on(folder, "decoder-only", name, refit=refit, continual=still), start=first.out)
+    assert run.train(job, Progress())["epoch"] == 0
+    weights = Path("recommender", "model.safetensors")
+    assert sha256(job.out / weights) == sha256(first.out / weights)
+    assert pq.read_table(job.out / taught.TAUGHT).equals(pq.read_table(first.out / taught.TAUGHT))
+    night, next_night = (context_of(replace(job, start=each)).known for each in (first.out, job.out))
+    assert night is not None and next_night is not None and night.counts == next_night.counts
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("point", ["recommender.batch:kill:2", "index.done:kill:1", "recommender.batch:term:1"])

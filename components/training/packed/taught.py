@@ -112,6 +112,12 @@ def taught(data: Dataset, shop: Shop, *, refit: bool) -> pa.Table:
     return pa.concat_tables(parts).sort_by([("user", "ascending"), ("items", "ascending")])
 
 
+def still_here(table: pa.Table, data: Dataset) -> pa.Table:
+    """The rows of an earlier table whose users have a history or a validation target in `data`."""
+    here = np.isin(table["user"].to_numpy(), np.concatenate([data.users, data.valid_marks]))
+    return table.filter(pa.array(here))
+
+
 def _rows(users: Marks, histories: Ragged, items: Marks, which: Ints) -> pa.Table:
     """The rows that say that the histories `which` were taught."""
     lengths = histories.lengths_of(which)
