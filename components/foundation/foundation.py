@@ -37,8 +37,9 @@ KIND = "foundation"
 _WEIGHTS, _FACTS = "foundation.safetensors", "foundation.json"
 _ENCODER = "encoder"
 _MEASURE = ("text_only.mean", "text_only.deviation")
-_READS = 2
-"""How features of these names are computed. 2: counts below the k-core's k are not told apart, by popularity too."""
+_READS = 3
+"""How features of these names are computed. 2: counts below the k-core's k are not told apart, by popularity too.
+3: nor by when these events were."""
 
 
 def all_features(chosen: settings.Foundation) -> list[Feature]:

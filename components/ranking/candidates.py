@@ -86,8 +86,10 @@ def candidates(scores: Sequence[Scores], least: Sequence[float], histories: Ragg
 
 
 def summary(ranks: Columns) -> Columns:
-    """[candidates, 2] the best rank, and of how many voices it is near the top, from the ranks of all voices."""
-    return stacked([ranks.min(axis=1), (ranks <= NEAR_THE_TOP).sum(axis=1)])
+    """[candidates, 2] the best rank, and of how many voices it is near the top, from the ranks of all voices; 0 where
+    there is no voice, as when the only one is left out and a user's own items are all there is."""
+    best = ranks.min(axis=1) if ranks.shape[1] else np.zeros(len(ranks))
+    return stacked([best, (ranks <= NEAR_THE_TOP).sum(axis=1)])
 
 
 def summary_features() -> list[Feature]:

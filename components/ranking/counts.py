@@ -1,7 +1,8 @@
 """How often and when a candidate was taken, as known at the end of the day of the history's newest event.
 
 Counts are clipped: all below the k-core's k are k (`clean.min_item_interactions`). A k-core counts held-out events too,
-so who knows that an item has fewer than k training events knows that it is somebody's target.
+so who knows that an item has fewer than k training events knows that it is somebody's target. An item of a clipped
+count has no times either: of one event the first is the last, of few events the last is long ago.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ def features() -> list[Feature]:
     return named(COUNTS_AND_TIMES, ("count", *windows, "age", "since_last"))
 
 
-def timeline(learned: Learned) -> dict[str, NDArray[Any]]:
-    """`starts` [items + 1] and `days` [events] sorted within each item; events without a time come first, as -inf."""
+def timeline(learned: Learned, *, core: int) -> dict[str, NDArray[Any]]:
+    """`starts` [items + 1] and `days` [events] sorted within each item; events without a time come first, as -inf.
+    `untimed`: of how many events until the moment nothing is said of their days."""
     days = np.where(np.isnan(learned.days), -np.inf, np.floor(learned.days))
     items = learned.histories.values
     order = np.lexsort((days, items))
     starts = np.searchsorted(items[order], np.arange(len(learned.catalogue.table) + 1))
-    return {"starts": starts.astype(np.int64), "days": days[order].astype(np.float32)}
+    return {"starts": starts.astype(np.int64), "days": days[order].astype(np.float32), "untimed": np.array([core])}
 
 
 def extended(arrays: Mapping[str, NDArray[Any]], items: int) -> dict[str, NDArray[Any]]:
@@ -52,7 +54,8 @@ def counted(arrays: Mapping[str, NDArray[Any]], asked: Asked, *, core: int) -> C
     columns = [np.maximum(until - first, least)]
     for window in WINDOWS:
         columns.append(np.maximum(until - _until(arrays, asked.items, moments - window), least))
-    some = until > first
+    untimed = int(arrays["untimed"][0]) if "untimed" in arrays else 0  # a ranker that was saved before read them all
+    some = until - first > untimed
     for place in (np.minimum(first, len(days) - 1), until - 1) if len(days) else ():
         columns.append(np.where(some, np.minimum(moments - days[place], _NEVER), _NEVER))
     return stacked([*columns, *([np.full(len(first), _NEVER)] * 2 if not len(days) else ())])

@@ -64,7 +64,7 @@ class Reader:
         """Build the voices and the tables. `core`: the k of the k-core, below which counts are not told apart."""
         built = {name: build(name, learned, voices) for name in chosen.voices}
         arrays: dict[str, NDArray[Any]] = {"core": np.array([core]), "kinds": kinds.codes(learned)}
-        arrays |= counts.timeline(learned)
+        arrays |= counts.timeline(learned, core=core)
         for name in chosen.evidence:
             voice = built[name]
             if isinstance(voice, Text):

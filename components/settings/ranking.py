@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from components.settings.bounds import Section, bounded, inside
 from components.settings.decoding import Decoding, Mode
 from components.settings.views import check_names
-from components.settings.voices import Voices
+from components.settings.voices import VIEW, Voices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,26 @@ class Rank(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_names(self.encoders, key="encoders")
+        self._check_voices()
         if self.foundation is not None:
             inside(self.foundation, key="rank.foundation")
+
+    def _check_voices(self) -> None:
+        """Voices that there are, each once, and links of those that have some."""
+        if not self.voices:
+            raise ValueError("voices is empty; name one at least, such as graph")
+        for key, given, known in (
+            ("voices", self.voices, Voices.names()),
+            ("evidence", self.evidence, [name for name in Voices.linked() if name in self.voices]),
+        ):
+            own = [name for name in given if not name.startswith(f"{VIEW}:")]
+            if wrong := [name for name in own if name not in known]:
+                what = "is no voice" if key == "voices" else "is no graph or text among `voices`"
+                raise ValueError(
+                    f"{key}: {wrong[0]!r} {what}; take it out, or name one of {', '.join(known) or 'none'}"
+                )
+            if len(set(given)) < len(given):
+                raise ValueError(f"{key} is {given}; name each voice once")
 
 
 @dataclass(frozen=True, kw_only=True)

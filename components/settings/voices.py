@@ -14,6 +14,11 @@ from typing import Any, ClassVar, Literal, get_args
 
 from components.settings.bounds import Section, bounded
 
+VIEW = "view"
+"""`view:NAME` is the voice of the view NAME."""
+WITHOUT_SETTINGS = ("popularity", "item_graph", "item_graph_text")
+"""Voices that have no entry in params.yaml."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Knobs(Section):
@@ -257,6 +262,18 @@ class Voices(Section):
     graph_text: GraphText = field(default_factory=GraphText)
     sequence: Sequence = field(default_factory=Sequence)
     view: View = field(default_factory=View)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """All voices: those without settings and those with; those of views are named by what is there."""
+        return [*WITHOUT_SETTINGS, *(spec.name for spec in fields(cls) if spec.name != VIEW)]
+
+    @classmethod
+    def linked(cls) -> list[str]:
+        """Those of them that link single items: graphs and texts."""
+        kinds = {spec.name: spec.default_factory for spec in fields(cls)}
+        files = {name: getattr(kind, "FILE", None) for name, kind in kinds.items()}
+        return ["item_graph", *(name for name, file in files.items() if file in (Graph.FILE, Text.FILE))]
 
     def reading(self, columns: list[str]) -> Voices:
         """These settings with more columns of whole values in every voice of text: words that views gave the items."""

@@ -65,6 +65,8 @@ def learned_of(items_clean: Path, histories: Path, *, drop_repeats: bool) -> Lea
     known = Ragged.of([[numbers[item] for item in history] for history in taken["history"].to_pylist()])
     days = None
     if "timestamps" in taken.column_names:
-        flat = taken["timestamps"].combine_chunks().flatten().cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        days = flat.to_numpy(zero_copy_only=False) / _DAY
+        lists = taken["timestamps"].combine_chunks()
+        flat = lists.flatten().cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        days = np.full(len(known.values), np.nan)  # a user of whom one time is not known has no list
+        days[lists.is_valid().to_numpy(zero_copy_only=False)[known.owners]] = flat.to_numpy(zero_copy_only=False) / _DAY
     return Learned(Catalogue(table, drop_repeats=drop_repeats), known, days, items.to_pydict())

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from components.errors import BadInput
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommender
+from components.settings import voices as settings_of
 from components.settings.voices import Voices
 from components.storage.artifacts import read_json
 from components.storage.manifest import MANIFEST
 from components.voices.learned import Learned
 from components.voices.voice import Voice
 
-VIEW = "view"
+VIEW = settings_of.VIEW
 """`view:NAME` is the voice of the view NAME."""
-WITHOUT_SETTINGS = ("popularity", "item_graph", "item_graph_text")
-"""Voices that have no entry in params.yaml."""
 
 
 def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recommender:
@@ -51,9 +50,8 @@ def load(directory: Path, *, device: str = "auto", lean: bool = False) -> Recomm
 
 
 def names() -> list[str]:
-    """All voices: those without settings and those of `params.voices`; those of views are named by what is there."""
-    with_settings = (spec.name for spec in dataclasses.fields(Voices))
-    return [*WITHOUT_SETTINGS, *(name for name in with_settings if name != VIEW)]
+    """`Voices.names`."""
+    return Voices.names()
 
 
 def build(name: str, learned: Learned, settings: Voices | None = None) -> Voice:

@@ -13,12 +13,15 @@ import torch
 
 from components.errors import BadInput
 from components.ranking.hybrid import Hybrid
+from components.ranking.leaving import left_out
 from components.ranking.lists import Held, Lists
 from components.ranking.load import load
 from components.ranking.network import ListNetwork
 from components.ranking.ranker import Ranker
+from components.ranking.reading import Reader
 from components.ranking.teaching import Taught, as_if_new, held_out, teach
 from components.ranking.training import gains
+from components.settings.ranking import Rank
 from components.settings.voices import Voices
 from components.storage.ragged import Ragged
 from components.voices.learned import Learned
@@ -115,6 +118,24 @@ def test_people_who_buy_again_are_ranked_by_it() -> None:
     held = Held(histories, np.full(len(histories.values), np.nan), np.array([row[-1] for row in rows], np.int64))
     taught = teach(again, held, replace(RANK, holdouts=1), Voices(), core=0)
     assert gains(taught.choice.ranks["network"]).mean() > 0.9
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_only_voice_can_be_left_out(learned: tuple[Learned, Held], masked: bool) -> None:
+    """Prevents a traceback at the end of `evaluate`: without its only voice a ranker proposes nothing."""
+    known, held = learned
+    rank = replace(RANK, voices=["graph"], evidence=["graph"], holdouts=1, networks=1, epochs=1)
+    taught = teach(known, held, rank, Voices(), core=3)
+    found = left_out(Hybrid.of(taught.choice.ranker, taught.reader, known.catalogue, Voices()), held, masked=masked)
+    own = np.array([target in history for history, target in zip(held.histories, held.targets, strict=True)])
+    assert found.whole.any() and not found.without["graph"][masked | ~own].any()
+
+
+def test_every_voice_with_links_can_be_evidence(learned: tuple[Learned, Held]) -> None:
+    """Prevents settings that refuse what the reader can read, or take what it cannot."""
+    names = Voices.linked()
+    reader = Reader.build(learned[0], Rank(voices=names, evidence=names), Voices(), core=3)
+    assert all(links.nnz for links in reader._links.values())
 
 
 def test_a_hidden_item_is_known_by_its_text_alone(learned: tuple[Learned, Held]) -> None:

@@ -7,7 +7,9 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from components.ranking.features import COUNTS_AND_TIMES
 from components.ranking.lists import Held, Lists
 from components.ranking.reading import COUNTS, Reader
 from components.ranking.teaching import teach
@@ -94,3 +96,28 @@ def test_a_ranker_that_hears_counts_does_not_hear_those_below_the_core() -> None
         if each.voice in COUNTS and not each.name.endswith(".rank"):
             told = block.columns[few & ~block.candidates.own & (block.candidates.owners == 0), at]
             assert len(told) > 10 and len(np.unique(told)) == 1, each.name
+
+
+def test_no_column_tells_items_below_the_core_apart_by_counts_or_days() -> None:
+    """Prevents: days since the first and the last event, which are the same of one event, and late of few: where counts
+    were clipped alone, a test target's last event was further back than that of 54 % of the candidates (+/- .8)."""
+    learned, _, test = random_shop("all", 1)
+    draw = np.random.default_rng(1)
+    learned = replace(learned, known_days=_days(draw, learned.histories))
+    rank = replace(RANK, voices=["popularity", "recent", "graph"])
+    reader = Reader.build(learned, rank, Voices(), core=K)
+    (block, *_) = reader.blocks(test.histories, _days(draw, test.histories))
+    few = learned.counts[block.candidates.items] < K
+    first = ~block.candidates.own & (block.candidates.owners == 0)
+    for at, each in enumerate(reader.features):
+        if each.group == COUNTS_AND_TIMES:
+            assert len(np.unique(block.columns[few & first, at])) == 1, each.name
+    told = [at for at, each in enumerate(reader.features) if each.name in ("count", "age", "since_last")]
+    assert all(len(np.unique(block.columns[first, at])) > 1 for at in told), "or there would be nothing to see"
+
+
+def _days(draw: np.random.Generator, histories: Ragged) -> NDArray[np.float64]:
+    """Of each history rising days of two years, the newest on the last one."""
+    days = 16_000.0 + draw.integers(0, 730, len(histories.values))
+    days[histories.offsets[1:][histories.lengths > 0] - 1] = 16_729.0
+    return days[np.lexsort((days, histories.owners))]

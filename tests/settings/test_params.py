@@ -65,6 +65,14 @@ from flows import graph
         ({"evaluate": {"ks": []}}, "at least one cut-off"),
         ({"evaluate": {"ks": [0]}}, "at least one cut-off"),
         ({"clean": {"min_user_interactions": 2}}, "the smallest allowed is 3"),
+        ({"rank": {"voices": ["graf"]}}, "'graf' is no voice; take it out, or name one of popularity, item_graph"),
+        ({"rank": {"voices": []}}, "voices is empty"),
+        ({"rank": {"voices": ["graph", "graph"], "evidence": ["graph"]}}, "name each voice once"),
+        ({"rank": {"voices": ["graph", "text"]}}, "evidence: 'graph_even' is no graph or text among `voices`"),
+        (
+            {"rank": {"voices": ["graph", "graph_twice"], "evidence": ["graph_twice"]}},
+            "'graph_twice' is no graph or text among `voices`; take it out, or name one of graph",
+        ),
     ],
 )
 def test_wrong_parameter_is_refused_by_name(raw: dict[str, Any], said: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from components.errors import BadInput
 from components.recommender.batches.soft_targets import Teacher
 from components.settings.train import Distillation
+from components.voices.folds import learned_of
 from components.voices.teacher import write
 
 ITEMS = [f"i{number:02d}" for number in range(12)]
@@ -52,6 +53,26 @@ def test_a_user_teaches_nothing_to_itself(tmp_path: Path) -> None:
     for place in places:
         assert before.items.row(place).tolist() == after.items.row(place).tolist()
     assert any(a.tolist() != b.tolist() for a, b in zip(before.items, after.items, strict=True)), "nor to others"
+
+
+def test_users_without_times_teach_and_are_taught(tmp_path: Path) -> None:
+    """Prevents: a traceback, or days of another user, where one time of a user is unknown: `clean` gives it no list."""
+    histories = drawn()
+    items, taken = tables(tmp_path / "shop", histories)
+    times = [[1_000_000 * 86_400 * day for day in range(16_000, 16_000 + len(each))] for each in histories]
+    some = pa.array(
+        [None if row % 3 == 0 else each for row, each in enumerate(times)], pa.list_(pa.timestamp("us", "UTC"))
+    )
+    pq.write_table(pq.read_table(taken).append_column("timestamps", some), taken)
+    learned = learned_of(items, taken, drop_repeats=True)
+    for user in range(len(histories)):
+        days = learned.of_users(np.array([user])).days
+        row = len(histories) - 1 - user  # users are sorted by id
+        expected = [np.nan] * len(days) if row % 3 == 0 else [16_000.0 + day for day in range(len(days))]
+        assert np.array_equal(days, expected, equal_nan=True)
+    assert Teacher.load(
+        write(tmp_path / "teacher", items, taken, Distillation(voice="graph"), seed=1)
+    ).items.lengths.any()
 
 
 def test_shares_are_of_items_that_come_next(tmp_path: Path) -> None:
