@@ -185,7 +185,8 @@ class Target:
                 continue
             whole = number in (0, len(self.learned.histories))
             draws = [self._draw(number, each, foundation) for each in range(1 if whole else self.chosen.draws)]
-            found[str(number)] = {way: _mean([each[way] for each in draws]) for way in draws[0]}
+            ways = dict.fromkeys(way for each in draws for way in each)  # ten users may have no list that teaches
+            found[str(number)] = {way: _mean([each.get(way) for each in draws]) for way in ways}
             print(json.dumps({self.name: {str(number): found[str(number)]}}), file=sys.stderr)
         return found
 
