@@ -81,11 +81,11 @@ def test_a_training_without_the_tables_of_a_catalogue_is_refused(tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_two_shops_go_through_the_graph_both_ways(tmp_path: Path) -> None:
+def test_two_shops_go_through_the_graph_both_ways(tmp_path: Path, warm_server: dict[str, str]) -> None:
     """Prevents a graph that DVC and Prefect read differently, figures of a shop that no page and no run shows, and one
     shop's stages that run again when the other's settings change."""
     root = make_two_shops(tmp_path / "two")
-    done = command(root, "idiom", "repro")
+    done = command(root, "idiom", "repro", **warm_server)
     assert done.returncode == 0, done.stdout + done.stderr
     metrics = json.loads(Layout(root, "demo").metrics.read_text())
     assert list(metrics["together"]["catalogues"]) == ["demo", "other"]
@@ -104,12 +104,12 @@ def test_two_shops_go_through_the_graph_both_ways(tmp_path: Path) -> None:
         assert repr(key) in logged.stdout, logged.stdout + logged.stderr
     before = lock_outs(root)
 
-    again = command(root, "idiom", "retrain")
+    again = command(root, "idiom", "retrain", **warm_server)
     assert again.returncode == 0, again.stdout + again.stderr
     assert lock_outs(root) == before and "15 of them cached" in again.stdout + again.stderr
 
     set_params(root, {"catalogues": {"other": {"clean": {"sample_users": 50}}}})
-    changed = command(root, "idiom", "retrain")
+    changed = command(root, "idiom", "retrain", **warm_server)
     assert changed.returncode == 0, changed.stdout + changed.stderr
     after = lock_outs(root)
     assert after["artifacts/demo/clean/histories.parquet"] == before["artifacts/demo/clean/histories.parquet"]

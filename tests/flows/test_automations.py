@@ -94,8 +94,8 @@ def test_silent_runs_crash_and_failed_ones_are_told(prefect_server: Any, mini: A
             prefect_server.wait_until(lambda: bool(prefect_server.post("/flow_runs/filter", **query)), seconds=300)
             (crashed,) = prefect_server.post("/flow_runs/filter", **query)
             assert "nothing was heard of it" in crashed["state"]["message"]
-            prefect_server.wait_until(lambda: len(told) == 2, seconds=300)
-            assert "Crashed" in told[1]["body"]
+            # On a busy machine Prefect's server told the first one twice.
+            prefect_server.wait_until(lambda: any("Crashed" in each["body"] for each in told), seconds=300)
 
             with pytest.raises(BadInput, match="there is no block slack-webhook/nobody"):
                 install(notify="slack-webhook/nobody")

@@ -47,7 +47,7 @@ def test_views_go_from_raw_files_into_texts_ranker_and_figures(tmp_path: Path) -
     assert all("maker: maker " in text for text in clean["text"].to_pylist())
     run_here(root, "train", "index", "rank", "evaluate")
     report = read_json(layout.rank_report)
-    assert {"with_views", "shuffled", "without", "says", "in_words"} == set(report["views"])
+    assert {"with_views", "shuffled", "without", "taken", "says", "in_words"} == set(report["views"])
     hybrid = load(layout.hybrid)
     assert {"view:shot", "view:relations"} <= set(hybrid.reader.voices)  # type: ignore[attr-defined]
     history = pq.read_table(layout.histories)["history"][0].as_py()
