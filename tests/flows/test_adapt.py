@@ -7,7 +7,6 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -31,6 +30,7 @@ from components.storage.manifest import write_manifest
 from flows.cli import app
 from flows.initialise import initialise
 from tests.foundation.shops import write_shop
+from tests.heard import Heard
 from tests.registry.conftest import own_store  # noqa: F401 - every test has a store of its own
 from tests.workspaces import MICRO, set_params
 
@@ -234,16 +234,8 @@ def test_an_expert_of_several_shops_is_said_to_be_gated_by_one(source: Path, tmp
     facts = json.loads((several / "pair.json").read_text())
     (several / "pair.json").write_text(json.dumps({**facts, "catalogues": {"alpha": {}, "beta": {}}}))
     write_manifest(several, kind="bundle", dataset="alpha")
-    said: list[str] = []
-
-    class Heard:
-        def emit(self, event: str, fields: Any) -> None:
-            said.append(str(fields.get("text", "")))
-
-        def close(self) -> None:
-            pass
-
+    heard = Heard()
     params = from_dict({"dataset": "gamma"})
     with pytest.raises(BadInput, match="no bundle"):
-        rooms.experts(tmp_path / "out", params, [several, tmp_path], Progress([Heard()]))
-    assert any("alpha was taught beta too, and is gated by the texts of alpha alone" in line for line in said)
+        rooms.experts(tmp_path / "out", params, [several, tmp_path], Progress([heard]))
+    assert any("alpha was taught beta too, and is gated by the texts of alpha alone" in line for line in heard.said)

@@ -32,6 +32,7 @@ from components.training.models.fresh import fresh_models, previous_recommender,
 from components.training.packed import dataset, taught
 from components.training.phases.recommender import RecommenderPhase
 from components.training.phases.validation import Validation
+from tests.heard import Heard
 from tests.training.conftest import COLOURS, KINDS, micro, write_tables
 from tests.training.fork_server import ForkServer
 
@@ -279,18 +280,10 @@ def test_a_pair_without_the_table_knows_nothing_and_says_so(champions: dict[str,
     manifest = read_json(old / "manifest.json")
     del manifest["files"][taught.TAUGHT]
     (old / "manifest.json").write_text(json.dumps(manifest))
-    said: list[str] = []
-
-    class Heard:
-        def emit(self, event: str, fields: Any) -> None:
-            said.append(str(fields.get("text", "")))
-
-        def close(self) -> None:
-            pass
-
+    heard = Heard()
     job = replace(going_on(folder, "decoder-only", "untold"), start=old)
-    run.train(job, Progress([Heard()]))
-    assert any("does not say what it was taught" in line for line in said)
+    run.train(job, Progress([heard]))
+    assert any("does not say what it was taught" in line for line in heard.said)
     log = [json.loads(line) for line in (job.out / run.LOG).read_text().splitlines()]
     assert log[1]["users"] == {"new": 15}
 
