@@ -49,7 +49,7 @@ def initialise(
 ) -> Initialised:
     """Write `workspace`/params.yaml for the raw files in `path`, linked to data/raw/NAME if they lie elsewhere.
 
-    more: settings of sections, in place of what is suggested. Raises `BadInput` for files that no reader understands,
+    more: whole sections, in place of what is suggested for these. Raises `BadInput` for files that no reader understands,
     and for a link of that name that points elsewhere (`force` replaces it). Everything is checked before anything is
     written.
     """
@@ -66,7 +66,7 @@ def initialise(
         params["clean"] = {**params["clean"], "sample_users": sample_users}
     if shutil.which("nvidia-smi") is None:
         params["train"] = ON_A_CPU | params["train"]
-    params |= {name: params.get(name, {}) | dict(section) for name, section in (more or {}).items()}
+    params |= {name: dict(section) for name, section in (more or {}).items()}
     # Its versions must not become challengers of another catalogue's champion.
     params["register"] = {"model_name": f"idiom-{params['dataset']}", **params["register"]}
     from_dict(params, where="what `idiom init` would write")

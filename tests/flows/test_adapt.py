@@ -25,10 +25,11 @@ from components.registry.bundle import bundle_sha256
 from components.registry.comparable import comparable
 from components.registry.store import connect
 from components.settings.file import from_dict, load
+from components.settings.train import Train
 from components.storage.layout import Layout
 from components.storage.manifest import write_manifest
 from flows.cli import app
-from flows.initialise import initialise
+from flows.initialise import initialise, settings_of
 from tests.foundation.shops import write_shop
 from tests.heard import Heard
 from tests.registry.conftest import own_store  # noqa: F401 - every test has a store of its own
@@ -172,6 +173,20 @@ def test_settings_are_those_of_the_pair_but_for_the_place() -> None:
     assert from_dict(yaml.safe_load(yaml.safe_dump(found))).train.lora_rank == 8
     with pytest.raises(BadInput, match="full, lora, prompt"):
         rooms.way_of("soft")
+
+
+def test_what_is_suggested_for_a_training_from_nothing_does_not_count(tmp_path: Path) -> None:
+    """Prevents: a decoder-only model of 128 numbers, as `idiom init` suggests on a CPU, that is to go on from an
+    encoder-decoder's weights: refused after the tables were made, at every way to type the command."""
+    raw = write_shop(tmp_path / "gamma", users=50, seed=3)
+    pair = {"train": {"family": "encoder-decoder", "size": "micro"}, "index": {}}
+    more = rooms.adapting(pair, "work/bundles/a", "full", epochs=1)
+    settings_of(raw, tmp_path / "suggested", lambda line: None, keep=False)
+    params = settings_of(raw, tmp_path / "out", lambda line: None, keep=False, more=more)
+    assert (params.train.family, params.train.size) == ("encoder-decoder", "micro")
+    assert params.train.recommender == Train().recommender and params.train.start == "work/bundles/a"
+    if shutil.which("nvidia-smi") is None:
+        assert load(tmp_path / "suggested" / "params.yaml").train.family == "decoder-only"
 
 
 def test_settings_mended_by_hand_are_kept(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
