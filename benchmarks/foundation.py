@@ -41,6 +41,7 @@ from benchmarks.shop import Shop, read, settings
 from components.console import Console
 from components.errors import BadInput
 from components.evaluation.arrays import Cases
+from components.foundation.choosing import TIER, as_chosen, choose
 from components.foundation.columns import for_shop
 from components.foundation.foundation import Foundation
 from components.foundation.ids import written
@@ -124,6 +125,10 @@ def main() -> None:
             own = Own(held_of(_valid(shop, chosen.users, params.seed))) if chosen.own else None
             language = _language(chosen, shop, params)
             trials = [trial(learned, held, each, preset(), own=own, language=language, **asks) for each in foundations]
+            if TIER in chosen.tiers:
+                for each, found_by in zip(trials, foundations, strict=True):
+                    answers = choose(learned, found_by, preset(), **ask, progress=progress)
+                    each[TIER] = as_chosen(each[TIER], answers)
             tiers = {tier: over_seeds([each[tier] for each in trials]) for tier in chosen.tiers}
             about = {"items": len(asked.item_ids), "ties": params.clean.ties, "sampled": params.clean.sample_users}
             found["catalogues"][name] = about | {tier: _facts(each) for tier, each in tiers.items()}

@@ -26,6 +26,7 @@ from components.storage.layout import Layout
 
 if TYPE_CHECKING:
     from components.evaluation.arrays import Cases
+    from components.foundation.choosing import Chosen
     from components.foundation.foundation import Foundation
     from components.foundation.judging import Judged
     from components.foundation.tiers import Tier
@@ -58,22 +59,40 @@ class Opened:
         """The largest that the shop has anything for."""
         return "stream" if len(self.learned.histories.values) else "text_only"
 
-    def recommender(self, tier: Tier, foundation: Foundation | None, progress: Progress | None = None) -> Scorer:
-        """By the foundation ranker or, without one, by the fixed weights of the tier."""
+    def choice(self, foundation: Foundation | None, progress: Progress | None = None) -> Chosen:
+        """Who answers in the tier `stream`, by the last events of the histories."""
+        from components.foundation.choosing import choose
+        from components.foundation.weights import preset
+
+        masked = self.learned.catalogue.drop_repeats
+        return choose(self.learned, foundation, preset(), core=self.core, masked=masked, progress=progress)
+
+    def recommender(
+        self,
+        tier: Tier,
+        foundation: Foundation | None,
+        progress: Progress | None = None,
+        *,
+        chosen: Chosen | None = None,
+    ) -> Scorer:
+        """By the foundation ranker or, without one, by the fixed weights of the tier; or by whom `choice` named."""
         from components.foundation.catalogue import Readers
         from components.foundation.encoder import with_encoder
+        from components.foundation.trial import FIXED
         from components.foundation.weights import preset, with_views
         from components.ranking.fusion import Fusion
         from components.ranking.hybrid import Hybrid
         from components.settings.ranking import Fusion as Weights
 
         catalogue = self.learned.catalogue
-        if foundation is None:
+        other = chosen.name if chosen is not None and chosen.name != chosen.ours else None
+        if foundation is None or other is not None:
             from components.foundation.columns import for_shop
             from components.settings.voices import Voices
 
             voices = for_shop(Voices(), self.learned.texts)
-            weights = with_views(preset()[tier], self.learned.views)
+            sums = other == FIXED or (foundation is None and other is None)
+            weights = with_views(preset()[tier], self.learned.views) if sums else {str(other): 1.0}
             return Fusion.build(self.learned, Weights(weights=weights, voices=voices))
         read = with_encoder(self.learned, foundation.chosen, progress)
         readers = Readers.build(read, foundation.chosen, core=self.core, tiers=(tier,))
@@ -112,7 +131,8 @@ def table(judged: Mapping[Tier, Judged]) -> list[str]:
     """The tiers and all contenders as lines for a terminal, the best first; and where ours is behind a rival."""
     lines = []
     for tier, found in judged.items():
-        lines.append(f"{tier}: NDCG@10 of {found.users:,} users")
+        chosen = f"; answers {found.answers}, chosen by the events before" if found.answers else ""
+        lines.append(f"{tier}: NDCG@10 of {found.users:,} users{chosen}")
         for name, figure in sorted(found.figures.items(), key=lambda each: (-each[1], each[0])):
             beside = ""
             if name in found.differences:
@@ -191,11 +211,12 @@ def judge(
     """The tiers on the shop's own last items, leave-one-out, the whole catalogue ranked, by at most `most_users`.
 
     Of what `read` published makes the clean tables, k-core and all. What is asked for is in no table that anything here
-    learns from. With `bundle` its language model is a contender more, beside the fixed weights; `named`: the catalogue
-    with the IDs that its generator wrote (`Opened.learned`). Raises `BadInput` for a shop with too few histories,
-    `GateRefused` where they do not pass.
+    learns from. In the tier `stream` ours is who answers there, chosen by the events before. With `bundle` its language
+    model is a contender more, beside the fixed weights; `named`: the catalogue with the IDs that its generator wrote
+    (`Opened.learned`). Raises `BadInput` for a shop with too few histories, `GateRefused` where they do not pass.
     """
     from components import stages
+    from components.foundation.choosing import TIER, as_chosen, choose
     from components.foundation.language import Language
     from components.foundation.trial import trial
     from components.foundation.weights import preset
@@ -212,16 +233,10 @@ def judge(
             texts = learned.texts["text"]
             ids, _, _ = written(asked.item_ids, texts, params.index, bundle=bundle, progress=progress)
         language = Language.load(bundle, ids, drop_repeats=params.clean.drop_repeats)
-    return trial(
-        learned,
-        held_of(asked),
-        foundation,
-        preset(),
-        core=core_of(params),
-        masked=params.clean.drop_repeats,
-        language=language,
-        progress=progress,
-    )
+    ask: dict[str, Any] = {"core": core_of(params), "masked": params.clean.drop_repeats, "progress": progress}
+    found = trial(learned, held_of(asked), foundation, preset(), language=language, **ask)
+    chosen = choose(learned, foundation, preset(), **ask)
+    return {**found, TIER: as_chosen(found[TIER], chosen)}
 
 
 def _ids(item_ids: Sequence[str], named: Catalogue) -> IdTable | None:

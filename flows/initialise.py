@@ -49,9 +49,9 @@ def initialise(
 ) -> Initialised:
     """Write `workspace`/params.yaml for the raw files in `path`, linked to data/raw/NAME if they lie elsewhere.
 
-    more: whole sections, in place of what is suggested for these. Raises `BadInput` for files that no reader understands,
-    and for a link of that name that points elsewhere (`force` replaces it). Everything is checked before anything is
-    written.
+    more: whole sections, in place of what is suggested for these. Raises `BadInput` for files that no reader
+    understands, and for a link of that name that points elsewhere (`force` replaces it). Everything is checked before
+    anything is written.
     """
     from components.data.ingest.sniff import suggest
 

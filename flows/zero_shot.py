@@ -4,6 +4,7 @@ ranker on other shops for it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,10 +54,14 @@ def zero_shot(
         params = rooms.look(out, params, progress)
         opened = rooms.open_shop(out, params, bundle=bundle, writer=writer, progress=progress)
         chosen = asked or opened.tier
-        recommender = opened.recommender(chosen, ranker, progress)
+        answers = opened.choice(ranker, progress) if chosen == "stream" else None
+        recommender = opened.recommender(chosen, ranker, progress, chosen=answers)
         recommender.save(out / "recommender")
         _show(opened, recommender, k, say)
-        say(f"saved    {out / 'recommender'} ({chosen}, {'foundation' if ranker else 'fixed weights'})")
+        if answers is not None:
+            say(answers.in_words())
+        usual = "foundation" if ranker else "fixed_weights"
+        say(f"saved    {out / 'recommender'} ({chosen}, {answers.name if answers else usual})")
         say(f"ask it   idiom recommend ITEM_ID ... --bundle {out / 'recommender'}")
         judged = {}
         if judge_users and len(opened.learned.histories.values):
@@ -70,7 +75,8 @@ def zero_shot(
     for line in rooms.table(judged):
         say(line)
     facts = {each: found.facts() for each, found in judged.items()}
-    report = {"tier": chosen, "ids": dict(opened.ids), "trie_nodes": opened.trie_nodes, "judged": facts}
+    who = {"answers": asdict(answers)} if answers else {}
+    report = {"tier": chosen, **who, "ids": dict(opened.ids), "trie_nodes": opened.trie_nodes, "judged": facts}
     publish_json(out / "report.json", report)
 
 

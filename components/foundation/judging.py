@@ -46,6 +46,8 @@ class Judged:
     users: int
     ranks: Mapping[str, Ranks]
     """Contender -> [users] ranks of the targets."""
+    answers: str | None = None
+    """Whose answers ours are, where it is one of the others, chosen (`choosing`)."""
 
     def facts(self) -> dict[str, Any]:
         """For a JSON line."""
@@ -53,6 +55,7 @@ class Judged:
         return {
             "ndcg_at_10": _rounded(self.figures[self.ours]),
             "ours": self.ours,
+            **({"answers": self.answers} if self.answers else {}),
             "rival": {"name": self.rival, "ndcg_at_10": _rounded(self.figures[self.rival])},
             "difference": _rounded(mean),
             "difference_low": _rounded(low),

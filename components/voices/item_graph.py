@@ -8,8 +8,12 @@ half of it to weight(j -> i). A candidate c after a history, whose newest item h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
+from numpy.typing import NDArray
+
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.voices.graph import Graph
 from components.voices.learned import Learned
@@ -32,6 +36,10 @@ FORMULA = settings.DirectedGraph(
 
 class ItemGraph(Graph):
     """The graph of a fixed formula, which knows no days."""
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any = None) -> None:
+        """`chosen`: the formula, whatever stands there: within a hybrid or a sum it has no settings."""
+        super().__init__(catalogue, arrays, FORMULA)
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any = None) -> Self:

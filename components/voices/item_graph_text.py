@@ -6,8 +6,12 @@ The text is TF-IDF of the words of title, brand, categories and attributes; the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
+from numpy.typing import NDArray
+
+from components.recommender.catalogue import Catalogue
 from components.settings import voices as settings
 from components.voices import item_graph
 from components.voices.graph_text import GraphText
@@ -19,6 +23,10 @@ FORMULA = settings.GraphText(graph=item_graph.FORMULA, text=settings.Text(), tex
 
 class ItemGraphText(GraphText):
     """The sum of a fixed formula, which knows no days."""
+
+    def __init__(self, catalogue: Catalogue, arrays: Mapping[str, NDArray[Any]], chosen: Any = None) -> None:
+        """`chosen`: the formula, whatever stands there: within a hybrid or a sum it has no settings."""
+        super().__init__(catalogue, arrays, FORMULA)
 
     @classmethod
     def build(cls, learned: Learned, chosen: Any = None) -> Self:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.errors import BadInput
+from components.foundation.choosing import Chosen, as_chosen, better, choose
 from components.foundation.columns import USUAL, for_shop
 from components.foundation.judging import judged
 from components.foundation.rivals import RepeatLast
 from components.foundation.tiers import TIERS
-from components.foundation.weights import Source, choose, preset
+from components.foundation.weights import Source, preset
+from components.foundation.weights import choose as choose_weights
 from components.ranking.lists import Held
 from components.ranking.load import load
+from components.ranking.teaching import held_out
 from components.settings.decoding import Decoding
 from components.settings.file import load as load_params
 from components.settings.voices import Voices
@@ -47,7 +51,7 @@ def test_it_judges_itself_tier_by_tier(done: Done) -> None:
     judged = json.loads((done.out / "report.json").read_text())["judged"]
     assert set(judged) == {*TIERS}
     for tier, found in judged.items():
-        assert found["users"] == 80 and found["ours"] == "foundation"
+        assert found["users"] == 80 and found["ours"] == ("chosen" if tier == "stream" else "foundation")
         assert found["difference_low"] <= found["difference"] <= found["difference_high"]
         assert found["difference"] == pytest.approx(found["ndcg_at_10"] - found["rival"]["ndcg_at_10"], abs=2e-6)
         assert ("graph" in found["all"]) == (tier == "stream") and ("popularity" in found["all"]) == (
@@ -64,6 +68,31 @@ def test_it_says_where_a_method_without_training_is_better() -> None:
     level = judged({"foundation": same, "text_words": same[::-1]}, ours="foundation", rivals=["text_words"])
     assert "text_words alone is better" in "".join(table({"text_only": beaten}))
     assert "BEWARE" not in "".join(table({"text_only": level}))
+
+
+def test_what_is_better_by_the_shops_own_past_answers(done: Done, tmp_path: Path) -> None:
+    """Prevents: a saved ranker that was taught elsewhere, in a shop where the bare graph is better; a choice by the
+    targets of the table that shows it; and one by a handful of histories, or by chance."""
+    good, bad, same = np.ones(200, np.int64), np.full(200, 5), np.tile([1, 5], 100)
+    for ranks, who in (({"item_graph": good}, "item_graph"), ({"item_graph": same}, "foundation")):
+        found = judged({"foundation": bad if who == "item_graph" else same[::-1], **ranks}, ours="foundation",
+                       rivals=["item_graph"])  # fmt: skip
+        chosen = Chosen(better(found), "foundation", 200, found.figures)
+        shown = as_chosen(found, chosen)
+        assert chosen.name == who and shown.answers == who and shown.figures["chosen"] == found.figures[who]
+        assert shown.differences[who] == (0.0, 0.0, 0.0) and shown.rival == "item_graph"
+    opened = open_shop(done.out, load_params(done.out / "params.yaml"))
+    graph = opened.recommender("stream", None, chosen=Chosen("item_graph", "foundation", 200, {}))
+    graph.save(tmp_path / "graph")
+    kept = load(tmp_path / "graph")
+    assert {*kept.voices} == {"item_graph"} and kept.recommend([["i00", "i01"]], 3, Decoding())[0]
+    report = json.loads((done.out / "report.json").read_text())
+    assert report["answers"]["name"] == report["judged"]["stream"]["answers"] and report["answers"]["asked"] == 150
+    left, held = held_out(opened.learned)
+    assert all(target not in row for target, row in zip(held.targets, left.histories, strict=True))
+    rows = opened.learned.histories.between(0, 99)
+    few = replace(opened.learned, histories=rows, known_days=opened.learned.days[: len(rows.values)])
+    assert choose(few, None, preset(), core=1, masked=True) == Chosen("fixed_weights", "fixed_weights")
 
 
 def test_without_a_foundation_fixed_weights_answer(done: Done, tmp_path: Path) -> None:
@@ -139,7 +168,7 @@ def test_weights_are_chosen_by_what_they_find(done: Done) -> None:
     names = ("text_words", "text", "text_last", "popularity", "recent")
     scores = {name: draw.random((users, items), np.float32) for name in names} | {"text_last": knows}
     held = Held(Ragged.of([[] for _ in range(users)]), np.zeros(0), targets)
-    found = choose([Source(scores, held)], "statistics")
+    found = choose_weights([Source(scores, held)], "statistics")
     assert found.keys() == {"text_words", "text_last"}
     assert set(json.loads(done.weights.read_text())["weights"]) == {*TIERS} == {*preset()}
 

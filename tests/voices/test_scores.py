@@ -21,7 +21,7 @@ from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
 from components.voices.learned import Learned, in_order
 from components.voices.lists import best, places
-from components.voices.load import build, voice
+from components.voices.load import build, restored, voice
 from components.voices.text import vectors
 from components.voices.voice import Voice
 
@@ -187,6 +187,13 @@ def test_paths_are_steps_along_the_graph_and_the_text() -> None:
     for steps in (["near", "near"], ["graph", "text"], ["text", "graph"], ["near", "graph", "text"]):
         found = scores(of(replace(chosen, steps=steps)))
         assert np.allclose(found, slow(chosen, *(by[step] for step in steps)), rtol=1e-4, atol=1e-7), steps
+
+
+@pytest.mark.parametrize("name", ["item_graph", "item_graph_text", "popularity", "graph", "text"])
+def test_what_a_hybrid_keeps_of_a_voice_says_the_same(name: str) -> None:
+    """Prevents: a ranker or a sum over a voice of a fixed formula that is saved and cannot be asked."""
+    built = build(name, LEARNED)
+    assert scores(restored(name, built.catalogue, built.arrays)) == scores(built)
 
 
 def test_graph_and_text_are_summed() -> None:
