@@ -74,7 +74,8 @@ def choose(
     left, held = held_out(learned)
     asked = held.some(USERS, learned.seed)
     if len(asked.targets) < LEAST:
-        return Chosen(*[FIXED if foundation is None else FOUNDATION] * 2)
+        ours = FIXED if foundation is None else FOUNDATION
+        return Chosen(ours, ours)
     found = trial(left, asked, foundation, weights, core=core, masked=masked, tiers=(TIER,), progress=progress)[TIER]
     return Chosen(better(found), found.ours, found.users, found.figures)
 
