@@ -36,15 +36,14 @@ def data_params(cell: Cell, base: Params) -> Params:
 
 def data_place(params: Params, root: Path, workspace: Path) -> Path:
     """The workspace of the data stages, made if need be. Reads all raw files, to know whether they changed."""
-    raw = workspace / params.ingest.path
+    inputs = [_needed(workspace, name) for name in _read_by_views(params)]
     sections = {name: to_dict(getattr(params, name)) for name in ("ingest", "validate", "views", "clean")}
     code = [sha256(file) for room in ("data", "media", "views") for file in sorted((_CODE / room).rglob("*.py"))]
-    facts = [params.dataset, params.seed, sections, code, sha256(raw)]
-    if params.views.model:  # what reads pictures lies in the workspace
-        facts.append(sha256(workspace / params.views.model))
+    facts = [params.dataset, params.seed, sections, code, *(sha256(each) for each in inputs)]
     place = root / "data" / digest(facts)[:16]
     write_params(place, params)
-    _link_views(params, place, workspace)
+    for name in _read_by_views(params):
+        link_input(place, workspace, name)
     encoded = Layout(place, params.dataset).work("views")
     for other in sorted((root / "data").iterdir()):
         theirs = Layout(other, params.dataset).work("views")
@@ -114,17 +113,17 @@ def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: i
                 _link(getattr(have, name), getattr(want, name))
         if have.work("views").is_dir():  # pictures that are encoded already
             _link(have.work("views"), want.work("views"))
-        _link_views(params, place, workspace)
+        for name in _read_by_views(params):
+            link_input(place, workspace, name)
     _link(made.id_table, want.id_table)
     _link(made.pair, want.pair)
     write_params(place, params)
     return place
 
 
-def _link_views(params: Params, place: Path, workspace: Path) -> None:
-    """What the stages `ingest` and `views` read of the workspace."""
-    for name in filter(None, [params.ingest.path, params.views.model]):
-        link_input(place, workspace, name)
+def _read_by_views(params: Params) -> list[str]:
+    """Folders of the workspace that the stages `ingest` and `views` read: raw files, and a model of pictures."""
+    return [params.ingest.path, *filter(None, [params.views.model])]
 
 
 def write_params(place: Path, params: Params) -> None:
@@ -152,10 +151,15 @@ def _link(source: Path, target: Path) -> None:
 
 def link_input(place: Path, workspace: Path, name: str) -> None:
     """The user's file or folder `name` under the same name in `place`, as a symbolic link. Raises `BadInput`."""
-    if not (workspace / name).exists():
-        raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
+    source = _needed(workspace, name)
     link = place / name
     if not link.exists():  # it may lie in a folder that is linked already
         link.unlink(missing_ok=True)  # a link to where the workspace was before it was moved
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((workspace / name).resolve())
+        link.symlink_to(source.resolve())
+
+
+def _needed(workspace: Path, name: str) -> Path:
+    if not (workspace / name).exists():
+        raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
+    return workspace / name

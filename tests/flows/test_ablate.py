@@ -211,6 +211,22 @@ def test_a_cell_with_a_door_has_data_of_its_own(plain: Path) -> None:
         assert (places[name] / "work" / "shop" / "views" / "of-a-key" / "part.npz").is_file()
 
 
+def test_what_reads_pictures_lies_in_the_place_of_the_data(plain: Path) -> None:
+    """Prevents: `views` without the image model of the workspace; another model that reads no picture anew; a traceback
+    where there is none."""
+    (plain / "raw").mkdir()
+    base = VIEWS | {"views": {"pictures": "transformers", "model": "models/vit"}}
+    (cell,) = read_grid(write_grid(plain, base=base, variants={"a": {}}), plain).cells()
+    params = data_params(cell, cell.params)
+    with pytest.raises(BadInput, match="models/vit"):
+        data_place(params, plain / "grid", plain)
+    touch(plain / "models" / "vit" / "config.json", "{}")
+    place = data_place(params, plain / "grid", plain)
+    assert (place / "models" / "vit" / "config.json").read_text() == "{}"
+    touch(plain / "models" / "vit" / "config.json", "{ }")
+    assert data_place(params, plain / "grid", plain) != place
+
+
 def test_a_base_with_words_is_a_cell_with_a_door(plain: Path) -> None:
     """Prevents: the texts of a base that reads words, given to the variant that reads none."""
     base = VIEWS | {"views": {"words": ["maker"], "control": {"maker": "constant"}}}
