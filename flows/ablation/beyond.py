@@ -40,7 +40,9 @@ def rows(results: Sequence[Result], first: str, ks: Sequence[int]) -> list[dict[
     found = []
     for name in dict.fromkeys(each.variant for each in results):
         both = pair(results, first, name) if name != first else None
-        for part, chosen in SLICES.items() if both else ():
+        if both is None:
+            continue
+        for part, chosen in SLICES.items():
             users = chosen(both.counts)
             if users.any():
                 about = {"variant": name, "slice": part, "users": int(users.sum()), "left_out": both.left_out}
