@@ -116,6 +116,7 @@ MAY_IMPORT = {
         "evaluation.in_words",
         "evaluation.contenders",
         "evaluation.comparison",
+        "evaluation.metrics",
         "evaluation.gates",
         "views.newcomers",
     },

@@ -66,7 +66,8 @@ def shared(codes: NDArray[np.int32], asked: Asked, *, most: int) -> Columns:
 
 def _values(texts: Mapping[str, Sequence[Any]], items: int) -> list[Sequence[Any]]:
     """Of each of `KINDS` a value for each item, None where it has none."""
-    brands = texts.get("brand", [None] * items)
+    # A relation of that name is a list of words (`views.words`), where the items have no such column.
+    brands = [tuple(each) if isinstance(each, list) else each for each in texts.get("brand", [None] * items)]
     paths = [path or [] for path in texts.get("categories", [None] * items)]
     parents = [tuple(path[:-1]) if len(path) > 1 else None for path in paths]
     leaves = [tuple(path) if path else None for path in paths]

@@ -1,51 +1,56 @@
 """Whether spoilt views lose: what an ablation says by itself of every variant with a control.
 
-said(results, controlled)            # ["The real views are better than 'poster shuffled': ..."]
+said(results, partners(grid.cells()))      # ["'words' is better than 'words shuffled' (...): what is spoilt there ..."]
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from components.evaluation.comparison.compare import values
 from components.evaluation.comparison.paired import paired
+from components.evaluation.metrics import ndcg
+from components.settings.params import Params
+from flows.ablation.grid import Cell
+from flows.ablation.pairs import pair
 from flows.ablation.table import Result
 
 
-def said(results: Sequence[Result], controlled: Collection[str]) -> list[str]:
-    """A line for each variant of `controlled` that was judged beside the first one, which has the real views: NDCG of
-    the users, the mean of each over the seeds that both have."""
-    first = next((each.variant for each in results), "")
+def partners(cells: Sequence[Cell]) -> dict[str, str]:
+    """Each variant with a control -> the one that is equal but for it, and has the real views; the first variant of the
+    grid where there is none."""
+    params = {cell.variant: cell.params for cell in reversed(cells)}  # of the first seed
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    found = {}
+    for name in variants:
+        if params[name].views.control:
+            real = _uncontrolled(params[name])
+            found[name] = next((each for each in variants if params[each] == real), variants[0])
+    return found
+
+
+def _uncontrolled(params: Params) -> Params:
+    return replace(params, views=replace(params.views, control={}))
+
+
+def said(results: Sequence[Result], partners: Mapping[str, str]) -> list[str]:
+    """A line for each controlled variant that was judged beside its partner: NDCG of the users, the mean of each over
+    the seeds that both have."""
     lines = []
     for name in dict.fromkeys(each.variant for each in results):
-        if name not in controlled or name == first:
+        real = partners.get(name, name)
+        both = pair(results, real, name) if real != name else None
+        if both is None:
             continue
-        real, spoilt = (_by_seed(results, variant) for variant in (first, name))
-        seeds = sorted(real.keys() & spoilt.keys())
-        if not seeds:
-            continue
-        means = [np.mean([each[seed] for seed in seeds], axis=0) for each in (real, spoilt)]
-        found = paired(means[1], means[0], seed=seeds[0])
         k = next(each.k for each in results if each.metrics)
+        spoilt, own = (ndcg(ranks, k).mean(axis=0) for ranks in (both.of_other, both.of_one))
+        found = paired(spoilt, own, seed=both.seeds[0])
         about = f"{found.difference:+.4f} NDCG@{k}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
+        if both.left_out:
+            about += f"; {both.left_out:,} users are not in both and are left out"
         if found.low > 0:
-            lines.append(f"{first!r} is better than {name!r} ({about}): what is spoilt there says something.")
+            lines.append(f"{real!r} is better than {name!r} ({about}): what is spoilt there says something.")
         else:
             word = "is WORSE than" if found.high < 0 else "cannot be told from"
-            lines.append(f"{first!r} {word} {name!r} ({about}): no gain by what is spoilt there is real.")
+            lines.append(f"{real!r} {word} {name!r} ({about}): no gain by what is spoilt there is real.")
     return lines
-
-
-def _by_seed(results: Sequence[Result], variant: str) -> dict[int, np.ndarray]:
-    """Seed -> [users] NDCG, masked; users in the order of the table, which is that of their ids."""
-    import polars as pl
-
-    found = {}
-    for each in results:
-        if each.variant == variant and each.per_user is not None:
-            table = pl.read_parquet(each.per_user, columns=["user_id", "model_masked"]).sort("user_id")
-            ranks = table["model_masked"].fill_null(0).to_numpy()  # null: not among the results
-            found[each.seed] = values(ranks, each.k)[f"ndcg_at_{each.k}"]
-    return found

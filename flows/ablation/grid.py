@@ -9,7 +9,8 @@
       short and hard: {train: {rounds: 1, generator: {soft: false}}}      # or nested, as in params.yaml
       vocabulary scores: {evaluate.scores: vocabulary}
 
-The data are those of the base, made with the base's seed: all variants and seeds share their users.
+The data are those of the base, made with the base's seed: all variants and seeds share their users. A variant whose
+views enter by a door of the language model (`views.words`, `train.views`) has data of its own, made with that seed too.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class Cell:
     def title(self) -> str:
         return f"{self.variant}, seed {self.seed}"
 
+    @property
+    def has_door(self) -> bool:
+        """Whether the language model reads views: words of them in the texts, or vectors in its prompts."""
+        return bool(self.params.views.words or self.params.train.views)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -92,15 +98,12 @@ class Grid:
                 raise self._wrong(variant, f"{key} cannot differ", f"a variant changes {', '.join(SECTIONS)}")
             place[last] = copy.deepcopy(value)
         params = from_dict(raw, where=f"grid {self.name}, variant {variant!r}")
-        if params.views.words != self.base.views.words or (params.views.control and self.base.views.words):
-            mend = "set views.words in the base, to [] where a variant has a control"
-            raise self._wrong(variant, "words of views are in the texts, which all variants share", mend)
-        if params.train.views:
-            mend = "set train.views to []; compare it by two workspaces and `idiom compare`"
-            raise self._wrong(variant, "train.views is set, and in a grid views are made after the training", mend)
-        if not has_views(self.base) and (params.views, params.rank) != (self.base.views, self.base.rank):
+        if not has_views(self.base):
             mend = "set ingest.relations or ingest.media in the base; without views a grid asks no ranker"
-            raise self._wrong(variant, "views or rank differ, and the base has no views", mend)
+            if Cell(variant, params.seed, params).has_door:
+                raise self._wrong(variant, "views.words or train.views names views, and the base has no views", mend)
+            if (params.views, params.rank) != (self.base.views, self.base.rank):
+                raise self._wrong(variant, "views or rank differ, and the base has no views", mend)
         if params.evaluate.ks != self.base.evaluate.ks or params.train.refit != self.base.train.refit:
             raise self._wrong(variant, "evaluate.ks or train.refit differs from the base's", "set it in the base")
         return params

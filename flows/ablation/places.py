@@ -1,6 +1,6 @@
 """Make the workspaces of a grid: one for the data, one per training, one per evaluation, joined by hard links.
 
-    work/ablate/GRID/data/KEY        ingest, validate and clean, once
+    work/ablate/GRID/data/KEY        ingest, validate, views and clean, once for all cells that need the same data
     work/ablate/GRID/trained/KEY     train and index; the test targets are not there, so nothing can open them
     work/ablate/GRID/judged/KEY      evaluate
 
@@ -20,21 +20,35 @@ from components.settings.params import Params, to_dict
 from components.storage.artifacts import publishing
 from components.storage.layout import Layout
 from components.storage.manifest import digest, sha256
-from flows.ablation.grid import Cell, Grid, has_views
+from flows.ablation.grid import Cell, has_views
 
 On = Literal["valid", "test"]
 _CODE = Path(__file__).resolve().parents[2] / "components"
 
 
-def data_place(grid: Grid, root: Path, workspace: Path) -> Path:
+def data_params(cell: Cell, base: Params) -> Params:
+    """What the data of a cell are made with: the base, with the cell's own views where the language model reads them.
+
+    All others need the texts without words of views, and share them: their views are made where they are judged.
+    """
+    return replace(base, views=cell.params.views if cell.has_door else replace(base.views, words=[], control={}))
+
+
+def data_place(params: Params, root: Path, workspace: Path) -> Path:
     """The workspace of the data stages, made if need be. Reads all raw files, to know whether they changed."""
-    raw = workspace / grid.base.ingest.path
-    sections = {name: to_dict(getattr(grid.base, name)) for name in ("ingest", "validate", "views", "clean")}
+    inputs = [_needed(workspace, name) for name in _read_by_views(params)]
+    sections = {name: to_dict(getattr(params, name)) for name in ("ingest", "validate", "views", "clean")}
     code = [sha256(file) for room in ("data", "media", "views") for file in sorted((_CODE / room).rglob("*.py"))]
-    facts = [grid.base.dataset, grid.base.seed, sections, code, sha256(raw)]
+    facts = [params.dataset, params.seed, sections, code, *(sha256(each) for each in inputs)]
     place = root / "data" / digest(facts)[:16]
-    write_params(place, grid.base)
-    link_input(place, workspace, grid.base.ingest.path)
+    write_params(place, params)
+    for name in _read_by_views(params):
+        link_input(place, workspace, name)
+    encoded = Layout(place, params.dataset).work("views")
+    for other in sorted((root / "data").iterdir()):
+        theirs = Layout(other, params.dataset).work("views")
+        if theirs.is_dir() and not encoded.is_dir():  # pictures are encoded once for all data of the grid
+            _link(theirs, encoded)
     return place
 
 
@@ -53,6 +67,8 @@ def training_place(cell: Cell, key: str, root: Path, workspace: Path, data: Path
     have, want = (Layout(each, cell.params.dataset) for each in (data, place))
     for name in ("items_clean", "histories", "valid_targets", "verdict"):
         _link(getattr(have, name), getattr(want, name))
+    if cell.params.train.views:
+        _link(have.views, want.views)
     for name in given(cell, workspace):
         link_input(place, workspace, name)
     register = replace(cell.params.register, experiment=experiment)
@@ -92,13 +108,22 @@ def judged_place(cell: Cell, root: Path, data: Path, trained: Path, base_seed: i
     if has_views(params):
         for name in ("items", "interactions", "relations", "media", "aliases"):
             _link(getattr(have, name), getattr(want, name))
+        if cell.has_door:
+            for name in ("views", "view_words", "thumbnails", "views_report"):
+                _link(getattr(have, name), getattr(want, name))
         if have.work("views").is_dir():  # pictures that are encoded already
             _link(have.work("views"), want.work("views"))
-        link_input(place, workspace, params.ingest.path)
+        for name in _read_by_views(params):
+            link_input(place, workspace, name)
     _link(made.id_table, want.id_table)
     _link(made.pair, want.pair)
     write_params(place, params)
     return place
+
+
+def _read_by_views(params: Params) -> list[str]:
+    """Folders of the workspace that the stages `ingest` and `views` read: raw files, and a model of pictures."""
+    return [params.ingest.path, *filter(None, [params.views.model])]
 
 
 def write_params(place: Path, params: Params) -> None:
@@ -126,10 +151,15 @@ def _link(source: Path, target: Path) -> None:
 
 def link_input(place: Path, workspace: Path, name: str) -> None:
     """The user's file or folder `name` under the same name in `place`, as a symbolic link. Raises `BadInput`."""
-    if not (workspace / name).exists():
-        raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
+    source = _needed(workspace, name)
     link = place / name
     if not link.exists():  # it may lie in a folder that is linked already
         link.unlink(missing_ok=True)  # a link to where the workspace was before it was moved
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((workspace / name).resolve())
+        link.symlink_to(source.resolve())
+
+
+def _needed(workspace: Path, name: str) -> Path:
+    if not (workspace / name).exists():
+        raise BadInput("there is no such input", where=str(workspace / name), mend="put it there, or name another one")
+    return workspace / name

@@ -15,26 +15,37 @@ once, by the real stage `evaluate`. Killed at any time, the same command goes on
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.errors import BadInput, GateRefused, Interrupted, StageError
 from components.processes.environment import cores
 from components.registry.store import refuse_unfit
-from components.settings.params import Params
+from components.settings.params import Params, to_dict
 from components.storage.artifacts import publish_json, publishing, read_json
 from components.storage.layout import Layout
-from flows.ablation.controls import said
+from components.storage.manifest import digest
+from flows.ablation import beyond
+from flows.ablation.controls import partners, said
 from flows.ablation.grid import Cell, Grid, has_views, read_grid
-from flows.ablation.places import On, data_place, judged_place, training_key, training_place
+from flows.ablation.places import On, data_params, data_place, judged_place, training_key, training_place
 from flows.ablation.runner import Runner, Work, grid_lock
 from flows.ablation.table import Result, markdown, rows
 from flows.ablation.terminal import terminal
 
 Say = Callable[[str], None]
-JUDGED_WITH_VIEWS = ("views", "rank", "evaluate")
-"""Stages of a cell's evaluation where the base has views: each cell makes its own and teaches a ranker on them."""
+DATA = ("ingest", "validate", "views", "clean")
+_Key = tuple[str, int]
+"""Variant and seed of a cell."""
+
+
+def judged_stages(cell: Cell) -> tuple[str, ...]:
+    """Stages of a cell's evaluation. Where the base has views each cell makes its own, unless its data have them, and
+    teaches a ranker on them."""
+    if not has_views(cell.params):
+        return ("evaluate",)
+    return ("rank", "evaluate") if cell.has_door else ("views", "rank", "evaluate")
 
 
 @dataclass
@@ -100,24 +111,35 @@ class _Ablation:
                 self._runs.close("", [], status, self._on)
         return Interrupted.exit_code if status == "KILLED" else _exit_code(results)
 
-    def _data(self, runner: Runner) -> Path:
-        """The clean tables, made once."""
-        place = data_place(self._grid, self._root, self._workspace)
-        work = Work.at("data", place, ("ingest", "validate", "views", "clean"))
-        runner.run([work], 1, lambda each: self._say("data: ingest, validate, views, clean"), lambda each: None)
+    def _data(self, runner: Runner) -> dict[_Key, Path]:
+        """Where the clean tables of each cell lie; cells that need the same share them, and they are made once."""
+        places: dict[str, Path] = {}
+        found: dict[_Key, Path] = {}
+        for cell in self._cells.values():
+            params = data_params(cell, self._grid.base)
+            key = digest(to_dict(params.views))  # no other section of theirs differs
+            if key not in places:
+                places[key] = data_place(params, self._root, self._workspace)
+                self._make(runner, f"data of {cell.variant!r}" if cell.has_door else "data", places[key])
+            found[cell.variant, cell.seed] = places[key]
+        return found
+
+    def _make(self, runner: Runner, title: str, place: Path) -> None:
+        work = Work.at(title, place, DATA)
+        runner.run([work], 1, lambda each: self._say(f"{title}: {', '.join(DATA)}"), lambda each: None)
         if not work.finished:
             kind = {2: BadInput, 3: GateRefused}.get(work.exit_code, StageError)
-            raise kind(work.message, where="the data of the grid", mend=f"look at {place / 'log.txt'}")
-        return place
+            raise kind(work.message, where=f"the {title} of the grid", mend=f"look at {place / 'log.txt'}")
 
-    def _trainings(self, data: Path) -> list[Training]:
+    def _trainings(self, data: Mapping[_Key, Path]) -> list[Training]:
         """Every training of the grid, with the cells that it serves, in the order of the grid."""
         found: dict[str, Training] = {}
         for cell in self._cells.values():
-            key = training_key(cell, self._workspace, data)
+            own = data[cell.variant, cell.seed]
+            key = training_key(cell, self._workspace, own)
             shares = found[key].results[0].variant if key in found else ""
             if not shares:
-                place = training_place(cell, key, self._root, self._workspace, data, self._experiment)
+                place = training_place(cell, key, self._root, self._workspace, own, self._experiment)
                 found[key] = Training(Work.at(cell.title, place, ("train", "index")), key)
             found[key].results.append(Result(cell.variant, cell.seed, shares_with=shares))
         return list(found.values())
@@ -151,15 +173,16 @@ class _Ablation:
                 self._failed(training, result, work)
         return training.results[0]
 
-    def _judge(self, runner: Runner, data: Path, trainings: Sequence[Training]) -> None:
+    def _judge(self, runner: Runner, data: Mapping[_Key, Path], trainings: Sequence[Training]) -> None:
         """Evaluate every cell whose training is done; each is one look at the targets."""
         judged: dict[Path, tuple[Work, Training, list[Result]]] = {}
         for training in trainings:
             for result in training.results if training.work.finished else []:
                 cell = self._cells[result.variant, result.seed]
                 seed, trained = self._grid.base.seed, training.work.place
-                place = judged_place(cell, self._root, data, trained, seed, self._on, self._workspace)
-                work = Work.at(cell.title, place, JUDGED_WITH_VIEWS if has_views(cell.params) else ("evaluate",))
+                own = data[result.variant, result.seed]
+                place = judged_place(cell, self._root, own, trained, seed, self._on, self._workspace)
+                work = Work.at(cell.title, place, judged_stages(cell))
                 judged.setdefault(place, (work, training, []))[2].append(result)
 
         def end(work: Work) -> None:
@@ -194,14 +217,18 @@ class _Ablation:
         first = next(iter(self._grid.variants))
         found = rows(results, first)
         k = next((each.k for each in results if each.metrics), 10)
-        about = said(results, {cell.variant for cell in self._cells.values() if cell.params.views.control})
-        text = markdown(found, k=k, on=self._on) + "".join(f"\n{line}\n" for line in about)
+        more = beyond.rows(results, first, self._grid.base.evaluate.ks) if has_views(self._grid.base) else []
+        about = said(results, partners(self._grid.cells()))
+        text = "\n".join([markdown(found, k=k, on=self._on), *([beyond.markdown(more, first)] if more else [])])
+        text += "".join(f"\n{line}\n" for line in about)
         with publishing(self._root / f"table-{self._on}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         facts = {"grid": self._grid.name, "on": self._on, "k": k, "variants": self._grid.variants}
-        publish_json(self._root / f"table-{self._on}.json", {**facts, "rows": found, "says": about})
+        publish_json(self._root / f"table-{self._on}.json", {**facts, "rows": found, "beyond": more, "says": about})
         self._runs.close(text, found, status, self._on)
         self._say("\n" + terminal(found, k=k, on=self._on))
+        if more:
+            self._say(beyond.terminal(more, first))
         for line in about:
             self._say(line)
         self._say(f"written to {self._root / f'table-{self._on}.md'} and .json; in MLflow: {self._experiment}")

@@ -120,12 +120,17 @@ def markdown(table: Sequence[Mapping[str, Any]], *, k: int, on: str) -> str:
         ]
         for row in table
     ]
-    widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
-    lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
-    lines += [_line(line, widths) for line in body]
+    lines = aligned(head, body)
     by = {"test": "test targets, opened once per trained model", "valid": "validation targets; the test set is shut"}
     lines += ["", f"Mean ± deviation over seeds, on the {by[on]}. seen too: items of the history are not left out."]
     return "\n".join(lines) + "\n"
+
+
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table whose columns are as wide as their longest cell."""
+    widths = [max(len(line[at]) for line in [head, *body]) for at in range(len(head))]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return [_line(head, widths), rule, *(_line(line, widths) for line in body)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -16,14 +16,19 @@ import pytest
 import yaml
 
 from components.errors import BadInput
+from components.settings.file import load
+from components.storage.layout import Layout
 from components.storage.manifest import sha256
-from flows.ablation.controls import said
+from flows.ablation import beyond
+from flows.ablation.controls import partners, said
 from flows.ablation.grid import SWITCHES, read_grid
-from flows.ablation.places import given, link_input
+from flows.ablation.pairs import pair
+from flows.ablation.places import data_params, data_place, given, judged_place, link_input, training_key, training_place
 from flows.ablation.run import ablate as run
+from flows.ablation.run import judged_stages
 from flows.ablation.table import Result, markdown, rows
 from flows.ablation.terminal import terminal
-from tests.workspaces import MICRO, command, make_workspace, set_params
+from tests.workspaces import MICRO, command, make_workspace, run_here, set_params
 
 
 def write_grid(root: Path, name: str = "grid", **grid: Any) -> Path:
@@ -39,6 +44,19 @@ def plain(tmp_path: Path) -> Path:
     return tmp_path
 
 
+VIEWS: dict[str, Any] = {"dataset": "shop", "ingest": {"format": "table", "path": "raw", "relations": "kg.csv"}}
+WORDS: dict[str, Any] = {"views.words": ["maker"]}
+VECTORS: dict[str, Any] = {"train.views": ["relations_svd"], "views.relations": "svd"}
+SHUFFLED: dict[str, Any] = {"views.control": {"relations": "shuffled"}}
+DOORS: dict[str, Any] = {
+    "no views": {},
+    "words": WORDS,
+    "words shuffled": WORDS | SHUFFLED,
+    "vectors": VECTORS,
+    "vectors shuffled": VECTORS | SHUFFLED,
+}
+
+
 @pytest.mark.parametrize(
     ("grid", "said"),
     [
@@ -48,10 +66,11 @@ def plain(tmp_path: Path) -> Path:
         ({"variants": {"a": {"clean.sample_users": 5}}}, "clean.sample_users cannot differ"),
         ({"variants": {"a": {"seed": 5}}}, "seed cannot differ"),
         ({"variants": {"a": {"views.ranker": False}}}, "the base has no views"),
-        (
-            {"base": {"ingest": {"relations": "kg.csv"}}, "variants": {"a": {"views.words": ["x"]}}},
-            "words of views are in",
-        ),
+        ({"variants": {"a": {"views.words": ["x"]}}}, "the base has no views"),
+        ({"variants": {"a": {"train.views": ["x"]}}}, "the base has no views"),
+        ({"base": {"dataset": "shop", "train": {"views": ["x"]}}, "variants": {"a": {}}}, "the base has no views"),
+        ({"base": VIEWS, "variants": {"a": {"train.views": ["x"], "train.start": "work/a"}}}, "start is work/a"),
+        ({"base": VIEWS, "variants": {"a": {"train.views": ["x"], "train.lora_rank": 4}}}, "lora_rank"),
         ({"variants": {"a": {"evaluate.ks": [1]}}}, "evaluate.ks"),
         ({"variants": {"a": {"train.ids": "imported"}}}, "must name a table"),
         ({"variants": []}, "variants is no mapping"),
@@ -155,6 +174,102 @@ def test_a_grid_goes_on_from_what_the_workspace_goes_on_from(plain: Path, tmp_pa
     assert (tmp_path / "trained" / "work" / "bundles" / "a" / "manifest.json").read_text() == "{}"
 
 
+def test_a_grid_without_doors_has_one_data_stage_with_the_settings_of_its_base(repository: Path, plain: Path) -> None:
+    """Prevents: a shipped grid whose data are made anew for every control, or in another place than before."""
+    for path in sorted((repository / "params").glob("*-*.yaml")):
+        if path.name.startswith(("ablations-", "views-")) and not path.name.startswith("views-doors-"):
+            grid = read_grid(path, plain)
+            assert all(data_params(cell, grid.base) == grid.base for cell in grid.cells()), path.name
+
+
+def test_a_cell_with_a_door_has_data_of_its_own(plain: Path) -> None:
+    """Prevents: words of views, or spoilt ones, in the texts of the variant without any; two seeds or two trainings of
+    the same data that make them twice; pictures that are encoded again for every door."""
+    (plain / "raw").mkdir()
+    (plain / "raw" / "kg.csv").write_text("head,relation,tail\n")
+    more = {
+        "longer": WORDS | {"train.recommender.epochs": 3},
+        "ranker": {"views.ranker": False} | SHUFFLED,
+        "dense": {"train.views": ["shape"]},
+    }
+    grid = read_grid(write_grid(plain, base=VIEWS, seeds=[1, 2], variants=DOORS | more), plain)
+    root = plain / "grid"
+    places: dict[str, Path] = {}
+    for cell in grid.cells():
+        place = data_place(data_params(cell, grid.base), root, plain)
+        assert places.setdefault(cell.variant, place) == place, "seeds share their data"
+        if len(list((root / "data").iterdir())) == 1:
+            (place / "work" / "shop" / "views" / "of-a-key").mkdir(parents=True, exist_ok=True)
+            (place / "work" / "shop" / "views" / "of-a-key" / "part.npz").touch()
+    names = sorted(DOORS)
+    assert len({places[name] for name in names}) == len(names)
+    assert places["longer"] == places["words"] and places["ranker"] == places["dense"] == places["no views"]
+    for name, words, control in (("no views", [], {}), ("words shuffled", ["maker"], {"relations": "shuffled"})):
+        params = load(places[name] / "params.yaml")
+        assert (params.views.words, params.views.control, params.seed) == (words, control, grid.base.seed)
+        assert (places[name] / "raw" / "kg.csv").is_file()
+        assert (places[name] / "work" / "shop" / "views" / "of-a-key" / "part.npz").is_file()
+
+
+def test_what_reads_pictures_lies_in_the_place_of_the_data(plain: Path) -> None:
+    """Prevents: `views` without the image model of the workspace; another model that reads no picture anew; a traceback
+    where there is none."""
+    (plain / "raw").mkdir()
+    base = VIEWS | {"views": {"pictures": "transformers", "model": "models/vit"}}
+    (cell,) = read_grid(write_grid(plain, base=base, variants={"a": {}}), plain).cells()
+    params = data_params(cell, cell.params)
+    with pytest.raises(BadInput, match="models/vit"):
+        data_place(params, plain / "grid", plain)
+    touch(plain / "models" / "vit" / "config.json", "{}")
+    place = data_place(params, plain / "grid", plain)
+    assert (place / "models" / "vit" / "config.json").read_text() == "{}"
+    touch(plain / "models" / "vit" / "config.json", "{ }")
+    assert data_place(params, plain / "grid", plain) != place
+
+
+def test_a_base_with_words_is_a_cell_with_a_door(plain: Path) -> None:
+    """Prevents: the texts of a base that reads words, given to the variant that reads none."""
+    base = VIEWS | {"views": {"words": ["maker"], "control": {"maker": "constant"}}}
+    variants = {"words": {}, "none": {"views.words": [], "views.control": {}}}
+    grid = read_grid(write_grid(plain, base=base, variants=variants), plain)
+    words, none = (data_params(cell, grid.base) for cell in grid.cells())
+    assert words == grid.base and (none.views.words, none.views.control) == ([], {})
+
+
+def test_vectors_lie_where_a_training_reads_them_and_make_another_training(plain: Path) -> None:
+    """Prevents: `train` without the vectors of `train.views`; shuffled ones that share the training of the real ones; a
+    cell that is judged by the views of another one."""
+    (plain / "raw").mkdir()
+    grid = read_grid(write_grid(plain, base=VIEWS, variants=DOORS), plain)
+    cells = {cell.variant: cell for cell in grid.cells()}
+    keys, root = {}, plain / "grid"
+    for name, cell in cells.items():
+        data = data_place(data_params(cell, grid.base), root, plain)
+        layout = Layout(data, "shop")
+        for file in ("items", "interactions", "relations", "media", "aliases"):
+            touch(getattr(layout, file))
+        for file in ("items_clean", "histories", "valid_targets", "test_targets", "verdict", "view_words"):
+            touch(getattr(layout, file))
+        for file in ("thumbnails", "views_report"):
+            touch(getattr(layout, file))
+        touch(layout.views / "views.json", name)
+        keys[name] = training_key(cell, plain, data)
+        trained = training_place(cell, keys[name], root, plain, data, "e")
+        read = Layout(trained, "shop")
+        assert read.views.is_dir() == bool(cell.params.train.views) and read.items_clean.is_file()
+        touch(read.id_table)
+        touch(read.pair / "pair.json")
+        shown = Layout(judged_place(cell, root, data, trained, grid.base.seed, "test", plain), "shop")
+        assert shown.views.is_dir() == ("views" not in judged_stages(cell)) == cell.has_door
+        assert not cell.has_door or (shown.views / "views.json").read_text() == name
+    assert keys["vectors"] != keys["vectors shuffled"] and keys["vectors"] != keys["no views"]
+
+
+def touch(file: Path, text: str = "") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
 def judged(variant: str, seed: int, ndcg: float, **more: Any) -> Result:
     figures = {"recall_at_10": 2 * ndcg, "ndcg_at_10": ndcg}
     popular = {"recall_at_10": 0.01, "ndcg_at_10": 0.005}
@@ -194,22 +309,86 @@ def test_a_control_that_does_not_lose_is_said(tmp_path: Path) -> None:
     draw = np.random.default_rng(1)
 
     def ranked(variant: str, seed: int, ranks: np.ndarray) -> Result:
-        file = tmp_path / f"{variant}-{seed}.parquet"
-        users = [f"u{number:03}" for number in range(len(ranks))]
-        found = pl.Series(ranks.astype(np.int32)).replace(11, None)  # as `evaluate` writes who finds nothing
-        pl.DataFrame({"user_id": users, "model_masked": found}).sample(
-            fraction=1.0, shuffle=True, seed=seed
-        ).write_parquet(file)
-        return judged(variant, seed, 0.1, per_user=file)
+        return of_users(tmp_path, variant, seed, ranks)
 
     good, bad = draw.integers(1, 5, 200), draw.integers(3, 12, 200)
     results = [ranked("all views", 1, good), ranked("poster shuffled", 1, bad), ranked("genre rewired", 1, good[::-1])]
     results += [ranked("all views", 2, good), ranked("poster alone", 1, bad), Result("actor rewired", 1, failure="x")]
-    lost, same = said(results, {"poster shuffled", "genre rewired", "actor rewired"})
+    lost, same = said(results, dict.fromkeys(("poster shuffled", "genre rewired", "actor rewired"), "all views"))
     assert "'all views' is better than 'poster shuffled'" in lost and "says something" in lost
     assert "cannot be told from 'genre rewired'" in same and "no gain by what is spoilt there is real" in same
-    (worse,) = said([results[1], results[0]], {"all views"})
+    (worse,) = said([results[1], results[0]], {"all views": "poster shuffled"})
     assert "WORSE" in worse
+    assert said(results[1:], {"poster shuffled": "nobody judged"}) == []
+
+
+def of_users(
+    folder: Path, variant: str, seed: int, ranks: np.ndarray, counts: np.ndarray | None = None, start: int = 0
+) -> Result:
+    """A result with users named by number from `start`, in a shuffled table; a rank of 11 is none."""
+    file = folder / f"{variant}-{seed}.parquet"
+    users = [f"u{number:03}" for number in range(start, start + len(ranks))]
+    found = pl.Series(ranks.astype(np.int32)).replace(11, None)  # as `evaluate` writes who finds nothing
+    table = {"user_id": users, "target_count": np.full(len(ranks), 9) if counts is None else counts}
+    pl.DataFrame({**table, "model_masked": found}).sample(fraction=1.0, shuffle=True, seed=seed).write_parquet(file)
+    return judged(variant, seed, 0.1, per_user=file)
+
+
+def test_a_control_is_judged_by_the_variant_that_is_equal_but_for_it(repository: Path, plain: Path) -> None:
+    """Prevents: shuffled words that are compared with no views at all, so that their harm is called a gain of words; a
+    shipped grid that says something else than it did."""
+    more = {"other": WORDS | SHUFFLED | {"train.recommender.epochs": 3}}
+    grid = read_grid(write_grid(plain, base=VIEWS, seeds=[3, 4], variants=DOORS | more), plain)
+    assert partners(grid.cells()) == {"words shuffled": "words", "vectors shuffled": "vectors", "other": "no views"}
+    for path in sorted((repository / "params").glob("views-*.yaml")):
+        grid = read_grid(path, plain)
+        found = partners(grid.cells())
+        spoilt = [cell.variant for cell in grid.cells() if cell.params.views.control]
+        own = path.name.startswith("views-doors-")
+        first = next(iter(grid.variants))
+        assert found == {name: name.removesuffix(" shuffled") if own else first for name in spoilt} and found
+
+
+def test_variants_are_paired_by_user_and_who_is_missing_is_said(tmp_path: Path) -> None:
+    """Prevents: users of one variant compared with others of another where `clean` dropped somebody."""
+    good, bad = np.array([1, 1, 2, 1, 3] * 40), np.array([11, 4, 5, 11, 9] * 40)
+    results = [of_users(tmp_path, "words", 1, good), of_users(tmp_path, "words shuffled", 1, bad[3:], start=3)]
+    results += [of_users(tmp_path, "words", 2, good[:-1]), of_users(tmp_path, "words shuffled", 2, bad[:-1])]
+    found = pair(results, "words", "words shuffled")
+    assert found is not None and found.left_out == 4 and found.seeds == [1, 2]
+    expected = np.where(bad[3:-1] == 11, 0, bad[3:-1])
+    assert np.array_equal(found.of_one, [good[3:-1]] * 2) and np.array_equal(found.of_other, [expected] * 2)
+    (line,) = said(results, {"words shuffled": "words"})
+    assert "'words' is better than 'words shuffled'" in line and "; 4 users are not in both and are left out)" in line
+    apart = [results[0], of_users(tmp_path, "words shuffled", 1, bad, start=500)]
+    assert pair(apart, "words", "words shuffled") is None and said(apart, {"words shuffled": "words"}) == []
+
+
+def test_what_a_variant_adds_by_training_interactions_of_the_target(tmp_path: Path) -> None:
+    """Prevents: a gain for cold targets that the mean over all users hides, an interval of a handful of users, cut-offs
+    that nobody asked for."""
+    counts = np.repeat([0, 5, 6], [40, 20, 40])
+    hit = np.where(counts == 0, 1, 11)
+    results = [of_users(tmp_path, "no views", seed, np.full(100, 11), counts) for seed in (1, 2)]
+    results += [of_users(tmp_path, "words", 1, hit, counts), of_users(tmp_path, "words", 2, np.full(100, 11), counts)]
+    results.append(of_users(tmp_path, "warm", 1, np.full(20, 1), np.full(20, 7), start=80))
+    found = beyond.rows(results, "no views", [5, 15, 50])
+    assert [(row["variant"], row["slice"], row["users"]) for row in found] == [
+        ("words", "all", 100),
+        ("words", "few", 60),
+        ("words", "cold", 40),
+        ("warm", "all", 20),
+    ]
+    everybody, few, cold, warm = found
+    assert (everybody["recall"]["k"], everybody["ndcg"]["k"]) == (15, 5)
+    assert everybody["recall"]["mean"] == everybody["recall"]["difference"] == pytest.approx(0.2)
+    low, high = few["ndcg"]["interval"]
+    assert low < few["ndcg"]["difference"] == pytest.approx(1 / 3, abs=1e-6) and high > 1 / 3
+    assert cold["ndcg"]["interval"] == [0.5, 0.5] and warm["recall"]["interval"] is None and warm["left_out"] == 80
+    text = beyond.markdown(found, "no views")
+    assert "| recall@15 | - first" in text and "| NDCG@5 " in text and "warm: 80 users are not in both" in text
+    shown = beyond.terminal(found, "no views")
+    assert "+0.5000 [+0.5000, +0.5000]" in shown and max(map(len, shown.splitlines())) <= 100
 
 
 def test_the_table_of_a_terminal_fits_and_draws(plain: Path) -> None:
@@ -338,6 +517,36 @@ def test_a_search_on_validation_keeps_the_test_set_shut_and_a_failure_is_a_row(r
     assert only.returncode == 0 and " broken " not in only.stdout
     with pytest.raises(BadInput, match="bse"):
         run(root, root / "shared.yaml", on="test", only=["bse"], jobs=1, say=print)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_the_doors_of_the_language_model_in_a_grid(tmp_path: Path, warm: None) -> None:
+    """Prevents: a door that a grid takes and that some stage of it then does not find open."""
+    root = make_workspace(tmp_path / "ws")
+    run_here(root, "ingest")
+    items = pl.read_parquet(Layout(root, "demo").items)["item_id"]
+    triples = "".join(f"{item}\tmaker\tmaker {number % 9}\n" for number, item in enumerate(items))
+    (root / "data" / "demo" / "kg.tsv").write_text("head\trelation\ttail\n" + triples)
+    rank = {"mode": "generate", "voices": ["text"], "evidence": ["text"], "epochs": 1, "judged_users": 1}
+    views = {"ranker": False, "controls": False}
+    set_params(root, {"ingest": {"relations": "kg.tsv"}, "views": views, "rank": rank, "train": {"rounds": 1}})
+    variants = {name: changes for name, changes in DOORS.items() if name != "words"}
+    path = write_grid(root, "doors", seeds=[17], variants=variants)
+    said: list[str] = []
+    assert run(root, path, on="test", jobs=1, say=said.append) == 0, said
+    folder = root / "work" / "ablate" / "doors"
+    texts = {
+        name: pl.read_parquet(Layout(folder / "data" / name, "demo").items_clean)["text"].str.contains("maker: ").all()
+        for name in (each.name for each in (folder / "data").iterdir())
+    }
+    assert sorted(texts.values()) == [False, False, False, True], "words are in the texts of one of four data places"
+    written = json.loads((folder / "table-test.json").read_text())
+    assert {row["variant"] for row in written["beyond"]} == {"words shuffled", "vectors", "vectors shuffled"}
+    (line,) = [each for each in written["says"] if "'vectors shuffled'" in each]
+    assert line.startswith("'vectors' ") and "Beyond 'no views'" in (folder / "table-test.md").read_text()
+    trained = [Layout(place, "demo").pair for place in (folder / "trained").iterdir()]
+    assert sum((pair / "item_views").is_dir() for pair in trained) == 2 and len(trained) == 4
 
 
 def wait_until(look: Any, process: subprocess.Popen[Any], seconds: float = 1800) -> None:

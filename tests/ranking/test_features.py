@@ -115,6 +115,14 @@ def test_counts_know_nothing_of_later_days_and_nothing_below_the_core(
     assert (found[:, :4] == core).any() and (found[:, :4] > core).any()
 
 
+def test_a_brand_that_is_a_relation_is_compared_like_one_of_the_items(learned: tuple[Learned, Held]) -> None:
+    """Prevents: `rank` ending in a TypeError where `views.words` brings a relation `brand`, whose words are a list."""
+    plain = learned[0]
+    listed = [None if each is None else [each] for each in plain.texts["brand"]]
+    spoken = replace(plain, texts={**plain.texts, "brand": listed})
+    assert any(listed) and np.array_equal(kinds.codes(spoken), kinds.codes(plain))
+
+
 def test_brand_and_category_are_compared_with_the_history(learned: tuple[Learned, Held], asked: Asked) -> None:
     """Prevents items without a brand that share it, and categories compared out of their path."""
     texts = learned[0].texts
