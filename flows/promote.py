@@ -28,6 +28,7 @@ from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISI
 from components.registry.comparable import comparable, find_version, log_page
 from components.registry.evidence import Served, of_bundle, serve_once
 from components.registry.extended import EXTENDS
+from components.registry.requests import MAX_K
 from components.registry.store import answering, connect
 from components.sampling import hash_sample
 from components.settings.params import Params
@@ -209,7 +210,15 @@ def _against_champion(
     """(the comparison on fresh users, the champion's side, how many users are left out as it may know their target)."""
     from components.ranking.load import load
 
-    champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
+    recommender = load(bundle)
+    known = recommender.catalogue.row_of
+    if not any(item in known for prompt in new.users["prompt"].to_list() for item in prompt):
+        raise BadInput(
+            f"the champion, version {old}, knows no item of these users: it is of another shop",
+            where=f"model {params.register.model_name!r}",
+            mend="give each shop a model of its own: register.model_name in params.yaml",
+        )
+    champion = rescored(recommender, decoding_of(bundle), like=new, name=f"version {old}")
     own = _own_evaluation(workspace, params, old)
     if own is not None:
         champion = replace(champion, facts=own.facts, voices=own.voices)
@@ -238,8 +247,10 @@ def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[
     users = side.users["user_id"].to_list()
     chosen = side.users[sorted(hash_sample(users, _SERVED, f"served:{params.seed}:"))]
     prompts, times = chosen["prompt"].to_list(), chosen["times"].to_list()
-    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
-    for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
+    k = min(side.depth, MAX_K)  # an evaluation may look deeper than a server answers
+    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=k)
+    lists = [row[:k] for row in chosen["recommended"].to_list()]
+    for user, expected, answer in zip(chosen["user_id"], lists, served.lists, strict=True):
         if expected != answer:
             pairs = enumerate(zip_longest(answer, expected, fillvalue="nothing"), 1)
             place, (got, wanted) = next(each for each in pairs if each[1][0] != each[1][1])
