@@ -22,7 +22,8 @@ class Made:
     """Follows an alias whose model has a bug for one history."""
 
     def __init__(self, *_: Any) -> None:
-        self.alias, self.swaps, self.failures, self.model = "champion", 0, 0, None
+        self.alias, self.swaps, self.failures = "champion", 0, 0
+        self.model: Any = None
 
     def refresh(self) -> bool:
         catalogue = Catalogue(IdTable(("i0",), ("honey soap",), ((0,),)))
