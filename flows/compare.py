@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from components.errors import BadInput
 from components.evaluation.comparison.compare import Comparison, compare
 from components.evaluation.comparison.findings import findings
 from components.evaluation.comparison.first_screen import answer
@@ -48,6 +49,9 @@ def compare_sides(workspace: Path, params: Params, names: Sequence[str], out: Pa
 
     Raises `BadInput` for a name that means nothing, and for sides that cannot be compared.
     """
+    if out is not None and out.suffix == ".json":
+        what = "the figures are written beside the page under that name"
+        raise BadInput(what, where=str(out), mend=f"name the page: --out {out.with_suffix('.html')}")
     workspace = workspace.resolve()
     read_sides = [_side(workspace, params, name) for name in names]
     sides = [side for side, _ in read_sides]

@@ -7,17 +7,19 @@ every reason is a file, a page, tags and the description of the version.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.errors import BadInput
+from components.errors import BadInput, first_line
 from components.evaluation.comparison.alone import against_baselines, alone
 from components.evaluation.comparison.compare import Comparison, compare
 from components.evaluation.comparison.findings import findings
 from components.evaluation.comparison.page import page
 from components.evaluation.comparison.rescored import rescored, without_taught
-from components.evaluation.comparison.sides import Side, read
+from components.evaluation.comparison.sides import NotKept, Side, read
 from components.evaluation.gates import Decision, Evidence, decide
 from components.recommender.pair import drops_repeats
 from components.registry import cost, promotion
@@ -26,11 +28,15 @@ from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISI
 from components.registry.comparable import comparable, find_version, log_page
 from components.registry.evidence import Served, of_bundle, serve_once
 from components.registry.extended import EXTENDS
+from components.registry.requests import MAX_K
 from components.registry.store import answering, connect
 from components.sampling import hash_sample
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
@@ -81,7 +87,7 @@ def promote(
     with answering(workspace):
         client = connect(workspace)
         promotion.aliases(client, name)  # before a lock is made for a model that is not there
-        with promotion.one_at_a_time(client, name, who=promotion.person()):
+        with promotion.one_at_a_time(client, name, who=promotion.person()) as refuse_if_lost:
             now = promotion.aliases(client, name)
             asked = None if version is None else str(find_version(client, name, version, workspace).version)
             version, old = asked or now.get(CHALLENGER), now.get(CHAMPION)
@@ -101,17 +107,18 @@ def promote(
                 # One training may have several versions, ranked or evaluated with other settings.
                 shown = log_page(workspace, run_id, made, f"promotion-{old}-{version}.html")
             tags = _tags(decision, waits=propose and not provisional)
-            promotion.describe(client, name, version, tags[DECISION], tags[_REASONS].splitlines())
-            if provisional:
-                promotion.confirm(client, name, version, accepted=decision.accepted, tags=tags)
-            elif decision.accepted and not propose:
+            reasons = tags[_REASONS].splitlines()
+            refuse_if_lost()
+            if decision.accepted and not propose and not provisional:
                 why = next(each.text for each in decision.reasons if each.rule == "champion")
-                promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by)
-                if evidence.champion is not None:
-                    gain = evidence.champion.difference
-                    cost.log_promoted(client, str(client.get_model_version(name, version).run_id), gain)
+                promotion.promote(client, name, version, expected=old, tags=tags, why=why, by=by, reasons=reasons)
+                _log_gain(client, name, version, evidence)
             else:
-                promotion.refuse(client, name, version, tags=tags)
+                promotion.describe(client, name, version, tags[DECISION], reasons)
+                if provisional:
+                    promotion.confirm(client, name, version, accepted=decision.accepted, tags=tags)
+                else:
+                    promotion.refuse(client, name, version, tags=tags)
     if not decision.accepted:
         verb = "is refused"
     elif provisional:
@@ -121,16 +128,28 @@ def promote(
     return Promotion(version, old, decision, made, shown, verb)
 
 
-def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str, str]:
+def _log_gain(client: MlflowClient, name: str, version: str, evidence: Evidence) -> None:
+    """Log what a point of the metric cost. The version is champion by now: what fails here is said, and changes that no
+    more."""
+    if evidence.champion is None:
+        return
+    try:
+        run_id = str(client.get_model_version(name, version).run_id)
+        cost.log_promoted(client, run_id, evidence.champion.difference)
+    except Exception as error:
+        print(f"WARNING: what the gain cost was not logged: {first_line(error)}", file=sys.stderr)
+
+
+def roll_back(workspace: Path, params: Params, version: str | None = None, *, why: str = "") -> tuple[str | None, str]:
     """Make `version` (number or alias; None: the previous champion) champion again, once it was loaded and asked;
-    return (from, to). Raises `BadInput` where there is no such version."""
+    return (from, to), from None where there is no champion. Raises `BadInput` where there is no such version."""
     from components.ranking.load import load
 
     workspace, name = workspace.resolve(), params.register.model_name
     with answering(workspace):
         client = connect(workspace)
         promotion.aliases(client, name)
-        with promotion.one_at_a_time(client, name, who=promotion.person()):
+        with promotion.one_at_a_time(client, name, who=promotion.person()) as refuse_if_lost:
             target = version or promotion.aliases(client, name).get(promotion.PREVIOUS)
             if target is not None:
                 target = str(find_version(client, name, target, workspace).version)
@@ -139,6 +158,7 @@ def roll_back(workspace: Path, params: Params, version: str | None = None, *, wh
                 history = [recommender.catalogue.table.item_ids[0]]
                 if not recommender.recommend([history], 1, decoding_of(bundle))[0]:
                     raise BadInput("it recommends nothing", where=f"version {target}", mend="name another version")
+            refuse_if_lost()
             return promotion.roll_back(client, name, target, why=why or "rolled back by hand")
 
 
@@ -190,11 +210,25 @@ def _against_champion(
     """(the comparison on fresh users, the champion's side, how many users are left out as it may know their target)."""
     from components.ranking.load import load
 
-    champion = rescored(load(bundle), decoding_of(bundle), like=new, name=f"version {old}")
+    recommender = load(bundle)
+    known = recommender.catalogue.row_of
+    if not any(item in known for prompt in new.users["prompt"].to_list() for item in prompt):
+        raise BadInput(
+            f"the champion, version {old}, knows no item of these users: it is of another shop",
+            where=f"model {params.register.model_name!r}",
+            mend="give each shop a model of its own: register.model_name in params.yaml",
+        )
+    champion = rescored(recommender, decoding_of(bundle), like=new, name=f"version {old}")
     own = _own_evaluation(workspace, params, old)
     if own is not None:
         champion = replace(champion, facts=own.facts, voices=own.voices)
     sides, taught = without_taught([champion, new], own)
+    if taught == len(new.users):
+        raise BadInput(
+            f"the champion, version {old}, may have been taught the targets of all {taught:,} users",
+            where=new.name,
+            mend="train and evaluate it on newer interactions than the champion's, which both can be judged by",
+        )
     found = compare(sides, seed=params.seed, metric=params.promote.metric)
     left_out = {**found.left_out, "the champion may have been taught their target": taught}
     return replace(found, left_out=left_out), champion, None if own is None else taught
@@ -204,7 +238,7 @@ def _own_evaluation(workspace: Path, params: Params, version: str) -> Side | Non
     """What the version was evaluated on itself; None where it was registered before that was kept."""
     try:
         return _side(workspace, params, version)
-    except BadInput:
+    except NotKept:
         return None
 
 
@@ -213,8 +247,10 @@ def _served(workspace: Path, params: Params, side: Side, version: str) -> tuple[
     users = side.users["user_id"].to_list()
     chosen = side.users[sorted(hash_sample(users, _SERVED, f"served:{params.seed}:"))]
     prompts, times = chosen["prompt"].to_list(), chosen["times"].to_list()
-    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=side.depth)
-    for user, expected, answer in zip(chosen["user_id"], chosen["recommended"].to_list(), served.lists, strict=True):
+    k = min(side.depth, MAX_K)  # an evaluation may look deeper than a server answers
+    served = serve_once(workspace, params.register.model_name, version, prompts, times, k=k)
+    lists = [row[:k] for row in chosen["recommended"].to_list()]
+    for user, expected, answer in zip(chosen["user_id"], lists, served.lists, strict=True):
         if expected != answer:
             pairs = enumerate(zip_longest(answer, expected, fillvalue="nothing"), 1)
             place, (got, wanted) = next(each for each in pairs if each[1][0] != each[1][1])

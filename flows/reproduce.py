@@ -75,7 +75,7 @@ def reproduce(
     if origin.changes:
         say(f"changes  {origin.changes.count('diff --git')} files beside the commit")
         below = [] if inside == Path() else ["--directory", str(inside)]
-        git.run(into, "apply", "--binary", *below, "-", given=origin.changes)
+        git.run(into, "apply", "--binary", "--whitespace=nowarn", *below, "-", given=origin.changes)
     for name, text in ((PARAMS, settings), (LOCK, lock)):
         with publishing(place / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

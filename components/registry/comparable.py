@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import BadInput
-from components.evaluation.comparison.sides import PER_USER, keep
+from components.evaluation.comparison.sides import PER_USER, NotKept, keep
 from components.registry.bundle import BUNDLE, bundle_sha256
 from components.registry.cost import cost_of
 from components.registry.store import answering, connect, tracking_uri
@@ -69,8 +69,8 @@ def log_kept(client: MlflowClient, run_id: str, kept: Path, bundle: Path) -> Non
 def comparable(workspace: Path, params: Params, name: str) -> Source:
     """The version with this number or alias of the workspace's model, or what was last registered of the run `name`.
 
-    Fetched once and kept under work/comparisons. Raises `BadInput` where there is no such version or run, and where it
-    was registered before results were kept.
+    Fetched once and kept under work/comparisons. Raises `BadInput` where there is no such version or run, `NotKept`
+    where it was registered before results were kept.
     """
     with answering(workspace):
         client = connect(workspace)
@@ -139,7 +139,7 @@ def tags_of(client: MlflowClient, version: ModelVersion) -> dict[str, str]:
 
 def _fetch(client: MlflowClient, run_id: str, digest: str, kept: Path, label: str) -> None:
     if not digest or not client.list_artifacts(run_id, _place(digest)):
-        raise BadInput(
+        raise NotKept(
             "its results user by user were not kept",
             where=label,
             mend="it was registered by an earlier version of Idiom: register it again, or compare folders of artifacts",

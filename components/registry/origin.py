@@ -56,7 +56,10 @@ def keep(client: MlflowClient, run_id: str, layout: Layout, bundle: Path) -> Non
         if (layout.workspace / name).is_file():
             client.log_artifact(run_id, str(layout.workspace / name), place)
     if changes := git.patch(layout.workspace, PARAMS, LOCK):
-        client.log_text(run_id, changes, f"{place}/{CHANGES}")
+        with tempfile.TemporaryDirectory() as folder:  # byte for byte: MLflow writes and reads text as UTF-8
+            patch = Path(folder) / CHANGES
+            patch.write_bytes(git.bytes_of(changes))
+            client.log_artifact(run_id, str(patch), place)
 
 
 def origin_of(workspace: Path, params: Params, name: str) -> Origin:
@@ -70,7 +73,7 @@ def origin_of(workspace: Path, params: Params, name: str) -> Origin:
         with tempfile.TemporaryDirectory() as folder:
             for found in client.list_artifacts(run_id, place):
                 file = Path(client.download_artifacts(run_id, found.path, folder))
-                texts[file.name] = file.read_text(encoding="utf-8")
+                texts[file.name] = git.text_of(file.read_bytes())
         moment = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
         # Asked for by number, a version brings its aliases.
         aliases = client.get_model_version(params.register.model_name, version.version).aliases

@@ -1,10 +1,12 @@
 """Moves the aliases of the registered model: promotion, refusal and rollback, one at a time across machines.
 
-    with one_at_a_time(client, "idiom", who="ada@shop1"):
+    with one_at_a_time(client, "idiom", who="ada@shop1") as refuse_if_lost:
+        refuse_if_lost()
         promote(client, "idiom", "12", expected="11", tags={...})
 
 The switch is one call, the last but the reading back: whatever fails before leaves the old champion, and after what
-fails at it, or later, the aliases are put back. Decisions are made elsewhere (components/evaluation/gates.py).
+fails at it, or later, aliases, tags and description are put back. Decisions are made elsewhere
+(components/evaluation/gates.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ from components.registry.champion import CHALLENGER, CHAMPION, DECISION, PROVISI
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 PREVIOUS = "previous"
 """Alias of the version that was champion before; where a rollback goes."""
@@ -57,12 +60,13 @@ def person() -> str:
 
 
 @contextmanager
-def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None]:
+def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[Callable[[], None]]:
     """Let one process move the aliases of model `name` at a time, on whatever machine.
 
     A name of a registered model is unique in MLflow's store, so whoever creates `NAME-promotion-lock` has the lock: of
     two creations one is refused. Raises `BadInput` where another has it; one that is six hours old was left behind by a
-    process that was killed, and is taken over.
+    process that was killed, and is taken over. Two that take it over at once may both come in: what is yielded raises
+    `BadInput` where the lock is another's by now, and is to be called right before anything is moved.
     """
     from mlflow.exceptions import MlflowException
 
@@ -94,10 +98,14 @@ def one_at_a_time(client: MlflowClient, name: str, *, who: str) -> Iterator[None
             where=f"model {name!r}",
             mend=f"wait for it; if it was killed, delete the registered model {lock!r} in MLflow",
         )
-    try:
+
+    def refuse_if_lost() -> None:
         if not _holds(client, lock, token):
             raise BadInput("another promotion took the lock over", where=f"model {name!r}", mend="run it again")
-        yield
+
+    try:
+        refuse_if_lost()
+        yield refuse_if_lost
     finally:
         try:
             if _holds(client, lock, token):  # one that was taken over is another's by now
@@ -127,11 +135,13 @@ def promote(
     tags: Mapping[str, str],
     why: str,
     by: str | None = None,
+    reasons: Sequence[str] = (),
 ) -> None:
     """Make `version` the champion and the old one `previous`; read the alias back.
 
-    expected: the champion that it was compared with. by: who decided (None: who runs this). Raises `BadInput`, with all
-    aliases as they were, where another is champion by now, or where MLflow says something else when it is asked again.
+    expected: the champion that it was compared with. by: who decided (None: who runs this). reasons: lines of the
+    decision, put on top of the description. Raises `BadInput`, with all aliases, tags and texts as they were, where
+    another is champion by now, or where MLflow says something else when it is asked again.
     """
     before = aliases(client, name)
     if before.get(CHAMPION) != expected:
@@ -140,21 +150,22 @@ def promote(
             where=f"model {name!r}",
             mend="run it again, so that it is compared with the champion that there is",
         )
-    _move(client, name, version, before, tags, why, by=by)
+    _move(client, name, version, before, tags, why, by=by, reasons=reasons)
 
 
-def roll_back(client: MlflowClient, name: str, version: str | None, *, why: str) -> tuple[str, str]:
-    """Make `version` (None: the previous champion) the champion again; return (from, to). Raises `BadInput`."""
+def roll_back(client: MlflowClient, name: str, version: str | None, *, why: str) -> tuple[str | None, str]:
+    """Make `version` (None: the previous champion) the champion again; return (from, to), from None where there is no
+    champion, as one that was deleted in MLflow takes its alias with it. Raises `BadInput`."""
     before = aliases(client, name)
     target = version or before.get(PREVIOUS)
-    if target is None or CHAMPION not in before:
+    if target is None:
         mend = "name a version: idiom rollback VERSION"
         raise BadInput("there is no previous champion", where=f"model {name!r}", mend=mend)
-    if target == before[CHAMPION]:
+    if target == before.get(CHAMPION):
         raise BadInput(f"version {target} is the champion", where=f"model {name!r}", mend="name another version")
     client.get_model_version(name, target)
     _move(client, name, target, before, {}, why)
-    return before[CHAMPION], target
+    return before.get(CHAMPION), target
 
 
 def provisional(client: MlflowClient, name: str, version: str) -> bool:
@@ -175,11 +186,20 @@ def confirm(client: MlflowClient, name: str, version: str, *, accepted: bool, ta
 
 
 def refuse(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str]) -> None:
-    """Record why `version` was refused; it stays, or becomes, the challenger unless it is the champion."""
+    """Record why `version` was refused; it stays, or becomes, the challenger unless it is the champion, or a newer one
+    was registered meanwhile and waits for its own decision."""
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
-    if aliases(client, name).get(CHAMPION) != version:
+    found = aliases(client, name)
+    if found.get(CHAMPION) != version and not _waits(client, name, found.get(CHALLENGER), version):
         client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def _waits(client: MlflowClient, name: str, challenger: str | None, version: str) -> bool:
+    """Whether the challenger is newer than `version`, and nobody has decided on it: without its alias nobody would."""
+    if challenger is None or int(challenger) <= int(version):
+        return False
+    return DECISION not in client.get_model_version(name, challenger).tags
 
 
 def describe(client: MlflowClient, name: str, version: str, decision: str, lines: Sequence[str]) -> None:
@@ -199,12 +219,13 @@ def _move(
     tags: Mapping[str, str],
     why: str,
     by: str | None = None,
+    reasons: Sequence[str] = (),
 ) -> None:
-    old = before.get(CHAMPION)
+    old, shown = before.get(CHAMPION), client.get_model_version(name, version)
     history = client.get_registered_model(name).tags.get(HISTORY, "[]")
     entry = {
         "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
-        "by": by or person(),
+        "by": (by or person())[:80],
         "from": old,
         "to": version,
         "why": why[:300],
@@ -212,6 +233,8 @@ def _move(
     try:
         for key, value in tags.items():
             client.set_model_version_tag(name, version, key, value)
+        if reasons:
+            describe(client, name, version, tags[DECISION], reasons)
         client.set_registered_model_tag(name, HISTORY, _with(entry, history))
         if before.get(CHALLENGER) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
@@ -222,8 +245,9 @@ def _move(
         if found != version:
             raise BadInput(f"MLflow says that the champion is version {found}, not {version}", where=f"model {name!r}",
                            mend="run it again; if it stays, look at the aliases in MLflow")  # fmt: skip
-    except Exception:
+    except BaseException:  # Ctrl-C as well: a tag that says "accepted" would keep the version from being judged again
         _put_back(client, name, before, history)
+        _say_as_before(client, name, shown, tags)
         raise
 
 
@@ -250,3 +274,16 @@ def _put_back(client: MlflowClient, name: str, before: Mapping[str, str], histor
         client.set_registered_model_tag(name, HISTORY, history)
     except Exception as error:
         print(f"WARNING: the tag {HISTORY} of {name} was not put back: {first_line(error)}", file=sys.stderr)
+
+
+def _say_as_before(client: MlflowClient, name: str, before: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Give a version the tags and the description again that it had; what cannot be put back is said."""
+    try:
+        for key in tags:
+            if key in before.tags:
+                client.set_model_version_tag(name, before.version, key, before.tags[key])
+            elif key in client.get_model_version(name, before.version).tags:
+                client.delete_model_version_tag(name, before.version, key)
+        client.update_model_version(name, before.version, before.description or "")
+    except Exception as error:
+        print(f"WARNING: tags of {name} {before.version} were not put back: {first_line(error)}", file=sys.stderr)

@@ -20,6 +20,8 @@ MAX_K = 100
 """Beams grow with k; more is refused rather than let one request take the machine's memory."""
 MAX_ROWS = 1000
 """Users of a request; more are for `idiom score`."""
+MAX_SECONDS = 253_402_300_799
+"""The end of the year 9999: milliseconds, taken for seconds, lie beyond, and so does what no ranker can count with."""
 FORMATS = ("dataframe_records", "dataframe_split", "inputs", "instances")
 EXAMPLE = '{"dataframe_records": [{"history": ["item id", "item id"], "k": 10}]}'
 
@@ -86,8 +88,7 @@ def times_of(value: Any, row: int, items: int) -> list[float] | None:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
         raise Refused(f"row {row}: `times` is {reprlib.repr(value)}, not a list of seconds since 1970")
     times = list(value)
-    wrong = [each for each in times if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each)]
-    if wrong:
+    if wrong := [each for each in times if not abs(_number(each)) <= MAX_SECONDS]:
         raise Refused(f"row {row}: `times` holds {reprlib.repr(wrong[0])}; give seconds since 1970")
     if len(times) != items:
         raise Refused(f"row {row}: `times` has {len(times)} values for {items} items of `history`")
@@ -98,10 +99,20 @@ def k_of(value: Any, row: int) -> int:
     """A number of items, `DEFAULT_K` where there is none (None or NaN). Raises `Refused`."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return DEFAULT_K
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    number = _number(value)
     if not number.is_integer() or not 1 <= number <= MAX_K:
         raise Refused(f"row {row}: `k` is {reprlib.repr(value)}; give a whole number from 1 to {MAX_K}")
     return int(number)
+
+
+def _number(value: Any) -> float:
+    """A number as a float, NaN for what is none; infinite where it is an integer of more digits than a float has."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _by_column(given: Any, name: str) -> list[dict[Any, Any]]:

@@ -34,7 +34,7 @@ from components.registry.limits import PARSED, Limits
 from components.registry.requests import Refused, Row, rows_of
 from components.serving.batching import Batches
 from components.serving.following import Following, Model
-from components.serving.gauges import Gauges
+from components.serving.gauges import COUNTED, Counted, Gauges
 from components.serving.page import TryPage
 from components.settings.decoding import Mode
 from components.settings.params import Params
@@ -69,11 +69,11 @@ class Server:
         """Recommendations for the rows of the body."""
         started = time.perf_counter()
         if PARSED not in request.scope:
-            return self._said(415, "send JSON, with the header Content-Type: application/json")
+            return _refused(415, "send JSON, with the header Content-Type: application/json")
         try:
             rows = rows_of(request.scope[PARSED])
         except Refused as error:
-            return self._said(400, str(error))
+            return _refused(400, str(error))
         await self._loaded.wait()
         assert self._batches is not None
         model, answers = await self._batches.ask(rows)
@@ -138,9 +138,9 @@ class Server:
                 print(f"warning: looking at the alias failed: {error!r}", file=sys.stderr, flush=True)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _said(self, status: int, reason: str) -> Response:
-        self.gauges.refused(status)
-        return JSONResponse({"error_code": "BAD_REQUEST", "message": reason}, status_code=status)
+
+def _refused(status: int, reason: str) -> Response:
+    return JSONResponse({"error_code": "BAD_REQUEST", "message": reason}, status_code=status)
 
 
 def make_app(workspace: Path, params: Params, *, alias: str, mode: Mode | None = None) -> Starlette:
@@ -148,7 +148,7 @@ def make_app(workspace: Path, params: Params, *, alias: str, mode: Mode | None =
     server = Server(workspace, params, alias=alias, mode=mode)
     app = Starlette(
         routes=[
-            Route("/invocations", server.invocations, methods=["POST"]),
+            Route(COUNTED, server.invocations, methods=["POST"]),
             Route("/health", server.health),
             Route("/ready", server.ready),
             Route("/ping", server.ping),
@@ -160,6 +160,7 @@ def make_app(workspace: Path, params: Params, *, alias: str, mode: Mode | None =
         lifespan=server.running,
     )
     app.add_middleware(Limits)
+    app.add_middleware(Counted, gauges=server.gauges)  # the last one is the outermost
     return app
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from components.serving.following import Following
 
+COUNTED = "/invocations"
+"""The path whose requests are counted."""
+_Message = MutableMapping[str, Any]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 1024)
 
@@ -34,13 +37,12 @@ class Gauges:
         self._version = Gauge("idiom_model_version", "Version that answers, 1.", ["alias", "version"], registry=own)
 
     def answered(self, rows: int, seconds: float) -> None:
-        """A request that was answered."""
-        self._requests.labels("200").inc()
+        """Rows that were answered."""
         self._rows.inc(rows)
         self._seconds.observe(seconds)
 
-    def refused(self, status: int) -> None:
-        """A request that was not."""
+    def request(self, status: int) -> None:
+        """A request, whatever became of it."""
         self._requests.labels(str(status)).inc()
 
     @contextmanager
@@ -62,3 +64,27 @@ class Gauges:
         if model := following.model:
             self._version.labels(following.alias, model.version).set(1)
         return generate_latest(self._registry)
+
+
+class Counted:
+    """Counts each request of an app by the status of its answer: an ASGI middleware around all others, as some refuse
+    requests before the app sees them, and a bug is a 500 that the server answers."""
+
+    def __init__(self, app: Callable[[_Message, Any, Any], Awaitable[None]], *, gauges: Gauges) -> None:
+        self._app, self._gauges = app, gauges
+
+    async def __call__(self, scope: _Message, receive: Any, send: Callable[[_Message], Awaitable[None]]) -> None:
+        if scope["type"] != "http" or scope["path"] != COUNTED:
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                self._gauges.request(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        except Exception:
+            self._gauges.request(500)
+            raise

@@ -42,6 +42,7 @@ class TryPage:
         """The challenger is loaded when the page is first asked: a service without visitors holds one model."""
         self._champion, self._challenger, self._name = champion, champion.beside(CHALLENGER), name
         self._looking, self._looked = threading.Lock(), -CHALLENGER_SECONDS
+        self._searching = threading.Lock()
         self._searched: tuple[str, CatalogueSearch] | None = None
 
     @cached_property
@@ -66,7 +67,7 @@ class TryPage:
         model = self._champion.model
         if model is None:
             return _refused(503, "no model is loaded yet")
-        rows = await run_in_threadpool(self._search(model), request.query_params.get("q", "")[:200], MOST_ITEMS)
+        rows = await run_in_threadpool(self._search, model, request.query_params.get("q", "")[:200])
         return JSONResponse({"items": [_item(model, row) for row in rows]})
 
     async def picture(self, request: Request) -> Response:
@@ -118,10 +119,13 @@ class TryPage:
         other, served = self._challenger.model, self._champion.model
         return None if other is None or served is None or other.digest == served.digest else self._challenger
 
-    def _search(self, model: Model) -> CatalogueSearch:
-        if self._searched is None or self._searched[0] != model.digest:
-            self._searched = model.digest, CatalogueSearch(model.answers.catalogue)
-        return self._searched[1]
+    def _search(self, model: Model, query: str) -> list[int]:
+        """In a thread: the texts of a million items take a second, once a version, and all requests would wait."""
+        with self._searching:  # who asks meanwhile needs the same texts
+            if self._searched is None or self._searched[0] != model.digest:
+                self._searched = model.digest, CatalogueSearch(model.answers.catalogue)
+            search = self._searched[1]
+        return search(query, MOST_ITEMS)
 
 
 def _item(model: Model, row: int) -> dict[str, Any]:

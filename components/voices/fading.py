@@ -24,7 +24,9 @@ def strengths(histories: Ragged, days: Days, items: int, settings: Fading) -> sp
     steps = _steps_back(histories, days, settings.same_day_step)
     strength = settings.age_decay**steps
     if settings.age_days is not None:
-        strength *= np.exp(-np.nan_to_num(newest(histories, days) - days) / settings.age_days)
+        # Times may go back where the order is that of given positions: what seems to come after the newest is as new.
+        age = np.maximum(np.nan_to_num(newest(histories, days) - days), 0.0)
+        strength *= np.exp(-age / settings.age_days)
     # A copy: what follows sorts in place, and the histories are others' too.
     cells = (strength, histories.values, histories.offsets)
     asked: Any = sparse.csr_array(cells, shape=(len(histories), items), copy=True)

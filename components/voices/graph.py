@@ -1,6 +1,6 @@
 """A graph of items: near each other in histories, weighted by direction, distance, days and day.
 
-An item i before an item j, d steps later in a history of n items and `days` days later, adds
+An item i before an item j, d steps later in a history of n items and `days` days later (0 where times go back), adds
 
     distance_decay ** (d - 1) / log2(2 + n) / (1 + days / pair_days) * (same_day if of one day)
 
@@ -81,7 +81,8 @@ def _summed(histories: Ragged, days: Days, items: int, chosen: settings.Graph) -
         within = same_day(days, distance)[places]
         weight = chosen.distance_decay ** (distance - 1) * scale[owners[places]]
         if chosen.pair_days is not None:
-            weight /= 1.0 + np.nan_to_num(days[places + distance] - days[places]) / chosen.pair_days
+            apart = np.maximum(np.nan_to_num(days[places + distance] - days[places]), 0.0)  # as fading.py says
+            weight /= 1.0 + apart / chosen.pair_days
         weight[within] *= chosen.same_day
         backward = weight * np.where(within & chosen.same_day_both_ways, 1.0, chosen.backward)
         earlier, later = values[places], values[places + distance]

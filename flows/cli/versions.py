@@ -87,7 +87,8 @@ def rollback(
 
     params = load(workspace / "params.yaml")
     old, new = roll_back(workspace, params, version, why=why)
-    typer.echo(f"champion: version {old} -> version {new}; idiom rollback goes back again")
+    back = f"version {old} -> version {new}; idiom rollback goes back again" if old else f"none -> version {new}"
+    typer.echo(f"champion: {back}")
     _tell_of_the_champion(params, new)
 
 

@@ -67,3 +67,9 @@ def test_wrong_names_end_with_a_sentence(workspace: Path) -> None:
     for names, said in ((["model", "nobody"], "no version, alias or run"), (["model"], "nothing to compare")):
         done = compared(*names, "-w", workspace)
         assert done.exit_code == 2 and said in done.output, done.output
+
+
+def test_a_page_is_not_written_over_by_its_figures(workspace: Path, tmp_path: Path) -> None:
+    """Prevents: `--out page.json` leaves the figures and no page."""
+    done = compared("model", "item_graph", "--out", tmp_path / "page.json", "-w", workspace)
+    assert done.exit_code == 2 and "--out" in done.output and not (tmp_path / "page.json").exists(), done.output

@@ -16,15 +16,17 @@ import yaml
 from typer.testing import CliRunner
 
 import components.voices.load
+from components.errors import BadInput
 from components.evaluation.comparison.sides import Side
 from components.recommender.catalogue import Catalogue
 from components.recommender.interface import Recommendation
 from components.registry.champion import DECISION, PROVISIONAL
 from components.registry.evidence import Served
 from components.registry.promotion import HISTORY, aliases
+from components.registry.requests import MAX_K
 from components.registry.store import connect
 from components.settings.decoding import Decoding
-from components.settings.file import load
+from components.settings.file import from_dict, load
 from components.storage.artifacts import read_json
 from components.textid.table.id_table import IdTable
 from flows import promote as flow
@@ -33,6 +35,7 @@ from tests.evaluation.comparison.made import ITEMS, side
 from tests.registry.workspace import empty_store
 
 USERS = 600
+SERVED = flow._served
 CATALOGUE = Catalogue(IdTable(tuple(ITEMS), tuple(f"old {item}" for item in ITEMS), tuple((n,) for n in range(60))))
 
 
@@ -196,6 +199,84 @@ def test_the_champion_is_not_asked_what_it_was_taught(shop: Shop) -> None:
     done = shop.idiom("promote")
     assert "50 users left out, whose target the champion may have been taught" in done.output, done.output
     assert read_json(shop.folder / "artifacts/tiny/promote/1-2/decision.json")["comparison"]["users"] == USERS - 50
+
+
+def test_a_champion_that_was_taught_all_targets_is_said(shop: Shop) -> None:
+    """Prevents: "evaluate both on the same data", where nobody is left to judge by."""
+    old = shop.sides["1"].users
+    taught = [[*prompt, target] for prompt, target in zip(old["prompt"], old["target"], strict=True)]
+    shop.sides["1"] = Side(**{**vars(shop.sides["1"]), "users": old.with_columns(prompt=pl_lists(taught))})
+    done = shop.idiom("promote")
+    assert done.exit_code == 2 and "may have been taught the targets of all 600 users" in done.output, done.output
+    assert shop.aliases == {"champion": "1", "challenger": "2"}
+
+
+def test_a_store_that_fails_is_not_a_champion_of_an_earlier_version(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents users whose targets the champion was taught from counting, for MLflow was silent when it was asked."""
+    side_of = flow._side
+
+    def silent(workspace: Path, params: Any, version: str) -> Side:
+        if version == "1":
+            raise BadInput("MLflow does not answer", where="MLflow", mend="start it")
+        return side_of(workspace, params, version)
+
+    monkeypatch.setattr(flow, "_side", silent)
+    done = shop.idiom("promote")
+    assert done.exit_code == 2 and "MLflow does not answer" in done.output, done.output
+    assert shop.aliases == {"champion": "1", "challenger": "2"}
+
+
+def test_a_champion_with_another_cut_off_is_compared(shop: Shop) -> None:
+    """Prevents: no version is ever judged after `evaluate.ks` was changed, as the page looks up what the champion's
+    voices had at the new cut-off."""
+    figure = {"difference": 0.01, "interval": [0.0, 0.02], "verdict": "better"}
+    protocol = {"headline": "masked", "headline_k": 20, "depth": 50, "test_users": 321}
+    alone = {"masked": {"hybrid": {"ndcg_at_20": 0.51}, "graph": {"ndcg_at_20": 0.4}}}
+    voices = {"mode": "hybrid", "hybrid_over": {"graph": figure}, **alone, "protocol": protocol}
+    shop.sides["1"] = Side(**{**vars(shop.sides["1"]), "voices": voices})
+    done = shop.idiom("promote")
+    assert done.exit_code == 0 and "version 2 is promoted" in done.output, done.output
+    page = (shop.folder / "artifacts/tiny/promote/1-2/promotion.html").read_text()
+    assert "NDCG@20 of the ranker over all voices, .5100" in page
+
+
+def test_a_champion_of_another_shop_is_not_beaten_by_anything(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: under one name of a model, the first version of a second shop replaces the champion of the first, as
+    that has no answer for people whose items it does not know."""
+    other = Catalogue(IdTable(("x",), ("other",), ((0,),)))
+    monkeypatch.setattr(components.voices.load, "load", lambda bundle, **_: Asked([[]] * USERS, other))
+    done = shop.idiom("promote")
+    assert done.exit_code == 2 and "knows no item of these users" in done.output, done.output
+    assert shop.aliases == {"champion": "1", "challenger": "2"}
+
+
+def test_a_server_is_asked_for_as_many_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents: no version is ever promoted where `evaluate.ks` has a cut-off beyond 100, the most that is served."""
+    made = evaluated(0.3, 2)
+    lists = [[f"i{number}" for number in range(150)]] * USERS
+    users = made.users.with_columns(recommended=pl_lists(lists))
+    deep = Side(**{**vars(made), "users": users, "protocol": {**made.protocol, "depth": 150}})
+
+    def serve(workspace: Path, name: str, version: str, histories: Any, times: Any, *, k: int) -> Served:
+        assert k == MAX_K
+        return Served([lists[0][:k] for _ in histories], 5.0, 300.0)
+
+    monkeypatch.setattr(flow, "serve_once", serve)
+    assert SERVED(Path(), from_dict({"dataset": "tiny"}), deep, "2")[1] == ""
+
+
+def test_what_the_gain_cost_may_fail_once_the_alias_has_moved(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a promotion that is told as failed though it happened, of which no scoring is told then."""
+
+    def failing(*_: Any) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(flow.cost, "log_promoted", failing)
+    done = shop.idiom("promote")
+    assert done.exit_code == 0 and "version 2 is promoted" in done.output, done.output
+    assert shop.aliases["champion"] == "2"
 
 
 def pl_lists(rows: list[list[str]]) -> Any:

@@ -19,7 +19,7 @@ import pytest
 
 from components.errors import BadInput
 from components.registry import promotion
-from components.registry.champion import CHALLENGER, CHAMPION
+from components.registry.champion import CHALLENGER, CHAMPION, DECISION
 from components.registry.promotion import HISTORY, PREVIOUS, aliases, one_at_a_time, promote, refuse, roll_back
 from components.registry.store import connect
 
@@ -97,6 +97,54 @@ def test_a_refused_version_is_the_challenger_with_its_reasons(client: Any) -> No
     assert aliases(client, NAME)[CHAMPION] == "1" and aliases(client, NAME)[CHALLENGER] == "3"
 
 
+def test_a_refusal_leaves_the_alias_to_a_newer_version_that_waits(client: Any) -> None:
+    """Prevents a version that was registered while another one was judged from never being judged: `undecided` goes by
+    the alias."""
+    client.set_registered_model_alias(NAME, CHALLENGER, "3")
+    refuse(client, NAME, "2", tags={DECISION: "refused"})
+    assert aliases(client, NAME)[CHALLENGER] == "3"
+    client.set_model_version_tag(NAME, "3", DECISION, "refused")
+    refuse(client, NAME, "2", tags={DECISION: "refused"})
+    assert aliases(client, NAME)[CHALLENGER] == "2"
+
+
+def test_ctrl_c_at_the_switch_leaves_all_as_it_was(client: Any) -> None:
+    """Prevents a history of a move that was not made, and a challenger without its alias, after Ctrl-C."""
+
+    class Interrupted(Failing):
+        def __getattr__(self, name: str) -> Any:
+            if name == "get_model_version_by_alias":
+                raise KeyboardInterrupt
+            return getattr(self._client, name)
+
+    before = aliases(client, NAME)
+    with pytest.raises(KeyboardInterrupt):
+        promote(Interrupted(client, 0), NAME, "2", expected="1", tags={DECISION: "accepted"}, why="")  # type: ignore[arg-type]
+    assert aliases(client, NAME) == before
+    assert json.loads(client.get_registered_model(NAME).tags[HISTORY]) == []
+    assert client.get_model_version(NAME, "2").tags == {}
+
+
+def test_a_champion_that_was_deleted_is_rolled_back_from(client: Any) -> None:
+    """Prevents: nobody is served after the champion was deleted in MLflow, and the way back asks for a version that was
+    named."""
+    promote(client, NAME, "2", expected="1", tags={}, why="first")
+    client.delete_model_version(NAME, "2")
+    assert CHAMPION not in aliases(client, NAME), "MLflow takes the alias away with the version"
+    assert roll_back(client, NAME, None, why="it was deleted") == (None, "1")
+    assert aliases(client, NAME)[CHAMPION] == "1"
+    client.delete_registered_model_alias(NAME, CHAMPION)
+    assert roll_back(client, NAME, "3", why="by number") == (None, "3")
+
+
+def test_a_long_name_of_a_reviewer_does_not_cost_the_history(client: Any) -> None:
+    """Prevents a record that is lost, all of it, to a name that does not fit the tag."""
+    roll_back(client, NAME, "3", why="first")
+    promote(client, NAME, "2", expected="3", tags={}, why="ü" * 400, by="ö" * 6000)
+    found = json.loads(client.get_registered_model(NAME).tags[HISTORY])
+    assert found[0]["to"] == "2" and found[0]["by"].startswith("öö")
+
+
 def test_the_history_stays_short(client: Any) -> None:
     """Prevents the hundredth promotion from failing at the length of a tag."""
     for number in range(30):
@@ -123,7 +171,7 @@ def test_whichever_call_fails_the_old_champion_stays(client: Any, after: bool) -
         failing = Failing(client, at, after=after)
         try:
             with one_at_a_time(failing, NAME, who="me"):  # type: ignore[arg-type]
-                promote(failing, NAME, "2", expected="1", tags={"a": "b"}, why="")  # type: ignore[arg-type]
+                promote(failing, NAME, "2", expected="1", tags={DECISION: "accepted"}, why="", reasons=["it is better"])  # type: ignore[arg-type]
             ended = True
         except ConnectionError:
             ended = False
@@ -133,6 +181,8 @@ def test_whichever_call_fails_the_old_champion_stays(client: Any, after: bool) -
             kept.append(at)
             assert aliases(client, NAME) == before, f"call {at}"
             assert json.loads(client.get_registered_model(NAME).tags.get(HISTORY, "[]")) == []
+            version = client.get_model_version(NAME, "2")
+            assert (version.tags, version.description or "") == ({}, ""), f"call {at}: the next flow judges it again"
         for each in client.search_registered_models():
             if each.name != NAME:
                 client.delete_registered_model(each.name)
@@ -185,6 +235,18 @@ def test_a_lock_that_was_taken_over_is_not_given_back_by_who_had_it(
         slow.close()
         with pytest.raises(BadInput, match="another promotion is at work: bob"), one_at_a_time(client, NAME, who="cem"):
             raise AssertionError("two at a time")
+
+
+def test_of_two_that_take_a_lock_over_at_once_one_moves(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents two promotions at once after a killed one: both find its lock old, the slower one deletes that of the
+    faster one, which is told before it moves anything."""
+    with one_at_a_time(client, NAME, who="ada") as refuse_if_lost:
+        refuse_if_lost()
+        monkeypatch.setattr(promotion, "_STALE_SECONDS", -1)
+        with one_at_a_time(client, NAME, who="bob") as bob:
+            with pytest.raises(BadInput, match="another promotion took the lock over"):
+                refuse_if_lost()
+            bob()
 
 
 def test_a_lock_that_is_given_back_while_it_is_asked_for(client: Any) -> None:

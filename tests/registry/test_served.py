@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from components.recommender.catalogue import Catalogue
 from components.registry.register import register
-from components.registry.requests import MAX_K, rows_of
+from components.registry.requests import MAX_K, Refused, rows_of
 from components.registry.store import connect
 from components.registry.wording import Wording
 from components.voices import load
@@ -162,6 +162,8 @@ def test_times_reach_the_model_and_may_be_left_out(model: Any) -> None:
         ({"history": ["i0"], "times": "now"}, "`times` is 'now', not a list of seconds"),
         ({"history": ["i0"], "times": [float("nan")]}, "`times` holds nan"),
         ({"history": ["i0"], "times": [True]}, "`times` holds True"),
+        ({"history": ["i0"], "times": [1e308]}, "`times` holds 1e\\+308; give seconds since 1970"),
+        ({"history": ["i0"], "times": [1_700_000_000_000]}, "`times` holds 1700000000000; give seconds since 1970"),
         ({"history": ["i0"], "times": [1.0, 2.0]}, "`times` has 2 values for 1 items"),
     ],
 )
@@ -171,6 +173,13 @@ def test_malformed_input_is_refused_with_a_reason(model: Any, row: dict[str, Any
     with pytest.raises(MlflowException, match=what) as refused:
         ask(model, row)
     assert refused.value.get_http_status_code() == 400
+
+
+def test_whole_numbers_that_no_float_holds_are_refused_with_a_reason() -> None:
+    """Prevents a 500 with a traceback for an integer of hundreds of digits, which JSON may hold."""
+    for name, value in (("k", 10**400), ("times", [-(10**400)])):
+        with pytest.raises(Refused, match=f"row 0: `{name}` (is|holds) -?10000"):
+            rows_of({"inputs": [{"history": ["i0"], name: value}]})
 
 
 def test_loading_and_predicting_unpickle_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:

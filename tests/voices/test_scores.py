@@ -19,6 +19,8 @@ from components.settings import voices as knobs
 from components.settings.decoding import Decoding
 from components.storage.ragged import Ragged
 from components.textid.table.id_table import IdTable
+from components.voices.fading import strengths as strengths_of
+from components.voices.graph import Graph
 from components.voices.learned import Learned, in_order
 from components.voices.lists import best, places
 from components.voices.load import build, restored, voice
@@ -203,6 +205,19 @@ def test_graph_and_text_are_summed() -> None:
     assert np.allclose(scores(of(chosen)), graph + 0.2 * text, rtol=1e-5)
     base = np.array(scores(build("item_graph", LEARNED)))
     assert np.allclose(scores(build("item_graph_text", LEARNED)), base + 0.09 * words, rtol=1e-5)
+
+
+@pytest.mark.parametrize("back", [60.0, 1e4, 1e6])
+def test_times_that_go_back_count_as_now(back: float) -> None:
+    """Prevents: infinite scores, and an answer that is no JSON, for a history whose times go back by decades; weights
+    below zero, and a division by it, where the order of a shop's histories is that of given positions."""
+    asked, days = Ragged.of([[4, 2, 9]]), np.array([16_000.0 + back, 16_000.25, 16_000.0])
+    chosen = knobs.Fading(age_decay=0.5, age_days=60.0)
+    found = strengths_of(asked, days, 12, chosen).toarray()[0]
+    assert found[[4, 2, 9]] == pytest.approx([0.5**2, 0.5, 1.0])
+    learned = Learned(Catalogue(TABLE), asked, days, TEXTS)
+    weights = Graph.build(learned, knobs.Graph(pair_days=60.0, power=0.5)).scores(Ragged.of([[4]]), days[-1:])
+    assert np.isfinite(weights).all() and weights[0, 2] > 0
 
 
 def test_recent_popularity_knows_nothing_of_later_days() -> None:

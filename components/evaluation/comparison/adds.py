@@ -42,9 +42,13 @@ def costs(sides: Sequence[Side]) -> dict[str, Any] | None:
 
 
 def _plot(side: Side) -> dict[str, Any]:
-    """The ranker is what answers in mode `rank`: the difference to the model itself says nothing then."""
-    k, found = side.protocol["headline_k"], side.voices
-    alone, users = found[side.headline], int(side.protocol.get("test_users", len(side.users)))
+    """The ranker is what answers in mode `rank`: the difference to the model itself says nothing then.
+
+    A champion that was asked anew has the protocol of the challenger; these figures are of its own."""
+    found = side.voices
+    protocol = found.get("protocol", side.protocol)
+    k, alone = protocol["headline_k"], found[protocol["headline"]]
+    users = int(protocol.get("test_users", len(side.users)))
     over = {
         name: each
         for name, each in found["hybrid_over"].items()

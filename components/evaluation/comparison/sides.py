@@ -33,6 +33,10 @@ SLICE = "slice/"
 _EVALUATE_AGAIN = "run the stage `evaluate` of this version again: dvc repro --single-item evaluate"
 
 
+class NotKept(BadInput):
+    """Results of an earlier version of Idiom, which kept less of them, or none."""
+
+
 @dataclass(frozen=True)
 class Side:
     """What one model, or baseline, did for each user of an evaluation."""
@@ -55,7 +59,7 @@ class Side:
     facts: Mapping[str, Any]
     """What else is known of it: commit, digests, version, for the foot of a page; `cost`, as `contenders.COSTS`."""
     voices: Mapping[str, Any] = field(default_factory=dict)
-    """The section `voices` of its metrics.json; empty where it has no ranker."""
+    """The section `voices` of its metrics.json, with the `protocol` of these figures; empty where it has no ranker."""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Item id -> a small JPEG, of the items that have one."""
     curve: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +91,7 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
     needed = {"user_id", "target", "prompt", columns.get(who, who), lists}
     if not needed <= set(table.columns) or not slicings:
         missing = ", ".join(sorted(needed - set(table.columns))) or f"{SLICE}..."
-        raise BadInput(f"the per-user results lack {missing}", where=str(paths[PER_USER]), mend=_EVALUATE_AGAIN)
+        raise NotKept(f"the per-user results lack {missing}", where=str(paths[PER_USER]), mend=_EVALUATE_AGAIN)
     titles, words = _names(paths)
     rank = pl.col(columns[who]).fill_null(0).cast(pl.Int64).alias("rank")
     times = pl.col("times") if "times" in table.columns else pl.lit(None, pl.List(pl.Float64)).alias("times")
@@ -98,7 +102,7 @@ def read(folder: Path, who: str = MODEL, *, name: str, facts: Mapping[str, Any] 
         if each not in (who, MODEL) and column in table.columns
     }
     verdict = read_json(paths[VERDICT]) if paths[VERDICT].is_file() else {}
-    heard = metrics.get("voices", {}) if who == MODEL else {}
+    heard = metrics["voices"] | {"protocol": protocol} if who == MODEL and metrics.get("voices") else {}
     pictures = Thumbnails.load(paths[THUMBNAILS])
     curve = adaptation.read(paths[CURVE], paths[METRICS]) if who == MODEL else {}
     return Side(name, who, users, others, protocol, titles, words, verdict, dict(facts or {}), heard, pictures, curve)
@@ -180,7 +184,7 @@ def _metrics(path: Path) -> dict[str, Any]:
     protocol = metrics.get("protocol") if isinstance(metrics, dict) else None
     needed = {"headline": str, "headline_k": int, "depth": int, "training": str}
     if not isinstance(protocol, dict) or not all(isinstance(protocol.get(key), kind) for key, kind in needed.items()):
-        raise BadInput("the protocol of the evaluation is not there", where=str(path), mend=_EVALUATE_AGAIN)
+        raise NotKept("the protocol of the evaluation is not there", where=str(path), mend=_EVALUATE_AGAIN)
     if protocol["headline"] not in VARIANTS:
         raise BadInput(f"headline is {protocol['headline']!r}", where=str(path), mend=_EVALUATE_AGAIN)
     return dict(metrics)
