@@ -185,7 +185,7 @@ def rank(workspace: Path, params: Params) -> None:
     from components.ranking.lists import Held
     from components.ranking.modes import Choice
     from components.ranking.teaching import teach
-    from components.ranking.views import WITHOUT, compared, controls, with_views
+    from components.ranking.views import WITHOUT, compared, controls, refuse_unknown, with_views
     from components.recommender.catalogue import Catalogue, read_aliases
     from components.recommender.engine import Engine
     from components.recommender.pair import FACTS, published_table
@@ -215,6 +215,8 @@ def rank(workspace: Path, params: Params) -> None:
             own = {name: layout.pair if each == "generator" else each for name, each in params.rank.encoders.items()}
             dims = params.rank.encoder_dims
             pictured |= encoded(texts["text"], own, dims=dims, taken=pictured, progress=progress)
+        if params.rank.foundation is None:
+            refuse_unknown(params.rank, pictured)
         learned = Learned(catalogue, asked.train, asked.train_days, texts, params.seed, views=pictured)
 
         def taught_with(given: Any) -> Any:

@@ -7,7 +7,7 @@ report = compared(taught, spoilt)                          # "taken": "without" 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +25,36 @@ SHUFFLED, WITHOUT = "shuffled", "without"
 
 
 def with_views(chosen: Rank, views: Mapping[str, Vectors]) -> Rank:
-    """`chosen` with a voice for each view, and the relations of those that have some."""
+    """`chosen` with a voice for each view, and the relations of those that have some; without those of no view that is
+    there, so that a ranker without any can be taught beside it."""
     voices = [f"{VIEW}:{name}" for name in views]
+
+    def known(names: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys([*(each for each in names if not _is_view(each) or each in voices), *voices]))
+
     return replace(
         chosen,
-        voices=list(dict.fromkeys([*chosen.voices, *voices])),
-        evidence=list(dict.fromkeys([*chosen.evidence, *voices])),
+        voices=known(chosen.voices),
+        evidence=known(chosen.evidence),
         shared=list(dict.fromkeys([*chosen.shared, *relations_of(views)])),
     )
+
+
+def refuse_unknown(chosen: Rank, views: Mapping[str, Vectors]) -> None:
+    """Raises `BadInput` for a voice of a view that is not there."""
+    for key, names in (("voices", chosen.voices), ("evidence", chosen.evidence)):
+        for each in names:
+            if _is_view(each) and each.partition(":")[2] not in views:
+                there = ", ".join(f"{VIEW}:{name}" for name in views) or "none, as there are no views"
+                raise BadInput(
+                    f"{each!r} is the voice of a view that is not there",
+                    where=f"rank.{key} in params.yaml",
+                    mend=f"take it out, or name one that is: {there} (views.only and ingest.media say which are made)",
+                )
+
+
+def _is_view(voice: str) -> bool:
+    return voice.startswith(f"{VIEW}:")
 
 
 def relations_of(views: Mapping[str, Vectors]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.errors import BadInput
 from components.ranking.clauses import Clause
 from components.ranking.explaining import Explainer
 from components.ranking.features import Asked
@@ -19,7 +20,7 @@ from components.ranking.reading import Reader
 from components.ranking.shared import shared, tails
 from components.ranking.teaching import Choice, Taught, teach
 from components.ranking.training import gains
-from components.ranking.views import compared, controls, said, shuffled, with_views
+from components.ranking.views import compared, controls, refuse_unknown, said, shuffled, with_views
 from components.registry.wording import Wording
 from components.settings.decoding import Decoding
 from components.settings.ranking import Rank
@@ -176,6 +177,15 @@ def test_views_that_are_worse_beyond_chance_are_not_taken() -> None:
     assert compared(good, {"shuffled": bad, "without": bad})["taken"] == "with_views"
     assert compared(ranked([2, 1] * 200), {"shuffled": bad, "without": good})["taken"] == "with_views"
     assert compared(bad, {"shuffled": good})["taken"] == "with_views"
+
+
+def test_the_voice_of_a_view_that_is_not_there_is_refused() -> None:
+    """Prevents: a traceback of a name that the user wrote, and a control without views that asks for one."""
+    chosen = Rank(voices=["text", "view:poster"], evidence=["text"])
+    with pytest.raises(BadInput, match="'view:poster' is the voice of a view that is not there"):
+        refuse_unknown(chosen, {"tone": np.eye(3, dtype=np.float32)})
+    refuse_unknown(chosen, {"poster": np.eye(3, dtype=np.float32)})
+    assert with_views(chosen, {}).voices == ["text"]
 
 
 def test_a_saved_hybrid_with_views_needs_no_view_to_answer(tmp_path: Path) -> None:
