@@ -24,7 +24,6 @@ from components.settings.decoding import Mode
 from components.settings.params import Params
 from components.storage.thumbnails import THUMBNAILS, Thumbnails
 
-
 _WAIT_SECONDS, _LONGEST_SECONDS = 2.0, 60.0
 """Before a version that could not be loaded is tried again: twice as long each time."""
 

@@ -26,7 +26,7 @@ def test_a_broken_version_is_tried_again_ever_later(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(following, "behind", lambda *_: named[0])
     monkeypatch.setattr(asking, "_load", load)
-    monkeypatch.setattr(following.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     assert asking.refresh()
     named[0] = ("2", "broken")
     for second in range(120):
