@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from components.errors import BadInput, first_line
 from components.evaluation.comparison.alone import against_baselines, alone
@@ -34,9 +34,6 @@ from components.sampling import hash_sample
 from components.settings.params import Params
 from components.storage.artifacts import publish_json, publishing
 from components.storage.layout import Layout
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 _SERVED = 20
 """Users whose lists a clean process has to give again."""
@@ -128,7 +125,7 @@ def promote(
     return Promotion(version, old, decision, made, shown, verb)
 
 
-def _log_gain(client: MlflowClient, name: str, version: str, evidence: Evidence) -> None:
+def _log_gain(client: Any, name: str, version: str, evidence: Evidence) -> None:
     """Log what a point of the metric cost. The version is champion by now: what fails here is said, and changes that no
     more."""
     if evidence.champion is None:

@@ -196,7 +196,7 @@ FLOORS = {
         "language",
         "few_shot school",
         "trial",
-        "curve",
+        "choosing curve",
     ],
     "training": [
         "job key devices crash",
