@@ -31,23 +31,27 @@ _OF = {"recall": recall, "ndcg": ndcg}
 
 
 def rows(results: Sequence[Result], first: str, ks: Sequence[int]) -> list[dict[str, Any]]:
-    """A row for each variant but the first and each slice with a user in it. Cut-offs are the largest of `ks` up to 20
-    for recall and up to 10 for NDCG, or the smallest one.
+    """A row for each variant and each slice with a user in it; none where there is but the first. Cut-offs are the
+    largest of `ks` up to 20 for recall and up to 10 for NDCG, or the smallest one.
 
     A figure is {k, mean, difference, interval}: mean over seeds and users, and what that is more than the mean of
-    `first`; the 95 % interval is a bootstrap over users, null for so few that it would say nothing.
+    `first`; the 95 % interval is a bootstrap over users, null for so few that it would say nothing. Both are null of
+    `first` itself.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for name in dict.fromkeys(each.variant for each in results):
-        both = pair(results, first, name) if name != first else None
+        both = pair(results, first, name)
         if both is None:
             continue
         for part, chosen in SLICES.items():
             users = chosen(both.counts)
             if users.any():
                 about = {"variant": name, "slice": part, "users": int(users.sum()), "left_out": both.left_out}
-                found.append({**about, **{each: _figure(both, users, each, ks) for each in _OF}})
-    return found
+                figures = {each: _figure(both, users, each, ks) for each in _OF}
+                if name == first:
+                    figures = {each: {**one, "difference": None, "interval": None} for each, one in figures.items()}
+                found.append({**about, **figures})
+    return found if any(row["variant"] != first for row in found) else []
 
 
 def _figure(both: Pair, users: np.ndarray, name: str, ks: Sequence[int]) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def _cells(table: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str
 
 
 def _texts(figure: Mapping[str, Any]) -> list[str]:
+    if figure["difference"] is None:
+        return [f"{figure['mean']:.4f}", ""]
     bounds = "" if figure["interval"] is None else " [{:+.4f}, {:+.4f}]".format(*figure["interval"])
     return [f"{figure['mean']:.4f}", f"{figure['difference']:+.4f}{bounds}"]
 

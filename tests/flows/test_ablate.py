@@ -374,12 +374,17 @@ def test_what_a_variant_adds_by_training_interactions_of_the_target(tmp_path: Pa
     results.append(of_users(tmp_path, "warm", 1, np.full(20, 1), np.full(20, 7), start=80))
     found = beyond.rows(results, "no views", [5, 15, 50])
     assert [(row["variant"], row["slice"], row["users"]) for row in found] == [
+        ("no views", "all", 100),
+        ("no views", "few", 60),
+        ("no views", "cold", 40),
         ("words", "all", 100),
         ("words", "few", 60),
         ("words", "cold", 40),
         ("warm", "all", 20),
     ]
-    everybody, few, cold, warm = found
+    own, everybody, few, cold, warm = found[0], *found[3:]
+    assert own["recall"]["mean"] == 0.0 and own["recall"]["difference"] is own["recall"]["interval"] is None
+    assert beyond.rows(results[:2], "no views", [5, 15, 50]) == []
     assert (everybody["recall"]["k"], everybody["ndcg"]["k"]) == (15, 5)
     assert everybody["recall"]["mean"] == everybody["recall"]["difference"] == pytest.approx(0.2)
     low, high = few["ndcg"]["interval"]
@@ -542,7 +547,7 @@ def test_the_doors_of_the_language_model_in_a_grid(tmp_path: Path, warm: None) -
     }
     assert sorted(texts.values()) == [False, False, False, True], "words are in the texts of one of four data places"
     written = json.loads((folder / "table-test.json").read_text())
-    assert {row["variant"] for row in written["beyond"]} == {"words shuffled", "vectors", "vectors shuffled"}
+    assert {row["variant"] for row in written["beyond"]} == {*variants}
     (line,) = [each for each in written["says"] if "'vectors shuffled'" in each]
     assert line.startswith("'vectors' ") and "Beyond 'no views'" in (folder / "table-test.md").read_text()
     trained = [Layout(place, "demo").pair for place in (folder / "trained").iterdir()]
