@@ -159,17 +159,23 @@ def _champion(rules: Promote, found: Evidence) -> Reason:
 
 
 def _slices(rules: Promote, found: Evidence) -> list[Reason]:
-    """Each protected slice: "worse by the margin or more" has to be rejected, in Holm's order."""
+    """Each protected slice: "worse by the margin or more" has to be rejected, in Holm's order; one of a handful of
+    users, of whom two lucky ones could decide, is not passed."""
     if found.champion is None:
         return []
     known = {name: found.slices[name] for name in rules.slices if name in found.slices}
+    if not found.extends:  # which changed no user's list
+        known = {name: each for name, each in known.items() if each.users >= LEAST_USERS}
     bounds = {name: 0.0 - rules.slices[name] * each.a for name, each in known.items()}
     corrected = dict(zip(known, holm([known[name].p_not_above(bounds[name]) for name in known]), strict=True))
     alpha = (1 - rules.confidence) / 2
     reasons = []
     for name in rules.slices:
         if name not in known:
-            reasons.append(Reason(f"slice {name}", False, f"protected slice {name!r}: no user is in it"))
+            few = (
+                f"{found.slices[name].users} users are too few to tell" if name in found.slices else "no user is in it"
+            )
+            reasons.append(Reason(f"slice {name}", False, f"protected slice {name!r}: {few}"))
             continue
         each, p = known[name], corrected[name]
         text = (

@@ -61,6 +61,8 @@ def test_a_better_version_is_accepted_and_every_rule_says_so() -> None:
         ({}, {"champion": EQUAL}, "champion", "lower bound +0.0000"),
         ({"slices": {"target: cold": 0.0}}, {"slices": {"target: cold": WORSE}}, "slice target: cold", "target: cold"),
         ({"slices": {"target: lost": 0.0}}, {}, "slice target: lost", "no user is in it"),
+        ({"slices": {"target: cold": 0.0}}, {"slices": {"target: cold": difference(1.0, 20)}}, "slice target: cold",
+         "20 users are too few to tell"),
         ({}, {"baselines": {"item_graph": WORSE}}, "baseline", "a model without training would do better: the item"),
         ({}, {"validation": 0.1}, "too good", "2.20 times its 0.1000 on validation, at most 2.00: was it taught"),
         ({"max_latency_ms": 10}, {}, "latency", "20.0 ms a user, at most 10.0"),
